@@ -1,0 +1,169 @@
+//! The backends and their contract.
+//!
+//! A backend begins operations and brings their completions. [`Port`](crate::Port) above it keeps the table of what is
+//! in flight, the timers, the thread pool and the wake-ups, so that a backend is only the conversation with one kernel
+//! interface. What every backend holds to:
+//!
+//! **Ids.** Each operation has an [`OpId`]: a slot number and a generation. Slot numbers are dense and used again, and
+//! two operations in flight never share one, so a backend may keep its own state of an operation in a table indexed
+//! by slot. A generation is never 0: ids whose generation is 0 are the backend's own, to mark its internal requests.
+//!
+//! **Ownership.** What an [`Op`] borrows stays where it is until the operation's *final* event has left
+//! [`Backend::wait`] (or `begin` returned [`Started::Done`]): the kernel may own it until then, and no backend
+//! reports an operation as finished while the kernel may still touch its memory. IOCP: the final event is the packet;
+//! a call that failed at once posts none, one that failed with a warning status does. What the kernel needs beyond
+//! the `Op` (headers, `OVERLAPPED`s) the backend keeps at a stable address for as long.
+//!
+//! **One final event.** Every operation for which `begin` returned [`Started::InFlight`] gets exactly one event with
+//! `more == false`, whatever happens to it; multishot ones get any number with `more == true` before. `Started::Done`
+//! and `Started::Offload` get none from the backend.
+//!
+//! **No readiness above this line.** A caller never learns that it should try again: `EAGAIN` and its kin are dealt
+//! with here, whether or not the descriptor is in non-blocking mode, and so is `EINTR`.
+//!
+//! **Cancel** asks; it does not undo. The operation's final event comes all the same, soon: with the system's
+//! "cancelled" error ([`sys::CANCELLED`](crate::sys)) where nothing happened, with its true result where it won the
+//! race. Bytes moved before a cancel are reported, never dropped. Cancelling an id that is unknown or done is nothing.
+//!
+//! **Full queues.** A full submission queue is flushed and retried. `begin` never fails for want of room; the port
+//! never has more than `capacity` operations in flight.
+//!
+//! **Waiting.** `wait` submits what is pending, sleeps no longer than the timeout (`None`: without end; zero: not at
+//! all) and no longer than until the first event, and appends every event that is there. It returns early and without
+//! error on a signal or after [`Notify::notify`], which may be called from any thread and is never lost: one that
+//! comes before `wait` makes the next `wait` return at once.
+//!
+//! **Shared answers.** The same error for the same cause on every backend: a reset is `ECONNRESET` (`ConnectionReset`),
+//! a second connect `EISCONN`, a send on a stream that was shut down `EPIPE` (`BrokenPipe`), never a signal.
+//!
+//! **Handles.** `begin` is told of each handle through its operations alone. Where the system must know a handle
+//! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
+//! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
+//! still work.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::buffers::Buffer;
+use crate::op::Op;
+use crate::slots::OpId;
+
+#[cfg(unix)]
+mod poll;
+#[cfg(target_os = "linux")]
+mod uring;
+
+/// How a port is to be set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The most operations in flight; also the room of the completion queue, where there is one.
+    pub(crate) capacity: usize,
+    /// How many provided buffers.
+    pub(crate) buffers: u16,
+    /// How long each is, in bytes.
+    pub(crate) buffer_size: usize,
+}
+
+/// What became of an operation at its start.
+pub(crate) enum Started {
+    /// It is under way; events will come.
+    InFlight,
+    /// It is done, without an event to come. The buffer is that of a provided receive.
+    Done(io::Result<usize>, Option<Buffer>),
+    /// The system has only a blocking form: the port runs this on its pool, and reports what it returns.
+    Offload(Box<dyn FnOnce() -> io::Result<usize> + Send>),
+}
+
+/// Something that happened to an operation.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) id: OpId,
+    pub(crate) result: io::Result<usize>,
+    pub(crate) buffer: Option<Buffer>,
+    pub(crate) more: bool,
+}
+
+/// Ends a `wait` from another thread.
+pub(crate) trait Notify: Send + Sync {
+    /// Makes the wait under way, or else the next one, return.
+    fn notify(&self);
+}
+
+/// One kernel interface under the port. The contract is at the top of this module.
+pub(crate) trait Backend {
+    /// `"uring"`, `"poll"`, `"iocp"`.
+    fn name(&self) -> &'static str;
+
+    /// How it was set up, a fact each: flags, sizes, what the kernel refused.
+    fn setup(&self) -> Vec<String>;
+
+    /// Begins an operation.
+    ///
+    /// # Safety
+    /// What `op` borrows must stay valid, and untouched where borrowed mutably, until the operation's final event:
+    /// longer than its lifetime says.
+    unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started;
+
+    /// Asks for the end of an operation.
+    fn cancel(&mut self, id: OpId);
+
+    /// Submits, sleeps and collects; see the module's documentation.
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// What ends a wait from elsewhere.
+    fn notifier(&self) -> Arc<dyn Notify>;
+
+    /// The bytes in a provided buffer.
+    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8];
+
+    /// Takes a provided buffer back, and starts again what was waiting for one.
+    fn recycle(&mut self, buffer: Buffer);
+
+    /// How often it entered the kernel, for the counters.
+    fn kernel_entries(&self) -> u64;
+}
+
+/// Which backend to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// io_uring (Linux 5.19 or newer; see [`Port::report`](crate::Port::report)).
+    Uring,
+    /// Readiness (epoll, kqueue) with a few threads for files.
+    Poll,
+}
+
+impl Kind {
+    /// The backends that this system can have, the best first.
+    #[cfg(target_os = "linux")]
+    pub const ALL: &'static [Kind] = &[Kind::Uring, Kind::Poll];
+    /// The backends that this system can have, the best first.
+    #[cfg(all(unix, not(target_os = "linux")))]
+    pub const ALL: &'static [Kind] = &[Kind::Poll];
+
+    /// The backend's name, as `OVERLAPPED_BACKEND` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Uring => "uring",
+            Kind::Poll => "poll",
+        }
+    }
+}
+
+/// Starts one backend.
+///
+/// # Errors
+/// What the system refused, with its likely cause in words.
+pub(crate) fn start(kind: Kind, settings: &Settings) -> io::Result<Box<dyn Backend>> {
+    match kind {
+        #[cfg(target_os = "linux")]
+        Kind::Uring => Ok(Box::new(uring::Uring::start(settings)?)),
+        #[cfg(unix)]
+        Kind::Poll => Ok(Box::new(poll::Poll::start(settings)?)),
+        #[allow(unreachable_patterns, reason = "all kinds are spelled on every system, not all can start")]
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("the backend {} does not exist on this system", kind.name()),
+        )),
+    }
+}

@@ -1,0 +1,52 @@
+//! The completion port under Overlapped: operations go in, completions come out.
+//!
+//! A [`Port`] belongs to one thread. [`Port::submit`] begins an operation and says which token its completion shall
+//! carry; [`Port::poll`] sleeps until completions are there and hands them out in batches; [`Port::cancel`] asks for
+//! the end of one that is no longer wanted; a [`Waker`] reaches the port from other threads. Timers
+//! ([`Port::set_timer`]) ride on the same sleep.
+//!
+//! Under it is io_uring, or readiness (epoll, kqueue) with a few threads for files, behind one contract.
+//! [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring` or `poll` forces one, and
+//! [`Port::report`] says which it was and why not a better one.
+//!
+//! ```
+//! use overlapped_port::{Op, Outcome, Port};
+//! use std::os::fd::AsRawFd;
+//!
+//! let mut port = Port::new()?;
+//! let file = std::fs::File::open("Cargo.toml")?;
+//! let mut buffer = Box::new_uninit_slice(16);
+//! let op = Op::Read { file: file.as_raw_fd(), buffer: &mut buffer, offset: Some(0) };
+//! let mut completions = Vec::new();
+//! // SAFETY: `buffer` and `file` outlive the loop, which ends with the operation's completion.
+//! if let overlapped_port::Submitted::Pending(_) = unsafe { port.submit(op, 7) } {
+//!     while completions.is_empty() {
+//!         port.poll(None, &mut completions)?;
+//!     }
+//!     assert_eq!(completions[0].token, 7);
+//!     assert!(matches!(completions[0].result, Ok(Outcome::Count(16))));
+//! }
+//! # std::io::Result::Ok(())
+//! ```
+
+mod address;
+mod backend;
+mod buffers;
+mod inbox;
+mod message;
+mod op;
+mod pool;
+mod port;
+mod report;
+mod slots;
+pub mod sys;
+
+pub use address::Address;
+pub use backend::Kind;
+pub use buffers::Buffer;
+pub use inbox::Waker;
+pub use message::{RecvMessage, SendMessage};
+pub use op::{Interest, Op};
+pub use port::{Completion, Config, Outcome, Port, Submitted, TimerId};
+pub use report::{Counters, Pending, Report};
+pub use slots::OpId;

@@ -1,0 +1,286 @@
+//! Operations: what a port can be asked to do.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+
+use crate::address::Address;
+use crate::message::{RecvMessage, SendMessage};
+use crate::sys::{OpenHow, RawFile, RawSocket, SystemPath};
+
+/// One operation, with what it borrows until its completion has come.
+///
+/// What each brings on success is in [`Completion::result`](crate::Completion::result), an
+/// [`Outcome`](crate::Outcome). Flags (`flags: i32`) are those of the system's own call.
+pub enum Op<'a> {
+    /// Takes one connection off a listening socket. Result: the new socket, not inherited by child processes.
+    Accept {
+        /// The listening socket.
+        listener: RawSocket,
+        /// Filled with the peer's address.
+        peer: Option<&'a mut Address>,
+    },
+    /// Takes connections off a listening socket until cancelled: a completion each, with
+    /// [`more`](crate::Completion::more) set on all but the last.
+    AcceptMultishot {
+        /// The listening socket.
+        listener: RawSocket,
+    },
+    /// Connects a socket. Result: 0.
+    Connect {
+        /// The socket to connect.
+        socket: RawSocket,
+        /// The peer's address.
+        address: &'a Address,
+    },
+    /// Receives into the caller's buffer. Result: bytes, 0 at the end of a stream.
+    Recv {
+        /// The socket to receive from.
+        socket: RawSocket,
+        /// Where the bytes go.
+        buffer: &'a mut [MaybeUninit<u8>],
+        /// Flags of recv(2); `MSG_WAITALL` waits for a full buffer.
+        flags: i32,
+    },
+    /// Receives at most `limit` bytes into a buffer of the port's, chosen when the bytes are there: an idle
+    /// connection holds no memory. Result: bytes; they are in [`Outcome::Provided`](crate::Outcome::Provided).
+    /// Never reads ahead.
+    RecvProvided {
+        /// The socket to receive from.
+        socket: RawSocket,
+        /// The most bytes to take; a buffer of the port's may be shorter.
+        limit: usize,
+        /// Flags of recv(2).
+        flags: i32,
+    },
+    /// Receives into buffers of the port's until the stream ends, an error comes or it is cancelled: a completion
+    /// each, with [`more`](crate::Completion::more) set on all but the last. Reads ahead of its consumer: at most
+    /// as much as the port's buffers hold, then it pauses until one is recycled.
+    RecvMultishot {
+        /// The socket to receive from.
+        socket: RawSocket,
+    },
+    /// Receives into several buffers, with the sender's address, control data and flags: all in `message`.
+    /// Result: bytes.
+    RecvMessage {
+        /// The socket to receive from.
+        socket: RawSocket,
+        /// The buffers, and what came with the bytes.
+        message: &'a mut RecvMessage<'a>,
+        /// Flags of recvmsg(2).
+        flags: i32,
+    },
+    /// Sends bytes. Result: how many the system took.
+    Send {
+        /// The socket to send on.
+        socket: RawSocket,
+        /// The bytes to send.
+        buffer: &'a [u8],
+        /// Flags of send(2). `SIGPIPE` is never raised.
+        flags: i32,
+        /// Go on until all is taken. The result is then short only where an error or a cancel came between;
+        /// the error shows at the next operation.
+        all: bool,
+    },
+    /// Sends several buffers, to an address and with control data where `message` has them. Result: bytes.
+    SendMessage {
+        /// The socket to send on.
+        socket: RawSocket,
+        /// The buffers and what goes with them.
+        message: &'a mut SendMessage<'a>,
+        /// Flags of sendmsg(2). `SIGPIPE` is never raised.
+        flags: i32,
+    },
+    /// Ends one or both directions of a connection. Result: 0.
+    Shutdown {
+        /// The connected socket.
+        socket: RawSocket,
+        /// Which direction.
+        how: Shutdown,
+    },
+    /// Reads from a file, pipe or device. Result: bytes, 0 at the end.
+    Read {
+        /// The file to read.
+        file: RawFile,
+        /// Where the bytes go.
+        buffer: &'a mut [MaybeUninit<u8>],
+        /// Where in the file, in bytes from its start; `None`: at the file's own position, which moves on (the
+        /// only choice for pipes and devices).
+        offset: Option<u64>,
+    },
+    /// Reads into several buffers. Result: bytes, 0 at the end.
+    ReadVectored {
+        /// The file to read.
+        file: RawFile,
+        /// Where the bytes go, filled in order.
+        buffers: &'a mut [IoSliceMut<'a>],
+        /// As for [`Op::Read`].
+        offset: Option<u64>,
+    },
+    /// Writes to a file, pipe or device. Result: bytes written, perhaps fewer than given.
+    Write {
+        /// The file to write.
+        file: RawFile,
+        /// The bytes to write.
+        buffer: &'a [u8],
+        /// As for [`Op::Read`].
+        offset: Option<u64>,
+    },
+    /// Writes several buffers. Result: bytes written, perhaps fewer than given.
+    WriteVectored {
+        /// The file to write.
+        file: RawFile,
+        /// The bytes to write, in order.
+        buffers: &'a [IoSlice<'a>],
+        /// As for [`Op::Read`].
+        offset: Option<u64>,
+    },
+    /// Opens a file. Result: the new handle.
+    Open {
+        /// The file's path.
+        path: &'a SystemPath,
+        /// How to open it.
+        how: OpenHow,
+    },
+    /// Waits until a file's data has reached the device. Result: 0.
+    Sync {
+        /// The file.
+        file: RawFile,
+        /// Leave out metadata that is not needed to read the data back (fdatasync(2)).
+        data_only: bool,
+    },
+    /// Closes a file. Result: 0. Nothing else may be in flight on it: see [`Port::cancel_all`](crate::Port::cancel_all).
+    CloseFile {
+        /// The file.
+        file: RawFile,
+    },
+    /// Closes a socket. Result: 0. Nothing else may be in flight on it: see [`Port::cancel_all`](crate::Port::cancel_all).
+    CloseSocket {
+        /// The socket.
+        socket: RawSocket,
+    },
+    /// Waits until a socket (on Unix: any descriptor that can be polled) is ready. Result: the bits of
+    /// [`Interest`] that are.
+    Poll {
+        /// The descriptor.
+        socket: RawSocket,
+        /// What to wait for.
+        interest: Interest,
+    },
+    /// Runs a function on a thread of the port's small pool, for what the system offers in blocking form alone
+    /// (name look-up). Result: what the function returns. Cancelled before it has begun, it is never run;
+    /// once begun it runs to its end.
+    Call {
+        /// The function; it may block.
+        function: Box<dyn FnOnce() -> std::io::Result<usize> + Send>,
+    },
+}
+
+impl Op<'_> {
+    /// The operation's name, for reports: `"accept"`, `"recv"`, …
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Accept { .. } => "accept",
+            Op::AcceptMultishot { .. } => "accept (multishot)",
+            Op::Connect { .. } => "connect",
+            Op::Recv { .. } | Op::RecvProvided { .. } => "recv",
+            Op::RecvMultishot { .. } => "recv (multishot)",
+            Op::RecvMessage { .. } => "recvmsg",
+            Op::Send { .. } => "send",
+            Op::SendMessage { .. } => "sendmsg",
+            Op::Shutdown { .. } => "shutdown",
+            Op::Read { .. } => "read",
+            Op::ReadVectored { .. } => "readv",
+            Op::Write { .. } => "write",
+            Op::WriteVectored { .. } => "writev",
+            Op::Open { .. } => "open",
+            Op::Sync { .. } => "fsync",
+            Op::CloseFile { .. } | Op::CloseSocket { .. } => "close",
+            Op::Poll { .. } => "poll",
+            Op::Call { .. } => "call",
+        }
+    }
+
+    /// The handle that the operation is on, as a number; `None` for those that are on none.
+    pub(crate) fn handle(&self) -> Option<usize> {
+        use crate::sys::{file_key, socket_key};
+        Some(match *self {
+            Op::Accept { listener: s, .. }
+            | Op::AcceptMultishot { listener: s }
+            | Op::Connect { socket: s, .. }
+            | Op::Recv { socket: s, .. }
+            | Op::RecvProvided { socket: s, .. }
+            | Op::RecvMultishot { socket: s }
+            | Op::RecvMessage { socket: s, .. }
+            | Op::Send { socket: s, .. }
+            | Op::SendMessage { socket: s, .. }
+            | Op::Shutdown { socket: s, .. }
+            | Op::CloseSocket { socket: s }
+            | Op::Poll { socket: s, .. } => socket_key(s),
+            Op::Read { file: f, .. }
+            | Op::ReadVectored { file: f, .. }
+            | Op::Write { file: f, .. }
+            | Op::WriteVectored { file: f, .. }
+            | Op::Sync { file: f, .. }
+            | Op::CloseFile { file: f } => file_key(f),
+            Op::Open { .. } | Op::Call { .. } => return None,
+        })
+    }
+
+    /// What a success brings.
+    pub(crate) fn brings(&self) -> Brings {
+        match self {
+            Op::Accept { .. } | Op::AcceptMultishot { .. } => Brings::Socket,
+            Op::Open { .. } => Brings::File,
+            Op::RecvProvided { .. } | Op::RecvMultishot { .. } => Brings::Buffer,
+            _ => Brings::Count,
+        }
+    }
+}
+
+impl std::fmt::Debug for Op<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.handle() {
+            Some(handle) => write!(f, "{} on {handle}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}
+
+/// The kind of [`Outcome`](crate::Outcome) that an operation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brings {
+    Count,
+    Socket,
+    File,
+    Buffer,
+}
+
+/// What [`Op::Poll`] waits for, and what it found: a set of bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Interest(pub u8);
+
+impl Interest {
+    /// A receive or an accept would not wait; also set when the peer has ended or an error is pending.
+    pub const READABLE: Interest = Interest(1);
+    /// A send would not wait; also set when an error is pending.
+    pub const WRITABLE: Interest = Interest(2);
+    /// Exceptional: urgent data.
+    pub const PRIORITY: Interest = Interest(4);
+    /// In results only: the descriptor has an error.
+    pub const ERROR: Interest = Interest(8);
+    /// In results only: the peer is gone.
+    pub const HANGUP: Interest = Interest(16);
+
+    /// Whether every bit of `other` is in this set.
+    pub fn contains(self, other: Interest) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl std::ops::BitOr for Interest {
+    type Output = Interest;
+    fn bitor(self, other: Interest) -> Interest {
+        Interest(self.0 | other.0)
+    }
+}

@@ -1,0 +1,121 @@
+//! A few threads for what the system offers in blocking form alone.
+//!
+//! The threads belong to one port: a process that forks makes a new port, and with it new threads. They start when
+//! there is work, up to a limit, and end after some idle seconds.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::inbox::Inbox;
+use crate::slots::OpId;
+
+/// How long an idle thread waits for work before it ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) type Job = Box<dyn FnOnce() -> io::Result<usize> + Send>;
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<(OpId, Job)>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    inbox: Arc<Inbox>,
+}
+
+impl Shared {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    limit: usize,
+}
+
+impl Pool {
+    /// A pool of at most `limit` threads that reports to `inbox`.
+    pub(crate) fn new(limit: usize, inbox: Arc<Inbox>) -> Pool {
+        let shared = Shared { queue: Mutex::default(), work: Condvar::new(), inbox };
+        Pool { shared: Arc::new(shared), limit: limit.max(1) }
+    }
+
+    /// Runs `job` on a thread; its result arrives in the inbox.
+    pub(crate) fn run(&self, id: OpId, job: Job) {
+        let mut queue = self.shared.queue();
+        queue.jobs.push_back((id, job));
+        if queue.idle >= queue.jobs.len() || queue.threads >= self.limit {
+            drop(queue);
+            self.shared.work.notify_one();
+            return;
+        }
+        queue.threads += 1;
+        drop(queue);
+        let shared = Arc::clone(&self.shared);
+        let spawned = std::thread::Builder::new()
+            .name("overlapped-pool".into())
+            .spawn(move || work(&shared));
+        if let Err(error) = spawned {
+            let mut queue = self.shared.queue();
+            queue.threads -= 1;
+            // With no thread at all, nobody would ever take the job.
+            if queue.threads == 0
+                && let Some(at) = queue.jobs.iter().position(|(queued, _)| *queued == id)
+            {
+                queue.jobs.remove(at);
+                self.shared.inbox.finished(id, Err(error));
+            }
+        }
+    }
+
+    /// Takes a job back that no thread has begun; false where it is too late.
+    pub(crate) fn cancel(&self, id: OpId) -> bool {
+        let mut queue = self.shared.queue();
+        match queue.jobs.iter().position(|(queued, _)| *queued == id) {
+            Some(at) => queue.jobs.remove(at).is_some(),
+            None => false,
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+fn work(shared: &Shared) {
+    crate::sys::block_signals();
+    let mut queue = shared.queue();
+    loop {
+        if let Some((id, job)) = queue.jobs.pop_front() {
+            drop(queue);
+            let result = catch_unwind(AssertUnwindSafe(job))
+                .unwrap_or_else(|_| Err(io::Error::other("the function that the port ran on a thread panicked")));
+            shared.inbox.finished(id, result);
+            queue = shared.queue();
+            continue;
+        }
+        if queue.closed {
+            break;
+        }
+        queue.idle += 1;
+        let (woken, wait) = shared.work.wait_timeout(queue, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+        queue = woken;
+        queue.idle -= 1;
+        if wait.timed_out() && queue.jobs.is_empty() {
+            break;
+        }
+    }
+    queue.threads -= 1;
+}

@@ -1,0 +1,595 @@
+//! The port: what all backends share, over one that is chosen at run time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backend::{self, Backend, Event, Kind, Settings, Started};
+use crate::buffers::Buffer;
+use crate::inbox::{Inbox, Message, Waker};
+use crate::op::{Brings, Op};
+use crate::pool::Pool;
+use crate::report::{Counters, Pending, Report};
+use crate::slots::{InFlight, OpId, Slots};
+use crate::sys::{self, OwnedFile, OwnedSocket, RawSocket};
+
+/// How long a port that is dropped waits for the kernel to let go of what is in flight.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What an operation brought.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A number of bytes, a set of [`Interest`](crate::Interest) bits, or 0.
+    Count(usize),
+    /// A new socket, closed when this is dropped.
+    Socket(OwnedSocket),
+    /// A new file, closed when this is dropped.
+    File(OwnedFile),
+    /// Bytes in a buffer of the port's. An empty one, or none, is the end of the stream.
+    Provided(Option<Buffer>),
+}
+
+/// One completion.
+#[derive(Debug)]
+pub struct Completion {
+    /// The token that the operation, the timer or the post was given.
+    pub token: u64,
+    /// What it brought, or the system's error. `ECANCELED` (Windows: `ERROR_OPERATION_ABORTED`) after a cancel.
+    pub result: io::Result<Outcome>,
+    /// Whether this operation, a multishot one, goes on.
+    pub more: bool,
+}
+
+/// What [`Port::submit`] answers.
+#[derive(Debug)]
+pub enum Submitted {
+    /// A completion will come.
+    Pending(OpId),
+    /// It is done already: no completion comes.
+    Done(io::Result<Outcome>),
+}
+
+/// Names a timer of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId {
+    deadline: Instant,
+    number: u64,
+}
+
+/// How to make a [`Port`].
+///
+/// ```
+/// use overlapped_port::{Config, Kind};
+/// let port = Config::new().backend(Kind::Poll).start()?;
+/// assert_eq!(port.report().backend, "poll");
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    backend: Option<Kind>,
+    settings: Settings,
+    threads: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// What [`Port::new`] uses.
+    pub fn new() -> Config {
+        Config {
+            backend: None,
+            settings: Settings { capacity: 1 << 15, buffers: 256, buffer_size: 16 << 10 },
+            threads: 8,
+        }
+    }
+
+    /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names.
+    pub fn backend(mut self, kind: Kind) -> Config {
+        self.backend = Some(kind);
+        self
+    }
+
+    /// The most operations in flight at once, from 8 to 32768 (32768 unless told). More are held back, in order,
+    /// until one has ended.
+    pub fn capacity(mut self, operations: usize) -> Config {
+        self.settings.capacity = operations.clamp(8, 1 << 15);
+        self
+    }
+
+    /// How many provided buffers the port has, up to 32768, and the bytes in each (256 of 16 KiB unless told).
+    /// A backend may round the number up to a power of two.
+    pub fn buffers(mut self, count: u16, size: usize) -> Config {
+        self.settings.buffers = count.clamp(1, 1 << 15);
+        self.settings.buffer_size = size.clamp(1, 1 << 20);
+        self
+    }
+
+    /// The most threads for blocking calls (8 unless told).
+    pub fn threads(mut self, most: usize) -> Config {
+        self.threads = most.max(1);
+        self
+    }
+
+    /// Makes the port.
+    ///
+    /// # Errors
+    /// Where a backend was named (here or in `OVERLAPPED_BACKEND`): the reason for which it does not start, or
+    /// `InvalidInput` for a name that is none. Else only where no backend starts: the system is out of descriptors
+    /// or memory.
+    pub fn start(self) -> io::Result<Port> {
+        let named = match self.backend {
+            Some(kind) => Some(kind),
+            None => kind_from_environment()?,
+        };
+        let kinds = named.as_ref().map_or(Kind::ALL, std::slice::from_ref);
+        let mut refused = Vec::new();
+        for kind in kinds {
+            match backend::start(*kind, &self.settings) {
+                Ok(backend) => return Ok(Port::with(backend, refused, &self)),
+                Err(error) if named.is_some() || kinds.last() == Some(kind) => return Err(error),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        unreachable!("Kind::ALL is not empty, and its last error is returned")
+    }
+}
+
+fn kind_from_environment() -> io::Result<Option<Kind>> {
+    let Some(name) = std::env::var_os("OVERLAPPED_BACKEND").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let known = Kind::ALL.iter().find(|kind| name.to_str() == Some(kind.name()));
+    known.copied().map(Some).ok_or_else(|| {
+        let choices: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("OVERLAPPED_BACKEND={} is no backend here; use one of: {}", name.display(), choices.join(", ")),
+        )
+    })
+}
+
+/// The completion port of one thread.
+///
+/// Dropping it is a [`shutdown`](Port::shutdown) with five seconds' patience.
+pub struct Port {
+    /// Dropped once nothing is in flight, else leaked.
+    backend: ManuallyDrop<Box<dyn Backend>>,
+    leaked: bool,
+    refused: Vec<String>,
+    capacity: usize,
+    slots: Slots,
+    /// Operations in flight or held back, by handle.
+    busy: Busy,
+    held: VecDeque<(OpId, Op<'static>)>,
+    timers: BTreeMap<TimerId, u64>,
+    next_timer: u64,
+    pool: Pool,
+    inbox: Arc<Inbox>,
+    messages: Vec<Message>,
+    events: Vec<Event>,
+    counters: Counters,
+    /// The time at the last poll: near enough for the age of an operation.
+    now: Instant,
+    /// A port stays on its thread: io_uring has one submitter, and completions wake that thread's tasklets.
+    _here: PhantomData<*const ()>,
+}
+
+impl Port {
+    /// A port on the best backend that works here, or on the one that `OVERLAPPED_BACKEND` names.
+    ///
+    /// # Errors
+    /// As for [`Config::start`].
+    pub fn new() -> io::Result<Port> {
+        Config::new().start()
+    }
+
+    fn with(backend: Box<dyn Backend>, refused: Vec<String>, config: &Config) -> Port {
+        let inbox = Arc::new(Inbox::new(backend.notifier()));
+        Port {
+            pool: Pool::new(config.threads, Arc::clone(&inbox)),
+            backend: ManuallyDrop::new(backend),
+            leaked: false,
+            refused,
+            capacity: config.settings.capacity,
+            slots: Slots::default(),
+            busy: Busy::default(),
+            held: VecDeque::new(),
+            timers: BTreeMap::new(),
+            next_timer: 0,
+            inbox,
+            messages: Vec::new(),
+            events: Vec::new(),
+            counters: Counters::default(),
+            now: Instant::now(),
+            _here: PhantomData,
+        }
+    }
+
+    /// Begins `op`. Its completion will carry `token`.
+    ///
+    /// What is already there (a result known at once) is answered at once. An operation beyond the port's capacity is
+    /// held back and begun when one has ended.
+    ///
+    /// # Safety
+    /// What `op` borrows must outlive the operation: it must stay valid, and what is borrowed mutably must not be
+    /// touched, until [`Submitted::Done`] or the completion with `more == false` has been returned, or
+    /// [`Port::shutdown`] has. The handles that it names must be open.
+    pub unsafe fn submit(&mut self, op: Op<'_>, token: u64) -> Submitted {
+        let occupant =
+            InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
+        let id = self.slots.insert(occupant);
+        self.busy.add(occupant.handle);
+        self.counters.submitted += 1;
+        if self.slots.len() > self.capacity {
+            self.counters.held_back += 1;
+            // SAFETY: the caller keeps what `op` borrows until the operation has ended; only the lifetime is erased.
+            self.held.push_back((id, unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) }));
+            return Submitted::Pending(id);
+        }
+        // SAFETY: the caller's promise.
+        match unsafe { self.begin(id, op) } {
+            Some((result, buffer)) => {
+                self.counters.immediate += 1;
+                let occupant = self.end(id).expect("the operation that was just begun has its slot");
+                Submitted::Done(outcome(occupant.brings, result, buffer))
+            }
+            None => Submitted::Pending(id),
+        }
+    }
+
+    /// Hands `op` to the backend or the pool; what it answers where it is done at once.
+    ///
+    /// # Safety
+    /// As for [`Port::submit`].
+    unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Option<(io::Result<usize>, Option<Buffer>)> {
+        let started = match op {
+            Op::Call { function } => Started::Offload(function),
+            // SAFETY: the caller's promise.
+            op => unsafe { self.backend.begin(id, op) },
+        };
+        match started {
+            Started::InFlight => None,
+            Started::Done(result, buffer) => Some((result, buffer)),
+            Started::Offload(job) => {
+                self.counters.offloaded += 1;
+                self.pool.run(id, job);
+                None
+            }
+        }
+    }
+
+    /// The operation is over: frees its slot.
+    fn end(&mut self, id: OpId) -> Option<InFlight> {
+        let occupant = self.slots.remove(id)?;
+        self.busy.remove(occupant.handle);
+        self.counters.completed += 1;
+        Some(occupant)
+    }
+
+    /// Asks for the end of an operation. Its completion comes all the same, soon: an error (`ECANCELED`), or its true
+    /// result where it was faster. One that is over already is left alone.
+    pub fn cancel(&mut self, id: OpId) {
+        if self.slots.get(id).is_none() {
+            return;
+        }
+        self.counters.cancels += 1;
+        if let Some(at) = self.held.iter().position(|(held, _)| *held == id) {
+            self.held.remove(at);
+            self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
+        } else if self.pool.cancel(id) {
+            self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
+        } else {
+            self.backend.cancel(id);
+        }
+    }
+
+    /// Asks for the end of every operation on a socket; returns how many there are. Close it when their completions
+    /// have come.
+    pub fn cancel_socket(&mut self, socket: RawSocket) -> usize {
+        self.cancel_handle(sys::socket_key(socket))
+    }
+
+    /// Asks for the end of every operation on a file; returns how many there are. Close it when their completions
+    /// have come.
+    pub fn cancel_file(&mut self, file: sys::RawFile) -> usize {
+        self.cancel_handle(sys::file_key(file))
+    }
+
+    fn cancel_handle(&mut self, handle: usize) -> usize {
+        if self.busy.is_idle(handle) {
+            return 0;
+        }
+        let on_it = self.slots.iter().filter(|(_, flight)| flight.handle == Some(handle));
+        let ids: Vec<OpId> = on_it.map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| self.cancel(*id));
+        ids.len()
+    }
+
+    /// How many operations are in flight on a socket.
+    pub fn in_flight_on_socket(&self, socket: RawSocket) -> usize {
+        let key = sys::socket_key(socket);
+        if self.busy.is_idle(key) {
+            return 0;
+        }
+        self.slots.iter().filter(|(_, flight)| flight.handle == Some(key)).count()
+    }
+
+    /// How many operations are in flight, those held back among them.
+    pub fn in_flight(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Sets a timer: at `deadline`, or as soon after it as the port is polled, a completion with `token` comes.
+    pub fn set_timer(&mut self, deadline: Instant, token: u64) -> TimerId {
+        self.next_timer += 1;
+        let id = TimerId { deadline, number: self.next_timer };
+        self.timers.insert(id, token);
+        id
+    }
+
+    /// Takes a timer back: true where its completion has not come, and now will not.
+    pub fn clear_timer(&mut self, id: TimerId) -> bool {
+        self.timers.remove(&id).is_some()
+    }
+
+    /// How many timers are set.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Submits what is pending, sleeps until something is there but no longer than `timeout` (`None`: without end),
+    /// and appends all completions to `completions`. Returns how many; 0 after the time-out, a signal, or a
+    /// [`Waker::wake`].
+    ///
+    /// # Errors
+    /// What the system says when its interface fails as a whole; single operations fail in their completions.
+    pub fn poll(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<usize> {
+        let before = completions.len();
+        self.counters.polls += 1;
+        self.now = Instant::now();
+        self.expire(completions);
+        self.read_inbox(completions);
+        let timeout = if completions.len() > before {
+            Some(Duration::ZERO)
+        } else {
+            let next = self.timers.first_key_value().map(|(id, _)| id.deadline.saturating_duration_since(self.now));
+            match (timeout, next) {
+                (Some(timeout), Some(next)) => Some(timeout.min(next)),
+                (timeout, next) => timeout.or(next),
+            }
+        };
+        let sleeps = timeout != Some(Duration::ZERO) && self.inbox.fall_asleep();
+        let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
+        let mut events = std::mem::take(&mut self.events);
+        let waited = self.backend.wait(timeout, &mut events);
+        if sleeps {
+            self.inbox.awake();
+            self.now = Instant::now();
+            self.expire(completions);
+        }
+        for event in events.drain(..) {
+            self.complete(event, completions);
+        }
+        self.events = events;
+        self.read_inbox(completions);
+        waited?;
+        self.release_held(completions);
+        Ok(completions.len() - before)
+    }
+
+    fn expire(&mut self, completions: &mut Vec<Completion>) {
+        while let Some(first) = self.timers.first_entry() {
+            if first.key().deadline > self.now {
+                break;
+            }
+            let token = first.remove();
+            completions.push(Completion { token, result: Ok(Outcome::Count(0)), more: false });
+        }
+    }
+
+    fn read_inbox(&mut self, completions: &mut Vec<Completion>) {
+        if !self.inbox.is_filled() {
+            return;
+        }
+        let mut messages = std::mem::take(&mut self.messages);
+        self.inbox.take(&mut messages);
+        for message in messages.drain(..) {
+            match message {
+                Message::Posted(token) => {
+                    completions.push(Completion { token, result: Ok(Outcome::Count(0)), more: false });
+                }
+                Message::Finished(id, result) => {
+                    self.complete(Event { id, result, buffer: None, more: false }, completions);
+                }
+                Message::Woken => {}
+            }
+        }
+        self.messages = messages;
+    }
+
+    fn complete(&mut self, event: Event, completions: &mut Vec<Completion>) {
+        let occupant = if event.more { self.slots.get(event.id).copied() } else { self.end(event.id) };
+        let occupant = occupant.expect("a backend's event is for an operation in flight");
+        completions.push(Completion {
+            token: occupant.token,
+            result: outcome(occupant.brings, event.result, event.buffer),
+            more: event.more,
+        });
+    }
+
+    fn release_held(&mut self, completions: &mut Vec<Completion>) {
+        while !self.held.is_empty() && self.slots.len() - self.held.len() < self.capacity {
+            let (id, op) = self.held.pop_front().expect("not empty");
+            // SAFETY: `submit`'s caller keeps what `op` borrows until the completion, which has not come.
+            if let Some((result, buffer)) = unsafe { self.begin(id, op) } {
+                self.complete(Event { id, result, buffer, more: false }, completions);
+            }
+        }
+    }
+
+    /// The bytes in a provided buffer.
+    pub fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
+        self.backend.buffer(buffer)
+    }
+
+    /// Gives a provided buffer back. Receives that wait for one go on.
+    pub fn recycle(&mut self, buffer: Buffer) {
+        self.backend.recycle(buffer);
+    }
+
+    /// What reaches this port from other threads.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.inbox))
+    }
+
+    /// What runs, how it is set up, why not a better one, what it did and what is in flight.
+    pub fn report(&self) -> Report {
+        let now = Instant::now();
+        let mut in_flight: Vec<Pending> = self
+            .slots
+            .iter()
+            .map(|(_, flight)| Pending {
+                operation: flight.name,
+                handle: flight.handle,
+                token: flight.token,
+                age: now.saturating_duration_since(flight.since),
+            })
+            .collect();
+        in_flight.sort_by_key(|pending| std::cmp::Reverse(pending.age));
+        Report {
+            backend: self.backend.name(),
+            setup: self.backend.setup(),
+            refused: self.refused.clone(),
+            capacity: self.capacity,
+            counters: Counters {
+                kernel_entries: self.backend.kernel_entries(),
+                wakes: self.inbox.notified(),
+                ..self.counters
+            },
+            in_flight,
+            timers: self.timers.len(),
+        }
+    }
+
+    /// Cancels all that is in flight and waits until it has ended; sockets and files that still came are closed.
+    ///
+    /// # Errors
+    /// `TimedOut` where the kernel or a thread has not let go in time. The error names what is left; the memory of
+    /// the port and of its operations is leaked, never freed early: what those operations borrow must then stay
+    /// valid for ever.
+    pub fn shutdown(mut self, patience: Duration) -> io::Result<()> {
+        let drained = self.drain(patience);
+        self.leaked = drained.is_err();
+        drained
+    }
+
+    /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing is
+    /// cancelled, nothing is waited for; what the operations borrow is not touched again here.
+    pub fn abandon_after_fork(mut self) {
+        // The threads do not exist here, and one may have held the lock when the process was copied.
+        let inbox = Arc::new(Inbox::new(self.backend.notifier()));
+        std::mem::forget(std::mem::replace(&mut self.pool, Pool::new(1, Arc::clone(&inbox))));
+        std::mem::forget(std::mem::replace(&mut self.inbox, inbox));
+        self.slots = Slots::default();
+        std::mem::forget(std::mem::take(&mut self.held));
+    }
+
+    fn drain(&mut self, patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        let ids: Vec<OpId> = self.slots.iter().map(|(id, _)| id).collect();
+        ids.iter().for_each(|id| self.cancel(*id));
+        let mut completions = Vec::new();
+        while self.slots.len() > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let report = self.report();
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("{} operations did not end after they were cancelled:\n{report}", self.slots.len()),
+                ));
+            }
+            self.poll(Some(left), &mut completions)?;
+            for completion in completions.drain(..) {
+                if let Ok(Outcome::Provided(Some(buffer))) = completion.result {
+                    self.recycle(buffer);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if !self.leaked
+            && let Err(error) = self.drain(LAST_PATIENCE)
+        {
+            eprintln!("overlapped: a port was dropped and had to be leaked: {error}");
+            self.leaked = true;
+        }
+        if self.leaked {
+            std::mem::forget(std::mem::take(&mut self.held));
+        } else {
+            // SAFETY: nothing is in flight, and the field is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.backend) };
+        }
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("backend", &self.backend.name())
+            .field("in_flight", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives a result the type that its operation has.
+fn outcome(brings: Brings, result: io::Result<usize>, buffer: Option<Buffer>) -> io::Result<Outcome> {
+    result.map(|value| match brings {
+        Brings::Count => Outcome::Count(value),
+        // SAFETY: a backend reports each new handle once, and this is where it gets its owner.
+        Brings::Socket => Outcome::Socket(unsafe { sys::own_socket(value) }),
+        // SAFETY: as above.
+        Brings::File => Outcome::File(unsafe { sys::own_file(value) }),
+        Brings::Buffer => Outcome::Provided(buffer),
+    })
+}
+
+/// How many operations there are on each handle: answers "none" without a search.
+#[derive(Debug, Default)]
+struct Busy {
+    counts: Vec<u32>,
+}
+
+impl Busy {
+    /// Handles are small, dense numbers; one beyond this is always searched for.
+    const DENSE: usize = 1 << 20;
+
+    fn add(&mut self, handle: Option<usize>) {
+        let Some(handle) = handle.filter(|handle| *handle < Busy::DENSE) else { return };
+        if handle >= self.counts.len() {
+            self.counts.resize(handle + 64, 0);
+        }
+        self.counts[handle] += 1;
+    }
+
+    fn remove(&mut self, handle: Option<usize>) {
+        if let Some(handle) = handle.filter(|handle| *handle < Busy::DENSE) {
+            self.counts[handle] -= 1;
+        }
+    }
+
+    fn is_idle(&self, handle: usize) -> bool {
+        handle < Busy::DENSE && self.counts.get(handle).is_none_or(|count| *count == 0)
+    }
+}

@@ -1,0 +1,100 @@
+//! Unix: everything is a file descriptor.
+
+use std::io;
+use std::path::Path;
+
+/// A socket as the system names it: a file descriptor.
+pub type RawSocket = std::os::fd::RawFd;
+/// An open file, pipe or device as the system names it: a file descriptor.
+pub type RawFile = std::os::fd::RawFd;
+/// An owned socket, closed when dropped.
+pub type OwnedSocket = std::os::fd::OwnedFd;
+/// An owned file, closed when dropped.
+pub type OwnedFile = std::os::fd::OwnedFd;
+
+/// Room for a socket address of any family.
+pub(crate) type AddressStorage = libc::sockaddr_storage;
+
+/// The length type of a socket address.
+pub(crate) type AddressLength = libc::socklen_t;
+
+/// The header that the system's message calls take (`msghdr`).
+pub(crate) type MessageHeader = libc::msghdr;
+
+/// The error of an operation that was cancelled.
+pub(crate) const CANCELLED: i32 = libc::ECANCELED;
+
+/// Flag of a receive: the datagram was longer than the buffers, its tail is lost (`MSG_TRUNC`, recv(2)).
+pub const MSG_TRUNC: i32 = libc::MSG_TRUNC;
+/// Flag of a receive: control data was lost for want of room (`MSG_CTRUNC`, recvmsg(2)).
+pub const MSG_CTRUNC: i32 = libc::MSG_CTRUNC;
+/// Flag of a receive: look at the data and leave it there (`MSG_PEEK`, recv(2)).
+pub const MSG_PEEK: i32 = libc::MSG_PEEK;
+/// Flag of a receive: wait until the buffer is full, the peer has ended or an error came (`MSG_WAITALL`, recv(2)).
+pub const MSG_WAITALL: i32 = libc::MSG_WAITALL;
+
+/// A socket as a number, to compare and count operations by.
+pub(crate) fn socket_key(socket: RawSocket) -> usize {
+    socket as usize
+}
+
+/// A file as a number, to compare and count operations by.
+pub(crate) fn file_key(file: RawFile) -> usize {
+    file as usize
+}
+
+/// Takes ownership of the socket that an accept brought.
+///
+/// # Safety
+/// `result` is that of a finished accept, and this is its only owner.
+pub(crate) unsafe fn own_socket(result: usize) -> OwnedSocket {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the caller's promise.
+    unsafe { OwnedSocket::from_raw_fd(result as RawSocket) }
+}
+
+/// Takes ownership of the file that an open brought.
+///
+/// # Safety
+/// `result` is that of a finished open, and this is its only owner.
+pub(crate) unsafe fn own_file(result: usize) -> OwnedFile {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFile::from_raw_fd(result as RawFile) }
+}
+
+/// A path in the form in which the system takes it.
+pub type SystemPath = std::ffi::CString;
+
+/// Converts a path for [`Op::Open`](crate::Op::Open).
+///
+/// # Errors
+/// `InvalidInput` where the path holds a NUL byte.
+pub fn system_path(path: &Path) -> io::Result<SystemPath> {
+    use std::os::unix::ffi::OsStrExt;
+    SystemPath::new(path.as_os_str().as_bytes()).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("the path {} holds a NUL byte", path.display()),
+        )
+    })
+}
+
+/// How to open a file: the flags and mode of open(2). `O_CLOEXEC` is the caller's to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenHow {
+    /// `O_RDONLY`, `O_CREAT`, …
+    pub flags: i32,
+    /// The permission bits of a file that is created, before the umask.
+    pub mode: u32,
+}
+
+/// Keeps signals away from the calling thread: they are the program's own threads' business.
+pub(crate) fn block_signals() {
+    // SAFETY: `set` is a plain value that `sigfillset` initialises before it is read.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
