@@ -28,14 +28,7 @@ pub struct RecvMessage<'a> {
 impl<'a> RecvMessage<'a> {
     /// A receive into `buffers`, filled in order.
     pub fn new(buffers: &'a mut [IoSliceMut<'a>]) -> RecvMessage<'a> {
-        RecvMessage {
-            buffers,
-            control: &mut [],
-            control_length: 0,
-            address: Address::empty(),
-            flags: 0,
-            header: None,
-        }
+        RecvMessage { buffers, control: &mut [], control_length: 0, address: Address::empty(), flags: 0, header: None }
     }
 
     /// Gives room for control data (`cmsghdr`s, cmsg(3)). It must be aligned as the system's `cmsghdr` is.

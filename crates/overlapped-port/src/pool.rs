@@ -61,9 +61,7 @@ impl Pool {
         queue.threads += 1;
         drop(queue);
         let shared = Arc::clone(&self.shared);
-        let spawned = std::thread::Builder::new()
-            .name("overlapped-pool".into())
-            .spawn(move || work(&shared));
+        let spawned = std::thread::Builder::new().name("overlapped-pool".into()).spawn(move || work(&shared));
         if let Err(error) = spawned {
             let mut queue = self.shared.queue();
             queue.threads -= 1;

@@ -223,8 +223,7 @@ impl Port {
     /// touched, until [`Submitted::Done`] or the completion with `more == false` has been returned, or
     /// [`Port::shutdown`] has. The handles that it names must be open.
     pub unsafe fn submit(&mut self, op: Op<'_>, token: u64) -> Submitted {
-        let occupant =
-            InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
+        let occupant = InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
         let id = self.slots.insert(occupant);
         self.busy.add(occupant.handle);
         self.counters.submitted += 1;

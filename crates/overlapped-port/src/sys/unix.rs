@@ -73,10 +73,7 @@ pub type SystemPath = std::ffi::CString;
 pub fn system_path(path: &Path) -> io::Result<SystemPath> {
     use std::os::unix::ffi::OsStrExt;
     SystemPath::new(path.as_os_str().as_bytes()).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("the path {} holds a NUL byte", path.display()),
-        )
+        io::Error::new(io::ErrorKind::InvalidInput, format!("the path {} holds a NUL byte", path.display()))
     })
 }
 
