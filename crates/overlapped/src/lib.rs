@@ -1,1 +1,23 @@
-//! x
+//! Blocking-style code that does overlapped I/O: `recv`, `send`, `read`, `write`, `wait`, one after the other,
+//! thousands of times at once, on one thread with one completion port.
+#![deny(unsafe_code)]
+
+mod channel;
+mod coroutine;
+pub mod engine;
+mod interrupt;
+mod scheduler;
+#[allow(unsafe_code)]
+mod stack;
+mod sync;
+mod tasklet;
+mod time;
+
+pub use channel::{Channel, Preference, ReceiveError, SendError, channel};
+pub use scheduler::Status;
+pub use sync::{Event, Permit, Semaphore};
+pub use tasklet::{
+    Builder, DEFAULT_STACK_SIZE, Handle, JoinError, JoinHandle, handle, report, run, spawn, tasklets, try_run,
+    yield_now,
+};
+pub use time::{Elapsed, sleep, timeout};

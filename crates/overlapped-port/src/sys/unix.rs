@@ -22,7 +22,7 @@ pub(crate) type AddressLength = libc::socklen_t;
 pub(crate) type MessageHeader = libc::msghdr;
 
 /// The error of an operation that was cancelled.
-pub(crate) const CANCELLED: i32 = libc::ECANCELED;
+pub const CANCELLED: i32 = libc::ECANCELED;
 
 /// Flag of a receive: the datagram was longer than the buffers, its tail is lost (`MSG_TRUNC`, recv(2)).
 pub const MSG_TRUNC: i32 = libc::MSG_TRUNC;

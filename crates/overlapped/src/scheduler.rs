@@ -1,0 +1,759 @@
+//! The loop of one thread: ready tasklets, timers, then the port.
+//!
+//! A *tasklet* here is an entry in a table and a place in a queue; how the thread is switched from one to another is the
+//! business of a [`Switcher`]: stackful coroutines for the Rust face, greenlets for the Python face. Both park here, and
+//! both are woken through the same completions: who waits is a token, not a type.
+//!
+//! **Parking and waking** work like `std::thread::park`: [`park`] returns after a [`Waiter::wake`], of which one that
+//! came first is remembered. A wake-up may be for something else, so whoever parks looks at its condition again.
+//!
+//! **Interrupts** are how a tasklet leaves early (cancel, time-out, a thrown exception). An interrupt is left on the
+//! tasklet and wakes it; the next or current [`park`] returns [`Interrupted`]. The code that was waiting then takes its
+//! wait back — an operation is cancelled and *its completion awaited* — and only then raises: by unwinding in a Rust
+//! tasklet, by an error in a foreign one. A wait that was satisfied after all returns its result, and the interrupt
+//! stays for the next one: nothing that was moved is lost.
+//!
+//! **While a panic unwinds**, destructors may still do I/O, but no other tasklet runs meanwhile: Rust counts panics by
+//! thread, and another tasklet would think that it panics. So such a park polls the port alone, and one that would wait
+//! for another tasklet is refused.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use overlapped_port::{Completion, Op, OpId, Outcome, Port, Submitted, TimerId, Waker};
+use slab::Slab;
+
+use crate::interrupt::{Cause, Interrupted};
+
+/// After so many switches the port is polled even though tasklets are ready.
+const SWITCHES_A_TURN: u32 = 64;
+/// After so many results that were there at once, a tasklet lets others run.
+const IMMEDIATE_IN_A_ROW: u32 = 32;
+
+/// Names a tasklet of one thread's scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskletId {
+    index: u32,
+    generation: u32,
+}
+
+impl TaskletId {
+    /// The tasklet that is the thread itself.
+    pub const ROOT: TaskletId = TaskletId { index: 0, generation: 0 };
+
+    /// The tasklet's place in a table: small, and used again after the tasklet has ended.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// A number for the tasklet that no other of this thread has had in a long while.
+    pub fn number(self) -> u64 {
+        u64::from(self.generation) << INDEX_BITS | u64::from(self.index)
+    }
+}
+
+/// How the thread goes from one tasklet to another.
+pub trait Switcher {
+    /// Gives the thread away until the current tasklet, `me`, is the one that [`Scheduler::next`] names.
+    fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId);
+
+    /// Whether an interrupt is raised by unwinding the stack; else by an error that the caller passes on.
+    fn unwinds(&self) -> bool;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Running,
+    Ready,
+    Parked,
+}
+
+struct Entry {
+    generation: u32,
+    alive: bool,
+    state: State,
+    /// Woken while it was not parked.
+    notified: bool,
+    name: Option<Rc<str>>,
+    interrupts: Vec<Cause>,
+    waits_for: &'static str,
+    since: Instant,
+}
+
+/// What one operation of a tasklet has come to.
+struct Wait {
+    tasklet: TaskletId,
+    result: Option<io::Result<Outcome>>,
+    expired: bool,
+}
+
+/// Called when a timer is due; it must not wait.
+type Callback = Box<dyn FnOnce(&Scheduler)>;
+
+/// A tasklet as [`tasklets`](crate::tasklets) lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its number, as in [`crate::Tasklet::number`].
+    pub number: u64,
+    /// The name it was given.
+    pub name: Option<String>,
+    /// What it waits for: an operation's name, `"channel"`, `"sleep"`, …; `"ready"` or `"running"` where it waits for
+    /// nothing.
+    pub waits_for: &'static str,
+    /// How long it has.
+    pub since: Duration,
+}
+
+/// The scheduler of one thread.
+pub struct Scheduler {
+    port: RefCell<Port>,
+    entries: RefCell<Vec<Entry>>,
+    free: RefCell<Vec<u32>>,
+    ready: RefCell<VecDeque<TaskletId>>,
+    current: Cell<TaskletId>,
+    waits: RefCell<Slab<Wait>>,
+    callbacks: RefCell<Slab<Callback>>,
+    completions: RefCell<Vec<Completion>>,
+    switches: Cell<u32>,
+    immediate: Cell<u32>,
+    now: Cell<Instant>,
+    alive: Cell<usize>,
+    remote: Arc<Remote>,
+    switcher: Box<dyn Switcher>,
+}
+
+/// The part of a scheduler that other threads see.
+pub(crate) struct Remote {
+    waker: Waker,
+    calls: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Remote {
+    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait.
+    pub(crate) fn call(&self, call: Box<dyn FnOnce() + Send>) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        self.waker.post(Token::Calls.pack());
+    }
+}
+
+const INDEX_BITS: u32 = 29;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+
+/// What a completion is for.
+enum Token {
+    /// An operation of a tasklet: a slot in `waits`.
+    Operation(u32),
+    /// The time of such an operation is up.
+    Deadline(u32),
+    /// A tasklet is to be woken.
+    Wake(TaskletId),
+    /// A timer's function is due: a slot in `callbacks`.
+    Callback(u32),
+    /// Another thread has left functions to be called.
+    Calls,
+}
+
+impl Token {
+    fn pack(self) -> u64 {
+        match self {
+            Token::Operation(slot) => u64::from(slot) << 3,
+            Token::Deadline(slot) => u64::from(slot) << 3 | 1,
+            Token::Wake(id) => id.number() << 3 | 2,
+            Token::Callback(slot) => u64::from(slot) << 3 | 3,
+            Token::Calls => 4,
+        }
+    }
+
+    fn unpack(token: u64) -> Token {
+        let rest = token >> 3;
+        match token & 7 {
+            0 => Token::Operation(rest as u32),
+            1 => Token::Deadline(rest as u32),
+            2 => Token::Wake(TaskletId { index: (rest & INDEX_MASK) as u32, generation: (rest >> INDEX_BITS) as u32 }),
+            3 => Token::Callback(rest as u32),
+            _ => Token::Calls,
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
+}
+
+/// The scheduler of this thread.
+///
+/// # Errors
+/// Where none runs here.
+pub fn current() -> io::Result<Rc<Scheduler>> {
+    try_current().ok_or_else(|| {
+        io::Error::other("no scheduler runs on this thread: call this inside overlapped::run, or in a tasklet")
+    })
+}
+
+pub(crate) fn try_current() -> Option<Rc<Scheduler>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+impl Scheduler {
+    /// Makes `port` and `switcher` the scheduler of this thread, until [`Scheduler::leave`]. The thread itself becomes
+    /// the tasklet [`TaskletId::ROOT`].
+    ///
+    /// # Errors
+    /// Where one runs here already.
+    pub fn enter(port: Port, switcher: Box<dyn Switcher>) -> io::Result<Rc<Scheduler>> {
+        let now = Instant::now();
+        let remote = Remote { waker: port.waker(), calls: Mutex::default() };
+        let root = Entry { alive: true, state: State::Running, ..Entry::dead(0, now) };
+        let scheduler = Rc::new(Scheduler {
+            port: RefCell::new(port),
+            entries: RefCell::new(vec![root]),
+            free: RefCell::default(),
+            ready: RefCell::default(),
+            current: Cell::new(TaskletId::ROOT),
+            waits: RefCell::default(),
+            callbacks: RefCell::default(),
+            completions: RefCell::default(),
+            switches: Cell::new(0),
+            immediate: Cell::new(0),
+            now: Cell::new(now),
+            alive: Cell::new(0),
+            remote: Arc::new(remote),
+            switcher,
+        });
+        CURRENT.with(|current| {
+            let mut current = current.borrow_mut();
+            if current.is_some() {
+                return Err(io::Error::other("a scheduler runs on this thread already: overlapped::run is not nested"));
+            }
+            *current = Some(Rc::clone(&scheduler));
+            Ok(scheduler)
+        })
+    }
+
+    /// Ends what [`Scheduler::enter`] began; the port shuts down when the last reference is gone.
+    pub fn leave(&self) {
+        CURRENT.with(|current| current.borrow_mut().take());
+    }
+
+    /// The tasklet that runs.
+    pub fn current_tasklet(&self) -> TaskletId {
+        self.current.get()
+    }
+
+    /// The thread's completion port.
+    pub fn port(&self) -> &RefCell<Port> {
+        &self.port
+    }
+
+    pub(crate) fn remote(&self) -> &Arc<Remote> {
+        &self.remote
+    }
+
+    /// How many tasklets have not ended, beside the thread itself.
+    pub fn alive(&self) -> usize {
+        self.alive.get()
+    }
+
+    /// Adds a tasklet, ready to run after those that are ready already.
+    pub fn create(&self, name: Option<&str>) -> TaskletId {
+        let mut entries = self.entries.borrow_mut();
+        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            entries.push(Entry::dead(1, self.now.get()));
+            u32::try_from(entries.len() - 1).expect("fewer than 2^29 tasklets")
+        });
+        let entry = &mut entries[index as usize];
+        entry.alive = true;
+        entry.state = State::Ready;
+        entry.name = name.map(Rc::from);
+        entry.since = self.now.get();
+        let id = TaskletId { index, generation: entry.generation };
+        drop(entries);
+        self.ready.borrow_mut().push_back(id);
+        self.alive.set(self.alive.get() + 1);
+        id
+    }
+
+    /// Removes a tasklet that has run to its end.
+    pub fn retire(&self, id: TaskletId) {
+        let mut entries = self.entries.borrow_mut();
+        let generation = id.generation.wrapping_add(1).max(1);
+        entries[id.index()] = Entry::dead(generation, self.now.get());
+        drop(entries);
+        self.free.borrow_mut().push(id.index);
+        self.alive.set(self.alive.get() - 1);
+        if self.alive.get() == 0 {
+            self.wake(TaskletId::ROOT);
+        }
+    }
+
+    /// Whether the tasklet has not ended.
+    pub fn is_alive(&self, id: TaskletId) -> bool {
+        self.entries.borrow().get(id.index()).is_some_and(|entry| entry.alive && entry.generation == id.generation)
+    }
+
+    /// The name that the tasklet was given.
+    pub fn name(&self, id: TaskletId) -> Option<Rc<str>> {
+        if self.is_alive(id) { self.entries.borrow()[id.index()].name.clone() } else { None }
+    }
+
+    /// Gives the tasklet another name.
+    pub fn rename(&self, id: TaskletId, name: &str) {
+        if self.is_alive(id) {
+            self.entries.borrow_mut()[id.index()].name = Some(Rc::from(name));
+        }
+    }
+
+    /// Takes the next ready tasklet and makes it the current one. After some switches the port is polled first, so
+    /// that completions do not wait for tasklets that never do.
+    ///
+    /// # Errors
+    /// Where the port fails as a whole.
+    pub fn next(&self) -> io::Result<Option<TaskletId>> {
+        if self.switches.get() >= SWITCHES_A_TURN {
+            self.turn(Some(Duration::ZERO))?;
+        }
+        let Some(id) = self.ready.borrow_mut().pop_front() else { return Ok(None) };
+        self.switches.set(self.switches.get() + 1);
+        self.immediate.set(0);
+        self.entries.borrow_mut()[id.index()].state = State::Running;
+        self.current.set(id);
+        Ok(Some(id))
+    }
+
+    /// One turn of the loop: submits, waits at most `timeout` for completions (`None`: without end), and makes ready
+    /// whoever waits for one.
+    ///
+    /// # Errors
+    /// Where the port fails as a whole.
+    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.switches.set(0);
+        let mut completions = self.completions.take();
+        let polled = self.port.borrow_mut().poll(timeout, &mut completions);
+        self.now.set(Instant::now());
+        for completion in completions.drain(..) {
+            self.dispatch(completion);
+        }
+        self.completions.replace(completions);
+        polled.map(drop)
+    }
+
+    fn dispatch(&self, completion: Completion) {
+        match Token::unpack(completion.token) {
+            Token::Operation(slot) => {
+                let mut waits = self.waits.borrow_mut();
+                let wait = &mut waits[slot as usize];
+                wait.result = Some(completion.result);
+                let tasklet = wait.tasklet;
+                drop(waits);
+                self.wake(tasklet);
+            }
+            Token::Deadline(slot) => {
+                let mut waits = self.waits.borrow_mut();
+                let wait = &mut waits[slot as usize];
+                wait.expired = true;
+                let tasklet = wait.tasklet;
+                drop(waits);
+                self.wake(tasklet);
+            }
+            Token::Wake(id) => self.wake(id),
+            Token::Callback(slot) => {
+                let callback = self.callbacks.borrow_mut().remove(slot as usize);
+                callback(self);
+            }
+            Token::Calls => {
+                let calls = std::mem::take(&mut *self.remote.calls.lock().unwrap_or_else(PoisonError::into_inner));
+                calls.into_iter().for_each(|call| call());
+            }
+        }
+    }
+
+    /// Wakes a tasklet of this thread: it runs after those that are ready already.
+    pub fn wake(&self, id: TaskletId) {
+        if self.unpark(id) {
+            self.ready.borrow_mut().push_back(id);
+        }
+    }
+
+    /// Wakes a tasklet of this thread, to run before all others.
+    pub(crate) fn wake_next(&self, id: TaskletId) {
+        if self.unpark(id) {
+            self.ready.borrow_mut().push_front(id);
+        }
+    }
+
+    /// Marks a tasklet as woken; true where it now must enter the queue.
+    fn unpark(&self, id: TaskletId) -> bool {
+        let mut entries = self.entries.borrow_mut();
+        let Some(entry) = entries.get_mut(id.index()) else { return false };
+        if !entry.alive || entry.generation != id.generation {
+            return false;
+        }
+        if entry.state == State::Parked {
+            entry.state = State::Ready;
+            return true;
+        }
+        entry.notified = true;
+        false
+    }
+
+    /// Leaves `cause` on a tasklet and wakes it: its current or next wait ends early.
+    pub fn interrupt(&self, id: TaskletId, cause: Cause) {
+        if self.is_alive(id) {
+            self.entries.borrow_mut()[id.index()].interrupts.push(cause);
+            self.wake(id);
+        }
+    }
+
+    /// Takes the interrupt that the current tasklet is to raise, a cancel before all others.
+    pub fn take_interrupt(&self) -> Option<Cause> {
+        let mut entries = self.entries.borrow_mut();
+        let interrupts = &mut entries[self.current.get().index()].interrupts;
+        if interrupts.is_empty() {
+            return None;
+        }
+        let first = interrupts.iter().position(|cause| *cause == Cause::Cancel).unwrap_or(0);
+        Some(interrupts.remove(first))
+    }
+
+    /// Takes back an interrupt that was not raised.
+    pub fn withdraw(&self, id: TaskletId, cause: Cause) {
+        if self.is_alive(id) {
+            self.entries.borrow_mut()[id.index()].interrupts.retain(|pending| *pending != cause);
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        !self.entries.borrow()[self.current.get().index()].interrupts.is_empty()
+    }
+
+    /// Lets the tasklets that are ready run before this one goes on.
+    ///
+    /// # Errors
+    /// The interrupt that was left on this tasklet.
+    pub fn yield_now(self: &Rc<Self>) -> Result<(), Interrupted> {
+        let me = self.current.get();
+        if !std::thread::panicking() {
+            self.entries.borrow_mut()[me.index()].state = State::Ready;
+            self.ready.borrow_mut().push_back(me);
+            self.switcher.park(self, me);
+        }
+        self.check()
+    }
+
+    /// Lets `id` run at once, and this tasklet when those that are ready have run.
+    pub(crate) fn yield_to(self: &Rc<Self>, id: TaskletId) -> Result<(), Interrupted> {
+        self.wake_next(id);
+        self.yield_now()
+    }
+
+    /// Waits until this tasklet is woken. `waits_for` is what a listing of the tasklets shows.
+    ///
+    /// # Errors
+    /// The interrupt that was left on this tasklet, also where that was before; or a refusal where the thread
+    /// panics: nobody else runs then.
+    pub fn park(self: &Rc<Self>, waits_for: &'static str) -> Result<(), Interrupted> {
+        self.check()?;
+        if std::thread::panicking() {
+            return Err(Interrupted(()));
+        }
+        self.park_masked(waits_for);
+        self.check()
+    }
+
+    /// The interrupt that was left on this tasklet, if any.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.is_interrupted() { Err(Interrupted(())) } else { Ok(()) }
+    }
+
+    /// Waits until this tasklet is woken, whatever the reason.
+    fn park_masked(self: &Rc<Self>, waits_for: &'static str) {
+        let me = self.current.get();
+        {
+            let mut entries = self.entries.borrow_mut();
+            let entry = &mut entries[me.index()];
+            if std::mem::take(&mut entry.notified) {
+                return;
+            }
+            entry.state = State::Parked;
+            entry.waits_for = waits_for;
+            entry.since = self.now.get();
+        }
+        if !std::thread::panicking() {
+            self.switcher.park(self, me);
+            return;
+        }
+        while self.entries.borrow()[me.index()].state == State::Parked {
+            self.turn(None).expect("the port works");
+        }
+        self.ready.borrow_mut().retain(|id| *id != me);
+        self.entries.borrow_mut()[me.index()].state = State::Running;
+    }
+
+    /// Waits like [`Scheduler::park`], but not past `deadline`.
+    pub(crate) fn park_until(
+        self: &Rc<Self>,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<(), Interrupted> {
+        let Some(deadline) = deadline else { return self.park(waits_for) };
+        let timer = self.port.borrow_mut().set_timer(deadline, Token::Wake(self.current.get()).pack());
+        let parked = self.park(waits_for);
+        self.port.borrow_mut().clear_timer(timer);
+        parked
+    }
+
+    /// Has `callback` called at `deadline`, between two tasklets.
+    pub fn call_at(&self, deadline: Instant, callback: impl FnOnce(&Scheduler) + 'static) -> Timer {
+        let slot = self.callbacks.borrow_mut().insert(Box::new(callback));
+        let id = self.port.borrow_mut().set_timer(deadline, Token::Callback(slot as u32).pack());
+        Timer { id, slot }
+    }
+
+    /// Takes back a call that is not due yet.
+    pub fn clear(&self, timer: Timer) {
+        if self.port.borrow_mut().clear_timer(timer.id) {
+            self.callbacks.borrow_mut().remove(timer.slot);
+        }
+    }
+
+    /// Runs one operation to its end; only the current tasklet waits. Past `deadline` it is cancelled.
+    ///
+    /// # Errors
+    /// The system's; `TimedOut` past the deadline, if nothing was moved by then; in a foreign tasklet, the
+    /// [`Interrupted`] that is to be raised.
+    pub fn operate(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
+        self.check().map_err(|interrupted| interrupted.raise(self))?;
+        let waits_for = op.name();
+        let wait = Wait { tasklet: self.current.get(), result: None, expired: false };
+        let slot = self.waits.borrow_mut().insert(wait);
+        #[allow(unsafe_code, reason = "the one place where a borrow is handed to the port")]
+        // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before the completion
+        // has come: the wait below goes on until it has, whatever wakes it.
+        let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
+        let (result, stopped) = match submitted {
+            Submitted::Done(result) => (result, Stopped::No),
+            Submitted::Pending(id) => self.await_completion(id, slot, deadline, waits_for),
+        };
+        self.waits.borrow_mut().remove(slot);
+        match (result, stopped) {
+            (Err(error), stopped) if is_cancelled(&error) => Err(match stopped {
+                Stopped::No => error,
+                Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
+                Stopped::Interrupt => Interrupted(()).raise(self),
+            }),
+            (result, Stopped::No) if self.immediate.get() > IMMEDIATE_IN_A_ROW => {
+                // An interrupt that comes now is for the next wait: this result is not lost.
+                let _ = self.yield_now();
+                result
+            }
+            (result, _) => {
+                self.immediate.set(self.immediate.get() + 1);
+                result
+            }
+        }
+    }
+
+    fn await_completion(
+        self: &Rc<Self>,
+        id: OpId,
+        slot: usize,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> (io::Result<Outcome>, Stopped) {
+        let timer: Option<TimerId> =
+            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack()));
+        let mut stopped = Stopped::No;
+        let result = loop {
+            self.park_masked(waits_for);
+            let (result, expired) = {
+                let mut waits = self.waits.borrow_mut();
+                let wait = &mut waits[slot];
+                (wait.result.take(), wait.expired)
+            };
+            if let Some(result) = result {
+                break result;
+            }
+            if stopped == Stopped::No && (expired || self.is_interrupted()) {
+                stopped = if expired { Stopped::Deadline } else { Stopped::Interrupt };
+                self.port.borrow_mut().cancel(id);
+            }
+        };
+        if let Some(timer) = timer {
+            self.port.borrow_mut().clear_timer(timer);
+        }
+        (result, stopped)
+    }
+
+    /// Hands the bytes of a provided buffer to `read`, and gives the buffer back.
+    pub fn consume<R>(&self, outcome: Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
+        match outcome {
+            Outcome::Provided(Some(buffer)) => {
+                let mut port = self.port.borrow_mut();
+                let value = read(port.buffer(&buffer));
+                port.recycle(buffer);
+                value
+            }
+            _ => read(&[]),
+        }
+    }
+
+    /// Every tasklet that has not ended, the thread itself first.
+    pub fn tasklets(&self) -> Vec<Status> {
+        let now = Instant::now();
+        let current = self.current.get();
+        let entries = self.entries.borrow();
+        let listed = entries.iter().enumerate().filter(|(_, entry)| entry.alive).map(|(index, entry)| {
+            let id = TaskletId { index: index as u32, generation: entry.generation };
+            Status {
+                number: id.number(),
+                name: entry.name.as_deref().map(String::from),
+                waits_for: match entry.state {
+                    _ if id == current => "running",
+                    State::Parked => entry.waits_for,
+                    State::Ready | State::Running => "ready",
+                },
+                since: now.saturating_duration_since(entry.since),
+            }
+        });
+        listed.collect()
+    }
+
+    pub(crate) fn unwinds(&self) -> bool {
+        self.switcher.unwinds()
+    }
+
+    /// Cancels all tasklets but the thread itself, and waits until they have ended.
+    pub(crate) fn cancel_all(self: &Rc<Self>) {
+        let ids: Vec<TaskletId> = {
+            let entries = self.entries.borrow();
+            let alive = entries.iter().enumerate().skip(1).filter(|(_, entry)| entry.alive);
+            alive.map(|(index, entry)| TaskletId { index: index as u32, generation: entry.generation }).collect()
+        };
+        ids.into_iter().for_each(|id| self.interrupt(id, Cause::Cancel));
+        while self.alive.get() > 0 {
+            self.park_masked("the tasklets to end");
+        }
+    }
+}
+
+/// Why an operation was cancelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    No,
+    Deadline,
+    Interrupt,
+}
+
+fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(overlapped_port::sys::CANCELLED)
+}
+
+/// The error of an operation whose time was up.
+#[derive(Debug)]
+struct Expired(&'static str);
+
+impl fmt::Display for Expired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} timed out", self.0)
+    }
+}
+
+impl std::error::Error for Expired {}
+
+/// Names a call that [`Scheduler::call_at`] has set.
+#[derive(Debug)]
+pub struct Timer {
+    id: TimerId,
+    slot: usize,
+}
+
+impl Entry {
+    fn dead(generation: u32, now: Instant) -> Entry {
+        Entry {
+            generation,
+            alive: false,
+            state: State::Parked,
+            notified: false,
+            name: None,
+            interrupts: Vec::new(),
+            waits_for: "",
+            since: now,
+        }
+    }
+}
+
+/// Somebody who waits, on whatever thread: a tasklet, or a thread without a scheduler.
+#[derive(Clone)]
+pub struct Waiter(Who);
+
+#[derive(Clone)]
+enum Who {
+    Tasklet(Arc<Remote>, TaskletId),
+    Thread(std::thread::Thread),
+}
+
+impl Waiter {
+    /// The one that calls.
+    pub fn current() -> Waiter {
+        Waiter(match try_current() {
+            Some(scheduler) => Who::Tasklet(Arc::clone(&scheduler.remote), scheduler.current.get()),
+            None => Who::Thread(std::thread::current()),
+        })
+    }
+
+    /// Ends its [`park`], or the next one.
+    pub fn wake(&self) {
+        match &self.0 {
+            Who::Thread(thread) => thread.unpark(),
+            Who::Tasklet(remote, id) => match try_current() {
+                Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.wake(*id),
+                _ => remote.waker.post(Token::Wake(*id).pack()),
+            },
+        }
+    }
+
+    /// Wakes it and, where it is a tasklet of this thread, lets it run at once.
+    pub(crate) fn wake_and_yield(&self) -> Result<(), Interrupted> {
+        if let Who::Tasklet(remote, id) = &self.0
+            && let Some(scheduler) = try_current()
+            && Arc::ptr_eq(&scheduler.remote, remote)
+        {
+            return scheduler.yield_to(*id);
+        }
+        self.wake();
+        Ok(())
+    }
+}
+
+impl PartialEq for Waiter {
+    fn eq(&self, other: &Waiter) -> bool {
+        match (&self.0, &other.0) {
+            (Who::Tasklet(a, i), Who::Tasklet(b, j)) => Arc::ptr_eq(a, b) && i == j,
+            (Who::Thread(a), Who::Thread(b)) => a.id() == b.id(),
+            _ => false,
+        }
+    }
+}
+
+/// Waits until [`Waiter::wake`], or until `deadline`; it may also return for no reason.
+///
+/// # Errors
+/// The interrupt to be raised, once the caller has taken its wait back.
+pub fn park(deadline: Option<Instant>, waits_for: &'static str) -> Result<(), Interrupted> {
+    match (try_current(), deadline) {
+        (Some(scheduler), deadline) => scheduler.park_until(deadline, waits_for),
+        (None, None) => {
+            std::thread::park();
+            Ok(())
+        }
+        (None, Some(deadline)) => {
+            std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+            Ok(())
+        }
+    }
+}
