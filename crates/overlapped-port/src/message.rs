@@ -10,10 +10,12 @@ use crate::sys::{MSG_CTRUNC, MSG_TRUNC, MessageHeader};
 ///
 /// ```
 /// use std::io::IoSliceMut;
-/// use overlapped_port::RecvMessage;
+/// use overlapped_port::{Op, RecvMessage};
 /// let (mut head, mut body) = ([0; 4], [0; 64]);
 /// let mut buffers = [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)];
-/// let message = RecvMessage::new(&mut buffers);
+/// let mut message = RecvMessage::new(&mut buffers);
+/// let op = Op::RecvMessage { socket: 3, message: message.lend(), flags: 0 };
+/// // … which a port would now be given; when it has ended:
 /// assert!(!message.truncated());
 /// ```
 pub struct RecvMessage<'a> {
@@ -35,6 +37,15 @@ impl<'a> RecvMessage<'a> {
     pub fn with_control(mut self, control: &'a mut [u8]) -> RecvMessage<'a> {
         self.control = control;
         self
+    }
+
+    /// Lends the message to an [`Op::RecvMessage`](crate::Op::RecvMessage); it can be read again when that has ended.
+    pub fn lend(&mut self) -> Receiving<'_> {
+        let message: *mut RecvMessage<'a> = self;
+        // SAFETY: the two types differ in a lifetime alone, and the longer one is borrowed for as long as the shorter
+        // one exists. Behind a mutable borrow a lifetime may be shortened only where nobody can put something shorter
+        // in its place: `Receiving` shows its field to the backends alone, and they fill but never replace.
+        Receiving(unsafe { &mut *message.cast() })
     }
 
     /// Who sent it; empty on a connected stream.
@@ -62,6 +73,10 @@ impl<'a> RecvMessage<'a> {
         self.flags & MSG_CTRUNC != 0
     }
 }
+
+/// A [`RecvMessage`] on loan to an operation: see [`RecvMessage::lend`].
+#[derive(Debug)]
+pub struct Receiving<'a>(pub(crate) &'a mut RecvMessage<'a>);
 
 /// A send from several buffers, to an address and with control data where they are given.
 pub struct SendMessage<'a> {

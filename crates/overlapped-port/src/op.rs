@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 
 use crate::address::Address;
-use crate::message::{RecvMessage, SendMessage};
+use crate::message::{Receiving, SendMessage};
 use crate::sys::{OpenHow, RawFile, RawSocket, SystemPath};
 
 /// One operation, with what it borrows until its completion has come.
@@ -65,8 +65,8 @@ pub enum Op<'a> {
     RecvMessage {
         /// The socket to receive from.
         socket: RawSocket,
-        /// The buffers, and what came with the bytes.
-        message: &'a mut RecvMessage<'a>,
+        /// The buffers, and what came with the bytes: [`RecvMessage::lend`](crate::RecvMessage::lend).
+        message: Receiving<'a>,
         /// Flags of recvmsg(2).
         flags: i32,
     },

@@ -1,7 +1,10 @@
 //! Unix: everything is a file descriptor.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
+
+use crate::open::OpenMode;
 
 /// A socket as the system names it: a file descriptor.
 pub type RawSocket = std::os::fd::RawFd;
@@ -11,6 +14,16 @@ pub type RawFile = std::os::fd::RawFd;
 pub type OwnedSocket = std::os::fd::OwnedFd;
 /// An owned file, closed when dropped.
 pub type OwnedFile = std::os::fd::OwnedFd;
+
+/// The name of a socket that somebody else owns, for operations on it.
+pub fn raw_socket(socket: &impl AsRawFd) -> RawSocket {
+    socket.as_raw_fd()
+}
+
+/// The name of a file that somebody else owns, for operations on it.
+pub fn raw_file(file: &impl AsRawFd) -> RawFile {
+    file.as_raw_fd()
+}
 
 /// Room for a socket address of any family.
 pub(crate) type AddressStorage = libc::sockaddr_storage;
@@ -84,6 +97,35 @@ pub struct OpenHow {
     pub flags: i32,
     /// The permission bits of a file that is created, before the umask.
     pub mode: u32,
+}
+
+impl OpenHow {
+    /// The flags for `mode`, with `O_CLOEXEC`; a file that is created may be read and written by all, but for the umask.
+    ///
+    /// # Errors
+    /// As for [`OpenMode::check`].
+    pub fn new(mode: OpenMode) -> io::Result<OpenHow> {
+        mode.check()?;
+        let access = match (mode.read, mode.write || mode.append) {
+            (true, false) => libc::O_RDONLY,
+            (true, true) => libc::O_RDWR,
+            (false, _) => libc::O_WRONLY,
+        };
+        let append = if mode.append { libc::O_APPEND } else { 0 };
+        let creation = match (mode.create, mode.truncate, mode.create_new) {
+            (_, _, true) => libc::O_CREAT | libc::O_EXCL,
+            (false, false, false) => 0,
+            (true, false, false) => libc::O_CREAT,
+            (false, true, false) => libc::O_TRUNC,
+            (true, true, false) => libc::O_CREAT | libc::O_TRUNC,
+        };
+        Ok(OpenHow { flags: access | append | creation | libc::O_CLOEXEC, mode: 0o666 })
+    }
+
+    /// With further flags of open(2); those for the access mode are left out, as the standard library does.
+    pub fn with_flags(self, flags: i32) -> OpenHow {
+        OpenHow { flags: self.flags | (flags & !libc::O_ACCMODE), ..self }
+    }
 }
 
 /// Keeps signals away from the calling thread: they are the program's own threads' business.
