@@ -17,13 +17,13 @@ use std::rc::Rc;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::scheduler::{Scheduler, Switcher, TaskletId};
-use crate::stack::{Guard, PooledStack, StackPool, set_current};
+use crate::stack::{Bounds, OverflowWatch, PooledStack, StackPool};
 
 /// A tasklet that has started.
 struct Started {
     body: Coroutine<(), (), (), PooledStack>,
     yielder: *const Yielder<(), ()>,
-    guard: Guard,
+    bounds: Bounds,
     name: Option<Rc<str>>,
 }
 
@@ -40,6 +40,7 @@ enum Tasklet {
 pub(crate) struct Coroutines {
     tasklets: RefCell<Vec<Tasklet>>,
     stacks: RefCell<StackPool>,
+    watch: OverflowWatch,
     /// How the tasklet that runs gets back to the loop.
     yielder: Cell<*const Yielder<(), ()>>,
 }
@@ -49,6 +50,7 @@ impl Coroutines {
         Rc::new(Coroutines {
             tasklets: RefCell::default(),
             stacks: RefCell::new(StackPool::new()),
+            watch: OverflowWatch::new(),
             yielder: Cell::new(ptr::null()),
         })
     }
@@ -71,9 +73,10 @@ impl Coroutines {
             Tasklet::Ended | Tasklet::Running => unreachable!("only a tasklet that is new or parked becomes ready"),
         };
         self.yielder.set(started.yielder);
-        set_current(Some((started.guard, started.name.as_deref())));
+        // SAFETY: `started` keeps the name until `clear`.
+        unsafe { self.watch.set_current(started.bounds, started.name.as_deref().unwrap_or_default()) };
         let result = started.body.resume(());
-        set_current(None);
+        self.watch.clear();
         let (tasklet, ended) = match result {
             CoroutineResult::Yield(()) => {
                 started.yielder = self.yielder.get();
@@ -95,14 +98,14 @@ impl Coroutines {
     fn start(&self, function: Box<dyn FnOnce()>, stack_size: usize, name: Option<Rc<str>>) -> Box<Started> {
         let stack = self.stacks.borrow_mut().take(stack_size);
         let stack = stack.unwrap_or_else(|error| panic!("a tasklet's stack of {stack_size} bytes: {error}"));
-        let guard = stack.guard();
+        let bounds = stack.bounds();
         let this: *const Coroutines = self;
         let body = Coroutine::with_stack(stack, move |yielder, ()| {
             // SAFETY: the loop that resumes this coroutine borrows the `Coroutines` for as long.
             unsafe { (*this).yielder.set(yielder) };
             function();
         });
-        Box::new(Started { body, yielder: ptr::null(), guard, name })
+        Box::new(Started { body, yielder: ptr::null(), bounds, name })
     }
 }
 
