@@ -1,0 +1,269 @@
+//! Operations as the entries that io_uring takes.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::{opcode, types::Fd};
+
+use super::buffers::GROUP;
+use crate::message::{RecvMessage, SendMessage};
+use crate::op::{Interest, Op};
+use crate::sys::{AddressStorage, MessageHeader};
+
+/// What the completion of an entry needs beyond its number.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Plain,
+    Connect,
+    Close,
+    /// What came with the bytes is copied into the message.
+    Message(*mut RecvMessage<'static>),
+    /// One receive into a provided buffer.
+    Provided,
+    RecvMultishot,
+    AcceptMultishot,
+    Poll(Interest),
+}
+
+impl Kind {
+    /// Whether the kernel takes a provided buffer for it.
+    pub(super) fn takes_buffer(self) -> bool {
+        matches!(self, Kind::Provided | Kind::RecvMultishot)
+    }
+
+    pub(super) fn is_multishot(self) -> bool {
+        matches!(self, Kind::RecvMultishot | Kind::AcceptMultishot)
+    }
+}
+
+/// The entry for `op`, without its number.
+///
+/// Addresses in it are those of what `op` borrows. A send never raises a signal, and `MSG_DONTWAIT` is taken away:
+/// waiting is this backend's business, never the caller's.
+pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
+    let mut kind = Kind::Plain;
+    let entry = match op {
+        Op::Accept { listener, peer } => {
+            let (address, length) = match peer {
+                Some(peer) => peer.as_raw_mut(),
+                None => (std::ptr::null_mut(), std::ptr::null_mut()),
+            };
+            opcode::Accept::new(Fd(listener), address.cast(), length).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Op::AcceptMultishot { listener } => {
+            kind = Kind::AcceptMultishot;
+            opcode::AcceptMulti::new(Fd(listener)).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Op::Connect { socket, address } => {
+            kind = Kind::Connect;
+            let (address, length) = address.as_raw();
+            opcode::Connect::new(Fd(socket), address.cast(), length).build()
+        }
+        Op::Recv { socket, buffer, flags } => {
+            opcode::Recv::new(Fd(socket), buffer.as_mut_ptr().cast(), length(buffer.len()))
+                .flags(flags & !libc::MSG_DONTWAIT)
+                .build()
+        }
+        Op::RecvProvided { socket, limit, flags } => {
+            kind = Kind::Provided;
+            opcode::Recv::new(Fd(socket), std::ptr::null_mut(), length(limit))
+                .flags(flags & !libc::MSG_DONTWAIT)
+                .buf_group(GROUP)
+                .build()
+                .flags(Flags::BUFFER_SELECT)
+        }
+        Op::RecvMultishot { socket } => {
+            kind = Kind::RecvMultishot;
+            opcode::RecvMulti::new(Fd(socket), GROUP).build()
+        }
+        Op::RecvMessage { socket, message, flags } => {
+            let header: *mut MessageHeader = recv_header(message);
+            kind = Kind::Message(std::ptr::from_mut(message).cast());
+            opcode::RecvMsg::new(Fd(socket), header).flags((flags & !libc::MSG_DONTWAIT) as u32).build()
+        }
+        Op::Send { socket, buffer, flags, all } => {
+            // With MSG_WAITALL the kernel itself goes on after a short send (io_uring_prep_send(3)).
+            let all = if all { libc::MSG_WAITALL } else { 0 };
+            opcode::Send::new(Fd(socket), buffer.as_ptr(), length(buffer.len())).flags(send_flags(flags) | all).build()
+        }
+        Op::SendMessage { socket, message, flags } => {
+            let header: *const MessageHeader = send_header(message);
+            opcode::SendMsg::new(Fd(socket), header).flags(send_flags(flags) as u32).build()
+        }
+        Op::Shutdown { socket, how } => {
+            let how = match how {
+                std::net::Shutdown::Read => libc::SHUT_RD,
+                std::net::Shutdown::Write => libc::SHUT_WR,
+                std::net::Shutdown::Both => libc::SHUT_RDWR,
+            };
+            opcode::Shutdown::new(Fd(socket), how).build()
+        }
+        Op::Read { file, buffer, offset } => {
+            opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len())).offset(position(offset)).build()
+        }
+        Op::ReadVectored { file, buffers, offset } => {
+            let (vector, count) = vector_mut(buffers);
+            opcode::Readv::new(Fd(file), vector, count).offset(position(offset)).build()
+        }
+        Op::Write { file, buffer, offset } => {
+            opcode::Write::new(Fd(file), buffer.as_ptr(), length(buffer.len())).offset(position(offset)).build()
+        }
+        Op::WriteVectored { file, buffers, offset } => {
+            let (vector, count) = vector(buffers);
+            opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
+        }
+        Op::Open { path, how } => {
+            opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(how.flags).mode(how.mode).build()
+        }
+        Op::Sync { file, data_only } => {
+            let flags =
+                if data_only { io_uring::types::FsyncFlags::DATASYNC } else { io_uring::types::FsyncFlags::empty() };
+            opcode::Fsync::new(Fd(file)).flags(flags).build()
+        }
+        Op::CloseFile { file: handle } | Op::CloseSocket { socket: handle } => {
+            kind = Kind::Close;
+            opcode::Close::new(Fd(handle)).build()
+        }
+        Op::Poll { socket, interest } => {
+            kind = Kind::Poll(interest);
+            opcode::PollAdd::new(Fd(socket), poll_events(interest)).build()
+        }
+        Op::Call { .. } => unreachable!("the port runs calls on its pool"),
+    };
+    (entry, kind)
+}
+
+/// The most that Linux moves in one call (`MAX_RW_COUNT`, read(2)); longer requests are cut to it.
+fn length(bytes: usize) -> u32 {
+    bytes.min(0x7fff_f000) as u32
+}
+
+/// The offset that means the file's own position is -1.
+fn position(offset: Option<u64>) -> u64 {
+    offset.unwrap_or(u64::MAX)
+}
+
+fn send_flags(flags: i32) -> i32 {
+    (flags | libc::MSG_NOSIGNAL) & !libc::MSG_DONTWAIT
+}
+
+/// The system's form of a list of buffers, at most as many as it takes in one call (`IOV_MAX`): the rest is left for
+/// the next one, as after any short read or write.
+fn vector(buffers: &[IoSlice<'_>]) -> (*const libc::iovec, u32) {
+    (buffers.as_ptr().cast(), buffers.len().min(libc::UIO_MAXIOV as usize) as u32)
+}
+
+fn vector_mut(buffers: &mut [IoSliceMut<'_>]) -> (*const libc::iovec, u32) {
+    (buffers.as_ptr().cast(), buffers.len().min(libc::UIO_MAXIOV as usize) as u32)
+}
+
+/// Writes the header of a receive into the message, where it stays until the completion.
+fn recv_header(message: &mut RecvMessage<'_>) -> *mut MessageHeader {
+    let (address, _) = message.address.as_raw_mut();
+    // SAFETY: a header of zeroes is a valid one; its padding (musl) must be zero.
+    let mut header: MessageHeader = unsafe { std::mem::zeroed() };
+    header.msg_name = address.cast();
+    header.msg_namelen = size_of::<AddressStorage>() as _;
+    header.msg_iov = message.buffers.as_mut_ptr().cast();
+    header.msg_iovlen = message.buffers.len() as _;
+    header.msg_control = message.control.as_mut_ptr().cast();
+    header.msg_controllen = message.control.len() as _;
+    message.header.insert(header)
+}
+
+/// Writes the header of a send into the message, where it stays until the completion.
+fn send_header(message: &mut SendMessage<'_>) -> *const MessageHeader {
+    // SAFETY: a header of zeroes is a valid one; its padding (musl) must be zero.
+    let mut header: MessageHeader = unsafe { std::mem::zeroed() };
+    if let Some(address) = message.address {
+        let (address, length) = address.as_raw();
+        header.msg_name = address.cast_mut().cast();
+        header.msg_namelen = length;
+    }
+    header.msg_iov = message.buffers.as_ptr().cast_mut().cast();
+    header.msg_iovlen = message.buffers.len() as _;
+    header.msg_control = message.control.as_ptr().cast_mut().cast();
+    header.msg_controllen = message.control.len() as _;
+    message.header.insert(header)
+}
+
+/// What came with the bytes of a receive, from the header into the message.
+pub(super) fn take_header(message: &mut RecvMessage<'_>, received: bool) {
+    let header = message.header.take().expect("the header was written when the receive began");
+    if received {
+        message.address.set_length(header.msg_namelen);
+        // `as _`, for the type is not the same in every C library.
+        let length: usize = header.msg_controllen as _;
+        message.control_length = length.min(message.control.len());
+        message.flags = header.msg_flags;
+    } else {
+        message.address.set_length(0);
+        message.control_length = 0;
+        message.flags = 0;
+    }
+}
+
+fn poll_events(interest: Interest) -> u32 {
+    let mut events = 0;
+    for (bit, event) in [
+        (Interest::READABLE, libc::POLLIN),
+        (Interest::WRITABLE, libc::POLLOUT),
+        (Interest::PRIORITY, libc::POLLPRI),
+    ] {
+        if interest.contains(bit) {
+            events |= event as u32;
+        }
+    }
+    events
+}
+
+/// The bits of [`Interest`] for what poll found: of those asked for, and error and hang-up.
+pub(super) fn found(asked: Interest, events: i32) -> Interest {
+    let has = |event: i16| events & i32::from(event) != 0;
+    let mut found = Interest::default();
+    for (bit, is_there) in [
+        (Interest::READABLE, has(libc::POLLIN | libc::POLLERR | libc::POLLHUP)),
+        (Interest::WRITABLE, has(libc::POLLOUT | libc::POLLERR)),
+        (Interest::PRIORITY, has(libc::POLLPRI)),
+    ] {
+        if is_there && asked.contains(bit) {
+            found = found | bit;
+        }
+    }
+    for (bit, event) in [(Interest::ERROR, libc::POLLERR), (Interest::HANGUP, libc::POLLHUP)] {
+        if has(event) {
+            found = found | bit;
+        }
+    }
+    found
+}
+
+/// The entry that waits until the operation of `entry` may succeed; what reads waits to read, all else to write.
+pub(super) fn readiness(entry: &Entry, handle: i32) -> Entry {
+    let reads = [opcode::Accept::CODE, opcode::Recv::CODE, opcode::RecvMsg::CODE, opcode::Read::CODE, opcode::Readv::CODE];
+    let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
+    let events = if reads { libc::POLLIN } else { libc::POLLOUT };
+    opcode::PollAdd::new(Fd(handle), events as u32).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_or_an_error_counts_as_readable_where_that_was_asked_for() {
+        let events = i32::from(libc::POLLHUP | libc::POLLERR);
+        assert_eq!(
+            found(Interest::READABLE, events),
+            Interest::READABLE | Interest::ERROR | Interest::HANGUP
+        );
+        assert_eq!(found(Interest::WRITABLE, i32::from(libc::POLLHUP)), Interest::HANGUP);
+        assert_eq!(found(Interest::WRITABLE, i32::from(libc::POLLOUT | libc::POLLIN)), Interest::WRITABLE);
+    }
+
+    #[test]
+    fn lengths_are_cut_to_what_the_kernel_moves() {
+        assert_eq!(length(5), 5);
+        assert_eq!(length(usize::MAX), 0x7fff_f000);
+    }
+}
