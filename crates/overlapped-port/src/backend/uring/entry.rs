@@ -23,6 +23,30 @@ pub(super) enum Kind {
     RecvMultishot,
     AcceptMultishot,
     Poll(Interest),
+    /// A send that goes on until all is taken.
+    SendAll(Rest),
+}
+
+/// What a send has yet to move, and what it moved.
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    buffer: *const [u8],
+    flags: i32,
+    pub(super) sent: usize,
+}
+
+impl Rest {
+    /// Takes `sent` bytes off; the entry that sends what is left then, if anything is.
+    pub(super) fn advance(&mut self, socket: i32, sent: usize) -> Option<Entry> {
+        let left = self.buffer.len() - sent;
+        self.buffer = std::ptr::slice_from_raw_parts(self.buffer.cast::<u8>().wrapping_add(sent), left);
+        self.sent += sent;
+        (left > 0 && sent > 0).then(|| self.entry(socket))
+    }
+
+    fn entry(&self, socket: i32) -> Entry {
+        opcode::Send::new(Fd(socket), self.buffer.cast(), length(self.buffer.len())).flags(self.flags).build()
+    }
 }
 
 impl Kind {
@@ -38,8 +62,12 @@ impl Kind {
 
 /// The entry for `op`, without its number.
 ///
-/// Addresses in it are those of what `op` borrows. A send never raises a signal, and `MSG_DONTWAIT` is taken away:
-/// waiting is this backend's business, never the caller's.
+/// Addresses in it are those of what `op` borrows.
+///
+/// A receive waits in the kernel: `MSG_DONTWAIT` is taken away, for waiting is never the caller's business. A send
+/// does not (`MSG_DONTWAIT`): a send that the kernel tries again goes on where the first try left off, and a
+/// Unix datagram socket whose peer's queue was full has then used up the bytes and sends an empty datagram (seen on
+/// Linux 6.18). So the backend waits and sends again from the start, and goes on after a short send itself.
 pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
     let mut kind = Kind::Plain;
     let entry = match op {
@@ -82,9 +110,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::RecvMsg::new(Fd(socket), header).flags((flags & !libc::MSG_DONTWAIT) as u32).build()
         }
         Op::Send { socket, buffer, flags, all } => {
-            // With MSG_WAITALL the kernel itself goes on after a short send (io_uring_prep_send(3)).
-            let all = if all { libc::MSG_WAITALL } else { 0 };
-            opcode::Send::new(Fd(socket), buffer.as_ptr(), length(buffer.len())).flags(send_flags(flags) | all).build()
+            let rest = Rest { buffer, flags: send_flags(flags), sent: 0 };
+            if all {
+                kind = Kind::SendAll(rest);
+            }
+            rest.entry(socket)
         }
         Op::SendMessage { socket, message, flags } => {
             let header: *const MessageHeader = send_header(message);
@@ -99,7 +129,9 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Shutdown::new(Fd(socket), how).build()
         }
         Op::Read { file, buffer, offset } => {
-            opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len())).offset(position(offset)).build()
+            opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len()))
+                .offset(position(offset))
+                .build()
         }
         Op::ReadVectored { file, buffers, offset } => {
             let (vector, count) = vector_mut(buffers);
@@ -113,7 +145,10 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
         }
         Op::Open { path, how } => {
-            opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(how.flags).mode(how.mode).build()
+            let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(how.flags).mode(how.mode).build();
+            // The kernel first tries an open with O_NONBLOCK, and what waits for its other end (a FIFO) then comes
+            // open too early, or fails with ENXIO. On a thread of the kernel's it waits as open(2) does.
+            if how.flags & libc::O_NONBLOCK == 0 { entry.flags(Flags::ASYNC) } else { entry }
         }
         Op::Sync { file, data_only } => {
             let flags =
@@ -144,7 +179,7 @@ fn position(offset: Option<u64>) -> u64 {
 }
 
 fn send_flags(flags: i32) -> i32 {
-    (flags | libc::MSG_NOSIGNAL) & !libc::MSG_DONTWAIT
+    flags | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
 }
 
 /// The system's form of a list of buffers, at most as many as it takes in one call (`IOV_MAX`): the rest is left for
@@ -205,11 +240,9 @@ pub(super) fn take_header(message: &mut RecvMessage<'_>, received: bool) {
 
 fn poll_events(interest: Interest) -> u32 {
     let mut events = 0;
-    for (bit, event) in [
-        (Interest::READABLE, libc::POLLIN),
-        (Interest::WRITABLE, libc::POLLOUT),
-        (Interest::PRIORITY, libc::POLLPRI),
-    ] {
+    for (bit, event) in
+        [(Interest::READABLE, libc::POLLIN), (Interest::WRITABLE, libc::POLLOUT), (Interest::PRIORITY, libc::POLLPRI)]
+    {
         if interest.contains(bit) {
             events |= event as u32;
         }
@@ -240,7 +273,8 @@ pub(super) fn found(asked: Interest, events: i32) -> Interest {
 
 /// The entry that waits until the operation of `entry` may succeed; what reads waits to read, all else to write.
 pub(super) fn readiness(entry: &Entry, handle: i32) -> Entry {
-    let reads = [opcode::Accept::CODE, opcode::Recv::CODE, opcode::RecvMsg::CODE, opcode::Read::CODE, opcode::Readv::CODE];
+    let reads =
+        [opcode::Accept::CODE, opcode::Recv::CODE, opcode::RecvMsg::CODE, opcode::Read::CODE, opcode::Readv::CODE];
     let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
     let events = if reads { libc::POLLIN } else { libc::POLLOUT };
     opcode::PollAdd::new(Fd(handle), events as u32).build()
@@ -253,10 +287,7 @@ mod tests {
     #[test]
     fn an_end_or_an_error_counts_as_readable_where_that_was_asked_for() {
         let events = i32::from(libc::POLLHUP | libc::POLLERR);
-        assert_eq!(
-            found(Interest::READABLE, events),
-            Interest::READABLE | Interest::ERROR | Interest::HANGUP
-        );
+        assert_eq!(found(Interest::READABLE, events), Interest::READABLE | Interest::ERROR | Interest::HANGUP);
         assert_eq!(found(Interest::WRITABLE, i32::from(libc::POLLHUP)), Interest::HANGUP);
         assert_eq!(found(Interest::WRITABLE, i32::from(libc::POLLOUT | libc::POLLIN)), Interest::WRITABLE);
     }

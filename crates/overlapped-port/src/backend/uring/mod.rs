@@ -14,6 +14,7 @@
 //! - the descriptor is in non-blocking mode and the kernel answers `EAGAIN`, for then it leaves the waiting to us: a
 //!   poll request stands in, and the operation is issued again. Where readiness lies (a Unix socket whose peer's
 //!   queue is full polls as writable), a short sleep follows before the next try;
+//! - a send finds no room, or not enough for all: likewise, whatever the descriptor's mode;
 //! - a connect of a non-blocking socket is `EINPROGRESS`: the poll stands in, and the socket's error is the result;
 //! - the buffers have run out (`ENOBUFS`): the operation is parked and issued again when buffers come back.
 //!
@@ -40,7 +41,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use self::buffers::BufferRing;
-use self::entry::Kind;
+use self::entry::{Kind, Rest};
 use super::{Backend, Event, Notify, Settings, Started};
 use crate::buffers::Buffer;
 use crate::op::Op;
@@ -333,11 +334,13 @@ impl Uring {
     }
 
     /// Frees the slot of an operation and reports its end.
-    fn finish(&mut self, slot: usize, result: io::Result<usize>, buffer: Option<Buffer>, events: &mut Vec<Event>) {
+    fn finish(&mut self, slot: usize, mut result: io::Result<usize>, buffer: Option<Buffer>, events: &mut Vec<Event>) {
         let request = &mut self.requests[slot];
-        if let Kind::Message(message) = request.kind {
+        match request.kind {
             // SAFETY: the caller of `begin` keeps the message until this, its final event.
-            entry::take_header(unsafe { &mut *message }, result.is_ok());
+            Kind::Message(message) => entry::take_header(unsafe { &mut *message }, result.is_ok()),
+            Kind::SendAll(rest) if rest.sent > 0 => result = Ok(rest.sent),
+            _ => {}
         }
         request.state = State::Free;
         events.push(Event { id: request.id, result, buffer, more: false });
@@ -372,6 +375,7 @@ impl Uring {
     /// The poll or the pause that stood in for an operation has ended.
     fn complete_stand_in(&mut self, slot: usize, result: i32, events: &mut Vec<Event>) {
         let request = &self.requests[slot];
+        let broken = result > 0 && result & i32::from(libc::POLLERR | libc::POLLHUP) != 0;
         let ended = if result < 0 && result != -libc::ETIME {
             Err(io::Error::from_raw_os_error(-result))
         } else if request.state == State::Connecting {
@@ -383,6 +387,9 @@ impl Uring {
             }
         } else if request.cancelled {
             Err(io::Error::from_raw_os_error(sys::CANCELLED))
+        } else if let (Kind::SendAll(Rest { sent: 1.., .. }), true) = (request.kind, broken) {
+            // A socket tells its error once: it is left for the next operation, as this one has bytes to report.
+            Ok(0)
         } else {
             return self.issue(slot);
         };
@@ -412,7 +419,9 @@ impl Uring {
                 (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) => {
                     let poll = entry::readiness(&request.entry, request.handle);
                     self.stand_in(slot, State::Connecting, poll);
-                    return if cancelled { self.push_cancel(slot) };
+                    return if cancelled {
+                        self.push_cancel(slot)
+                    };
                 }
                 (libc::EAGAIN, _) => return self.await_readiness(slot),
                 (libc::ENOBUFS, kind) if kind.takes_buffer() => {
@@ -426,6 +435,14 @@ impl Uring {
                 (errno, _) => errno,
             };
             return self.finish(slot, Err(io::Error::from_raw_os_error(error)), None, events);
+        }
+        if let Kind::SendAll(rest) = &mut request.kind
+            && let Some(entry) = rest.advance(request.handle, length)
+            && !cancelled
+        {
+            request.entry = entry.user_data(id.to_u64());
+            let poll = entry::readiness(&request.entry, request.handle);
+            return self.stand_in(slot, State::StoodIn, poll);
         }
         let result = match kind {
             Kind::Poll(asked) => usize::from(entry::found(asked, result).0),

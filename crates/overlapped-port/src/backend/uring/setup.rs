@@ -98,9 +98,7 @@ pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, BufferRing, Vec
         }
     }
     let mut probe = Probe::new();
-    ring.submitter()
-        .register_probe(&mut probe)
-        .map_err(|error| explain("io_uring_register (PROBE)", &error))?;
+    ring.submitter().register_probe(&mut probe).map_err(|error| explain("io_uring_register (PROBE)", &error))?;
     if let Some((_, name)) = OPCODES.iter().find(|(code, _)| !probe.is_supported(*code)) {
         return Err(unsupported(format!("the operation {name}")));
     }
@@ -176,11 +174,7 @@ fn explain(call: &str, error: &io::Error) -> io::Error {
         Some(libc::ENFILE) => ("ENFILE", "the system has no descriptor left (sysctl fs.file-max)".to_string()),
         _ => ("", String::new()),
     };
-    let text = if name.is_empty() {
-        format!("{call}: {error}")
-    } else {
-        format!("{call}: {name}: {cause} ({error})")
-    };
+    let text = if name.is_empty() { format!("{call}: {error}") } else { format!("{call}: {name}: {cause} ({error})") };
     io::Error::new(error.kind(), text)
 }
 
