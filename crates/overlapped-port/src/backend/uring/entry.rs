@@ -105,8 +105,8 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::RecvMulti::new(Fd(socket), GROUP).build()
         }
         Op::RecvMessage { socket, message, flags } => {
-            let header: *mut MessageHeader = recv_header(message);
-            kind = Kind::Message(std::ptr::from_mut(message).cast());
+            let header: *mut MessageHeader = recv_header(message.0);
+            kind = Kind::Message(std::ptr::from_mut(message.0).cast());
             opcode::RecvMsg::new(Fd(socket), header).flags((flags & !libc::MSG_DONTWAIT) as u32).build()
         }
         Op::Send { socket, buffer, flags, all } => {
