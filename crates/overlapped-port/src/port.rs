@@ -491,14 +491,15 @@ impl Port {
     }
 
     /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing is
-    /// cancelled, nothing is waited for; what the operations borrow is not touched again here.
-    pub fn abandon_after_fork(mut self) {
-        // The threads do not exist here, and one may have held the lock when the process was copied.
-        let inbox = Arc::new(Inbox::new(self.backend.notifier()));
-        std::mem::forget(std::mem::replace(&mut self.pool, Pool::new(1, Arc::clone(&inbox))));
-        std::mem::forget(std::mem::replace(&mut self.inbox, inbox));
-        self.slots = Slots::default();
-        std::mem::forget(std::mem::take(&mut self.held));
+    /// cancelled, nothing is waited for; this process's descriptors of the port are closed, and what the operations
+    /// borrow is not touched again here.
+    ///
+    /// # Safety
+    /// The port must not be used again, and must be forgotten ([`std::mem::forget`]), not dropped: the threads of its
+    /// pool do not exist here, and one may have held a lock when the process was copied.
+    pub unsafe fn abandon_after_fork(&mut self) {
+        // SAFETY: by the caller's promise the backend is used no more.
+        unsafe { ManuallyDrop::drop(&mut self.backend) };
     }
 
     fn drain(&mut self, patience: Duration) -> io::Result<()> {

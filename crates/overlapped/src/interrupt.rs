@@ -41,11 +41,10 @@ impl Interrupted {
     }
 
     /// As [`Interrupted::raise`], where what comes after it does not return an [`io::Error`].
-    pub(crate) fn raise_here(self) -> Interrupted {
+    pub(crate) fn raise_here(self) {
         if let Some(scheduler) = try_current() {
             let _ = self.raise(&scheduler);
         }
-        Interrupted(())
     }
 
     /// Whether `error` is an interrupt that is passed on.

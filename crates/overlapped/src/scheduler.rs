@@ -517,7 +517,7 @@ impl Scheduler {
     /// Takes back a call that is not due yet.
     pub fn clear(&self, timer: Timer) {
         if self.port.borrow_mut().clear_timer(timer.id) {
-            self.callbacks.borrow_mut().remove(timer.slot);
+            drop(self.callbacks.borrow_mut().remove(timer.slot));
         }
     }
 
@@ -623,6 +623,44 @@ impl Scheduler {
         listed.collect()
     }
 
+    /// Whether a tasklet is ready to run.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    /// Whether nothing on this thread can ever wake a tasklet: none is ready, nothing is in flight, no timer is set.
+    /// Another thread may still.
+    pub fn is_deadlocked(&self) -> bool {
+        let port = self.port.borrow();
+        !self.has_ready() && port.in_flight() == 0 && port.timers() == 0
+    }
+
+    /// What a parked tasklet waits for.
+    pub fn waits_for(&self, id: TaskletId) -> &'static str {
+        self.entries.borrow()[id.index()].waits_for
+    }
+
+    /// Somebody to wake a tasklet of this thread by.
+    pub fn waiter(&self, id: TaskletId) -> Waiter {
+        Waiter::of(&self.remote, id)
+    }
+
+    /// Takes back a tasklet that [`Scheduler::create`] has just made.
+    pub fn discard(&self, id: TaskletId) {
+        self.ready.borrow_mut().retain(|ready| *ready != id);
+        self.retire(id);
+    }
+
+    /// Leaves the port to the parent process, in the child after fork(2): see [`Port::abandon_after_fork`].
+    ///
+    /// # Safety
+    /// The scheduler must not be used again, nor dropped.
+    #[allow(unsafe_code, reason = "passes the port's condition on")]
+    pub unsafe fn abandon_after_fork(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.port.borrow_mut().abandon_after_fork() };
+    }
+
     pub(crate) fn unwinds(&self) -> bool {
         self.switcher.unwinds()
     }
@@ -706,6 +744,10 @@ impl Waiter {
         })
     }
 
+    pub(crate) fn of(remote: &Arc<Remote>, id: TaskletId) -> Waiter {
+        Waiter(Who::Tasklet(Arc::clone(remote), id))
+    }
+
     /// Ends its [`park`], or the next one.
     pub fn wake(&self) {
         match &self.0 {
@@ -714,6 +756,36 @@ impl Waiter {
                 Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.wake(*id),
                 _ => remote.waker.post(Token::Wake(*id).pack()),
             },
+        }
+    }
+
+    /// The tasklet on its thread; `None` for a thread without a scheduler.
+    pub fn id(&self) -> Option<TaskletId> {
+        match &self.0 {
+            Who::Tasklet(_, id) => Some(*id),
+            Who::Thread(_) => None,
+        }
+    }
+
+    /// The tasklet's number on its thread; 0 for a thread without a scheduler.
+    pub fn number(&self) -> u64 {
+        match &self.0 {
+            Who::Tasklet(_, id) => id.number(),
+            Who::Thread(_) => 0,
+        }
+    }
+
+    /// Leaves an interrupt on the tasklet, from whatever thread. A thread without a scheduler cannot be interrupted.
+    pub fn interrupt(&self, cause: Cause) {
+        let Who::Tasklet(remote, id) = &self.0 else { return };
+        let id = *id;
+        match try_current() {
+            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.interrupt(id, cause),
+            _ => remote.call(Box::new(move || {
+                if let Some(scheduler) = try_current() {
+                    scheduler.interrupt(id, cause);
+                }
+            })),
         }
     }
 

@@ -187,18 +187,23 @@ impl Semaphore {
 
     /// Takes one if that needs no waiting.
     pub fn try_acquire(&self) -> Option<Permit> {
-        let mut state = self.state();
-        state.value = state.value.checked_sub(1)?;
-        drop(state);
-        Some(Permit(self.clone()))
+        self.try_take().then(|| Permit(self.clone()))
     }
 
-    /// Takes one without a [`Permit`]: pair it with [`Semaphore::release`]. Waits until `deadline`; returns whether one
-    /// was taken.
+    /// Takes one without a [`Permit`] if that needs no waiting; returns whether one was taken.
+    pub fn try_take(&self) -> bool {
+        let mut state = self.state();
+        let taken = state.value > 0;
+        state.value -= usize::from(taken);
+        taken
+    }
+
+    /// As [`Semaphore::acquire_until`], for something that is more than a semaphore: `waits_for` is what a listing of
+    /// the tasklets shows.
     ///
     /// # Errors
     /// The interrupt that ended the wait; none was taken then.
-    pub fn acquire_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+    pub fn acquire_until_as(&self, deadline: Option<Instant>, waits_for: &'static str) -> Result<bool, Interrupted> {
         let number = {
             let mut state = self.state();
             if state.value > 0 {
@@ -212,7 +217,7 @@ impl Semaphore {
         };
         loop {
             let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let parked = if expired { Ok(()) } else { park(deadline, "semaphore") };
+            let parked = if expired { Ok(()) } else { park(deadline, waits_for) };
             let mut state = self.state();
             if let Some(at) = state.granted.iter().position(|granted| *granted == number) {
                 state.granted.swap_remove(at);
@@ -223,6 +228,15 @@ impl Semaphore {
                 return parked.map(|()| false);
             }
         }
+    }
+
+    /// Takes one without a [`Permit`]: pair it with [`Semaphore::release`]. Waits until `deadline`; returns whether one
+    /// was taken.
+    ///
+    /// # Errors
+    /// The interrupt that ended the wait; none was taken then.
+    pub fn acquire_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+        self.acquire_until_as(deadline, "semaphore")
     }
 
     /// Gives one back, to the one that has waited longest if any.

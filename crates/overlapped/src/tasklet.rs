@@ -232,14 +232,8 @@ impl<T> JoinHandle<T> {
             }
             state.id
         };
-        let Some(id) = id else { return };
-        match try_current().filter(|scheduler| Arc::ptr_eq(scheduler.remote(), &self.remote)) {
-            Some(scheduler) => scheduler.interrupt(id, Cause::Cancel),
-            None => self.remote.call(Box::new(move || {
-                if let Some(scheduler) = try_current() {
-                    scheduler.interrupt(id, Cause::Cancel);
-                }
-            })),
+        if let Some(id) = id {
+            Waiter::of(&self.remote, id).interrupt(Cause::Cancel);
         }
     }
 

@@ -137,3 +137,12 @@ pub(crate) fn block_signals() {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
 }
+
+/// The error of an operation on a handle that is closed.
+pub const CLOSED: i32 = libc::EBADF;
+
+/// Gives up the ownership of a socket.
+pub fn into_raw_socket(socket: OwnedSocket) -> RawSocket {
+    use std::os::fd::IntoRawFd;
+    socket.into_raw_fd()
+}

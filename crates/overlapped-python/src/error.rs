@@ -1,0 +1,29 @@
+//! The engine's errors as Python's.
+
+use std::io;
+
+use pyo3::exceptions::{PyOSError, PyTimeoutError};
+use pyo3::prelude::*;
+
+/// The exception for an error of the system: `OSError` with its number, of the subclass that goes with it; the
+/// standard library's `TimeoutError('timed out')` where the engine gave up.
+pub(crate) fn from_io(error: io::Error) -> PyErr {
+    match error.raw_os_error() {
+        // Only the close of the handle cancels an operation whose own tasklet still waits.
+        Some(overlapped_port::sys::CANCELLED) => numbered(overlapped_port::sys::CLOSED),
+        Some(number) => numbered(number),
+        None if error.kind() == io::ErrorKind::TimedOut => PyTimeoutError::new_err("timed out"),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// `OSError` of an error number.
+fn numbered(number: i32) -> PyErr {
+    Python::attach(|py| {
+        let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
+        match text {
+            Ok(text) => PyOSError::new_err((number, text.unbind())),
+            Err(error) => error,
+        }
+    })
+}

@@ -1,0 +1,184 @@
+//! The raw files of Python's face: reads and writes on the port, as methods of a subclass of `io.FileIO`.
+//!
+//! Opening, seeking, names, modes and the errors of wrong use stay the standard library's; so does everything above
+//! the raw file. Reads and writes go at the descriptor's own position.
+
+use std::ffi::c_int;
+
+use overlapped_port::{Op, Outcome};
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::runtime::{runtime, to_error};
+use crate::stdlib::{View, file_descriptor, install};
+
+static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The first piece of a file whose size is not known, and the least by which the next ones grow.
+const PIECE: usize = 64 << 10;
+
+/// Puts the native methods on `class`, a subclass of `io.FileIO`.
+#[pyfunction]
+pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = class.py();
+    BASE.get_or_try_init(py, || py.import("_io")?.getattr("FileIO").map(Bound::unbind))?;
+    let fast = |name: &'static std::ffi::CStr, method, doc: &'static std::ffi::CStr| ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    };
+    let methods = vec![
+        fast(c"readinto", readinto, c"readinto(buffer, /)\n--\n\nReads into a writable buffer and returns how many bytes; only the calling tasklet waits."),
+        fast(c"write", write, c"write(b, /)\n--\n\nWrites b and returns how many bytes were written; only the calling tasklet waits."),
+        fast(c"readall", readall, c"readall()\n--\n\nReads to the end of the file; only the calling tasklet waits."),
+    ];
+    install(&class, methods)
+}
+
+/// Calls the standard library's method of that name: it says what is wrong.
+fn base(py: Python<'_>, name: &str, slf: *mut PyObject, args: &[*mut PyObject]) -> PyResult<*mut PyObject> {
+    let method = BASE.get(py).expect("set by install_file").bind(py).getattr(name)?;
+    // SAFETY: Python's caller keeps the objects.
+    let all = unsafe { std::iter::once(&slf).chain(args).map(|object| Bound::from_borrowed_ptr(py, *object)) };
+    Ok(method.call1(PyTuple::new(py, all.collect::<Vec<_>>())?)?.into_ptr())
+}
+
+fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
+    result.unwrap_or_else(|error| {
+        // SAFETY: called from Python, so the GIL is held.
+        error.restore(unsafe { Python::assume_attached() });
+        std::ptr::null_mut()
+    })
+}
+
+/// Runs an operation on a file. `None` where the standard library is to say what is wrong, or what to return: the
+/// descriptor does not allow it, or is in non-blocking mode.
+fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
+    let runtime = runtime(py)?;
+    match runtime.scheduler.operate(op, None) {
+        Ok(Outcome::Count(count)) => Ok(Some(count)),
+        Ok(_) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => Ok(None),
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}
+
+/// Whether a read or write of the descriptor is not to wait: then it is not the port's.
+fn never_waits(descriptor: c_int) -> bool {
+    #[cfg(unix)]
+    // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
+    return descriptor < 0 || unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;
+    #[cfg(not(unix))]
+    return descriptor < 0;
+}
+
+unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let call = || -> PyResult<*mut PyObject> {
+            let given = std::slice::from_raw_parts(args, nargs as usize);
+            let descriptor = file_descriptor(slf);
+            if given.len() != 1 || never_waits(descriptor) {
+                return base(py, "readinto", slf, given);
+            }
+            let Some(mut view) = View::new(given[0], ffi::PyBUF_WRITABLE) else { return Err(PyErr::fetch(py)) };
+            let op = Op::Read { file: descriptor, buffer: view.memory(), offset: None };
+            match operate(py, op)? {
+                Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
+                None => base(py, "readinto", slf, given),
+            }
+        };
+        give(call())
+    }
+}
+
+unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let call = || -> PyResult<*mut PyObject> {
+            let given = std::slice::from_raw_parts(args, nargs as usize);
+            let descriptor = file_descriptor(slf);
+            if given.len() != 1 || never_waits(descriptor) {
+                return base(py, "write", slf, given);
+            }
+            let Some(view) = View::new(given[0], ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
+            let op = Op::Write { file: descriptor, buffer: view.bytes(), offset: None };
+            match operate(py, op)? {
+                Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
+                None => base(py, "write", slf, given),
+            }
+        };
+        give(call())
+    }
+}
+
+unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let call = || -> PyResult<*mut PyObject> {
+            let given = std::slice::from_raw_parts(args, nargs as usize);
+            let descriptor = file_descriptor(slf);
+            if !given.is_empty() || never_waits(descriptor) {
+                return base(py, "readall", slf, given);
+            }
+            let mut bytes: Vec<u8> = Vec::with_capacity(remaining(descriptor));
+            loop {
+                if bytes.capacity() == bytes.len() {
+                    bytes.reserve(PIECE.max(bytes.len()));
+                }
+                let op = Op::Read { file: descriptor, buffer: bytes.spare_capacity_mut(), offset: None };
+                let Some(count) = operate(py, op)? else { return base(py, "readall", slf, given) };
+                if count == 0 {
+                    return Ok(PyBytes::new(py, &bytes).into_ptr());
+                }
+                // SAFETY: the read has filled them.
+                bytes.set_len(bytes.len() + count);
+            }
+        };
+        give(call())
+    }
+}
+
+/// How many bytes a regular file has from here to its end, and one more, so that the end shows in one read.
+fn remaining(descriptor: c_int) -> usize {
+    #[cfg(unix)]
+    // SAFETY: `stat` is a plain value that the call fills; the descriptor is the caller's.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        let here = libc::lseek(descriptor, 0, libc::SEEK_CUR);
+        if here >= 0 && libc::fstat(descriptor, &raw mut stat) == 0 && stat.st_size > here {
+            return (stat.st_size - here) as usize + 1;
+        }
+    }
+    let _ = descriptor;
+    PIECE
+}
+
+/// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`.
+#[cfg(unix)]
+#[pyfunction]
+#[pyo3(signature = (path, flags, mode=0o666))]
+pub(crate) fn open(py: Python<'_>, path: std::path::PathBuf, flags: c_int, mode: u32) -> PyResult<c_int> {
+    use std::os::fd::IntoRawFd;
+    let runtime = runtime(py)?;
+    // The kernel reads it while this stack may be elsewhere: a CString's bytes are on the heap.
+    let path = overlapped_port::sys::system_path(&path)?;
+    let how = overlapped_port::sys::OpenHow { flags: flags | libc::O_CLOEXEC, mode };
+    match runtime.scheduler.operate(Op::Open { path: &path, how }, None) {
+        Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
+        Ok(_) => unreachable!("an open brings a file"),
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}
+
+/// Waits until the file's data has reached the device, as os.fsync.
+#[pyfunction]
+pub(crate) fn fsync(py: Python<'_>, descriptor: overlapped_port::sys::RawFile) -> PyResult<()> {
+    operate(py, Op::Sync { file: descriptor, data_only: false }).map(drop)
+}

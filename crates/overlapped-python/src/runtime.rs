@@ -1,0 +1,363 @@
+//! Python's tasklets on the scheduler: greenlets that switch straight to one another.
+//!
+//! Who parks runs the scheduler itself and switches to the next tasklet's greenlet, with no hub in between. A tasklet
+//! gets a greenlet when it first runs: a *worker*, which takes the next new tasklet when one has ended and is kept when
+//! there is none. Fresh workers are started by one greenlet, the *starter*, always from the same shallow frame: a
+//! greenlet that starts on top of another's deep stack would make every later switch copy more, and thousands nested
+//! would overflow it.
+//!
+//! ```text
+//!   main greenlet (the tasklet ROOT) ──┐
+//!   starter ── worker, worker, …     ──┴── any parks ─▶ next ready ─▶ switch to its greenlet
+//! ```
+//!
+//! What keeps it sound: a greenlet's C stack is copied away while another runs, so nothing that others see lives on it;
+//! no borrow guard is held across [`greenlet::switch`]; the GIL is given up around the wait in the port alone, in which
+//! nothing of Python's is touched. Signal handlers run in the main greenlet: a driver whose wait brought nothing makes
+//! ROOT ready, which looks for signals when it is switched to.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use overlapped::engine::{Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
+use overlapped_port::Port;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
+
+use crate::greenlet;
+use crate::tasklet::Tasklet;
+
+/// Idle workers kept for reuse. Each holds some ten kilobytes.
+const IDLE_WORKERS: usize = 256;
+
+/// What a tasklet is on this side.
+enum Body {
+    Ended,
+    /// Not started: it has no greenlet yet.
+    New(Py<Tasklet>),
+    /// Started: the tasklet, and the greenlet to switch to when it is parked.
+    Started(Py<Tasklet>, Py<PyAny>),
+}
+
+/// The tasklets of one thread.
+pub(crate) struct Runtime {
+    pub(crate) scheduler: Rc<Scheduler>,
+    greenlets: Rc<Greenlets>,
+}
+
+struct Greenlets {
+    bodies: RefCell<Vec<Body>>,
+    starter: RefCell<Option<Py<PyAny>>>,
+    worker: Py<PyAny>,
+    idle: RefCell<Vec<Py<PyAny>>>,
+    /// The tasklet that the starter is to run next.
+    handed_over: Cell<Option<TaskletId>>,
+    /// This is the thread to which Python gives signals.
+    main_thread: bool,
+    look_for_signals: Cell<bool>,
+}
+
+thread_local! {
+    static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
+}
+
+/// The tasklets of this thread; the first call makes its port.
+pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
+    if let Some(runtime) = RUNTIME.with_borrow(Option::clone) {
+        return Ok(runtime);
+    }
+    let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
+    let main_thread = MAIN_THREAD.load(Ordering::Relaxed) == thread_ident();
+    let worker = PyCFunction::new_closure(py, Some(c"worker"), None, |_, _| work())?;
+    let greenlets = Rc::new(Greenlets {
+        bodies: RefCell::default(),
+        starter: RefCell::default(),
+        worker: worker.into_any().unbind(),
+        idle: RefCell::default(),
+        handed_over: Cell::new(None),
+        main_thread,
+        look_for_signals: Cell::new(false),
+    });
+    let scheduler = Scheduler::enter(port, Box::new(Handle(Rc::clone(&greenlets))))?;
+    scheduler.rename(TaskletId::ROOT, "main");
+    let root = Py::new(py, Tasklet::root(Waiter::current()))?;
+    greenlets.bodies.borrow_mut().push(Body::Started(root, greenlet::current(py)));
+    let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
+    *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
+    let runtime = Rc::new(Runtime { scheduler, greenlets });
+    RUNTIME.set(Some(Rc::clone(&runtime)));
+    Ok(runtime)
+}
+
+/// The thread to which Python gives signals.
+static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
+
+fn thread_ident() -> u64 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// Learns which thread is Python's main one; called at import.
+pub(crate) fn learn_main_thread(py: Python<'_>) -> PyResult<()> {
+    let ident = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?;
+    MAIN_THREAD.store(ident.extract()?, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The child after a fork: the port and the other tasklets are the parent's. The one that forked goes on as this
+/// thread's main tasklet, on a port that is made when it is first needed.
+pub(crate) fn after_fork() {
+    MAIN_THREAD.store(thread_ident(), Ordering::Relaxed);
+    let Some(runtime) = RUNTIME.take() else { return };
+    runtime.scheduler.leave();
+    // SAFETY: the runtime is forgotten below: the other greenlets must never run here, not even to unwind.
+    unsafe { runtime.scheduler.abandon_after_fork() };
+    std::mem::forget(runtime);
+}
+
+/// The end of the process: what is in flight is left to the kernel.
+pub(crate) fn forget() {
+    if let Some(runtime) = RUNTIME.take() {
+        runtime.scheduler.leave();
+        std::mem::forget(runtime);
+    }
+}
+
+impl Runtime {
+    /// The tasklet that runs.
+    pub(crate) fn current(&self, py: Python<'_>) -> Py<Tasklet> {
+        match &self.greenlets.bodies.borrow()[self.scheduler.current_tasklet().index()] {
+            Body::New(tasklet) | Body::Started(tasklet, _) => tasklet.clone_ref(py),
+            Body::Ended => unreachable!("the tasklet that runs has not ended"),
+        }
+    }
+
+    /// Makes a tasklet ready to run.
+    pub(crate) fn start(&self, name: Option<&str>, make: impl FnOnce(Waiter) -> PyResult<Py<Tasklet>>) -> PyResult<()> {
+        let id = self.scheduler.create(name);
+        let tasklet = match make(self.scheduler.waiter(id)) {
+            Ok(tasklet) => tasklet,
+            Err(error) => {
+                self.scheduler.discard(id);
+                return Err(error);
+            }
+        };
+        let mut bodies = self.greenlets.bodies.borrow_mut();
+        if bodies.len() <= id.index() {
+            bodies.resize_with(id.index() + 1, || Body::Ended);
+        }
+        bodies[id.index()] = Body::New(tasklet);
+        Ok(())
+    }
+
+    /// The error to return for an interrupt of the current tasklet.
+    pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
+        match self.scheduler.take_interrupt() {
+            Some(Cause::Thrown(number)) => match take_thrown(number) {
+                Some(exception) => PyErr::from_value(exception.into_bound(py)),
+                None => PyRuntimeError::new_err("an interrupt was withdrawn while it was raised"),
+            },
+            _ => PyRuntimeError::new_err("the tasklet was interrupted"),
+        }
+    }
+}
+
+static THROWN: LazyLock<Mutex<(u64, HashMap<u64, Py<PyAny>>)>> = LazyLock::new(Mutex::default);
+
+/// Keeps an exception until the tasklet that is to raise it does; returns its number.
+pub(crate) fn keep_thrown(exception: Py<PyAny>) -> u64 {
+    let mut thrown = THROWN.lock().unwrap_or_else(PoisonError::into_inner);
+    thrown.0 += 1;
+    let number = thrown.0;
+    thrown.1.insert(number, exception);
+    number
+}
+
+/// Takes a kept exception.
+pub(crate) fn take_thrown(number: u64) -> Option<Py<PyAny>> {
+    THROWN.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number)
+}
+
+impl Greenlets {
+    /// Goes to the tasklet that the scheduler has just made the current one. Returns when somebody comes back.
+    fn go_to(&self, py: Python<'_>, id: TaskletId) {
+        let target = match &self.bodies.borrow()[id.index()] {
+            Body::Started(_, greenlet) => greenlet.clone_ref(py),
+            Body::New(_) => match self.idle.borrow_mut().pop() {
+                Some(worker) => worker,
+                None => {
+                    self.handed_over.set(Some(id));
+                    self.starter.borrow().as_ref().expect("made with the runtime").clone_ref(py)
+                }
+            },
+            Body::Ended => unreachable!("an ended tasklet is not ready"),
+        };
+        if !greenlet::switch(&target) {
+            // Nobody throws into these greenlets; what came all the same is shown, not lost.
+            PyErr::fetch(py).write_unraisable(py, None);
+        }
+    }
+
+    /// Waits in the port, without the GIL, until something has happened.
+    fn wait(&self, py: Python<'_>, scheduler: &Rc<Scheduler>) {
+        if scheduler.is_deadlocked() && only_thread(py) && waits_for_tasklets(scheduler) {
+            let error = PyRuntimeError::new_err(
+                "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another",
+            );
+            throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+            return;
+        }
+        // SAFETY: the GIL is held here and taken again before anything of Python's is used: the turn touches the port
+        // and the scheduler's own tables.
+        let turned = unsafe {
+            let state = ffi::PyEval_SaveThread();
+            let turned = scheduler.turn(None);
+            ffi::PyEval_RestoreThread(state);
+            turned
+        };
+        if let Err(error) = turned {
+            port_failed(&error);
+        }
+        if self.main_thread && !scheduler.has_ready() {
+            self.look_for_signals.set(true);
+            scheduler.wake(TaskletId::ROOT);
+        }
+    }
+}
+
+fn throw(scheduler: &Scheduler, id: TaskletId, exception: Py<PyAny>) {
+    scheduler.interrupt(id, Cause::Thrown(keep_thrown(exception)));
+}
+
+/// Whether no other thread has Python's ear.
+fn only_thread(_: Python<'_>) -> bool {
+    // SAFETY: the GIL is held: the list of thread states does not change.
+    unsafe {
+        let state = ffi::PyThreadState_Get();
+        let first = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+        first == state && ffi::PyThreadState_Next(first).is_null()
+    }
+}
+
+/// Whether the main tasklet waits for what only other tasklets can do.
+fn waits_for_tasklets(scheduler: &Scheduler) -> bool {
+    matches!(scheduler.waits_for(TaskletId::ROOT), "channel send" | "channel receive" | "event" | "join" | "semaphore")
+}
+
+/// The kernel's interface is gone (its descriptor was closed, say), while it may own buffers.
+fn port_failed(error: &io::Error) -> ! {
+    eprintln!("overlapped: the completion port of this thread has failed: {error}");
+    std::process::abort();
+}
+
+/// How the scheduler switches greenlets.
+struct Handle(Rc<Greenlets>);
+
+impl Switcher for Handle {
+    fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
+        let greenlets = &self.0;
+        // SAFETY: tasklets of this side park while they hold the GIL.
+        let py = unsafe { Python::assume_attached() };
+        loop {
+            match scheduler.next() {
+                Ok(Some(id)) if id == me => break,
+                Ok(Some(id)) => {
+                    greenlets.go_to(py, id);
+                    break;
+                }
+                Ok(None) => greenlets.wait(py, scheduler),
+                Err(error) => port_failed(&error),
+            }
+        }
+        if me == TaskletId::ROOT && greenlets.look_for_signals.take() {
+            // SAFETY: the GIL is held, and this is the main thread's main tasklet.
+            if unsafe { ffi::PyErr_CheckSignals() } != 0 {
+                throw(scheduler, me, PyErr::fetch(py).into_value(py).into_any());
+            }
+        }
+    }
+
+    fn unwinds(&self) -> bool {
+        false
+    }
+}
+
+/// A worker's life: new tasklets, one after the other.
+fn work() -> PyResult<()> {
+    // SAFETY: Python calls this, so the GIL is held.
+    let py = unsafe { Python::assume_attached() };
+    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let (scheduler, greenlets) = (&runtime.scheduler, &runtime.greenlets);
+    let me = greenlet::current(py);
+    loop {
+        let id = scheduler.current_tasklet();
+        let tasklet = {
+            let mut bodies = greenlets.bodies.borrow_mut();
+            let Body::New(tasklet) = &bodies[id.index()] else { unreachable!("a worker is given new tasklets") };
+            let tasklet = tasklet.clone_ref(py);
+            bodies[id.index()] = Body::Started(tasklet.clone_ref(py), me.clone_ref(py));
+            tasklet
+        };
+        let ended = tasklet.get().execute(py, scheduler);
+        if !RUNTIME.with_borrow(|now| now.as_ref().is_some_and(|now| Rc::ptr_eq(now, &runtime))) {
+            // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
+            let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+        }
+        if let Err(error) = ended {
+            // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
+            debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
+            throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+        }
+        let body = std::mem::replace(&mut greenlets.bodies.borrow_mut()[id.index()], Body::Ended);
+        scheduler.retire(id);
+        drop(body);
+        drop(tasklet);
+        loop {
+            match scheduler.next() {
+                Ok(Some(next)) if matches!(greenlets.bodies.borrow()[next.index()], Body::New(_)) => break,
+                Ok(Some(next)) => {
+                    if greenlets.idle.borrow().len() >= IDLE_WORKERS {
+                        greenlets.handed_over.set(Some(next));
+                        return Ok(());
+                    }
+                    greenlets.idle.borrow_mut().push(me.clone_ref(py));
+                    greenlets.go_to(py, next);
+                    break;
+                }
+                Ok(None) => greenlets.wait(py, scheduler),
+                Err(error) => port_failed(&error),
+            }
+        }
+    }
+}
+
+/// The starter's life: fresh workers, each started from this frame; and what a worker that has ended left.
+fn start_workers() -> PyResult<()> {
+    // SAFETY: Python calls this, so the GIL is held.
+    let py = unsafe { Python::assume_attached() };
+    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let greenlets = &runtime.greenlets;
+    let me = greenlet::current(py);
+    loop {
+        let id = greenlets.handed_over.take().expect("the starter is switched to with a tasklet to run");
+        if matches!(greenlets.bodies.borrow()[id.index()], Body::New(_)) {
+            let worker = greenlet::new(greenlets.worker.bind(py), &me)?;
+            if !greenlet::switch(&worker) {
+                PyErr::fetch(py).write_unraisable(py, None);
+            }
+        } else {
+            greenlets.go_to(py, id);
+        }
+    }
+}
+
+/// The error to raise for what the engine returned.
+pub(crate) fn to_error(py: Python<'_>, runtime: &Runtime, error: io::Error) -> PyErr {
+    if Interrupted::is(&error) { runtime.raise(py) } else { crate::error::from_io(error) }
+}

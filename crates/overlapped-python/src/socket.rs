@@ -1,0 +1,416 @@
+//! The sockets of Python's face: the operations that a port does, as methods of a subclass of `socket.socket`.
+//!
+//! A socket has no state here: its descriptor and its time-out are in the standard library's own object. Each receive
+//! asks for exactly what its caller wants and is ended with it: nothing is read ahead, so `MSG_PEEK`, `select`, `dup`,
+//! `detach`, `ssl` and a hand-off see the socket as the kernel has it.
+//!
+//! What cannot block (a socket in non-blocking mode, `MSG_DONTWAIT`) is left to the standard library's method.
+
+use std::ffi::c_int;
+use std::time::{Duration, Instant};
+
+use overlapped_port::sys::{self, RawSocket};
+use overlapped_port::{Address, Interest, Op, Outcome};
+use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError, PyValueError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::runtime::{Runtime, runtime, to_error};
+use crate::stdlib::{Socket, View, install};
+use crate::tasklet::deadline;
+
+/// Up to this, a receive lets the port choose the buffer, and an idle connection holds none.
+const PROVIDED: usize = 16 << 10;
+
+unsafe extern "C" {
+    /// Cuts a bytes object that nobody else knows (C API reference, "Bytes Objects").
+    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: isize) -> c_int;
+}
+
+/// `_socket.socket`'s own methods, for what never waits.
+static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Puts the native methods on `class`, a subclass of `socket.socket`.
+#[pyfunction]
+pub(crate) fn install_socket(class: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = class.py();
+    BASE.get_or_try_init(py, || py.import("_socket")?.getattr("socket").map(Bound::unbind))?;
+    let fast = |name: &'static std::ffi::CStr, method, doc: &'static std::ffi::CStr| ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    };
+    let recv_into_method = ffi::PyMethodDef {
+        ml_name: c"recv_into".as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: recv_into },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: c"recv_into(buffer, [nbytes[, flags]]) -> nbytes_read\n\nReceives into a writable buffer; only the calling tasklet waits.".as_ptr(),
+    };
+    let methods = vec![
+        fast(c"recv", recv, c"recv(buffersize[, flags]) -> data\n\nReceives up to buffersize bytes; only the calling tasklet waits.\nAn empty result is the end of the stream."),
+        fast(c"send", send, c"send(data[, flags]) -> count\n\nSends data and returns how many bytes the system took; only the calling tasklet waits."),
+        fast(c"sendall", sendall, c"sendall(data[, flags])\n\nSends all of data; only the calling tasklet waits. After an error it is unknown how much was sent."),
+        recv_into_method,
+    ];
+    install(&class, methods)
+}
+
+/// Calls the standard library's method of that name.
+unsafe fn base(name: &str, slf: *mut PyObject, args: *const *mut PyObject, count: isize) -> PyResult<Py<PyAny>> {
+    // SAFETY: called from Python, so the GIL is held; `args` has `count` live objects.
+    unsafe {
+        let py = Python::assume_attached();
+        let method = BASE.get(py).expect("set by install_socket").bind(py).getattr(name)?;
+        let mut all = vec![Bound::from_borrowed_ptr(py, slf)];
+        all.extend((0..count).map(|at| Bound::from_borrowed_ptr(py, *args.offset(at))));
+        Ok(method.call1(PyTuple::new(py, all)?)?.unbind())
+    }
+}
+
+/// When an operation of `socket` that begins now has to be over.
+fn due(socket: Socket) -> Option<Instant> {
+    let timeout = socket.timeout();
+    (timeout >= 0).then(|| Instant::now() + Duration::from_nanos(timeout as u64))
+}
+
+fn never_waits(socket: Socket, flags: c_int) -> bool {
+    socket.timeout() == 0 || flags & (DONTWAIT | ERRQUEUE) != 0 || socket.descriptor() == CLOSED
+}
+
+/// The descriptor of a closed socket object: -1, also as Windows's unsigned number.
+const CLOSED: RawSocket = !0;
+#[cfg(target_os = "linux")]
+const ERRQUEUE: c_int = libc::MSG_ERRQUEUE;
+#[cfg(not(target_os = "linux"))]
+const ERRQUEUE: c_int = 0;
+#[cfg(unix)]
+const DONTWAIT: c_int = libc::MSG_DONTWAIT;
+#[cfg(not(unix))]
+const DONTWAIT: c_int = 0;
+
+/// Reads `(required, flags=0)`; `None` where only the standard library can say what is wrong with them.
+unsafe fn with_flags(args: *const *mut PyObject, count: isize) -> Option<(*mut PyObject, c_int)> {
+    // SAFETY: `args` has `count` live objects; the GIL is held.
+    unsafe {
+        match count {
+            1 => Some((*args, 0)),
+            2 => {
+                let flags = ffi::PyLong_AsLong(*args.offset(1));
+                if flags == -1 && !ffi::PyErr_Occurred().is_null() {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+                Some((*args, c_int::try_from(flags).ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Turns a result into what a C method returns.
+fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
+    result.unwrap_or_else(|error| {
+        // SAFETY: called from Python, so the GIL is held.
+        error.restore(unsafe { Python::assume_attached() });
+        std::ptr::null_mut()
+    })
+}
+
+/// Runs an operation for Python; `CANCELLED` by a close shows as the closed descriptor that it is.
+fn operate(py: Python<'_>, runtime: &Runtime, op: Op<'_>, due: Option<Instant>) -> PyResult<Outcome> {
+    runtime.scheduler.operate(op, due).map_err(|error| to_error(py, runtime, error))
+}
+
+fn count(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Count(count) => *count,
+        _ => 0,
+    }
+}
+
+unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a socket and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let socket = Socket::new(slf);
+        let asked = with_flags(args, nargs).and_then(|(size, flags)| {
+            let size = ffi::PyNumber_AsSsize_t(size, std::ptr::null_mut());
+            if size == -1 {
+                ffi::PyErr_Clear();
+            }
+            (size > 0 && !never_waits(socket, flags)).then_some((size as usize, flags))
+        });
+        give(match asked {
+            Some((size, flags)) => receive(py, socket, size, flags),
+            None => base("recv", slf, args, nargs).map(Py::into_ptr),
+        })
+    }
+}
+
+fn receive(py: Python<'_>, socket: Socket, size: usize, flags: c_int) -> PyResult<*mut PyObject> {
+    let runtime = runtime(py)?;
+    let due = due(socket);
+    let socket = socket.descriptor();
+    if size <= PROVIDED {
+        let outcome = operate(py, &runtime, Op::RecvProvided { socket, limit: size, flags }, due)?;
+        return Ok(runtime.scheduler.consume(outcome, |bytes| PyBytes::new(py, bytes).into_ptr()));
+    }
+    // SAFETY: makes a bytes object of `size` bytes that nobody else knows; it is cut to what has come, or dropped.
+    unsafe {
+        let mut bytes = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as isize);
+        if bytes.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(bytes).cast(), size);
+        match operate(py, &runtime, Op::Recv { socket, buffer, flags }, due) {
+            Ok(outcome) => {
+                if _PyBytes_Resize(&raw mut bytes, count(&outcome) as isize) != 0 {
+                    return Err(PyErr::fetch(py));
+                }
+                Ok(bytes)
+            }
+            Err(error) => {
+                ffi::Py_DECREF(bytes);
+                Err(error)
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn recv_into(
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    nargs: isize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: Python calls this with a socket, `nargs` arguments and the values of `names`, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let call = || -> PyResult<*mut PyObject> {
+            let socket = Socket::new(slf);
+            let mut given = [None, None, None];
+            if nargs > 3 {
+                return base("recv_into", slf, args, nargs).map(Py::into_ptr);
+            }
+            for (at, place) in given.iter_mut().enumerate().take(nargs as usize) {
+                *place = Some(Bound::from_borrowed_ptr(py, *args.add(at)));
+            }
+            if !names.is_null() {
+                let names = Bound::from_borrowed_ptr(py, names);
+                let names = names.cast::<PyTuple>()?;
+                for (at, name) in names.iter().enumerate() {
+                    let name: String = name.extract()?;
+                    let place = ["buffer", "nbytes", "flags"].iter().position(|known| *known == name);
+                    let Some(place) = place.filter(|place| given[*place].is_none()) else {
+                        let problem = format!("recv_into() got an unexpected keyword argument '{name}'");
+                        return Err(pyo3::exceptions::PyTypeError::new_err(problem));
+                    };
+                    given[place] = Some(Bound::from_borrowed_ptr(py, *args.offset(nargs).add(at)));
+                }
+            }
+            let [buffer, size, flags] = &given;
+            let Some(buffer) = buffer else { return base("recv_into", slf, args, nargs).map(Py::into_ptr) };
+            let size = size.as_ref().map_or(Ok(0), |size| size.extract::<isize>())?;
+            let flags = flags.as_ref().map_or(Ok(0), |flags| flags.extract::<c_int>())?;
+            if never_waits(socket, flags) {
+                let all = [
+                    buffer.clone().unbind(),
+                    size.into_pyobject(py)?.unbind().into_any(),
+                    flags.into_pyobject(py)?.unbind().into_any(),
+                ];
+                let raw = all.each_ref().map(Py::as_ptr);
+                return base("recv_into", slf, raw.as_ptr(), 3).map(Py::into_ptr);
+            }
+            if size < 0 {
+                return Err(PyValueError::new_err("negative buffersize in recv_into"));
+            }
+            let Some(mut view) = View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) else { return Err(PyErr::fetch(py)) };
+            let limit = if size == 0 { view.len() } else { size as usize };
+            if limit > view.len() {
+                return Err(PyValueError::new_err("buffer too small for requested bytes"));
+            }
+            if limit == 0 {
+                return Ok(ffi::PyLong_FromLong(0));
+            }
+            let runtime = runtime(py)?;
+            let op = Op::Recv { socket: socket.descriptor(), buffer: &mut view.memory()[..limit], flags };
+            let received = operate(py, &runtime, op, due(socket))?;
+            Ok(ffi::PyLong_FromSize_t(count(&received)))
+        };
+        give(call())
+    }
+}
+
+unsafe extern "C" fn send(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a socket and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let socket = Socket::new(slf);
+        let call = || -> PyResult<*mut PyObject> {
+            let Some((data, flags)) = with_flags(args, nargs).filter(|(_, flags)| !never_waits(socket, *flags)) else {
+                return base("send", slf, args, nargs).map(Py::into_ptr);
+            };
+            let Some(view) = View::new(data, ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
+            let runtime = runtime(py)?;
+            let op = Op::Send { socket: socket.descriptor(), buffer: view.bytes(), flags, all: false };
+            let sent = operate(py, &runtime, op, due(socket))?;
+            Ok(ffi::PyLong_FromSize_t(count(&sent)))
+        };
+        give(call())
+    }
+}
+
+unsafe extern "C" fn sendall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    // SAFETY: Python calls this with a socket and `nargs` arguments, holding the GIL.
+    unsafe {
+        let py = Python::assume_attached();
+        let socket = Socket::new(slf);
+        let call = || -> PyResult<*mut PyObject> {
+            let Some((data, flags)) = with_flags(args, nargs).filter(|(_, flags)| !never_waits(socket, *flags)) else {
+                return base("sendall", slf, args, nargs).map(Py::into_ptr);
+            };
+            let Some(view) = View::new(data, ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
+            let runtime = runtime(py)?;
+            let due = due(socket);
+            let mut rest = view.bytes();
+            loop {
+                let op = Op::Send { socket: socket.descriptor(), buffer: rest, flags, all: true };
+                let sent = count(&operate(py, &runtime, op, due)?);
+                rest = &rest[sent..];
+                if rest.is_empty() {
+                    return Ok(Python::None(py).into_ptr());
+                }
+                // Short: an error came between, which the next send tells; or the time was up.
+                if due.is_some_and(|due| Instant::now() >= due) {
+                    return Err(PyTimeoutError::new_err("timed out"));
+                }
+            }
+        };
+        give(call())
+    }
+}
+
+/// Calls a method of the standard library's until it does not say that it would block, waiting for the socket to be
+/// ready in between. The method must be told not to block by its arguments, or be one that cannot.
+#[pyfunction]
+#[pyo3(signature = (method, socket, writable, *args))]
+pub(crate) fn retry(
+    method: Bound<'_, PyAny>,
+    socket: Bound<'_, PyAny>,
+    writable: bool,
+    args: Bound<'_, PyTuple>,
+) -> PyResult<Py<PyAny>> {
+    let py = method.py();
+    // SAFETY: only `overlapped.socket` calls this, with its own sockets.
+    let inside = unsafe { Socket::new(socket.as_ptr()) };
+    let due = due(inside);
+    let non_blocking = inside.timeout() == 0;
+    let mut all = vec![socket.clone()];
+    all.extend(args.iter());
+    let all = PyTuple::new(py, all)?;
+    loop {
+        let timeout = inside.replace_timeout(0);
+        let result = method.call1(&all);
+        inside.replace_timeout(timeout);
+        match result {
+            Err(error) if !non_blocking && error.is_instance_of::<PyBlockingIOError>(py) => {}
+            result => return result.map(Bound::unbind),
+        }
+        let runtime = runtime(py)?;
+        let interest = if writable { Interest::WRITABLE } else { Interest::READABLE };
+        operate(py, &runtime, Op::Poll { socket: inside.descriptor(), interest }, due)?;
+    }
+}
+
+/// Takes a connection off a listening socket: its descriptor and the peer's `sockaddr`, as bytes.
+#[pyfunction]
+pub(crate) fn accept(py: Python<'_>, listener: RawSocket, timeout: Option<f64>) -> PyResult<(RawSocket, Py<PyBytes>)> {
+    let runtime = runtime(py)?;
+    // The kernel fills it while this stack may be elsewhere.
+    let mut peer = Box::new(Address::empty());
+    let op = Op::Accept { listener, peer: Some(&mut peer) };
+    match operate(py, &runtime, op, deadline(timeout)?)? {
+        Outcome::Socket(socket) => Ok((sys::into_raw_socket(socket), PyBytes::new(py, peer.as_bytes()).unbind())),
+        _ => unreachable!("an accept brings a socket"),
+    }
+}
+
+/// Connects a socket to a `sockaddr`, given as bytes.
+#[pyfunction]
+pub(crate) fn connect(py: Python<'_>, socket: RawSocket, address: &[u8], timeout: Option<f64>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    let address = Box::new(Address::from_bytes(address)?);
+    operate(py, &runtime, Op::Connect { socket, address: &address }, deadline(timeout)?).map(drop)
+}
+
+/// Waits until a descriptor is ready; returns the bits that are. 1 readable, 2 writable, 4 urgent, 8 error, 16 hang-up.
+#[pyfunction]
+#[pyo3(signature = (descriptor, interest, timeout=None))]
+pub(crate) fn wait(py: Python<'_>, descriptor: RawSocket, interest: u8, timeout: Option<f64>) -> PyResult<usize> {
+    let runtime = runtime(py)?;
+    let op = Op::Poll { socket: descriptor, interest: Interest(interest) };
+    operate(py, &runtime, op, deadline(timeout)?).map(|outcome| count(&outcome))
+}
+
+/// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.
+#[pyfunction]
+pub(crate) fn cancel_socket(py: Python<'_>, socket: RawSocket) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    if runtime.scheduler.port().borrow_mut().cancel_socket(socket) > 0 {
+        while runtime.scheduler.port().borrow().in_flight_on_socket(socket) > 0 {
+            // Whoever closes goes on closing: an interrupt waits until the descriptor is gone.
+            let _ = runtime.scheduler.yield_now();
+            runtime.scheduler.turn(Some(Duration::from_millis(1)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the bytes of a `sockaddr` into the tuple that Python has for it; `None` for a family that is not known here.
+#[pyfunction]
+pub(crate) fn address_to_python(py: Python<'_>, address: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+    let address = Address::from_bytes(address)?;
+    Ok(match address.to_socket_addr() {
+        Some(std::net::SocketAddr::V4(v4)) => {
+            Some((v4.ip().to_string(), v4.port()).into_pyobject(py)?.into_any().unbind())
+        }
+        Some(std::net::SocketAddr::V6(v6)) => {
+            Some((v6.ip().to_string(), v6.port(), v6.flowinfo(), v6.scope_id()).into_pyobject(py)?.into_any().unbind())
+        }
+        None => None,
+    })
+}
+
+/// The bytes of the `sockaddr` of a numeric host, a port, and for IPv6 flow information and scope; `None` where the
+/// host is a name.
+#[pyfunction]
+#[pyo3(signature = (host, port, flowinfo=0, scope=0))]
+pub(crate) fn numeric_address(py: Python<'_>, host: &str, port: u16, flowinfo: u32, scope: u32) -> Option<Py<PyBytes>> {
+    let address: std::net::SocketAddr = match host.parse().ok()? {
+        std::net::IpAddr::V4(ip) => std::net::SocketAddrV4::new(ip, port).into(),
+        std::net::IpAddr::V6(ip) => std::net::SocketAddrV6::new(ip, port, flowinfo, scope).into(),
+    };
+    Some(PyBytes::new(py, Address::from(address).as_bytes()).unbind())
+}
+
+/// Runs `function(*args)` on a thread of the port's pool; only the calling tasklet waits.
+#[pyfunction]
+#[pyo3(signature = (function, *args))]
+pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
+    let runtime = runtime(py)?;
+    let called: std::io::Result<PyResult<Py<PyAny>>> =
+        (|f: Box<dyn FnOnce() -> PyResult<Py<PyAny>>>| Ok(f()))(Box::new(move || {
+            Python::attach(|py| {
+                let result = function.call1(py, args);
+                drop(function);
+                result
+            })
+        }));
+    match called {
+        Ok(result) => result,
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}

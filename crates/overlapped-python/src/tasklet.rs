@@ -1,0 +1,381 @@
+//! `Tasklet` and what goes with it: spawn, sleep, time-outs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use overlapped::engine::{self, Cause, Scheduler, Timer, Waiter};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+use std::rc::Rc;
+
+use crate::runtime::{keep_thrown, runtime, take_thrown};
+
+/// What a tasklet is to do.
+struct Job {
+    function: Py<PyAny>,
+    arguments: Py<PyTuple>,
+    keywords: Option<Py<PyDict>>,
+    /// Its copy of the `contextvars` context in which it was spawned.
+    context: Py<PyAny>,
+}
+
+struct State {
+    job: Option<Job>,
+    outcome: Option<Result<Py<PyAny>, Py<PyAny>>>,
+    joiners: Vec<Waiter>,
+    name: Option<String>,
+}
+
+/// A function that runs beside others on one thread, and alone waits where it blocks.
+///
+/// Made by :func:`overlapped.spawn`.
+#[pyclass(frozen, weakref, dict, module = "overlapped")]
+pub(crate) struct Tasklet {
+    waiter: Waiter,
+    state: Mutex<State>,
+}
+
+impl Tasklet {
+    /// The thread itself, as a tasklet.
+    pub(crate) fn root(waiter: Waiter) -> Tasklet {
+        Tasklet {
+            waiter,
+            state: Mutex::new(State { job: None, outcome: None, joiners: Vec::new(), name: Some("main".into()) }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the tasklet's function to its end. The error is a `KeyboardInterrupt`, which is the main tasklet's.
+    pub(crate) fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> PyResult<()> {
+        let job = self.state().job.take();
+        let Some(job) = job else { return Ok(()) };
+        // An exception that was thrown before it began ends it before it begins.
+        let result = match scheduler.take_interrupt() {
+            Some(Cause::Thrown(number)) => match take_thrown(number) {
+                Some(exception) => Err(PyErr::from_value(exception.into_bound(py))),
+                None => job.call(py),
+            },
+            _ => job.call(py),
+        };
+        drop(job);
+        let mut interrupted = Ok(());
+        let outcome = match result {
+            Ok(value) => Ok(value),
+            Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+                let exception = error.clone_ref(py).into_value(py).into_any();
+                interrupted = Err(error);
+                Err(exception)
+            }
+            Err(error) => {
+                if !error.is_instance(py, exit_type(py)) && !error.is_instance_of::<PySystemExit>(py) {
+                    self.report(py, &error);
+                }
+                Err(error.into_value(py).into_any())
+            }
+        };
+        let joiners = {
+            let mut state = self.state();
+            state.outcome = Some(outcome);
+            std::mem::take(&mut state.joiners)
+        };
+        joiners.iter().for_each(Waiter::wake);
+        interrupted
+    }
+
+    /// Prints an exception that ended the tasklet, with its traceback, through `sys.excepthook`.
+    fn report(&self, py: Python<'_>, error: &PyErr) {
+        let name = self.name();
+        let print = || -> PyResult<()> {
+            let sys = py.import("sys")?;
+            let stderr = sys.getattr("stderr")?;
+            if !stderr.is_none() {
+                stderr.call_method1("write", (format!("Exception in tasklet {name}:\n"),))?;
+            }
+            let hook = sys.getattr("excepthook")?;
+            hook.call1((error.get_type(py), error.value(py), error.traceback(py)))?;
+            Ok(())
+        };
+        if let Err(failed) = print() {
+            failed.write_unraisable(py, None);
+        }
+    }
+
+    /// Waits for the end; false where the time was up.
+    fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<bool> {
+        let runtime = runtime(py)?;
+        let me = Waiter::current();
+        if me == self.waiter {
+            return Err(PyRuntimeError::new_err("a tasklet cannot wait for itself"));
+        }
+        loop {
+            {
+                let mut state = self.state();
+                if state.outcome.is_some() {
+                    return Ok(true);
+                }
+                let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                if expired {
+                    state.joiners.retain(|waiter| *waiter != me);
+                    return Ok(false);
+                }
+                if !state.joiners.contains(&me) {
+                    state.joiners.push(me.clone());
+                }
+            }
+            if engine::park(deadline, "join").is_err() {
+                self.state().joiners.retain(|waiter| *waiter != me);
+                return Err(runtime.raise(py));
+            }
+        }
+    }
+}
+
+impl Job {
+    fn call(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        // SAFETY: `context` is a context object that no one has entered: each job has its own copy.
+        if unsafe { ffi::PyContext_Enter(self.context.as_ptr()) } != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let keywords = self.keywords.as_ref().map(|keywords| keywords.bind(py));
+        let result = self.function.bind(py).call(self.arguments.bind(py), keywords).map(Bound::unbind);
+        // SAFETY: entered above, on this greenlet, whose own context this is.
+        if unsafe { ffi::PyContext_Exit(self.context.as_ptr()) } != 0 {
+            PyErr::fetch(py).write_unraisable(py, None);
+        }
+        result
+    }
+}
+
+/// `overlapped.TaskletExit`.
+pub(crate) fn exit_type(py: Python<'_>) -> &Bound<'_, PyAny> {
+    static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    TYPE.get_or_init(py, || {
+        let exit = PyErr::new_type(
+            py,
+            c"overlapped.TaskletExit",
+            Some(c"Ends a tasklet silently: raised in it by Tasklet.cancel()."),
+            Some(&py.get_type::<pyo3::exceptions::PyBaseException>()),
+            None,
+        );
+        exit.expect("an exception type can be made").into_any()
+    })
+    .bind(py)
+}
+
+#[pymethods]
+impl Tasklet {
+    /// The tasklet's name, for listings and tracebacks.
+    #[getter]
+    fn name(&self) -> String {
+        self.state().name.clone().unwrap_or_else(|| format!("tasklet-{}", self.waiter.number()))
+    }
+
+    #[setter]
+    fn set_name(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        if let Some(id) = self.waiter.id() {
+            runtime(py)?.scheduler.rename(id, &name);
+        }
+        self.state().name = Some(name);
+        Ok(())
+    }
+
+    /// Whether the tasklet has not ended.
+    #[getter]
+    fn alive(&self) -> bool {
+        self.state().outcome.is_none()
+    }
+
+    /// Waits until the tasklet has ended, at most `timeout` seconds; whatever it returned or raised.
+    /// Look at `alive` to tell whether it has.
+    #[pyo3(signature = (timeout=None))]
+    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.wait(py, deadline(timeout)?).map(drop)
+    }
+
+    /// Waits until the tasklet has ended, and returns what it returned or raises what it raised.
+    /// Raises `TimeoutError` after `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        if !self.wait(py, deadline(timeout)?)? {
+            return Err(PyTimeoutError::new_err("timed out"));
+        }
+        match self.state().outcome.as_ref().expect("it has ended") {
+            Ok(value) => Ok(value.clone_ref(py)),
+            Err(exception) => Err(PyErr::from_value(exception.clone_ref(py).into_bound(py))),
+        }
+    }
+
+    /// Waits until the tasklet has ended, and returns what it raised, or None.
+    /// Raises `TimeoutError` after `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn exception(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
+        if !self.wait(py, deadline(timeout)?)? {
+            return Err(PyTimeoutError::new_err("timed out"));
+        }
+        let state = self.state();
+        Ok(state.outcome.as_ref().and_then(|outcome| outcome.as_ref().err()).map(|error| error.clone_ref(py)))
+    }
+
+    /// Ends the tasklet: `TaskletExit` is raised where it waits, now or next. One that has not begun never does.
+    /// Does not wait for its end: `join` does.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let exit = exit_type(py).call0()?.unbind();
+        self.throw(py, exit)
+    }
+
+    /// Raises `exception` (an instance or a type) in the tasklet, where it waits, now or next.
+    fn throw(&self, py: Python<'_>, exception: Py<PyAny>) -> PyResult<()> {
+        let error = PyErr::from_value(exception.into_bound(py));
+        if error.is_instance_of::<PyTypeError>(py) && error.value(py).str()?.to_string().contains("derive from") {
+            return Err(error);
+        }
+        let waiting = self.state().outcome.is_none();
+        if self.waiter == Waiter::current() && waiting && runtime(py).is_ok() {
+            return Err(error);
+        }
+        if waiting {
+            self.waiter.interrupt(Cause::Thrown(keep_thrown(error.into_value(py).into_any())));
+        }
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        let how = match &self.state().outcome {
+            None => "alive",
+            Some(Ok(_)) => "ended",
+            Some(Err(_)) => "failed",
+        };
+        format!("<Tasklet {:?} {how}>", self.name())
+    }
+}
+
+/// The point in time `timeout` seconds from now; `None` for never.
+pub(crate) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("a timeout cannot be NaN"));
+    }
+    let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(FOREVER).min(FOREVER);
+    Ok(Some(Instant::now() + duration))
+}
+
+/// Longer than any program runs, and still within what an `Instant` can hold.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits.
+#[pyfunction]
+#[pyo3(signature = (function, /, *args, **kwargs))]
+pub(crate) fn spawn(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    kwargs: Option<Bound<'_, PyDict>>,
+) -> PyResult<Py<Tasklet>> {
+    let py = function.py();
+    if !function.is_callable() {
+        return Err(PyTypeError::new_err(format!(
+            "spawn() needs something to call, not {}",
+            function.get_type().name()?
+        )));
+    }
+    // SAFETY: returns a new reference or null with an error set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    let job = Job {
+        arguments: args.unbind(),
+        keywords: kwargs.map(Bound::unbind),
+        context: context.unbind(),
+        function: function.unbind(),
+    };
+    let runtime = runtime(py)?;
+    let mut made = None;
+    runtime.start(None, |waiter| {
+        let state = State { job: Some(job), outcome: None, joiners: Vec::new(), name: None };
+        let tasklet = Py::new(py, Tasklet { waiter, state: Mutex::new(state) })?;
+        made = Some(tasklet.clone_ref(py));
+        Ok(tasklet)
+    })?;
+    Ok(made.expect("start calls its function"))
+}
+
+/// The tasklet that runs.
+#[pyfunction]
+pub(crate) fn current(py: Python<'_>) -> PyResult<Py<Tasklet>> {
+    Ok(runtime(py)?.current(py))
+}
+
+/// Lets `seconds` pass; only the calling tasklet waits. 0 lets the others run.
+#[pyfunction]
+#[pyo3(signature = (seconds=0.0))]
+pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
+    if seconds < 0.0 {
+        return Err(PyValueError::new_err("sleep length must be non-negative"));
+    }
+    let runtime = runtime(py)?;
+    if seconds == 0.0 {
+        return runtime.scheduler.yield_now().map_err(|_| runtime.raise(py));
+    }
+    let until = deadline(Some(seconds))?;
+    while until.is_some_and(|until| Instant::now() < until) {
+        if engine::park(until, "sleep").is_err() {
+            return Err(runtime.raise(py));
+        }
+    }
+    Ok(())
+}
+
+/// Lets the other tasklets run: until they have ended, or for at most `timeout` seconds.
+#[pyfunction]
+#[pyo3(signature = (timeout=None))]
+pub(crate) fn run(py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    if runtime.scheduler.current_tasklet() != engine::TaskletId::ROOT {
+        return Err(PyRuntimeError::new_err("run() is for the main tasklet; in others, join the one to wait for"));
+    }
+    let until = deadline(timeout)?;
+    while runtime.scheduler.alive() > 0 && until.is_none_or(|until| Instant::now() < until) {
+        if engine::park(until, "join").is_err() {
+            return Err(runtime.raise(py));
+        }
+    }
+    Ok(())
+}
+
+/// A timer that raises an exception in the tasklet that set it. The base of `overlapped.timeout`.
+#[pyclass(unsendable, module = "overlapped._engine")]
+pub(crate) struct Alarm {
+    waiter: Waiter,
+    scheduler: Rc<Scheduler>,
+    number: u64,
+    timer: Option<Timer>,
+}
+
+#[pymethods]
+impl Alarm {
+    /// Raises `exception` in the current tasklet after `seconds`.
+    #[new]
+    fn new(py: Python<'_>, seconds: f64, exception: Py<PyAny>) -> PyResult<Alarm> {
+        let runtime = runtime(py)?;
+        let number = keep_thrown(exception);
+        let waiter = Waiter::current();
+        let due = deadline(Some(seconds))?.expect("a number of seconds was given");
+        let theirs = waiter.clone();
+        let timer = runtime.scheduler.call_at(due, move |_| theirs.interrupt(Cause::Thrown(number)));
+        Ok(Alarm { waiter, scheduler: Rc::clone(&runtime.scheduler), number, timer: Some(timer) })
+    }
+
+    /// Takes it back, also where it has gone off and was not raised yet.
+    fn clear(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.scheduler.clear(timer);
+            if let Some(id) = self.waiter.id() {
+                self.scheduler.withdraw(id, Cause::Thrown(self.number));
+            }
+            drop(take_thrown(self.number));
+        }
+    }
+}
