@@ -12,9 +12,9 @@
 //! gets the stack whose top pages are still in the cache, and neither [`StackPool::take`] nor [`StackPool::give`] enters
 //! the kernel. New stacks are carved from slabs, and memory comes page by page as a tasklet first touches it.
 //!
-//! **Memory.** The top of the list stays as it is; below [`WARM_BYTES`] of stacks, those that were not used for the
-//! longest return their memory to the system as they sink and keep only their addresses. Addresses are returned when the
-//! pool and the last stack from a slab are gone.
+//! **Memory.** An idle tasklet needs the page that it touched and some 500 bytes of page tables. Of the free stacks the
+//! last [`WARM_BYTES`] stay as they are; those below them in the list, unused for the longest, return their memory to the
+//! system and keep only their addresses. A slab's addresses are returned when the pool and every stack of it are gone.
 //!
 //! **Guards.** Running over the end of a stack must not reach the next one, whatever it costs: [`guards`] says how this is
 //! done here. Where the kernel is too old to do it within one mapping, a process can have some 24,000 stacks under
@@ -50,8 +50,9 @@ use sys::{Guards, Slabs};
 /// tasklet's, which is 3 to 11 KiB with wide vector registers.
 const MIN_STACK_SIZE: usize = 16 * 1024;
 
-/// How many bytes of stacks that are not in use keep their memory, for each size.
-const WARM_BYTES: usize = 64 << 20;
+/// How many bytes of stacks that are not in use keep what memory they have, for each size: 1,024 of 256 KiB, which is
+/// some MiB where tasklets use little of their stacks. To release a stack and touch it again costs two microseconds.
+const WARM_BYTES: usize = 256 << 20;
 
 /// Where a stack lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,6 @@ const SIZE: usize = crate::DEFAULT_STACK_SIZE;
 
 type Tasklet = Coroutine<(), (), usize, PooledStack>;
 
-/// The lowest and highest usable byte, and their distance.
-fn usable(stack: &PooledStack) -> (*mut u8, *mut u8) {
-    let Bounds { base, size, .. } = stack.bounds();
-    ((base - size) as *mut u8, (base - 1) as *mut u8)
-}
-
 /// Runs this test alone in a child process, with `OVERLAPPED_STACK_TEST` set: there it is expected to end badly.
 fn in_child(test: &str, case: &str) -> Output {
     let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
@@ -201,6 +195,13 @@ fn each_thread_has_its_own_watch() {
     assert!(message.as_bytes().ends_with(b"(Builder::stack_size)\n"), "a long name is cut, not the advice");
 }
 
+/// The lowest and highest usable byte, and their distance.
+#[cfg(unix)]
+fn usable(stack: &PooledStack) -> (*mut u8, *mut u8) {
+    let Bounds { base, size, .. } = stack.bounds();
+    ((base - size) as *mut u8, (base - 1) as *mut u8)
+}
+
 /// How many pages of a stack are in memory.
 #[cfg(unix)]
 fn resident(stack: &PooledStack) -> usize {
@@ -216,7 +217,7 @@ fn resident(stack: &PooledStack) -> usize {
 #[test]
 fn the_stacks_unused_for_longest_return_their_memory() {
     let mut pool = StackPool::new();
-    let mut stacks: Vec<PooledStack> = (0..7).map(|_| pool.take(16 << 20).unwrap()).collect();
+    let mut stacks: Vec<PooledStack> = (0..7).map(|_| pool.take(64 << 20).unwrap()).collect();
     for stack in &stacks {
         let (lowest, highest) = usable(stack);
         // SAFETY: both are usable bytes of a stack that nothing runs on.
@@ -232,7 +233,7 @@ fn the_stacks_unused_for_longest_return_their_memory() {
     let in_memory: Vec<bool> = class.free.iter().map(|stack| resident(stack) > 0).collect();
     assert_eq!(in_memory, [false, false, false, true, true, true, true]);
 
-    let taken: Vec<PooledStack> = (0..6).map(|_| pool.take(16 << 20).unwrap()).collect();
+    let taken: Vec<PooledStack> = (0..6).map(|_| pool.take(64 << 20).unwrap()).collect();
     assert_eq!(pool.classes[0].released, 1);
     for stack in taken {
         // SAFETY: a usable byte of a stack that nothing runs on.
