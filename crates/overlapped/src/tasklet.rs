@@ -390,7 +390,9 @@ pub fn tasklets() -> Vec<Status> {
     try_current().map(|scheduler| scheduler.tasklets()).unwrap_or_default()
 }
 
-/// What this thread's port is, what it did and what is in flight; `None` outside [`run`].
+/// What this thread's port is, how stacks are guarded, what the port did and what is in flight; `None` outside [`run`].
 pub fn report() -> Option<overlapped_port::Report> {
-    try_current().map(|scheduler| scheduler.port().borrow().report())
+    let mut report = try_current()?.port().borrow().report();
+    report.setup.push(format!("stacks: {}", crate::stack::guards()));
+    Some(report)
 }
