@@ -43,6 +43,16 @@ impl BufferPool {
         self.size
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.memory.len() / self.size
+    }
+
+    /// Whether one can be taken.
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// Takes a free buffer, the one that was used last: `None` where all are out.
     pub(crate) fn take(&mut self) -> Option<Buffer> {
         self.free.pop().map(|index| Buffer { index, length: 0 })

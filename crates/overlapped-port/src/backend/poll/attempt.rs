@@ -1,0 +1,295 @@
+//! One try of an operation: does it as far as that goes without waiting, and says what to wait for.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::RawFd;
+
+use super::call::{self, Nature, Side, Vector, is_again};
+use crate::buffers::{Buffer, BufferPool};
+use crate::op::{Interest, Op};
+use crate::slots::OpId;
+
+/// An operation that waits, with what it has done so far.
+pub(super) struct Pending {
+    pub(super) id: OpId,
+    pub(super) fd: RawFd,
+    op: Op<'static>,
+    /// Bytes moved.
+    moved: usize,
+    /// The provided buffer that the bytes moved are in.
+    buffer: Option<Buffer>,
+    /// Whether a receive on this descriptor may go on where the last one stopped: it is a stream, and either
+    /// multishot or asked to wait for all.
+    stream: bool,
+    /// A connect that has begun.
+    connecting: bool,
+    /// Whether a read or write is on a socket.
+    socket: bool,
+}
+
+/// What a try brought.
+pub(super) enum Attempt {
+    /// It is done.
+    Done(io::Result<usize>, Option<Buffer>),
+    /// It is done short of its end; the error that ended it is the next operation's.
+    Partial(usize, Option<Buffer>, io::Error),
+    /// One more result of a multishot operation, and whether another can be expected at once.
+    More(usize, Option<Buffer>, bool),
+    /// Nothing yet: readiness will announce it.
+    Again,
+    /// Nothing yet, and nothing will announce it.
+    Later,
+    /// No provided buffer is free.
+    Starved,
+}
+
+impl From<io::Result<usize>> for Attempt {
+    fn from(result: io::Result<usize>) -> Attempt {
+        match result {
+            Err(error) if is_again(&error) => Attempt::Again,
+            result => Attempt::Done(result, None),
+        }
+    }
+}
+
+impl Pending {
+    /// # Safety
+    /// What `op` borrows stays valid until the operation's end.
+    pub(super) unsafe fn new(id: OpId, fd: RawFd, op: Op<'static>, nature: Option<Nature>) -> Pending {
+        let goes_on = |flags: i32| flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
+        let stream = match &op {
+            Op::RecvMultishot { .. } => call::is_stream(fd),
+            Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
+                goes_on(*flags) && call::is_stream(fd)
+            }
+            _ => false,
+        };
+        let socket = nature == Some(Nature::Socket);
+        Pending { id, fd, op, moved: 0, buffer: None, stream, connecting: false, socket }
+    }
+
+    /// The queue that the operation waits in; `None` for one that only watches.
+    pub(super) fn side(&self) -> Option<Side> {
+        match self.op {
+            Op::Connect { .. }
+            | Op::Send { .. }
+            | Op::SendMessage { .. }
+            | Op::Write { .. }
+            | Op::WriteVectored { .. } => Some(Side::Write),
+            Op::Poll { .. } => None,
+            _ => Some(Side::Read),
+        }
+    }
+
+    /// What one that only watches is interested in.
+    pub(super) fn interest(&self) -> Interest {
+        match self.op {
+            Op::Poll { interest, .. } => interest,
+            _ => Interest::default(),
+        }
+    }
+
+    pub(super) fn is_multishot(&self) -> bool {
+        matches!(self.op, Op::AcceptMultishot { .. } | Op::RecvMultishot { .. })
+    }
+
+    /// Whether an error that an earlier operation met on the socket is this one's to report.
+    pub(super) fn inherits_error(&self) -> bool {
+        match self.op {
+            Op::Recv { .. }
+            | Op::RecvProvided { .. }
+            | Op::RecvMultishot { .. }
+            | Op::RecvMessage { .. }
+            | Op::Send { .. }
+            | Op::SendMessage { .. } => true,
+            _ => self.socket,
+        }
+    }
+
+    /// Ends it early: with what was moved so far, else with `error`.
+    pub(super) fn conclude(self, error: io::Error) -> (io::Result<usize>, Option<Buffer>) {
+        (if self.moved > 0 { Ok(self.moved) } else { Err(error) }, self.buffer)
+    }
+
+    /// Tries.
+    pub(super) fn attempt(&mut self, buffers: &mut BufferPool) -> Attempt {
+        let (fd, moved) = (self.fd, &mut self.moved);
+        match &mut self.op {
+            Op::Accept { peer, .. } => call::accept(fd, peer.as_deref_mut()).into(),
+            Op::AcceptMultishot { .. } => match call::accept(fd, None) {
+                Ok(socket) => Attempt::More(socket, None, true),
+                Err(error) => Err(error).into(),
+            },
+            Op::Connect { address, .. } => connect(fd, address, &mut self.connecting),
+            Op::Recv { buffer, flags, .. } => {
+                let (start, length) = (buffer.as_mut_ptr(), buffer.len());
+                repeat(moved, length, &Cell::new(self.stream), |moved| {
+                    // SAFETY: the operation's buffer is its own until the completion; `moved` is no more than its length.
+                    unsafe { call::recv(fd, start.add(moved).cast(), length - moved, *flags) }
+                })
+            }
+            Op::RecvProvided { limit, flags, .. } => {
+                let Some(buffer) = self.buffer.take().or_else(|| buffers.take()) else { return Attempt::Starved };
+                let whole = buffers.whole_mut(&buffer);
+                let length = whole.len().min(*limit);
+                let attempt = repeat(moved, length, &Cell::new(self.stream), |moved| {
+                    // SAFETY: the buffer is the backend's, taken out of its pool; `moved` is no more than its length.
+                    unsafe { call::recv(fd, whole[moved..].as_mut_ptr().cast(), length - moved, *flags) }
+                });
+                self.fill(buffer, attempt, buffers)
+            }
+            Op::RecvMultishot { .. } => {
+                let Some(mut buffer) = buffers.take() else { return Attempt::Starved };
+                let whole = buffers.whole_mut(&buffer);
+                // SAFETY: the buffer is the backend's, taken out of its pool.
+                let received = unsafe { call::recv(fd, whole.as_mut_ptr().cast(), whole.len(), 0) };
+                match received {
+                    Ok(count @ 1..) => {
+                        let drained = self.stream && count < whole.len();
+                        buffer.length = count as u32;
+                        Attempt::More(count, Some(buffer), !drained)
+                    }
+                    ended => {
+                        buffers.give_back(buffer);
+                        ended.into()
+                    }
+                }
+            }
+            Op::RecvMessage { message, flags, .. } => {
+                let message = &mut *message.0;
+                let vector = Vector::Many(message.buffers.as_ptr().cast(), message.buffers.len());
+                let goes_on = Cell::new(self.stream);
+                // SAFETY: the operation's buffers are there, and its own until the completion.
+                let length = unsafe { vector.length() };
+                repeat(moved, length, &goes_on, |moved| {
+                    // SAFETY: as above.
+                    let received =
+                        unsafe { vector.with_rest(moved, |rest| call::recv_message(fd, rest, message, *flags)) };
+                    // More bytes would bring their own control data, and there is one place for it.
+                    goes_on.set(goes_on.get() && message.control_length == 0);
+                    received
+                })
+            }
+            Op::Send { buffer, flags, all, .. } => {
+                repeat(moved, buffer.len(), &Cell::new(*all), |moved| call::send(fd, &buffer[moved..], *flags))
+            }
+            Op::SendMessage { message, flags, .. } => call::send_message(fd, message, *flags).into(),
+            Op::Poll { interest, .. } => watch(fd, *interest),
+            op => match transfer_of(op) {
+                Some((side, vector, offset)) => {
+                    let socket = self.socket;
+                    // SAFETY: the operation's buffers are there, and its own until the completion.
+                    let moved = unsafe {
+                        vector.with_rest(0, |all| match socket {
+                            true => call::transfer_socket(side, fd, all, offset),
+                            false => call::transfer_stream(side, fd, all, offset),
+                        })
+                    };
+                    moved.into()
+                }
+                None => unreachable!("{op:?} never waits for readiness"),
+            },
+        }
+    }
+
+    /// Sends a provided buffer the way that the receive into it went.
+    fn fill(&mut self, mut buffer: Buffer, attempt: Attempt, buffers: &mut BufferPool) -> Attempt {
+        let room = buffers.size();
+        buffer.length = self.moved.min(room) as u32;
+        match attempt {
+            Attempt::Done(Ok(count @ 1..), _) => Attempt::Done(Ok(count), Some(buffer)),
+            Attempt::Partial(count, _, error) => Attempt::Partial(count, Some(buffer), error),
+            Attempt::Again if self.moved > 0 => {
+                self.buffer = Some(buffer);
+                Attempt::Again
+            }
+            attempt => {
+                buffers.give_back(buffer);
+                attempt
+            }
+        }
+    }
+}
+
+/// The direction, the memory and the place of a read or write.
+pub(super) fn transfer_of(op: &mut Op<'_>) -> Option<(Side, Vector, Option<u64>)> {
+    Some(match op {
+        Op::Read { buffer, offset, .. } => {
+            (Side::Read, Vector::one(buffer.as_mut_ptr().cast::<u8>(), buffer.len()), *offset)
+        }
+        Op::ReadVectored { buffers, offset, .. } => {
+            (Side::Read, Vector::Many(buffers.as_mut_ptr().cast(), buffers.len()), *offset)
+        }
+        Op::Write { buffer, offset, .. } => (Side::Write, Vector::one(buffer.as_ptr(), buffer.len()), *offset),
+        Op::WriteVectored { buffers, offset, .. } => {
+            (Side::Write, Vector::Many(buffers.as_ptr().cast(), buffers.len()), *offset)
+        }
+        _ => return None,
+    })
+}
+
+/// Moves bytes by `step`, which is told how many have been moved: once, or while `goes_on` until `length` are.
+fn repeat(
+    moved: &mut usize,
+    length: usize,
+    goes_on: &Cell<bool>,
+    mut step: impl FnMut(usize) -> io::Result<usize>,
+) -> Attempt {
+    loop {
+        match step(*moved) {
+            Ok(count) => {
+                *moved += count;
+                if count == 0 || *moved >= length || !goes_on.get() {
+                    return Attempt::Done(Ok(*moved), None);
+                }
+            }
+            Err(error) if is_again(&error) => return Attempt::Again,
+            Err(error) if *moved > 0 => return Attempt::Partial(*moved, None, error),
+            Err(error) => return Attempt::Done(Err(error), None),
+        }
+    }
+}
+
+fn connect(fd: RawFd, address: &crate::Address, connecting: &mut bool) -> Attempt {
+    if *connecting {
+        // Woken for another reason, the socket would have no error yet, and would seem connected.
+        return match call::poll_now(fd, libc::POLLOUT) {
+            Ok(0) => Attempt::Again,
+            Ok(_) => Attempt::Done(call::take_error(fd).map(|()| 0), None),
+            Err(error) => Attempt::Done(Err(error), None),
+        };
+    }
+    match call::connect(fd, address) {
+        Ok(()) => Attempt::Done(Ok(0), None),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINPROGRESS | libc::EINTR) => {
+                *connecting = true;
+                Attempt::Again
+            }
+            // The backlog of a Unix listener is full: nothing tells when there is room (connect(2)).
+            Some(libc::EAGAIN) => Attempt::Later,
+            // EALREADY: another connect is under way on this socket, and its end is not ours to take. EISCONN: as is.
+            _ => Attempt::Done(Err(error), None),
+        },
+    }
+}
+
+/// What of `interest` is there, in the sense of select(2) (the kernel's `POLLIN_SET`, `POLLOUT_SET`).
+fn watch(fd: RawFd, interest: Interest) -> Attempt {
+    let meanings = [
+        (Interest::READABLE, libc::POLLIN, libc::POLLIN | libc::POLLHUP | libc::POLLERR),
+        (Interest::WRITABLE, libc::POLLOUT, libc::POLLOUT | libc::POLLERR),
+        (Interest::PRIORITY, libc::POLLPRI, libc::POLLPRI),
+    ];
+    let asked = meanings.iter().filter(|(bit, ..)| interest.contains(*bit));
+    let events = asked.clone().fold(0, |events, (_, ask, _)| events | ask);
+    match call::poll_now(fd, events) {
+        Ok(0) => Attempt::Again,
+        Ok(found) => {
+            let always = [(Interest::ERROR, 0, libc::POLLERR), (Interest::HANGUP, 0, libc::POLLHUP)];
+            let bits = asked.chain(&always).filter(|(_, _, set)| found & set != 0);
+            Attempt::Done(Ok(bits.fold(Interest::default(), |all, (bit, ..)| all | *bit).0.into()), None)
+        }
+        Err(error) => Attempt::Done(Err(error), None),
+    }
+}

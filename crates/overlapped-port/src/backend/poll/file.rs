@@ -1,0 +1,107 @@
+//! Regular files, and what else has no readiness: tried once where the system has a form of the call that answers at
+//! once (a page-cache hit on Linux), else done on the port's threads.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::Started;
+use super::call::{self, Nature, Side, Vector};
+use crate::sys::{OpenHow, SystemPath};
+
+/// A read or write of a file: may be sent to a thread.
+struct Transfer {
+    side: Side,
+    fd: RawFd,
+    vector: Vector,
+    offset: Option<u64>,
+    moved: usize,
+}
+
+// SAFETY: the buffers behind the addresses are the operation's: nobody else touches them until its completion, which
+// comes after the thread has done with them.
+unsafe impl Send for Transfer {}
+
+impl Transfer {
+    /// What of it can be had at once; `None` where a thread must go on.
+    fn at_once(&mut self) -> Option<io::Result<usize>> {
+        // SAFETY: the operation's buffers are there.
+        let length = unsafe { self.vector.length() };
+        loop {
+            let (side, fd, offset) = (self.side, self.fd, self.offset_now());
+            // SAFETY: the operation's buffers are there, and are its own until the completion.
+            let step =
+                unsafe { self.vector.with_rest(self.moved, |rest| call::transfer_at_once(side, fd, rest, offset)) };
+            // A short count is the end of the file, or of what the cache holds: the next answer tells.
+            match step {
+                Ok(0) => return Some(Ok(self.moved)),
+                Ok(count) => self.moved += count,
+                Err(_) => return None,
+            }
+            if self.moved >= length {
+                return Some(Ok(self.moved));
+            }
+        }
+    }
+
+    /// The rest, in blocking form.
+    fn run(self) -> io::Result<usize> {
+        let (side, fd, offset) = (self.side, self.fd, self.offset_now());
+        // SAFETY: the operation's buffers are there, and are its own until the completion.
+        let step = unsafe { self.vector.with_rest(self.moved, |rest| call::transfer(side, fd, rest, offset)) };
+        match step {
+            Err(_) if self.moved > 0 => Ok(self.moved),
+            step => step.map(|count| self.moved + count),
+        }
+    }
+
+    fn offset_now(&self) -> Option<u64> {
+        self.offset.map(|offset| offset.saturating_add(self.moved as u64))
+    }
+}
+
+/// Begins a read or write of a file.
+///
+/// # Safety
+/// The buffers of `vector` are the operation's, as [`Backend::begin`](super::Backend::begin) says.
+pub(super) unsafe fn transfer(side: Side, fd: RawFd, vector: Vector, offset: Option<u64>) -> Started {
+    let mut transfer = Transfer { side, fd, vector, offset, moved: 0 };
+    match transfer.at_once() {
+        Some(result) => Started::Done(result, None),
+        None => Started::Offload(Box::new(move || transfer.run())),
+    }
+}
+
+/// The path of an open, on its way to a thread.
+struct Path(*const SystemPath);
+
+// SAFETY: the path is the operation's: it stays until the completion, and nobody writes to it.
+unsafe impl Send for Path {}
+
+impl Path {
+    fn open(self, how: OpenHow) -> io::Result<usize> {
+        // SAFETY: as above.
+        call::open(unsafe { &*self.0 }, how)
+    }
+}
+
+/// Begins to open a file.
+pub(super) fn open(path: &SystemPath, how: OpenHow) -> Started {
+    let path = Path(path);
+    Started::Offload(Box::new(move || path.open(how)))
+}
+
+/// Begins to bring a file's data to the device.
+pub(super) fn sync(fd: RawFd, data_only: bool) -> Started {
+    Started::Offload(Box::new(move || call::sync(fd, data_only)))
+}
+
+/// Begins to close a descriptor: at once where that cannot take time. The last close of a regular file may write back
+/// or free its blocks, that of a terminal waits for its output, that of a socket lingers where it was told to.
+pub(super) fn close(fd: RawFd) -> Started {
+    match call::nature(fd) {
+        Ok(Nature::File | Nature::Device) => Started::Offload(Box::new(move || call::close(fd))),
+        Ok(Nature::Socket) if call::lingers(fd) => Started::Offload(Box::new(move || call::close(fd))),
+        Ok(Nature::Socket | Nature::Stream) => Started::Done(call::close(fd), None),
+        Err(error) => Started::Done(Err(error), None),
+    }
+}

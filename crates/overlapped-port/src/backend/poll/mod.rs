@@ -1,0 +1,635 @@
+//! Readiness (epoll, kqueue) made to look like completion.
+//!
+//! An operation is tried at once in a form that never blocks ([`call`]). What would have to wait is queued at its
+//! descriptor, receives and sends apart and each in order, and a one-shot interest is armed; when the descriptor is
+//! ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has no readiness goes
+//! to the port's threads ([`file`]).
+//!
+//! Traps, and what is done about them:
+//!
+//! - *The kernel forgets a descriptor when it is closed, and its number comes again.* So nothing that is known of a
+//!   number is believed while no operation is queued on it: each wait arms anew, changing the registration and adding
+//!   it where it is gone (`ENOENT`), or the other way about (`EEXIST`). An event for the number's former owner only
+//!   leads to a try that brings nothing. (epoll(7), questions 6 and 7: a duplicate keeps a registration alive.)
+//! - *Readiness that is none.* Level-triggered interest that a try cannot satisfy would spin: urgent data wakes
+//!   readers on epoll, errors wake everybody. After a few events in a row that led nowhere, and where the system
+//!   announces nothing at all (a full Unix backlog; a device that epoll refuses with `EPERM`), the descriptor is tried
+//!   again after a short delay instead.
+//! - *An error is told once.* The call that meets a reset takes it off the socket. Where that call had moved bytes,
+//!   its operation reports those, and the error is kept for the next operation on the same socket.
+//! - *A signal must end the sleep*, and `polling` goes on sleeping: so the sleep is a ppoll(2) on its descriptor, which
+//!   also keeps time to the nanosecond.
+//! - *After fork(2) the child has the same epoll*, and dropping `polling`'s object there would take the notification
+//!   out of the parent's: see [`Interface`].
+//!
+//! `SIGPIPE` is kept away from sends and from writes to sockets. For pipes the system has no such form: the process
+//! must ignore the signal, as Rust's and Python's start-up do.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
+
+use polling::{PollMode, Poller};
+
+use super::*;
+use crate::buffers::BufferPool;
+use crate::op::Interest;
+use crate::sys::CANCELLED;
+use attempt::{Attempt, Pending};
+use call::{Nature, Side};
+
+mod attempt;
+mod call;
+mod file;
+
+/// The most tries on one side of a descriptor before the others have their turn.
+const TURN: usize = 32;
+
+/// Events in a row that led nowhere, after which a descriptor is tried by time instead.
+const SPURIOUS: u8 = 3;
+
+/// The first delay before a try that nothing announces; it doubles up to the longest.
+const FIRST_DELAY: Duration = Duration::from_millis(1);
+const LONGEST_DELAY: Duration = Duration::from_millis(16);
+
+/// Whether the interface can tell of urgent data.
+const TELLS_PRIORITY: bool = cfg!(target_os = "linux");
+
+/// The readiness backend.
+pub(super) struct Poll {
+    interface: Arc<Interface>,
+    found: polling::Events,
+    ready: Vec<(RawFd, bool, bool)>,
+    /// The operations that wait, by slot.
+    table: Vec<Option<Pending>>,
+    descriptors: Vec<Descriptor>,
+    /// Events for the next wait to hand out.
+    events: Vec<Event>,
+    buffers: BufferPool,
+    /// Descriptors whose receives wait for a provided buffer, in order.
+    starved: VecDeque<RawFd>,
+    /// Descriptors to be tried by time.
+    retries: BTreeSet<(Instant, RawFd)>,
+    entries: u64,
+}
+
+/// What is queued on a descriptor, and what the kernel was last asked to tell of it.
+#[derive(Default)]
+struct Descriptor {
+    read: VecDeque<OpId>,
+    write: VecDeque<OpId>,
+    watchers: Vec<OpId>,
+    /// The interest that is armed.
+    armed: Interest,
+    /// Whether the number has been registered before: says which of the two calls to try first.
+    registered: bool,
+    /// Whether the receive at the front waits for a provided buffer.
+    starved: bool,
+    /// When it will be tried by time.
+    retry: Option<Instant>,
+    delay: Duration,
+    /// Events in a row that led nowhere.
+    spurious: u8,
+    /// The error that ended an operation short of its end, and whose it is: not to be told to a later socket with the
+    /// same number.
+    error: Option<(io::Error, u64)>,
+}
+
+impl Descriptor {
+    fn queue(&mut self, side: Side) -> &mut VecDeque<OpId> {
+        match side {
+            Side::Read => &mut self.read,
+            Side::Write => &mut self.write,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.read.is_empty() && self.write.is_empty() && self.watchers.is_empty()
+    }
+}
+
+/// `polling`'s object: shared with whoever wakes the port, and used by the process that made it alone.
+struct Interface {
+    poller: ManuallyDrop<Poller>,
+    process: u32,
+}
+
+impl Notify for Interface {
+    fn notify(&self) {
+        // It fails only where the notification is there already.
+        let _ = self.poller.notify();
+    }
+}
+
+impl Drop for Interface {
+    fn drop(&mut self) {
+        if std::process::id() == self.process {
+            // SAFETY: the field is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.poller) };
+        } else {
+            // A forked child: the registrations are the parent's. The child's copies of the notification's
+            // descriptors stay open until it ends or executes another program.
+            let _ = call::close(self.poller.as_raw_fd());
+        }
+    }
+}
+
+impl Poll {
+    pub(super) fn start(settings: &Settings) -> io::Result<Poll> {
+        let poller = Poller::new().map_err(|error| {
+            let reason = match error.raw_os_error() {
+                Some(libc::EMFILE) => "this process has too many descriptors open (see ulimit -n)",
+                Some(libc::ENFILE) => "the system has too many files open",
+                Some(libc::ENOMEM) => "the kernel is out of memory",
+                Some(libc::ENOSYS | libc::EPERM) => "a seccomp filter or another sandbox may deny it",
+                _ => "the reason is not known",
+            };
+            io::Error::new(error.kind(), format!("poll: {INTERFACE} could not be set up: {error}; {reason}"))
+        })?;
+        let interface = Interface { poller: ManuallyDrop::new(poller), process: std::process::id() };
+        Ok(Poll {
+            interface: Arc::new(interface),
+            found: polling::Events::new(),
+            ready: Vec::new(),
+            table: Vec::new(),
+            descriptors: Vec::new(),
+            events: Vec::new(),
+            buffers: BufferPool::new(settings.buffers, settings.buffer_size),
+            starved: VecDeque::new(),
+            retries: BTreeSet::new(),
+            entries: 0,
+        })
+    }
+
+    /// Tries an operation, or queues it behind those that wait already.
+    fn enter(&mut self, mut pending: Pending) -> Started {
+        let (id, fd) = (pending.id, pending.fd);
+        let known = self.descriptors.get_mut(fd as usize);
+        let waits = match (known, pending.side()) {
+            (Some(descriptor), Some(side)) => !descriptor.queue(side).is_empty(),
+            _ => false,
+        };
+        let mut attempt = Attempt::Again;
+        if !waits && !pending.is_multishot() {
+            attempt = self.attempt(&mut pending);
+            match attempt {
+                Attempt::Done(result, buffer) => return Started::Done(result, buffer),
+                Attempt::Partial(count, buffer, error) => {
+                    self.keep_error(fd, error);
+                    return Started::Done(Ok(count), buffer);
+                }
+                _ => {}
+            }
+        }
+        if let Err(error) = self.make_room(id, fd) {
+            let (result, buffer) = pending.conclude(error);
+            return Started::Done(result, buffer);
+        }
+        let descriptor = &mut self.descriptors[fd as usize];
+        match pending.side() {
+            Some(side) => descriptor.queue(side).push_back(id),
+            None => descriptor.watchers.push(id),
+        }
+        self.table[id.slot()] = Some(pending);
+        match attempt {
+            Attempt::Later => self.try_later(fd),
+            Attempt::Starved => self.starve(fd),
+            _ => {}
+        }
+        match self.arm(fd) {
+            Ok(()) => Started::InFlight,
+            Err(error) => {
+                let (result, buffer) = self.take(id).expect("it was queued").conclude(error);
+                Started::Done(result, buffer)
+            }
+        }
+    }
+
+    fn attempt(&mut self, pending: &mut Pending) -> Attempt {
+        let descriptor = self.descriptors.get_mut(pending.fd as usize);
+        match descriptor.and_then(|descriptor| inherited(descriptor, pending)) {
+            Some(error) => Attempt::Done(Err(error), None),
+            None => pending.attempt(&mut self.buffers),
+        }
+    }
+
+    /// Makes both tables long enough.
+    fn make_room(&mut self, id: OpId, fd: RawFd) -> io::Result<()> {
+        if self.table.len() <= id.slot() {
+            self.table.resize_with(id.slot() + 64, || None);
+        }
+        if self.descriptors.get(fd as usize).is_none() {
+            // A wild number must not cost memory.
+            call::check_open(fd)?;
+            self.descriptors.resize_with(fd as usize + 64, Descriptor::default);
+        }
+        Ok(())
+    }
+
+    /// Takes an operation out of the tables.
+    fn take(&mut self, id: OpId) -> Option<Pending> {
+        let pending = self.table.get_mut(id.slot())?.take_if(|pending| pending.id == id)?;
+        let descriptor = &mut self.descriptors[pending.fd as usize];
+        match pending.side() {
+            Some(side) => {
+                let queue = descriptor.queue(side);
+                let at = queue.iter().position(|queued| *queued == id).expect("it is queued");
+                queue.remove(at);
+                // If it was the one at the front, the next may want no buffer; if not, it is found out again.
+                descriptor.starved &= side == Side::Write;
+            }
+            None => descriptor.watchers.retain(|watcher| *watcher != id),
+        }
+        if descriptor.is_idle() {
+            self.settle(pending.fd);
+        }
+        Some(pending)
+    }
+
+    /// Nothing is queued any more: nothing that is known of the descriptor will be believed.
+    fn settle(&mut self, fd: RawFd) {
+        let descriptor = &mut self.descriptors[fd as usize];
+        if let Some(at) = descriptor.retry.take() {
+            self.retries.remove(&(at, fd));
+        }
+        descriptor.armed = Interest::default();
+        descriptor.starved = false;
+        descriptor.delay = Duration::ZERO;
+        descriptor.spurious = 0;
+    }
+
+    fn finish(&mut self, id: OpId, result: io::Result<usize>, buffer: Option<Buffer>) {
+        self.take(id);
+        self.events.push(Event { id, result, buffer, more: false });
+    }
+
+    fn keep_error(&mut self, fd: RawFd, error: io::Error) {
+        // A broken pipe is told again by the system itself.
+        if error.raw_os_error() != Some(libc::EPIPE)
+            && let Some(identity) = call::identity(fd)
+        {
+            if self.descriptors.len() <= fd as usize {
+                self.descriptors.resize_with(fd as usize + 64, Descriptor::default);
+            }
+            self.descriptors[fd as usize].error = Some((error, identity));
+        }
+    }
+
+    /// Acts on readiness.
+    fn serve(&mut self, fd: RawFd, readable: bool, writable: bool) {
+        let descriptor = &mut self.descriptors[fd as usize];
+        descriptor.armed = Interest::default();
+        if descriptor.is_idle() {
+            return;
+        }
+        let mut progress = false;
+        if readable {
+            progress |= self.run(fd, Side::Read);
+        }
+        if writable {
+            progress |= self.run(fd, Side::Write);
+        }
+        progress |= self.run_watchers(fd);
+        let descriptor = &mut self.descriptors[fd as usize];
+        if descriptor.is_idle() {
+            return;
+        }
+        if progress {
+            descriptor.spurious = 0;
+            descriptor.delay = Duration::ZERO;
+        } else {
+            descriptor.spurious = descriptor.spurious.saturating_add(1);
+            if descriptor.spurious >= SPURIOUS {
+                self.try_later(fd);
+            }
+        }
+        self.rearm(fd);
+    }
+
+    /// Tries the operations of one side, in order, until one has to wait; true where that got anywhere.
+    fn run(&mut self, fd: RawFd, side: Side) -> bool {
+        let mut progress = false;
+        for _ in 0..TURN {
+            let descriptor = &mut self.descriptors[fd as usize];
+            if descriptor.starved && side == Side::Read {
+                break;
+            }
+            let Some(&id) = descriptor.queue(side).front() else { break };
+            let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
+            let attempt = match inherited(descriptor, pending) {
+                Some(error) => Attempt::Done(Err(error), None),
+                None => pending.attempt(&mut self.buffers),
+            };
+            match attempt {
+                Attempt::Done(result, buffer) => self.finish(id, result, buffer),
+                Attempt::Partial(count, buffer, error) => {
+                    self.keep_error(fd, error);
+                    self.finish(id, Ok(count), buffer);
+                }
+                Attempt::More(value, buffer, again) => {
+                    self.events.push(Event { id, result: Ok(value), buffer, more: true });
+                    if !again {
+                        return true;
+                    }
+                }
+                Attempt::Again => break,
+                Attempt::Later => {
+                    self.try_later(fd);
+                    break;
+                }
+                Attempt::Starved => {
+                    self.starve(fd);
+                    return true;
+                }
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    fn run_watchers(&mut self, fd: RawFd) -> bool {
+        let mut progress = false;
+        let mut at = 0;
+        while let Some(&id) = self.descriptors[fd as usize].watchers.get(at) {
+            let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
+            match pending.attempt(&mut self.buffers) {
+                Attempt::Done(result, buffer) => {
+                    self.finish(id, result, buffer);
+                    progress = true;
+                }
+                _ => at += 1,
+            }
+        }
+        progress
+    }
+
+    /// Has the descriptor's receives wait for a provided buffer.
+    fn starve(&mut self, fd: RawFd) {
+        self.descriptors[fd as usize].starved = true;
+        self.starved.push_back(fd);
+    }
+
+    /// Lets the receives go on that wait for a provided buffer, while there are any.
+    fn feed(&mut self) {
+        while !self.starved.is_empty() && self.buffers.has_free() {
+            let fd = self.starved.pop_front().expect("not empty");
+            let descriptor = &mut self.descriptors[fd as usize];
+            if std::mem::take(&mut descriptor.starved) {
+                self.run(fd, Side::Read);
+                self.rearm(fd);
+            }
+        }
+    }
+
+    /// Has the descriptor tried after a short delay, each time a longer one.
+    fn try_later(&mut self, fd: RawFd) {
+        let descriptor = &mut self.descriptors[fd as usize];
+        if descriptor.retry.is_none() {
+            descriptor.delay = (descriptor.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+            let at = Instant::now() + descriptor.delay;
+            descriptor.retry = Some(at);
+            self.retries.insert((at, fd));
+        }
+    }
+
+    /// Tries the descriptors whose time has come.
+    fn run_retries(&mut self) {
+        if self.retries.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some(&(at, fd)) = self.retries.first() {
+            if at > now {
+                break;
+            }
+            self.retries.pop_first();
+            self.descriptors[fd as usize].retry = None;
+            self.serve(fd, true, true);
+        }
+    }
+
+    /// Asks the kernel for what the queued operations wait for, where it has not been asked.
+    fn arm(&mut self, fd: RawFd) -> io::Result<()> {
+        let descriptor = &mut self.descriptors[fd as usize];
+        if descriptor.retry.is_some() {
+            return Ok(());
+        }
+        let mut wanted = Interest::default();
+        if !descriptor.read.is_empty() && !descriptor.starved {
+            wanted = wanted | Interest::READABLE;
+        }
+        if !descriptor.write.is_empty() {
+            wanted = wanted | Interest::WRITABLE;
+        }
+        for watcher in &descriptor.watchers {
+            let interest = self.table[watcher.slot()].as_ref().map_or(Interest::default(), Pending::interest);
+            // Errors and hang-ups come unasked, to an armed descriptor: one without interest is given the rarest.
+            wanted = wanted | if interest.0 == 0 { Interest::PRIORITY } else { interest };
+        }
+        if descriptor.armed.contains(wanted) {
+            return Ok(());
+        }
+        if wanted.contains(Interest::PRIORITY) && !TELLS_PRIORITY {
+            self.try_later(fd);
+            return Ok(());
+        }
+        let event =
+            polling::Event::new(fd as usize, wanted.contains(Interest::READABLE), wanted.contains(Interest::WRITABLE));
+        let event = if wanted.contains(Interest::PRIORITY) { event.with_priority() } else { event };
+        match register(&self.interface.poller, fd, event, descriptor.registered, &mut self.entries) {
+            Ok(()) => {
+                descriptor.registered = true;
+                descriptor.armed = wanted;
+                Ok(())
+            }
+            // Nothing that epoll could announce, and yet a call on it would have waited.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                self.try_later(fd);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`arm`](Poll::arm); where that fails, so do the operations that wait.
+    fn rearm(&mut self, fd: RawFd) {
+        if let Err(error) = self.arm(fd) {
+            self.end_all(fd, error.raw_os_error().unwrap_or(libc::EIO));
+        }
+    }
+
+    fn end_all(&mut self, fd: RawFd, code: i32) {
+        let descriptor = &self.descriptors[fd as usize];
+        let queued = descriptor.read.iter().chain(&descriptor.write).chain(&descriptor.watchers);
+        for id in queued.copied().collect::<Vec<OpId>>() {
+            self.end(id, code);
+        }
+    }
+
+    /// Ends an operation early.
+    fn end(&mut self, id: OpId, code: i32) -> Option<RawFd> {
+        let pending = self.take(id)?;
+        let fd = pending.fd;
+        let (result, buffer) = pending.conclude(io::Error::from_raw_os_error(code));
+        self.events.push(Event { id, result, buffer, more: false });
+        Some(fd)
+    }
+
+    /// Before a close: takes the descriptor out of the kernel's table, and forgets it.
+    fn forget(&mut self, fd: RawFd) {
+        if self.descriptors.get(fd as usize).is_none() {
+            return;
+        }
+        // The port's caller has promised that there is none; left here, it would wait for the number's next owner.
+        self.end_all(fd, CANCELLED);
+        let descriptor = &mut self.descriptors[fd as usize];
+        descriptor.error = None;
+        if std::mem::take(&mut descriptor.registered) {
+            self.entries += 1;
+            // SAFETY: the caller of the close operation keeps the descriptor open until this has closed it.
+            let _ = self.interface.poller.delete(unsafe { BorrowedFd::borrow_raw(fd) });
+        }
+    }
+}
+
+/// The error that an earlier operation on the same socket left for this one.
+fn inherited(descriptor: &mut Descriptor, pending: &Pending) -> Option<io::Error> {
+    if descriptor.error.is_none() || !pending.inherits_error() {
+        return None;
+    }
+    let (error, identity) = descriptor.error.take()?;
+    (call::identity(pending.fd) == Some(identity)).then_some(error)
+}
+
+/// Arms a one-shot interest, whether or not the kernel still knows the descriptor.
+fn register(poller: &Poller, fd: RawFd, event: polling::Event, known: bool, entries: &mut u64) -> io::Result<()> {
+    let add = |entries: &mut u64| {
+        *entries += 1;
+        // SAFETY: the operation's descriptor is open, its caller says. It may be closed before it is deleted, which
+        // epoll and kqueue take as its end.
+        unsafe { poller.add_with_mode(fd, event, PollMode::Oneshot) }
+    };
+    let modify = |entries: &mut u64| {
+        *entries += 1;
+        // SAFETY: as above.
+        poller.modify_with_mode(unsafe { BorrowedFd::borrow_raw(fd) }, event, PollMode::Oneshot)
+    };
+    if known {
+        match modify(entries) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => add(entries),
+            result => result,
+        }
+    } else {
+        match add(entries) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => modify(entries),
+            result => result,
+        }
+    }
+}
+
+const INTERFACE: &str = if cfg!(target_os = "linux") { "epoll" } else { "kqueue" };
+
+impl Backend for Poll {
+    fn name(&self) -> &'static str {
+        "poll"
+    }
+
+    fn setup(&self) -> Vec<String> {
+        let files = if cfg!(target_os = "linux") {
+            "files: one try without blocking (RWF_NOWAIT), else on a thread"
+        } else {
+            "files: on a thread"
+        };
+        vec![
+            format!("readiness: {INTERFACE}, one-shot"),
+            files.into(),
+            format!("provided buffers: {} of {} bytes", self.buffers.count(), self.buffers.size()),
+        ]
+    }
+
+    unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started {
+        // SAFETY: only the lifetime changes; the caller keeps what is borrowed until the final event, and after it the
+        // operation is in no table.
+        let mut op = unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) };
+        let fd = op.handle().map_or(-1, |handle| handle as RawFd);
+        let mut nature = None;
+        match op {
+            Op::Call { function } => return Started::Offload(function),
+            Op::Open { path, how } => return file::open(path, how),
+            Op::Sync { file, data_only } => return file::sync(file, data_only),
+            Op::Shutdown { socket, how } => return Started::Done(call::shutdown(socket, how), None),
+            Op::CloseFile { file: fd } | Op::CloseSocket { socket: fd } => {
+                self.forget(fd);
+                return file::close(fd);
+            }
+            _ => {}
+        }
+        if let Some((side, vector, offset)) = attempt::transfer_of(&mut op) {
+            if offset.is_some_and(|offset| offset > i64::MAX as u64) {
+                return Started::Done(Err(io::Error::from_raw_os_error(libc::EINVAL)), None);
+            }
+            match call::nature(fd) {
+                // SAFETY: the caller's promise.
+                Ok(Nature::File) => return unsafe { file::transfer(side, fd, vector, offset) },
+                Ok(other) => nature = Some(other),
+                Err(error) => return Started::Done(Err(error), None),
+            }
+        }
+        // SAFETY: the caller's promise.
+        self.enter(unsafe { Pending::new(id, fd, op, nature) })
+    }
+
+    fn cancel(&mut self, id: OpId) {
+        if let Some(fd) = self.end(id, CANCELLED) {
+            self.rearm(fd);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.feed();
+        let mut timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
+        if let Some((at, _)) = self.retries.first() {
+            let next = at.saturating_duration_since(Instant::now());
+            timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
+        }
+        self.entries += 1;
+        let awake = timeout.is_some_and(|timeout| timeout.is_zero());
+        let there = awake
+            || match call::sleep_on(self.interface.poller.as_raw_fd(), timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+                there => there?,
+            };
+        if there {
+            self.entries += u64::from(!awake);
+            self.found.clear();
+            self.interface.poller.wait(&mut self.found, Some(Duration::ZERO))?;
+            let mut ready = std::mem::take(&mut self.ready);
+            ready.extend(self.found.iter().map(|event| (event.key as RawFd, event.readable, event.writable)));
+            for (fd, readable, writable) in ready.drain(..) {
+                self.serve(fd, readable, writable);
+            }
+            self.ready = ready;
+        }
+        self.run_retries();
+        events.append(&mut self.events);
+        Ok(())
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.interface) as Arc<dyn Notify>
+    }
+
+    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
+        self.buffers.bytes(buffer)
+    }
+
+    fn recycle(&mut self, buffer: Buffer) {
+        // What waits for one goes on at the next wait.
+        self.buffers.give_back(buffer);
+    }
+
+    fn kernel_entries(&self) -> u64 {
+        self.entries
+    }
+}
