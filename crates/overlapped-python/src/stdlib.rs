@@ -91,7 +91,7 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
     if as_said {
         return Ok(());
     }
-    let version = py.version_str();
+    let version = Python::version_str();
     Err(PyImportError::new_err(format!(
         "overlapped does not know the insides of this Python ({version}): it was built for another version"
     )))

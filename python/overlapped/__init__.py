@@ -1,0 +1,71 @@
+"""Blocking-style code that does overlapped I/O.
+
+Write ``recv``, ``send``, ``read``, ``write``, ``wait`` one after the other, in as many tasklets as you like: each blocks
+alone, and one thread with one completion port does it all::
+
+    import overlapped
+    from overlapped import socket
+
+    def serve(connection):
+        while data := connection.recv(4096):
+            connection.sendall(data)
+
+    listener = socket.create_server(("127.0.0.1", 8000))
+    while True:
+        overlapped.spawn(serve, listener.accept()[0])
+
+The main program is itself a tasklet: whatever it waits for lets the others run. :mod:`overlapped.socket` stands in for
+:mod:`socket`, :func:`overlapped.io.open` for :func:`open`; :func:`overlapped.monkey.patch_all`, or
+``python -m overlapped script.py``, puts them under a program that knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+
+from ._engine import (
+    Channel,
+    Event,
+    Semaphore,
+    Tasklet,
+    TaskletExit,
+    backend,
+    current,
+    offload,
+    report,
+    run,
+    sleep,
+    spawn,
+    tasklets,
+)
+from ._engine import after_fork_in_child as _after_fork_in_child
+from ._engine import forget as _forget
+from ._queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from ._timeout import timeout
+
+__all__ = [
+    "Channel",
+    "Empty",
+    "Event",
+    "Full",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "Semaphore",
+    "Tasklet",
+    "TaskletExit",
+    "backend",
+    "current",
+    "offload",
+    "report",
+    "run",
+    "sleep",
+    "spawn",
+    "tasklets",
+    "timeout",
+]
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_forget)

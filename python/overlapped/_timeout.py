@@ -1,0 +1,46 @@
+"""Time-outs around any piece of code."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from ._engine import Alarm
+
+
+class _Expired(BaseException):
+    """Raised in the body of a :class:`timeout` whose time is up; it leaves the body as a ``TimeoutError``."""
+
+
+class timeout:
+    """Ends the body of a ``with`` statement after ``seconds``, with a ``TimeoutError``.
+
+    What the body waits for is cancelled. A body that does not wait is not disturbed. Time-outs nest. ``None`` sets none::
+
+        with overlapped.timeout(2.5):
+            data = connection.recv(4096)
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.expired = False
+        self._exception: _Expired | None = None
+        self._alarm: Alarm | None = None
+
+    def __enter__(self) -> timeout:
+        if self._alarm is not None:
+            raise RuntimeError("a timeout is entered once at a time")
+        if self.seconds is not None:
+            self._exception = _Expired(f"timed out after {self.seconds} s")
+            self._alarm = Alarm(self.seconds, self._exception)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._alarm is None:
+            return
+        self._alarm.clear()
+        ours, self._alarm, self._exception = self._exception, None, None
+        if value is ours:
+            self.expired = True
+            raise TimeoutError(f"timed out after {self.seconds} s") from None
