@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use overlapped_port::{Completion, Op, OpId, Outcome, Port, Submitted, TimerId, Waker};
@@ -90,6 +90,8 @@ struct Wait {
     tasklet: TaskletId,
     result: Option<io::Result<Outcome>>,
     expired: bool,
+    /// Nobody waits any more: the completion frees the slot.
+    abandoned: bool,
 }
 
 /// Called when a timer is due; it must not wait.
@@ -123,6 +125,8 @@ pub struct Scheduler {
     immediate: Cell<u32>,
     now: Cell<Instant>,
     alive: Cell<usize>,
+    /// Tasklets are being cancelled for good: those that still come are too.
+    closing: Cell<bool>,
     remote: Arc<Remote>,
     switcher: Box<dyn Switcher>,
 }
@@ -130,13 +134,24 @@ pub struct Scheduler {
 /// The part of a scheduler that other threads see.
 pub(crate) struct Remote {
     waker: Waker,
-    calls: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// `None` once the scheduler is gone.
+    calls: Mutex<Option<Vec<Call>>>,
 }
 
+type Call = Box<dyn FnOnce() + Send>;
+
 impl Remote {
-    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait.
-    pub(crate) fn call(&self, call: Box<dyn FnOnce() + Send>) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+    fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is
+    /// gone.
+    pub(crate) fn call(&self, call: Call) {
+        match &mut *self.calls() {
+            Some(calls) => calls.push(call),
+            None => return,
+        }
         self.waker.post(Token::Calls.pack());
     }
 }
@@ -207,7 +222,7 @@ impl Scheduler {
     /// Where one runs here already.
     pub fn enter(port: Port, switcher: Box<dyn Switcher>) -> io::Result<Rc<Scheduler>> {
         let now = Instant::now();
-        let remote = Remote { waker: port.waker(), calls: Mutex::default() };
+        let remote = Remote { waker: port.waker(), calls: Mutex::new(Some(Vec::new())) };
         let root = Entry { alive: true, state: State::Running, ..Entry::dead(0, now) };
         let scheduler = Rc::new(Scheduler {
             port: RefCell::new(port),
@@ -222,6 +237,7 @@ impl Scheduler {
             immediate: Cell::new(0),
             now: Cell::new(now),
             alive: Cell::new(0),
+            closing: Cell::new(false),
             remote: Arc::new(remote),
             switcher,
         });
@@ -237,6 +253,9 @@ impl Scheduler {
 
     /// Ends what [`Scheduler::enter`] began; the port shuts down when the last reference is gone.
     pub fn leave(&self) {
+        // What was not called any more is dropped outside of the lock, for its destructors may look here again.
+        let uncalled = self.remote.calls().take();
+        drop(uncalled);
         CURRENT.with(|current| current.borrow_mut().take());
     }
 
@@ -271,6 +290,9 @@ impl Scheduler {
         entry.state = State::Ready;
         entry.name = name.map(Rc::from);
         entry.since = self.now.get();
+        if self.closing.get() {
+            entry.interrupts.push(Cause::Cancel);
+        }
         let id = TaskletId { index, generation: entry.generation };
         drop(entries);
         self.ready.borrow_mut().push_back(id);
@@ -347,6 +369,10 @@ impl Scheduler {
             Token::Operation(slot) => {
                 let mut waits = self.waits.borrow_mut();
                 let wait = &mut waits[slot as usize];
+                if wait.abandoned {
+                    waits.remove(slot as usize);
+                    return;
+                }
                 wait.result = Some(completion.result);
                 let tasklet = wait.tasklet;
                 drop(waits);
@@ -366,8 +392,8 @@ impl Scheduler {
                 callback(self);
             }
             Token::Calls => {
-                let calls = std::mem::take(&mut *self.remote.calls.lock().unwrap_or_else(PoisonError::into_inner));
-                calls.into_iter().for_each(|call| call());
+                let calls = self.remote.calls().as_mut().map(std::mem::take);
+                calls.into_iter().flatten().for_each(|call| call());
             }
         }
     }
@@ -527,19 +553,47 @@ impl Scheduler {
     /// The system's; `TimedOut` past the deadline, if nothing was moved by then; in a foreign tasklet, the
     /// [`Interrupted`] that is to be raised.
     pub fn operate(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
+        self.perform(op, deadline, false)
+    }
+
+    /// Runs a function on a thread of the port's pool; only the current tasklet waits. Past `deadline`, or where this
+    /// tasklet is interrupted, the function is left alone: if it has begun it runs to its end, and its result is lost.
+    ///
+    /// # Errors
+    /// The function's, and as for [`Scheduler::operate`].
+    pub fn call(
+        self: &Rc<Self>,
+        function: impl FnOnce() -> io::Result<usize> + Send + 'static,
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        match self.perform(Op::Call { function: Box::new(function) }, deadline, true)? {
+            Outcome::Count(count) => Ok(count),
+            outcome => unreachable!("a call brings a number, not {outcome:?}"),
+        }
+    }
+
+    /// Runs `op` to its end or, where it `may_be_left` because it borrows nothing, until this tasklet has to leave.
+    fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
         self.check().map_err(|interrupted| interrupted.raise(self))?;
         let waits_for = op.name();
-        let wait = Wait { tasklet: self.current.get(), result: None, expired: false };
+        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
         let slot = self.waits.borrow_mut().insert(wait);
         #[allow(unsafe_code, reason = "the one place where a borrow is handed to the port")]
         // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before the completion
-        // has come: the wait below goes on until it has, whatever wakes it.
+        // has come: the wait below goes on until it has, whatever wakes it. One that may be left is an `Op::Call`, which
+        // borrows nothing.
         let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
         let (result, stopped) = match submitted {
-            Submitted::Done(result) => (result, Stopped::No),
-            Submitted::Pending(id) => self.await_completion(id, slot, deadline, waits_for),
+            Submitted::Done(result) => (Some(result), Stopped::No),
+            Submitted::Pending(id) => self.await_completion(id, slot, deadline, waits_for, may_be_left),
         };
-        self.waits.borrow_mut().remove(slot);
+        let result = match result {
+            Some(result) => {
+                self.waits.borrow_mut().remove(slot);
+                result
+            }
+            None => Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED)),
+        };
         match (result, stopped) {
             (Err(error), stopped) if is_cancelled(&error) => Err(match stopped {
                 Stopped::No => error,
@@ -564,7 +618,8 @@ impl Scheduler {
         slot: usize,
         deadline: Option<Instant>,
         waits_for: &'static str,
-    ) -> (io::Result<Outcome>, Stopped) {
+        may_be_left: bool,
+    ) -> (Option<io::Result<Outcome>>, Stopped) {
         let timer: Option<TimerId> =
             deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack()));
         let mut stopped = Stopped::No;
@@ -575,12 +630,16 @@ impl Scheduler {
                 let wait = &mut waits[slot];
                 (wait.result.take(), wait.expired)
             };
-            if let Some(result) = result {
+            if result.is_some() {
                 break result;
             }
             if stopped == Stopped::No && (expired || self.is_interrupted()) {
                 stopped = if expired { Stopped::Deadline } else { Stopped::Interrupt };
                 self.port.borrow_mut().cancel(id);
+                if may_be_left {
+                    self.waits.borrow_mut()[slot].abandoned = true;
+                    break None;
+                }
             }
         };
         if let Some(timer) = timer {
@@ -665,8 +724,10 @@ impl Scheduler {
         self.switcher.unwinds()
     }
 
-    /// Cancels all tasklets but the thread itself, and waits until they have ended.
+    /// Cancels all tasklets but the thread itself, and those that they or other threads still start; waits until they
+    /// have ended.
     pub(crate) fn cancel_all(self: &Rc<Self>) {
+        self.closing.set(true);
         let ids: Vec<TaskletId> = {
             let entries = self.entries.borrow();
             let alive = entries.iter().enumerate().skip(1).filter(|(_, entry)| entry.alive);
