@@ -2,10 +2,15 @@
 //! thousands of times at once, on one thread with one completion port.
 #![deny(unsafe_code)]
 
+mod blocking;
 mod channel;
 mod coroutine;
 pub mod engine;
+pub mod fs;
 mod interrupt;
+pub mod net;
+mod offload;
+mod resolve;
 mod scheduler;
 #[allow(unsafe_code)]
 mod stack;
@@ -14,6 +19,7 @@ mod tasklet;
 mod time;
 
 pub use channel::{Channel, Preference, ReceiveError, SendError, channel};
+pub use offload::offload;
 pub use scheduler::Status;
 pub use sync::{Event, Permit, Semaphore};
 pub use tasklet::{

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::interrupt::Interrupted;
 use crate::scheduler::{Waiter, park};
-use crate::time::Elapsed;
+use crate::time::{Elapsed, deadline_after};
 
 /// A flag that tasklets wait for; clones are the same event. It can be set from any thread.
 ///
@@ -73,7 +73,7 @@ impl Event {
     /// # Errors
     /// [`Elapsed`] where it was not set in time.
     pub fn wait_timeout(&self, duration: Duration) -> Result<(), Elapsed> {
-        match self.wait_until(Some(Instant::now() + duration)) {
+        match self.wait_until(Some(deadline_after(duration))) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Elapsed::after(duration)),
             Err(interrupted) => {

@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 use crate::interrupt::{self, Cause};
 use crate::scheduler::{self, try_current};
 
+/// The time when `duration` will have passed; one that the clock cannot show is a century from now.
+pub(crate) fn deadline_after(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 3600))
+}
+
 /// Lets `duration` pass; only the calling tasklet waits. Outside [`run`](crate::run), the thread sleeps.
 ///
 /// ```
@@ -23,7 +29,7 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return crate::yield_now();
     }
-    let deadline = Instant::now() + duration;
+    let deadline = deadline_after(duration);
     while Instant::now() < deadline {
         if let Err(interrupted) = scheduler::park(Some(deadline), "sleep") {
             interrupted.raise_here();
@@ -81,7 +87,7 @@ pub fn timeout<T>(duration: Duration, body: impl FnOnce() -> T) -> Result<T, Ela
     let scheduler = try_current().expect("overlapped::timeout: call it inside overlapped::run");
     let cause = Cause::Timeout(SCOPES.replace(SCOPES.get() + 1));
     let me = scheduler.current_tasklet();
-    let timer = scheduler.call_at(Instant::now() + duration, move |scheduler| scheduler.interrupt(me, cause));
+    let timer = scheduler.call_at(deadline_after(duration), move |scheduler| scheduler.interrupt(me, cause));
     let result = catch_unwind(AssertUnwindSafe(body));
     scheduler.clear(timer);
     scheduler.withdraw(me, cause);

@@ -1,0 +1,151 @@
+//! Datagrams: what UDP and Unix datagram sockets have in common.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::time::Instant;
+
+use overlapped_port::sys::RawSocket;
+use overlapped_port::{Address, Op, RecvMessage, SendMessage};
+
+use crate::blocking::{count, fillable};
+
+/// A datagram received, as `recv_message` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received<A> {
+    /// How many bytes of it are in the buffer.
+    pub length: usize,
+    /// Who sent it.
+    pub from: A,
+    /// Whether it was longer than the buffer: its tail is lost.
+    pub truncated: bool,
+}
+
+pub(super) fn recv(socket: RawSocket, buffer: &mut [u8], flags: i32, deadline: Option<Instant>) -> io::Result<usize> {
+    count(Op::Recv { socket, buffer: fillable(buffer), flags }, deadline)
+}
+
+pub(super) fn recv_message(
+    socket: RawSocket,
+    buffer: &mut [u8],
+    flags: i32,
+    deadline: Option<Instant>,
+) -> io::Result<Received<Address>> {
+    let mut buffers = Box::new([IoSliceMut::new(buffer)]);
+    let mut message = Box::new(RecvMessage::new(&mut *buffers));
+    let length = count(Op::RecvMessage { socket, message: message.lend(), flags }, deadline)?;
+    Ok(Received { length, from: message.address().clone(), truncated: message.truncated() })
+}
+
+pub(super) fn send(socket: RawSocket, buffer: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+    count(Op::Send { socket, buffer, flags: 0, all: false }, deadline)
+}
+
+pub(super) fn send_to(
+    socket: RawSocket,
+    buffer: &[u8],
+    address: Address,
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    let address = Box::new(address);
+    let buffers = Box::new([IoSlice::new(buffer)]);
+    let mut message = Box::new(SendMessage::new(&*buffers).to(&address));
+    count(Op::SendMessage { socket, message: &mut message, flags: 0 }, deadline)
+}
+
+/// The methods of a datagram socket whose struct is `{ inner, read_timeout, write_timeout }`, `inner` being the standard
+/// library's, that have to do with no address.
+macro_rules! datagram {
+    ($type:ident, $std:ty) => {
+        impl $type {
+            fn wrap(inner: $std) -> $type {
+                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+            }
+
+            /// Receives a datagram from the connected peer; returns how many bytes. What is beyond the buffer is lost.
+            ///
+            /// # Errors
+            /// `TimedOut` past the read time-out; what the system says.
+            pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                datagram::recv(raw_socket(&self.inner), buffer, 0, self.read_timeout.deadline())
+            }
+
+            /// Receives a datagram and leaves it there: it comes again.
+            ///
+            /// # Errors
+            #[doc = concat!("As for [`", stringify!($type), "::recv`].")]
+            pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                datagram::recv(raw_socket(&self.inner), buffer, MSG_PEEK, self.read_timeout.deadline())
+            }
+
+            /// Sends a datagram to the connected peer; returns how many bytes.
+            ///
+            /// # Errors
+            /// `ConnectionRefused` where the peer was found not to be there; what the system says.
+            pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
+                datagram::send(raw_socket(&self.inner), buffer, self.write_timeout.deadline())
+            }
+
+            /// Another handle of the same socket, with the same time-outs to begin with.
+            ///
+            /// # Errors
+            /// Where the process has no descriptor left.
+            pub fn try_clone(&self) -> io::Result<$type> {
+                Ok($type {
+                    inner: self.inner.try_clone()?,
+                    read_timeout: self.read_timeout.clone(),
+                    write_timeout: self.write_timeout.clone(),
+                })
+            }
+
+            /// How long a receive or peek may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.read_timeout.get())
+            }
+
+            /// Sets how long a receive or peek through this handle may wait; `None`, as at the beginning: without end.
+            /// Past it, it fails with [`TimedOut`](std::io::ErrorKind::TimedOut).
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.read_timeout.set(timeout)
+            }
+
+            /// How long a send may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.write_timeout.get())
+            }
+
+            /// Sets how long a send through this handle may wait for room; `None`, as at the beginning: without end.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.write_timeout.set(timeout)
+            }
+
+            /// Takes the error that is pending on the socket, if any.
+            ///
+            /// # Errors
+            /// Where the system cannot tell.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.inner.take_error()
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        crate::net::handle::socket_conversions!($type, $std);
+    };
+}
+
+pub(super) use datagram;

@@ -1,0 +1,65 @@
+//! What every socket type has: conversions from and to the standard library's and the system's.
+
+/// `From` the standard library's type and the system's handle, into them, and the borrowed forms. The type has the
+/// standard library's in its field `inner` and is made from it by `wrap`.
+macro_rules! socket_conversions {
+    ($type:ident, $std:ty) => {
+        impl From<$std> for $type {
+            /// Takes the socket over. It stays in the blocking mode it is in: that makes no difference here.
+            fn from(inner: $std) -> $type {
+                $type::wrap(inner)
+            }
+        }
+
+        impl From<$type> for $std {
+            fn from(socket: $type) -> $std {
+                socket.inner
+            }
+        }
+
+        #[cfg(unix)]
+        const _: () = {
+            use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+            impl From<OwnedFd> for $type {
+                fn from(fd: OwnedFd) -> $type {
+                    <$std>::from(fd).into()
+                }
+            }
+
+            impl From<$type> for OwnedFd {
+                fn from(socket: $type) -> OwnedFd {
+                    socket.inner.into()
+                }
+            }
+
+            impl AsFd for $type {
+                fn as_fd(&self) -> BorrowedFd<'_> {
+                    self.inner.as_fd()
+                }
+            }
+
+            impl AsRawFd for $type {
+                fn as_raw_fd(&self) -> RawFd {
+                    self.inner.as_raw_fd()
+                }
+            }
+
+            impl IntoRawFd for $type {
+                fn into_raw_fd(self) -> RawFd {
+                    self.inner.into_raw_fd()
+                }
+            }
+
+            #[allow(unsafe_code, reason = "the trait is the standard library's")]
+            impl FromRawFd for $type {
+                unsafe fn from_raw_fd(fd: RawFd) -> $type {
+                    // SAFETY: the caller's promise.
+                    <$std>::from(unsafe { OwnedFd::from_raw_fd(fd) }).into()
+                }
+            }
+        };
+    };
+}
+
+pub(super) use socket_conversions;

@@ -1,0 +1,61 @@
+//! Sockets shaped as in [`std::net`], whose waits are those of the calling tasklet alone.
+//!
+//! Addresses, options and conversions are the standard library's own; what waits (accept, connect, receive, send) goes
+//! through the thread's completion port, and so only works inside of [`run`](crate::run). Differences from
+//! [`std::net`]:
+//!
+//! - a name is looked up without blocking the thread ([`ToSocketAddrs`]);
+//! - a time-out gives [`TimedOut`](std::io::ErrorKind::TimedOut), never `WouldBlock`; it belongs to the handle, and a
+//!   clone begins with the time-outs of its original;
+//! - there is no non-blocking mode: start a tasklet instead.
+//!
+//! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run) (on Windows, a
+//! handle belongs to the completion port of the first thread that waited for it, and is to be used there alone).
+//!
+//! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
+//! tasklet that reads does not disturb one that writes. Closing means dropping the handle, which the borrow checker
+//! allows only when nobody waits on it: to make others leave a stream, [`shutdown`](TcpStream::shutdown) it or cancel
+//! the tasklets.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use overlapped::net::{TcpListener, TcpStream};
+//!
+//! overlapped::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let address = listener.local_addr()?;
+//!     let server = overlapped::spawn(move || {
+//!         let (mut stream, _) = listener.accept()?;
+//!         let mut request = String::new();
+//!         stream.read_to_string(&mut request)?;
+//!         stream.write_all(request.to_uppercase().as_bytes())
+//!     });
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.write_all(b"hello")?;
+//!     stream.shutdown(std::net::Shutdown::Write)?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer)?;
+//!     assert_eq!(answer, "HELLO");
+//!     server.join().unwrap()
+//! })?;
+//! # std::io::Result::Ok(())
+//! ```
+
+mod datagram;
+mod handle;
+mod stream;
+mod tcp;
+mod udp;
+#[cfg(unix)]
+mod unix;
+
+pub use crate::resolve::{ToSocketAddrs, lookup_host};
+pub use datagram::Received;
+pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
+#[cfg(unix)]
+pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream};
+
+/// How many connections may wait to be accepted; the system cuts it to what it allows (Linux: `net.core.somaxconn`).
+const BACKLOG: i32 = 4096;

@@ -1,0 +1,213 @@
+//! Streams of bytes: what TCP and Unix streams have in common.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::time::Instant;
+
+use overlapped_port::sys::RawSocket;
+use overlapped_port::{Op, RecvMessage, SendMessage};
+
+use crate::blocking::{MOST_BUFFERS, count, fillable};
+
+pub(super) fn recv(socket: RawSocket, buffer: &mut [u8], flags: i32, deadline: Option<Instant>) -> io::Result<usize> {
+    // The system would wait for a byte before it gives none.
+    if buffer.is_empty() {
+        return Ok(0);
+    }
+    count(Op::Recv { socket, buffer: fillable(buffer), flags }, deadline)
+}
+
+pub(super) fn recv_vectored(
+    socket: RawSocket,
+    buffers: &mut [IoSliceMut<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    if buffers.iter().all(|buffer| buffer.is_empty()) {
+        return Ok(0);
+    }
+    let mut buffers: Box<[IoSliceMut<'_>]> =
+        buffers.iter_mut().take(MOST_BUFFERS).map(|buffer| IoSliceMut::new(buffer)).collect();
+    let mut message = Box::new(RecvMessage::new(&mut buffers));
+    count(Op::RecvMessage { socket, message: message.lend(), flags: 0 }, deadline)
+}
+
+pub(super) fn send(socket: RawSocket, buffer: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+    if buffer.is_empty() {
+        return Ok(0);
+    }
+    count(Op::Send { socket, buffer, flags: 0, all: false }, deadline)
+}
+
+/// Sends all. `deadline` gives the end of each wait: a peer that goes on taking something is not given up.
+pub(super) fn send_all(socket: RawSocket, mut buffer: &[u8], deadline: impl Fn() -> Option<Instant>) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match count(Op::Send { socket, buffer, flags: 0, all: true }, deadline())? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            sent => buffer = &buffer[sent..],
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn send_vectored(
+    socket: RawSocket,
+    buffers: &[IoSlice<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    if buffers.iter().all(|buffer| buffer.is_empty()) {
+        return Ok(0);
+    }
+    let buffers: Box<[IoSlice<'_>]> = buffers.iter().take(MOST_BUFFERS).copied().collect();
+    let mut message = Box::new(SendMessage::new(&buffers));
+    count(Op::SendMessage { socket, message: &mut message, flags: 0 }, deadline)
+}
+
+/// The methods and traits of a stream whose struct is `{ inner, read_timeout, write_timeout }`, `inner` being the
+/// standard library's.
+macro_rules! stream {
+    ($type:ident, $std:ty) => {
+        impl $type {
+            fn wrap(inner: $std) -> $type {
+                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+            }
+
+            /// Receives without taking: the same bytes come again. Waits like a read; returns how many bytes.
+            ///
+            /// # Errors
+            /// As for a read.
+            pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                stream::recv(raw_socket(&self.inner), buffer, MSG_PEEK, self.read_timeout.deadline())
+            }
+
+            /// Ends one or both directions. Whoever waits in one of them goes on: a read finds the end of the stream.
+            ///
+            /// # Errors
+            /// `NotConnected` where it is not connected, or no longer.
+            pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                self.inner.shutdown(how)
+            }
+
+            /// Another handle of the same stream, with the same time-outs to begin with.
+            ///
+            /// # Errors
+            /// Where the process has no descriptor left.
+            pub fn try_clone(&self) -> io::Result<$type> {
+                Ok($type {
+                    inner: self.inner.try_clone()?,
+                    read_timeout: self.read_timeout.clone(),
+                    write_timeout: self.write_timeout.clone(),
+                })
+            }
+
+            /// How long a read or peek may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.read_timeout.get())
+            }
+
+            /// Sets how long a read or peek through this handle may wait for its first byte; `None`, as at the
+            /// beginning: without end. Past it, the read fails with
+            /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing was taken.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.read_timeout.set(timeout)
+            }
+
+            /// How long a write may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.write_timeout.get())
+            }
+
+            /// Sets how long a write through this handle may wait until the system takes something; `None`, as at the
+            /// beginning: without end. Past it, the write fails with
+            /// [`TimedOut`](std::io::ErrorKind::TimedOut). `write_all` gives up when nothing more was taken for
+            /// that long; how much was before is not known then.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.write_timeout.set(timeout)
+            }
+
+            /// Takes the error that is pending on the socket, if any.
+            ///
+            /// # Errors
+            /// Where the system cannot tell.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.inner.take_error()
+            }
+        }
+
+        impl Read for &$type {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                stream::recv(raw_socket(&self.inner), buffer, 0, self.read_timeout.deadline())
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                stream::recv_vectored(raw_socket(&self.inner), buffers, self.read_timeout.deadline())
+            }
+        }
+
+        impl Write for &$type {
+            fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+                stream::send(raw_socket(&self.inner), buffer, self.write_timeout.deadline())
+            }
+
+            fn write_all(&mut self, buffer: &[u8]) -> io::Result<()> {
+                stream::send_all(raw_socket(&self.inner), buffer, || self.write_timeout.deadline())
+            }
+
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                stream::send_vectored(raw_socket(&self.inner), buffers, self.write_timeout.deadline())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Read for $type {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
+            }
+        }
+
+        impl Write for $type {
+            fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+                (&*self).write(buffer)
+            }
+
+            fn write_all(&mut self, buffer: &[u8]) -> io::Result<()> {
+                (&*self).write_all(buffer)
+            }
+
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                (&*self).write_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        crate::net::handle::socket_conversions!($type, $std);
+    };
+}
+
+pub(super) use stream;
