@@ -1,0 +1,141 @@
+//! What the measured programs share: how a server begins and ends, how a cost is timed, how memory is read.
+//!
+//! Each measured thing is a process of its own, so that the runner (`run.py`) can pin it to a core, read its CPU clock
+//! from outside and end it without asking. Programs print one JSON line, or for a server its port.
+
+#[cfg(target_os = "linux")]
+pub mod ring;
+
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// The most bytes that an echo server takes in one `read`, unless told otherwise: the largest message measured.
+pub const READ_SIZE: usize = 4096;
+
+/// The command-line argument at `position` (the first is 1), or `default` where it is missing.
+///
+/// # Panics
+/// Where the argument does not parse: a benchmark with a mistyped size must not run.
+pub fn argument<T: FromStr>(position: usize, default: T) -> T {
+    match std::env::args().nth(position) {
+        None => default,
+        Some(text) => text.parse().unwrap_or_else(|_| panic!("argument {position} is {text:?}: not understood")),
+    }
+}
+
+/// Tells the runner the port that an echo server listens on, and from then on ends the process when stdin closes.
+///
+/// A blocked thread of the operating system watches stdin: it costs nothing while the server works, needs no support
+/// from the runtime that is measured, and a runner that dies takes its servers with it.
+///
+/// # Panics
+/// Where stdout is closed: nobody is there to measure.
+pub fn announce(port: u16) {
+    println!("{port}");
+    io::stdout().flush().expect("the runner reads the port from stdout");
+    std::thread::spawn(|| {
+        let mut byte = [0];
+        while matches!(io::stdin().read(&mut byte), Ok(1)) {}
+        std::process::exit(0);
+    });
+}
+
+/// Times a batch again and again, and gives the median cost of one item of it.
+///
+/// Works in blocking and in async code alike, as the batch is the body of the caller's loop:
+/// ```
+/// let mut laps = overlapped_benches::Laps::of(1000);
+/// while laps.more() {
+///     for n in 0..1000 { std::hint::black_box(n); }
+/// }
+/// assert!(laps.nanoseconds() > 0.0);
+/// ```
+pub struct Laps {
+    items: u32,
+    began: Instant,
+    lap_began: Option<Instant>,
+    laps: Vec<Duration>,
+}
+
+impl Laps {
+    const LONGEST: Duration = Duration::from_millis(400);
+    const FEWEST: usize = 5;
+
+    /// A clock for batches of so many items.
+    pub fn of(items: u32) -> Self {
+        Self { items, began: Instant::now(), lap_began: None, laps: Vec::with_capacity(10_000) }
+    }
+
+    /// Ends a lap and says whether to begin another.
+    pub fn more(&mut self) -> bool {
+        let now = Instant::now();
+        self.laps.extend(self.lap_began.map(|then| now - then));
+        self.lap_began = Some(Instant::now());
+        now - self.began < Self::LONGEST || self.laps.len() <= Self::FEWEST
+    }
+
+    /// The median of the laps, for one item. The first lap warms caches and pools, and does not count.
+    pub fn nanoseconds(mut self) -> f64 {
+        let laps = &mut self.laps[1..];
+        laps.sort_unstable();
+        laps[laps.len() / 2].as_nanos() as f64 / f64::from(self.items)
+    }
+}
+
+/// Items of a batch where each is a tasklet that is spawned and joined.
+pub const SPAWNS: u32 = 1000;
+/// Items of a batch where each is a switch or a value handed over.
+pub const SWITCHES: u32 = 10_000;
+
+/// Prints the costs of the basic moves, in nanoseconds.
+///
+/// `stream` is one producer and one consumer on one channel, a value; `ping_pong` is two tasklets that answer each
+/// other, so that every single value needs a switch.
+pub fn print_costs(spawn_join: Laps, switch: Option<Laps>, stream: Laps, ping_pong: Laps) {
+    let costs = [
+        ("spawn_join", Some(spawn_join)),
+        ("switch", switch),
+        ("stream", Some(stream)),
+        ("ping_pong", Some(ping_pong)),
+    ];
+    let costs = costs.map(|(name, laps)| match laps {
+        Some(laps) => format!(r#""{name}": {:.1}"#, laps.nanoseconds()),
+        None => format!(r#""{name}": null"#),
+    });
+    println!("{{{}}}", costs.join(", "));
+}
+
+/// What a process occupies, in bytes: resident memory, and the page tables that map it (stacks spread over the address
+/// space cost both).
+#[derive(Clone, Copy)]
+pub struct Memory {
+    resident: u64,
+    page_tables: u64,
+}
+
+impl Memory {
+    /// Of this process, now.
+    ///
+    /// # Panics
+    /// Where `/proc/self/status` is not to be read, as outside Linux.
+    pub fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).expect("a field of proc(5)");
+            let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of kB");
+            kib * 1024
+        };
+        Self { resident: field("VmRSS:"), page_tables: field("VmPTE:") }
+    }
+
+    /// Prints what each of `items` added since `before`.
+    pub fn print_growth(self, before: Self, items: u32) {
+        let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / f64::from(items);
+        println!(
+            r#"{{"items": {items}, "resident": {:.1}, "page_tables": {:.1}}}"#,
+            each(self.resident, before.resident),
+            each(self.page_tables, before.page_tables)
+        );
+    }
+}
