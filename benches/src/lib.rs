@@ -1,9 +1,9 @@
 //! What the measured programs share: how a server begins and ends, how a cost is timed, how memory is read.
 //!
 //! Each measured thing is a process of its own, so that the runner (`run.py`) can pin it to a core, read its CPU clock
-//! from outside and end it without asking. Programs print one JSON line, or for a server its port.
+//! from outside and end it without asking. Programs print one JSON line, or for a server its port. Linux only: the load
+//! generator is an io_uring loop, and the runner reads `/proc`.
 
-#[cfg(target_os = "linux")]
 pub mod ring;
 
 use std::io::{self, Read, Write};
