@@ -37,7 +37,7 @@ def python(build: bool) -> bool:
         print("preparing the Python environment ...", file=sys.stderr)
         if not PYTHON.exists():
             subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-r", HERE / "requirements.txt"], check=True)
         if (ROOT / "pyproject.toml").exists() and subprocess.run([*pip, ROOT]).returncode != 0:
             print("warning: our Python package did not build; its figures are left out", file=sys.stderr)

@@ -38,22 +38,24 @@ class Process:
         )
         # clock_getcpuclockid(3): the CPU clock of any process, in nanoseconds, threads that have ended included.
         self._clock = (~self._child.pid << 3) | 2
+        assert self._child.stdin and self._child.stdout
+        self._in, self._out = self._child.stdin, self._child.stdout
 
     def __enter__(self) -> "Process":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._child.stdin.close()
+        self._in.close()
         try:
             self._child.wait(5)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-        self._child.stdout.close()
+        self._out.close()
         self._errors.close()
 
     def say(self, line: str) -> None:
-        self._child.stdin.write(line.encode() + b"\n")
+        self._in.write(line.encode() + b"\n")
 
     def line(self) -> str:
         """The next line that it prints.
@@ -62,10 +64,10 @@ class Process:
         """
         deadline = time.monotonic() + PATIENCE
         while b"\n" not in self._lines:
-            ready, _, _ = select.select([self._child.stdout], [], [], max(0, deadline - time.monotonic()))
+            ready, _, _ = select.select([self._out], [], [], max(0, deadline - time.monotonic()))
             if not ready:
                 raise Failed(f"{self._name}: silent for {PATIENCE} s")
-            piece = self._child.stdout.read(65536)
+            piece = self._out.read(65536)
             if not piece:
                 raise Failed(f"{self._name}: {self._last_words()}")
             self._lines += piece

@@ -6,8 +6,8 @@ from statistics import median
 
 from processes import Failed
 
-Figures = dict[str, float | None]
-"""What one run found, by name; None where a contender has no such thing."""
+Figures = dict[str, float]
+"""What one run found, by name; without what a contender does not have."""
 
 Rounds = dict[str, list[Figures]]
 
@@ -34,7 +34,7 @@ def interleaved(names: Sequence[str], rounds: int, measure: Callable[[str], Figu
 
 def medians(rounds: Rounds, figure: str) -> dict[str, float]:
     """Of one figure, by contender; without those that have none."""
-    values = {name: [found[figure] for found in each if found.get(figure) is not None] for name, each in rounds.items()}
+    values = {name: [found[figure] for found in each if figure in found] for name, each in rounds.items()}
     return {name: median(each) for name, each in values.items() if each}
 
 
@@ -58,7 +58,7 @@ def show(
     """
     columns = costs | (context or {})
     by_figure = {figure: medians(rounds, figure) for figure in columns}
-    base = next((name for name in (OURS, *rounds) if rounds.get(name)), None)
+    base = next((name for name in (OURS, *rounds) if rounds.get(name)), OURS)
     headings: list[str] = []
     for figure, (heading, _) in columns.items():
         headings += [heading, f"x {base}"] if figure in costs else [heading]
@@ -74,11 +74,14 @@ def show(
         for figure, (_, form) in columns.items():
             value, ours = by_figure[figure].get(name), by_figure[figure].get(base)
             cells.append("-" if value is None else format(value, form))
-            if figure in costs and (value is None or not ours):
+            if figure not in costs:
+                continue
+            if value is None or not ours:
                 cells.append("-")
-            elif figure in costs:
-                cells.append(f"{value / ours:.2f}")
-                ratios.setdefault(name, {})[figure] = round(value / ours, 3)
+                continue
+            ratio = value / ours
+            cells.append(format(ratio, ".2f" if ratio >= 0.1 else ".1g"))
+            ratios.setdefault(name, {})[figure] = round(ratio, 4)
         failed = f" (failed later: {failures[name]})" if name in failures else ""
         print(f"| {name}{failed} | " + " | ".join(cells) + f" | {spread(rounds, next(iter(costs)), name):.0%} |")
     sys.stdout.flush()

@@ -105,7 +105,7 @@ async def awaiting() -> dict:
 
         laps = Laps(SWITCHES)
         for _ in laps:
-            values = asyncio.Queue(1)
+            values: asyncio.Queue[int] = asyncio.Queue(1)
             producer = asyncio.create_task(produce())
             for number in range(SWITCHES):
                 assert await values.get() == number
@@ -119,7 +119,8 @@ async def awaiting() -> dict:
 
         laps = Laps(SWITCHES)
         for _ in laps:
-            ping, pong = asyncio.Queue(1), asyncio.Queue(1)
+            ping: asyncio.Queue[int] = asyncio.Queue(1)
+            pong: asyncio.Queue[int] = asyncio.Queue(1)
             other = asyncio.create_task(answer())
             for number in range(SWITCHES // 2):
                 await ping.put(number)

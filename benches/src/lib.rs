@@ -93,16 +93,14 @@ pub const SWITCHES: u32 = 10_000;
 /// `stream` is one producer and one consumer on one channel, a value; `ping_pong` is two tasklets that answer each
 /// other, so that every single value needs a switch.
 pub fn print_costs(spawn_join: Laps, switch: Option<Laps>, stream: Laps, ping_pong: Laps) {
-    let costs = [
+    let named = [
         ("spawn_join", Some(spawn_join)),
         ("switch", switch),
         ("stream", Some(stream)),
         ("ping_pong", Some(ping_pong)),
     ];
-    let costs = costs.map(|(name, laps)| match laps {
-        Some(laps) => format!(r#""{name}": {:.1}"#, laps.nanoseconds()),
-        None => format!(r#""{name}": null"#),
-    });
+    let costs: Vec<_> =
+        named.into_iter().filter_map(|(name, laps)| Some(format!(r#""{name}": {:.1}"#, laps?.nanoseconds()))).collect();
     println!("{{{}}}", costs.join(", "));
 }
 
