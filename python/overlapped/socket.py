@@ -1,45 +1,300 @@
 """The standard library's :mod:`socket`, on the completion port: what blocks, blocks only the calling tasklet.
 
-Everything of :mod:`socket` is here under its own name. :class:`socket` is a subclass of the standard library's, so its
-instances pass for those everywhere. Sockets in non-blocking mode behave as they always did.
+Everything of :mod:`socket` is here under its own name, :class:`socket` and whatever makes or waits for one in a version of
+ours. :class:`socket` is a subclass of the standard library's, so its instances pass for those everywhere. Sockets in
+non-blocking mode behave as they always did. Nothing is read ahead: each receive takes what its caller asked for.
+
+The port does accept, connect, recv, recv_into, send and sendall, for IPv4, IPv6 and Unix sockets. Receives and sends with
+an address or control data, and the rarer families, are the standard library's own, tried without blocking and tried again
+when the port says that the socket is ready.
 """
 
 from __future__ import annotations
 
+import io as _std_io
 import os as _os
-import socket as _socket
+import socket as _std
+import struct as _struct
+import sys as _sys
 from socket import *  # noqa: F403
-from typing import Any
+from typing import IO, Any
 
 from . import _engine
+from . import io as _io
+from ._rebind import rebind as _rebind
 
-__all__ = [*_socket.__all__, "has_dualstack_ipv6", "wait_read", "wait_write"]
+__all__ = list(_std.__all__)
 
-_base = _socket.socket.__mro__[1]
-_READABLE, _WRITABLE = 1, 2
-_DONTWAIT = getattr(_socket, "MSG_DONTWAIT", 0)
-_INET = {_socket.AF_INET, _socket.AF_INET6}
-_PORTABLE = _INET | {getattr(_socket, "AF_UNIX", None)}
+_Base = _std.socket.__mro__[1]
+_AF_UNIX = getattr(_std, "AF_UNIX", None)
+_INET = frozenset({_std.AF_INET, _std.AF_INET6})
+_ON_PORT = _INET | {_AF_UNIX}
+_DONTWAIT = getattr(_std, "MSG_DONTWAIT", 0)
+_EWOULDBLOCK = _std.EWOULDBLOCK
+_UNIX_PATH = 108
+_PIECE = 256 << 10
+
+# The originals: once the program is patched, the module's own names lead back here.
+_getaddrinfo = _std.getaddrinfo
+_SocketIO = _std.SocketIO
 
 
-class socket(_socket.socket):
+class socket(_std.socket):
     """A socket whose operations block only the calling tasklet. Made and used like the standard library's."""
 
     __slots__ = ()
 
-    # recv, recv_into, send and sendall are native methods, put here by the engine below.
+    # recv, recv_into, send and sendall are native methods: see install_socket below.
 
     def accept(self) -> tuple[socket, Any]:
-        """Wait for a connection; return a new socket for it, and the peer's address."""
+        """Wait for a connection; return a new socket for it, and the peer's address.
+
+        Raises:
+            TimeoutError: none came within the socket's time-out.
+            OSError: the system's error; ``EBADF`` where another tasklet closed the socket meanwhile.
+        """
         timeout = self.gettimeout()
-        if timeout == 0 or self.family not in _PORTABLE:
-            descriptor, address = _engine.retry(_base._accept, self, False)
+        if timeout == 0 or self.family not in _ON_PORT:
+            descriptor, address = _engine.retry(_Base._accept, self, False)
         else:
             descriptor, raw = _engine.accept(self.fileno(), timeout)
-            address = _to_address(self.family, raw)
-        connection = type(self)(self.family, self.type, self.proto, fileno=descriptor)
-        # As the standard library: the default time-out decides, except that a listener in non-blocking mode, or with a
-        # time-out, must not hand its mode on.
-        if _socket.getdefaulttimeout() is None and timeout:
+            address = _from_raw(self.family, raw)
+        try:
+            connection = socket(self.family, self.type, self.proto, fileno=descriptor)
+        except BaseException:
+            _os.close(descriptor)
+            raise
+        # As in the standard library: a connection does not inherit that its listener has a time-out.
+        if _std.getdefaulttimeout() is None and timeout:
             connection.setblocking(True)
         return connection, address
+
+    def bind(self, address: Any) -> None:
+        """Bind the socket to an address; a name is looked up while only the calling tasklet waits."""
+        super().bind(self._numeric(address))
+
+    def connect(self, address: Any) -> None:
+        """Connect to a remote address, waiting until it answers.
+
+        Raises:
+            TimeoutError: it did not answer within the socket's time-out.
+            gaierror: the name cannot be resolved.
+            OSError: the system's error.
+        """
+        timeout = self.gettimeout()
+        if timeout == 0:
+            return super().connect(address)
+        address = self._numeric(address)
+        raw = self._to_raw(address)
+        if raw is not None:
+            _sys.audit("socket.connect", self, address)
+            return _engine.connect(self.fileno(), raw, timeout)
+        self.setblocking(False)
+        try:
+            super().connect(address)
+        except BlockingIOError:
+            _engine.wait(self.fileno(), 2, timeout)
+            error = self.getsockopt(_std.SOL_SOCKET, _std.SO_ERROR)
+            if error:
+                raise OSError(error, _os.strerror(error)) from None
+        finally:
+            if self.fileno() >= 0:
+                self.settimeout(timeout)
+
+    def connect_ex(self, address: Any) -> int:
+        """Like :meth:`connect`, but return the error number, 0 for none."""
+        if self.gettimeout() == 0:
+            return super().connect_ex(address)
+        try:
+            self.connect(address)
+        except _std.gaierror:
+            raise
+        except TimeoutError as error:
+            return error.errno or _EWOULDBLOCK
+        except OSError as error:
+            if error.errno is None:
+                raise
+            return error.errno
+        return 0
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        """Receive up to ``bufsize`` bytes; return them and the sender's address."""
+        return _engine.retry(_Base.recvfrom, self, False, bufsize, flags | _DONTWAIT)
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        """Receive into a writable buffer; return how many bytes, and the sender's address."""
+        return _engine.retry(_Base.recvfrom_into, self, False, buffer, nbytes, flags | _DONTWAIT)
+
+    def sendto(self, data: Any, *args: Any) -> int:
+        """``sendto(data[, flags], address)``: send to an address; return how many bytes the system took."""
+        if len(args) not in (1, 2):
+            return super().sendto(data, *args)
+        flags, address = args if len(args) == 2 else (0, args[0])
+        if not isinstance(flags, int):
+            return super().sendto(data, flags, address)
+        return _engine.retry(_Base.sendto, self, True, data, flags | _DONTWAIT, self._numeric(address))
+
+    if hasattr(_Base, "recvmsg"):
+
+        def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
+            """Receive bytes and control data: ``(data, ancdata, msg_flags, address)``."""
+            return _engine.retry(_Base.recvmsg, self, False, bufsize, ancbufsize, flags | _DONTWAIT)
+
+        def recvmsg_into(
+            self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
+        ) -> tuple[int, list[Any], int, Any]:
+            """Receive into several buffers, with control data: ``(nbytes, ancdata, msg_flags, address)``."""
+            return _engine.retry(_Base.recvmsg_into, self, False, buffers, ancbufsize, flags | _DONTWAIT)
+
+        def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
+            """Send several buffers, with control data and to an address where they are given."""
+            if address is not None:
+                address = self._numeric(address)
+            return _engine.retry(_Base.sendmsg, self, True, buffers, ancdata, flags | _DONTWAIT, address)
+
+    if hasattr(_Base, "sendmsg_afalg"):
+
+        def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> int:
+            """Send to a socket of the kernel's cryptography; the standard library's method."""
+            return super().sendmsg_afalg(*args, **kwargs)
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> Any:
+        """A file object on the socket, as in the standard library; several tasklets may use it."""
+        return _makefile(self, mode, buffering, encoding=encoding, errors=errors, newline=newline)
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send a file from ``offset`` on, ``count`` bytes or to its end; return how many bytes were sent.
+
+        The file's position is then behind the last byte that was sent.
+        """
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
+        if self.gettimeout() == 0:
+            raise ValueError("non-blocking sockets are not supported")
+        try:
+            descriptor = file.fileno()
+            size = _os.fstat(descriptor).st_size
+        except (AttributeError, _std_io.UnsupportedOperation, OSError):
+            return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
+        if not size:
+            return 0
+        sent = 0
+        try:
+            while count is None or sent < count:
+                wanted = _PIECE if count is None else min(_PIECE, count - sent)
+                piece = _engine.read_at(descriptor, wanted, offset + sent)
+                if not piece:
+                    break
+                self.sendall(piece)
+                sent += len(piece)
+        finally:
+            if sent and hasattr(file, "seek"):
+                file.seek(offset + sent)
+        return sent
+
+    def _real_close(self, _ss: Any = _Base) -> None:
+        # Nothing may be in flight on a descriptor whose number is given away.
+        descriptor = self.fileno()
+        if descriptor >= 0:
+            _engine.cancel_socket(descriptor)
+        _ss.close(self)
+
+    def _numeric(self, address: Any) -> Any:
+        """The address with its host's name, if it is one, looked up on a thread."""
+        if self.family not in _INET or not isinstance(address, tuple) or not address:
+            return address
+        host = address[0]
+        if isinstance(host, (bytes, bytearray)):
+            host = bytes(host).decode("ascii", "surrogateescape")
+        if not isinstance(host, str) or host in ("", "<broadcast>"):
+            return address
+        if _engine.numeric_address(host, 0) is not None:
+            return address
+        found = getaddrinfo(host, None, self.family, self.type)[0][4]
+        scope = found[2:] if len(address) == 2 and self.family == _std.AF_INET6 and found[3] else address[2:]
+        return (found[0].partition("%")[0], *address[1:2], *scope)
+
+    def _to_raw(self, address: Any) -> bytes | None:
+        """The address as a ``sockaddr``; ``None`` where the standard library is to read it, or to say what is wrong."""
+        if self.family == _AF_UNIX:
+            path = _os.fsencode(address) if isinstance(address, str) else address
+            if not isinstance(path, (bytes, bytearray)) or not 0 < len(path) < _UNIX_PATH:
+                return None
+            return _struct.pack("=H", int(self.family)) + bytes(path) + (b"" if path[0] == 0 else b"\0")
+        if self.family not in _INET or not isinstance(address, tuple):
+            return None
+        if not 2 <= len(address) <= (4 if self.family == _std.AF_INET6 else 2):
+            return None
+        host, port, *more = address
+        if not isinstance(host, str) or not isinstance(port, int) or not 0 <= port <= 0xFFFF:
+            return None
+        if not all(isinstance(number, int) and 0 <= number <= 0xFFFFFFFF for number in more):
+            return None
+        raw: bytes | None = _engine.numeric_address(host, port, *more)
+        family = None if raw is None else _struct.unpack_from("=H", raw)[0]
+        return raw if family == self.family else None
+
+
+_engine.install_socket(socket)
+
+
+def _from_raw(family: int, raw: bytes) -> Any:
+    """A ``sockaddr`` as the standard library gives it out."""
+    if family == _AF_UNIX:
+        path = raw[2:]
+        return path if path[:1] == b"\0" else _os.fsdecode(path.partition(b"\0")[0])
+    return _engine.address_to_python(raw)
+
+
+def getaddrinfo(
+    host: bytes | str | None,
+    port: bytes | str | int | None,
+    family: int = 0,
+    type: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+) -> list[tuple[Any, ...]]:
+    """Resolve host and port into addresses, as the standard library does; only the calling tasklet waits."""
+    numeric = host is None or (isinstance(host, str) and _engine.numeric_address(host, 0) is not None)
+    if numeric and (port is None or isinstance(port, int)):
+        return _getaddrinfo(host, port, family, type, proto, flags)
+    return _engine.offload(_getaddrinfo, host, port, family, type, proto, flags)
+
+
+def _offloaded(name: str) -> Any:
+    function = getattr(_std, name)
+
+    def offloaded(*args: Any) -> Any:
+        return _engine.offload(function, *args)
+
+    offloaded.__name__ = offloaded.__qualname__ = name
+    offloaded.__doc__ = f"{function.__doc__}\n\nOnly the calling tasklet waits."
+    return offloaded
+
+
+gethostbyname = _offloaded("gethostbyname")
+gethostbyname_ex = _offloaded("gethostbyname_ex")
+gethostbyaddr = _offloaded("gethostbyaddr")
+getnameinfo = _offloaded("getnameinfo")
+
+# The standard library's own functions, over the names above.
+_names = dict(vars(_std))
+_names.update(
+    socket=socket,
+    getaddrinfo=getaddrinfo,
+    gethostbyname=gethostbyname,
+    gethostbyaddr=gethostbyaddr,
+    getnameinfo=getnameinfo,
+    io=_io,
+)
+for _name in ("create_connection", "create_server", "fromfd", "fromshare", "getfqdn", "has_dualstack_ipv6", "socketpair"):
+    if hasattr(_std, _name):
+        _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
+_makefile = _rebind(_std.socket.makefile, _names, __name__)

@@ -314,7 +314,15 @@ impl Port {
 
     /// How many operations are in flight on a socket.
     pub fn in_flight_on_socket(&self, socket: RawSocket) -> usize {
-        let key = sys::socket_key(socket);
+        self.in_flight_on(sys::socket_key(socket))
+    }
+
+    /// How many operations are in flight on a file.
+    pub fn in_flight_on_file(&self, file: sys::RawFile) -> usize {
+        self.in_flight_on(sys::file_key(file))
+    }
+
+    fn in_flight_on(&self, key: usize) -> usize {
         if self.busy.is_idle(key) {
             return 0;
         }

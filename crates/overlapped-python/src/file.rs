@@ -5,13 +5,15 @@
 
 use std::ffi::c_int;
 
+use overlapped_port::sys::RawFile;
 use overlapped_port::{Op, Outcome};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::runtime::{runtime, to_error};
+use crate::runtime::{runtime, settle, to_error};
 use crate::stdlib::{View, file_descriptor, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -160,25 +162,51 @@ fn remaining(descriptor: c_int) -> usize {
     PIECE
 }
 
-/// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`.
+/// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`. `name` is for the error.
 #[cfg(unix)]
 #[pyfunction]
-#[pyo3(signature = (path, flags, mode=0o666))]
-pub(crate) fn open(py: Python<'_>, path: std::path::PathBuf, flags: c_int, mode: u32) -> PyResult<c_int> {
+pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
     use std::os::fd::IntoRawFd;
     let runtime = runtime(py)?;
     // The kernel reads it while this stack may be elsewhere: a CString's bytes are on the heap.
-    let path = overlapped_port::sys::system_path(&path)?;
-    let how = overlapped_port::sys::OpenHow { flags: flags | libc::O_CLOEXEC, mode };
+    let path = overlapped_port::sys::SystemPath::new(path).map_err(|_| PyValueError::new_err("embedded null byte"))?;
+    let how = overlapped_port::sys::OpenHow { flags: flags | libc::O_CLOEXEC, mode: 0o666 };
     match runtime.scheduler.operate(Op::Open { path: &path, how }, None) {
         Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
         Ok(_) => unreachable!("an open brings a file"),
-        Err(error) => Err(to_error(py, &runtime, error)),
+        Err(error) => {
+            let error = to_error(py, &runtime, error);
+            if error.is_instance_of::<PyOSError>(py) {
+                error.value(py).setattr("filename", name)?;
+            }
+            Err(error)
+        }
     }
+}
+
+/// Reads at most `size` bytes at `offset`.
+#[pyfunction]
+pub(crate) fn read_at(py: Python<'_>, descriptor: RawFile, size: usize, offset: u64) -> PyResult<Py<PyBytes>> {
+    let runtime = runtime(py)?;
+    let mut bytes: Vec<u8> = Vec::with_capacity(size);
+    let op = Op::Read { file: descriptor, buffer: &mut bytes.spare_capacity_mut()[..size], offset: Some(offset) };
+    match runtime.scheduler.operate(op, None) {
+        // SAFETY: the read has filled them.
+        Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
+        Ok(_) => unreachable!("a read brings a number of bytes"),
+        Err(error) => return Err(to_error(py, &runtime, error)),
+    }
+    Ok(PyBytes::new(py, &bytes).unbind())
+}
+
+/// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.
+#[pyfunction]
+pub(crate) fn cancel_file(descriptor: RawFile) -> PyResult<()> {
+    settle(|port| port.cancel_file(descriptor), |port| port.in_flight_on_file(descriptor))
 }
 
 /// Waits until the file's data has reached the device, as os.fsync.
 #[pyfunction]
-pub(crate) fn fsync(py: Python<'_>, descriptor: overlapped_port::sys::RawFile) -> PyResult<()> {
+pub(crate) fn fsync(py: Python<'_>, descriptor: RawFile) -> PyResult<()> {
     operate(py, Op::Sync { file: descriptor, data_only: false }).map(drop)
 }

@@ -87,6 +87,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::offload, module)?,
         wrap_pyfunction!(file::install_file, module)?,
         wrap_pyfunction!(file::open, module)?,
+        wrap_pyfunction!(file::read_at, module)?,
+        wrap_pyfunction!(file::cancel_file, module)?,
         wrap_pyfunction!(file::fsync, module)?,
     ] {
         module.add_function(function)?;

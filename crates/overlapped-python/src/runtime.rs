@@ -22,6 +22,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use overlapped::engine::{Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
 use overlapped_port::Port;
@@ -355,6 +356,21 @@ fn start_workers() -> PyResult<()> {
             greenlets.go_to(py, id);
         }
     }
+}
+
+/// Cancels what is in flight on a handle, with `cancel`, and waits until `left` says that nothing is. Whoever closes a
+/// handle goes on closing: an interrupt waits until that is done.
+pub(crate) fn settle(cancel: impl FnOnce(&mut Port) -> usize, left: impl Fn(&Port) -> usize) -> PyResult<()> {
+    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let scheduler = &runtime.scheduler;
+    if cancel(&mut scheduler.port().borrow_mut()) == 0 {
+        return Ok(());
+    }
+    while left(&scheduler.port().borrow()) > 0 {
+        let _ = scheduler.yield_now();
+        scheduler.turn(Some(Duration::from_millis(1)))?;
+    }
+    Ok(())
 }
 
 /// The error to raise for what the engine returned.

@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::runtime::{Runtime, runtime, to_error};
+use crate::runtime::{Runtime, runtime, settle, to_error};
 use crate::stdlib::{Socket, View, install};
 use crate::tasklet::deadline;
 
@@ -357,16 +357,8 @@ pub(crate) fn wait(py: Python<'_>, descriptor: RawSocket, interest: u8, timeout:
 
 /// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.
 #[pyfunction]
-pub(crate) fn cancel_socket(py: Python<'_>, socket: RawSocket) -> PyResult<()> {
-    let runtime = runtime(py)?;
-    if runtime.scheduler.port().borrow_mut().cancel_socket(socket) > 0 {
-        while runtime.scheduler.port().borrow().in_flight_on_socket(socket) > 0 {
-            // Whoever closes goes on closing: an interrupt waits until the descriptor is gone.
-            let _ = runtime.scheduler.yield_now();
-            runtime.scheduler.turn(Some(Duration::from_millis(1)))?;
-        }
-    }
-    Ok(())
+pub(crate) fn cancel_socket(socket: RawSocket) -> PyResult<()> {
+    settle(|port| port.cancel_socket(socket), |port| port.in_flight_on_socket(socket))
 }
 
 /// Reads the bytes of a `sockaddr` into the tuple that Python has for it; `None` for a family that is not known here.
@@ -401,14 +393,13 @@ pub(crate) fn numeric_address(py: Python<'_>, host: &str, port: u16, flowinfo: u
 #[pyo3(signature = (function, *args))]
 pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
     let runtime = runtime(py)?;
-    let called: std::io::Result<PyResult<Py<PyAny>>> =
-        (|f: Box<dyn FnOnce() -> PyResult<Py<PyAny>>>| Ok(f()))(Box::new(move || {
-            Python::attach(|py| {
-                let result = function.call1(py, args);
-                drop(function);
-                result
-            })
-        }));
+    let called = overlapped::offload(move || {
+        Python::attach(|py| {
+            let result = function.call1(py, args);
+            drop(function);
+            result
+        })
+    });
     match called {
         Ok(result) => result,
         Err(error) => Err(to_error(py, &runtime, error)),

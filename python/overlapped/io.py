@@ -1,0 +1,120 @@
+"""The standard library's :mod:`io`, on the completion port: reads and writes block only the calling tasklet.
+
+:func:`open` is the built-in :func:`open` with every mode and argument. The raw file is ours, :class:`FileIO`; the buffers and
+the text layer above it (universal newlines, ``tell``, ``seek``) are the standard library's. Several tasklets may use one
+file: each call on a buffer is whole.
+"""
+
+from __future__ import annotations
+
+import _io as _c
+import _pyio
+import io as _std
+import os as _os
+from io import *  # noqa: F403
+from typing import Any
+
+from . import _engine
+from ._rebind import rebind as _rebind
+
+__all__ = [*_std.__all__]
+
+
+def _open_on_port(path: Any, flags: int) -> int:
+    """The opener of files that name none: opens on the port."""
+    descriptor: int = _engine.open(_os.fsencode(path), flags, path)
+    return descriptor
+
+
+class FileIO(_c.FileIO):
+    """A raw file whose reads and writes block only the calling tasklet. Made and used like :class:`io.FileIO`."""
+
+    # readinto, readall and write are native methods: see install_file below.
+
+    def __init__(self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> None:
+        if opener is None and not isinstance(file, int):
+            opener = _open_on_port
+        super().__init__(file, mode, closefd, opener)
+
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        """Read at most ``size`` bytes, in one operation; all to the end of the file where it is negative or None."""
+        if size is None or size < 0:
+            return self.readall()
+        buffer = bytearray(size)
+        count: int | None = self.readinto(buffer)
+        if count is None:
+            return None
+        del buffer[count:]
+        return bytes(buffer)
+
+    def close(self) -> None:
+        """Close the file. What other tasklets have in flight on it ends first."""
+        if not self.closed and self.closefd:
+            _engine.cancel_file(self.fileno())
+        super().close()
+
+
+_engine.install_file(FileIO)
+
+
+def _locked(base: type, name: str, lock: str) -> Any:
+    """The method of ``base``, with the object's lock held around it.
+
+    The standard library's buffers belong to a thread while they wait; to another tasklet of the same thread that would be
+    a reentrant call, which they refuse.
+    """
+    method = getattr(base, name)
+
+    def call(self: Any, *args: Any) -> Any:
+        with getattr(self, lock):
+            return method(self, *args)
+
+    call.__name__, call.__qualname__, call.__doc__ = name, f"{base.__name__}.{name}", method.__doc__
+    return call
+
+
+def _serialized(base: type, names: str) -> Any:
+    """A subclass of a buffer on which each call is whole."""
+
+    def __init__(self: Any, raw: Any, *args: Any, **kwargs: Any) -> None:
+        self._whole = _engine.RLock()
+        base.__init__(self, raw, *args, **kwargs)  # type: ignore[misc]
+
+    members = {name: _locked(base, name, "_whole") for name in names.split()}
+    return type(base.__name__, (base,), {"__init__": __init__, "__doc__": base.__doc__, **members})
+
+
+_BOTH = "close detach flush seek tell truncate"
+_READS = "__next__ peek read read1 readinto readinto1 readline readlines"
+
+BufferedReader = _serialized(_std.BufferedReader, f"{_BOTH} {_READS}")
+BufferedWriter = _serialized(_std.BufferedWriter, f"{_BOTH} write writelines")
+BufferedRandom = _serialized(_std.BufferedRandom, f"{_BOTH} {_READS} write writelines")
+
+
+class BufferedRWPair(_std.BufferedRWPair):
+    """A buffer for reading and one for writing, as :class:`io.BufferedRWPair`; several tasklets may use it."""
+
+    def __init__(self, reader: Any, writer: Any, buffer_size: int = _std.DEFAULT_BUFFER_SIZE, /) -> None:
+        super().__init__(reader, writer, buffer_size)
+        self._reading, self._writing = _engine.RLock(), _engine.RLock()
+
+    for _name in "peek read read1 readinto readinto1".split():
+        locals()[_name] = _locked(_std.BufferedRWPair, _name, "_reading")
+    for _name in "flush write".split():
+        locals()[_name] = _locked(_std.BufferedRWPair, _name, "_writing")
+    del _name
+
+
+# The standard library's own `open`, over the classes above: it knows every rule of modes and buffers.
+_names = dict(vars(_pyio))
+_names.update(
+    FileIO=FileIO,
+    BufferedReader=BufferedReader,
+    BufferedWriter=BufferedWriter,
+    BufferedRandom=BufferedRandom,
+    TextIOWrapper=_std.TextIOWrapper,
+    text_encoding=_std.text_encoding,
+)
+open = _rebind(_pyio.open, _names, __name__)
+open.__doc__ = _std.open.__doc__
