@@ -38,6 +38,8 @@ class FileIO(_c.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes | None:
         """Read at most ``size`` bytes, in one operation; all to the end of the file where it is negative or None."""
+        if not self.readable():
+            return super().read(size)
         if size is None or size < 0:
             return self.readall()
         buffer = bytearray(size)
@@ -81,7 +83,11 @@ def _serialized(base: type, names: str) -> Any:
         base.__init__(self, raw, *args, **kwargs)  # type: ignore[misc]
 
     members = {name: _locked(base, name, "_whole") for name in names.split()}
-    return type(base.__name__, (base,), {"__init__": __init__, "__doc__": base.__doc__, **members})
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    own = {"__init__": __init__, "__reduce_ex__": __reduce_ex__, "__doc__": base.__doc__, "__module__": base.__module__}
+    return type(base.__name__, (base,), {**own, **members})
 
 
 _BOTH = "close detach flush seek tell truncate"
@@ -116,5 +122,7 @@ _names.update(
     TextIOWrapper=_std.TextIOWrapper,
     text_encoding=_std.text_encoding,
 )
-open = _rebind(_pyio.open, _names, __name__)
-open.__doc__ = _std.open.__doc__
+_rebound = _rebind(_pyio.open, _names, __name__)
+_rebound.__doc__ = _std.open.__doc__
+# The built-in is no method of a class that has it as an attribute; this must not become one either.
+open = staticmethod(_rebound)

@@ -119,11 +119,11 @@ class socket(_std.socket):
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive up to ``bufsize`` bytes; return them and the sender's address."""
-        return _engine.retry(_Base.recvfrom, self, False, bufsize, flags | _DONTWAIT)
+        return self._retry(_Base.recvfrom, False, flags, bufsize, flags | _DONTWAIT)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a writable buffer; return how many bytes, and the sender's address."""
-        return _engine.retry(_Base.recvfrom_into, self, False, buffer, nbytes, flags | _DONTWAIT)
+        return self._retry(_Base.recvfrom_into, False, flags, buffer, nbytes, flags | _DONTWAIT)
 
     def sendto(self, data: Any, *args: Any) -> int:
         """``sendto(data[, flags], address)``: send to an address; return how many bytes the system took."""
@@ -132,31 +132,25 @@ class socket(_std.socket):
         flags, address = args if len(args) == 2 else (0, args[0])
         if not isinstance(flags, int):
             return super().sendto(data, flags, address)
-        return _engine.retry(_Base.sendto, self, True, data, flags | _DONTWAIT, self._numeric(address))
+        return self._retry(_Base.sendto, True, flags, data, flags | _DONTWAIT, self._numeric(address))
 
     if hasattr(_Base, "recvmsg"):
 
         def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
             """Receive bytes and control data: ``(data, ancdata, msg_flags, address)``."""
-            return _engine.retry(_Base.recvmsg, self, False, bufsize, ancbufsize, flags | _DONTWAIT)
+            return self._retry(_Base.recvmsg, False, flags, bufsize, ancbufsize, flags | _DONTWAIT)
 
         def recvmsg_into(
             self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
         ) -> tuple[int, list[Any], int, Any]:
             """Receive into several buffers, with control data: ``(nbytes, ancdata, msg_flags, address)``."""
-            return _engine.retry(_Base.recvmsg_into, self, False, buffers, ancbufsize, flags | _DONTWAIT)
+            return self._retry(_Base.recvmsg_into, False, flags, buffers, ancbufsize, flags | _DONTWAIT)
 
         def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
             """Send several buffers, with control data and to an address where they are given."""
             if address is not None:
                 address = self._numeric(address)
-            return _engine.retry(_Base.sendmsg, self, True, buffers, ancdata, flags | _DONTWAIT, address)
-
-    if hasattr(_Base, "sendmsg_afalg"):
-
-        def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> int:
-            """Send to a socket of the kernel's cryptography; the standard library's method."""
-            return super().sendmsg_afalg(*args, **kwargs)
+            return self._retry(_Base.sendmsg, True, flags, buffers, ancdata, flags | _DONTWAIT, address)
 
     def makefile(
         self,
@@ -205,6 +199,12 @@ class socket(_std.socket):
         if descriptor >= 0:
             _engine.cancel_socket(descriptor)
         _ss.close(self)
+
+    def _retry(self, method: Any, writable: bool, flags: int, *args: Any) -> Any:
+        """Call a method of the standard library's until it need not block, unless ``flags`` says not to wait."""
+        if flags & _DONTWAIT:
+            return method(self, *args)
+        return _engine.retry(method, self, writable, *args)
 
     def _numeric(self, address: Any) -> Any:
         """The address with its host's name, if it is one, looked up on a thread."""
