@@ -1,0 +1,208 @@
+//! Leaving a wait early: what was in flight is over, what was open is closed.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use overlapped::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+use overlapped::{JoinHandle, sleep, spawn};
+use support::{LONG, open_descriptors, run};
+
+/// The descriptors are the process's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts tasklets that wait, cancels them, and looks whether all that they had is closed and over.
+fn cancel_all_of(name: &str, start: impl Fn() -> JoinHandle<()>) {
+    run(|| {
+        // What is made once (the pool's threads, the backend's tables) is made before the count.
+        let first = start();
+        sleep(Duration::from_millis(5));
+        first.cancel();
+        let _ = first.join();
+        let before = open_descriptors();
+        for round in 0..3 {
+            let handles: Vec<_> = (0..20).map(|_| start()).collect();
+            sleep(Duration::from_millis(5));
+            assert!(open_descriptors() >= before, "{name}");
+            for handle in handles {
+                assert!(!handle.is_finished(), "{name}: it was to wait");
+                handle.cancel();
+                assert!(handle.join().unwrap_err().is_cancelled(), "{name}");
+            }
+            assert_eq!(open_descriptors(), before, "{name}, round {round}: descriptors");
+            assert_eq!(overlapped::report().unwrap().in_flight.len(), 0, "{name}, round {round}: in flight");
+        }
+    });
+}
+
+#[test]
+fn cancelled_reads() {
+    let _alone = alone();
+    cancel_all_of("read of a stream", || {
+        spawn(|| {
+            let (mut one, _other) = UnixStream::pair().unwrap();
+            let _ = one.read(&mut [0; 100]);
+        })
+    });
+    cancel_all_of("receive of a datagram", || {
+        spawn(|| {
+            let _ = UdpSocket::bind("127.0.0.1:0").unwrap().recv_from(&mut [0; 100]);
+        })
+    });
+    cancel_all_of("read of a pipe", || {
+        spawn(|| {
+            let (reader, _writer) = std::io::pipe().unwrap();
+            let mut reader = overlapped::fs::File::from(std::os::fd::OwnedFd::from(reader));
+            let _ = reader.read(&mut [0; 100]);
+        })
+    });
+}
+
+#[test]
+fn cancelled_writes() {
+    let _alone = alone();
+    for all in [true, false] {
+        cancel_all_of("write to a stream that nobody reads", move || {
+            spawn(move || {
+                let (mut one, _other) = UnixStream::pair().unwrap();
+                let bytes = vec![0; 1 << 20];
+                loop {
+                    let _ = if all { one.write_all(&bytes) } else { one.write(&bytes).map(drop) };
+                }
+            })
+        });
+    }
+}
+
+#[test]
+fn cancelled_accepts_and_connects() {
+    let _alone = alone();
+    cancel_all_of("accept", || {
+        spawn(|| {
+            let _ = TcpListener::bind("127.0.0.1:0").unwrap().accept();
+        })
+    });
+    cancel_all_of("vectored read beside a write", || {
+        spawn(|| {
+            let (one, _other) = UnixStream::pair().unwrap();
+            let one = std::rc::Rc::new(one);
+            let theirs = one.clone();
+            let writer = spawn(move || {
+                let _ = (&*theirs).write_all(&vec![0; 4 << 20]);
+            });
+            struct CancelOnDrop(JoinHandle<()>);
+            impl Drop for CancelOnDrop {
+                fn drop(&mut self) {
+                    self.0.cancel();
+                }
+            }
+            let _writer = CancelOnDrop(writer);
+            let _ = (&*one).read_vectored(&mut [std::io::IoSliceMut::new(&mut [0; 100])]);
+        })
+    });
+}
+
+#[test]
+fn handles_are_closed_when_run_ends_with_tasklets_waiting() {
+    let _alone = alone();
+    let before = open_descriptors();
+    run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                spawn(move || {
+                    let _ = stream.read(&mut [0; 100]);
+                });
+            }
+        });
+        for _ in 0..50 {
+            spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                let _ = stream.read(&mut [0; 100]);
+            });
+        }
+        sleep(Duration::from_millis(20));
+        assert!(open_descriptors() >= before + 101, "50 connections with two ends each, and a listener");
+    });
+    assert_eq!(open_descriptors(), before);
+}
+
+#[test]
+fn handles_are_closed_when_run_ends_at_once() {
+    let _alone = alone();
+    let before = open_descriptors();
+    for _ in 0..20 {
+        run(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            // Connections that are there when the accept is cancelled are accepted or refused, not lost.
+            spawn(move || {
+                loop {
+                    let (stream, _) = listener.accept().unwrap();
+                    spawn(move || {
+                        sleep(LONG);
+                        drop(stream);
+                    });
+                }
+            });
+            for _ in 0..10 {
+                spawn(move || TcpStream::connect(address).map(|_| sleep(LONG)));
+            }
+            overlapped::yield_now();
+        });
+    }
+    assert_eq!(open_descriptors(), before);
+}
+
+#[test]
+fn a_stream_that_is_dropped_by_a_panic_is_closed() {
+    let _alone = alone();
+    run(|| {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let before = open_descriptors();
+        let panics = spawn(move || {
+            let _there = there;
+            panic!("on purpose");
+        });
+        assert_eq!(here.read(&mut [0; 1]).unwrap(), 0, "the peer sees the end");
+        assert!(panics.join().unwrap_err().is_panic());
+        assert_eq!(open_descriptors(), before - 1);
+    });
+}
+
+/// Bytes that a read was given in the moment of its cancel are returned to it, or are there for the next one.
+#[test]
+fn a_cancel_that_races_with_its_bytes_loses_none() {
+    let _alone = alone();
+    run(|| {
+        for round in 0..200 {
+            let (one, mut other) = UnixStream::pair().unwrap();
+            let one = std::rc::Rc::new(one);
+            let got = std::rc::Rc::new(std::cell::Cell::new(0));
+            let (reads, count) = (one.clone(), got.clone());
+            let reader = spawn(move || {
+                loop {
+                    count.set(count.get() + (&*reads).read(&mut [0; 3]).unwrap());
+                }
+            });
+            overlapped::yield_now();
+            other.write_all(b"ten bytes!").unwrap();
+            if round % 2 == 0 {
+                overlapped::yield_now();
+            }
+            reader.cancel();
+            assert!(reader.join().unwrap_err().is_cancelled());
+            drop(other);
+            let mut rest = Vec::new();
+            (&*one).read_to_end(&mut rest).unwrap();
+            assert_eq!(got.get() + rest.len(), 10, "round {round}");
+        }
+    });
+}

@@ -1,0 +1,74 @@
+//! What the test binaries share. Each uses a part of it.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// After so long, a test hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Long enough that nothing which should come sooner takes it, short against [`PATIENCE`].
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// `overlapped::run`, in a process that is aborted where that hangs.
+pub(crate) fn run<T>(main: impl FnOnce() -> T) -> T {
+    let _watch = Watch::new();
+    overlapped::run(main)
+}
+
+/// Aborts the process unless it is dropped in time.
+pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is the message")] mpsc::Sender<()>);
+
+impl Watch {
+    pub(crate) fn new() -> Watch {
+        let (alive, gone) = mpsc::channel();
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        std::thread::spawn(move || {
+            if gone.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{test} hangs");
+                std::process::abort();
+            }
+        });
+        Watch(alive)
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn new() -> Log {
+        Log::default()
+    }
+
+    pub(crate) fn add(&self, entry: impl Into<String>) {
+        self.0.borrow_mut().push(entry.into());
+    }
+
+    /// The entries so far, which are forgotten.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// Adds a word to a log when it is dropped.
+pub(crate) struct LogsDrop(pub(crate) Log, pub(crate) &'static str);
+
+impl Drop for LogsDrop {
+    fn drop(&mut self) {
+        self.0.add(self.1);
+    }
+}
+
+/// Bytes that are not the same anywhere near: `length` of them from `start` on.
+pub(crate) fn pattern(start: usize, length: usize) -> Vec<u8> {
+    (start..start + length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+/// How many descriptors the process has open.
+pub(crate) fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
