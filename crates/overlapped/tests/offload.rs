@@ -1,0 +1,150 @@
+//! Blocking functions on the pool's threads.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use overlapped::{Event, offload, sleep, spawn, timeout, yield_now};
+use support::{LONG, run};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+#[test]
+fn outside_of_run_it_is_refused() {
+    assert!(offload(|| 1).unwrap_err().to_string().contains("overlapped::run"));
+}
+
+#[test]
+fn it_runs_elsewhere_while_others_run_here() {
+    run(|| {
+        let here = std::thread::current().id();
+        let start = Instant::now();
+        let handles: Vec<_> = (0..8)
+            .map(|n| {
+                spawn(move || {
+                    offload(move || {
+                        std::thread::sleep(Duration::from_millis(100));
+                        (n, std::thread::current().id())
+                    })
+                    .unwrap()
+                })
+            })
+            .collect();
+        let mut ticks = 0;
+        while !handles.iter().all(|handle| handle.is_finished()) {
+            sleep(Duration::from_millis(1));
+            ticks += 1;
+        }
+        assert!(ticks >= 10, "{ticks}");
+        assert!(start.elapsed() < Duration::from_millis(8 * 100), "one after the other: {:?}", start.elapsed());
+        for (expected, handle) in handles.into_iter().enumerate() {
+            let (n, thread) = handle.join().unwrap();
+            assert!(n == expected && thread != here);
+        }
+    });
+}
+
+#[test]
+fn more_functions_than_threads_wait_in_line() {
+    run(|| {
+        let handles: Vec<_> = (0..500_u64).map(|n| spawn(move || offload(move || n).unwrap())).collect();
+        assert_eq!(handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u64>(), 124_750);
+    });
+}
+
+#[test]
+fn a_panic_comes_to_the_caller() {
+    run(|| {
+        let handle = spawn(|| offload(|| -> u8 { panic!("on the pool") }));
+        let payload = handle.join().unwrap_err().into_panic().unwrap();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"on the pool"));
+        assert_eq!(offload(|| 1).unwrap(), 1, "the thread goes on");
+    });
+}
+
+/// Counts how often it is dropped.
+#[derive(Debug)]
+struct CountsDrop(Arc<AtomicUsize>);
+
+impl Drop for CountsDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn whoever_leaves_does_not_wait_and_the_result_is_dropped() {
+    run(|| {
+        let (begun, go, ended) = (Event::new(), Event::new(), Event::new());
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let (theirs, result) = ((begun.clone(), go.clone(), ended.clone()), CountsDrop(dropped.clone()));
+        let caller = spawn(move || {
+            offload(move || {
+                let (begun, go, ended) = theirs;
+                begun.set();
+                go.wait();
+                ended.set();
+                result
+            })
+        });
+        begun.wait();
+        caller.cancel();
+        assert!(caller.join().unwrap_err().is_cancelled());
+        assert!(!ended.is_set() && dropped.load(Ordering::SeqCst) == 0, "the function still runs");
+        go.set();
+        ended.wait();
+        while !overlapped::report().unwrap().in_flight.is_empty() {
+            sleep(Duration::from_millis(1));
+        }
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+
+        let start = Instant::now();
+        assert!(timeout(MOMENT, || offload(|| std::thread::sleep(Duration::from_millis(200)))).is_err());
+        assert!(start.elapsed() < Duration::from_millis(200));
+        assert_eq!(offload(|| 2).unwrap(), 2);
+    });
+}
+
+#[test]
+fn what_no_thread_has_begun_never_runs() {
+    run(|| {
+        let go = Event::new();
+        // As many as there are threads, and some that wait in line.
+        let busy: Vec<_> = (0..64)
+            .map(|_| {
+                let go = go.clone();
+                spawn(move || offload(move || go.wait()).unwrap())
+            })
+            .collect();
+        yield_now();
+        let ran = Arc::new(AtomicBool::new(false));
+        let theirs = ran.clone();
+        let late = spawn(move || offload(move || theirs.store(true, Ordering::SeqCst)));
+        yield_now();
+        late.cancel();
+        assert!(late.join().unwrap_err().is_cancelled());
+        go.set();
+        busy.into_iter().for_each(|handle| handle.join().unwrap());
+        assert!(!ran.load(Ordering::SeqCst));
+        assert_eq!(Arc::strong_count(&ran), 1, "the function was dropped");
+    });
+}
+
+#[test]
+fn run_ends_after_the_functions_that_were_left() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let theirs = ended.clone();
+    let start = Instant::now();
+    run(|| {
+        spawn(move || {
+            offload(move || {
+                std::thread::sleep(Duration::from_millis(100));
+                theirs.store(true, Ordering::SeqCst);
+            })
+        });
+        sleep(MOMENT);
+    });
+    assert!(ended.load(Ordering::SeqCst) && start.elapsed() < LONG);
+}
