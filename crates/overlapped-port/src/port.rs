@@ -363,8 +363,8 @@ impl Port {
         self.counters.polls += 1;
         self.now = Instant::now();
         self.expire(completions);
-        self.read_inbox(completions);
-        let timeout = if completions.len() > before {
+        let woken = self.read_inbox(completions);
+        let timeout = if woken || completions.len() > before {
             Some(Duration::ZERO)
         } else {
             let next = self.timers.first_key_value().map(|(id, _)| id.deadline.saturating_duration_since(self.now));
@@ -402,10 +402,12 @@ impl Port {
         }
     }
 
-    fn read_inbox(&mut self, completions: &mut Vec<Completion>) {
+    /// Takes what other threads put in; true where one of them called [`Waker::wake`].
+    fn read_inbox(&mut self, completions: &mut Vec<Completion>) -> bool {
         if !self.inbox.is_filled() {
-            return;
+            return false;
         }
+        let mut woken = false;
         let mut messages = std::mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
         for message in messages.drain(..) {
@@ -416,10 +418,11 @@ impl Port {
                 Message::Finished(id, result) => {
                     self.complete(Event { id, result, buffer: None, more: false }, completions);
                 }
-                Message::Woken => {}
+                Message::Woken => woken = true,
             }
         }
         self.messages = messages;
+        woken
     }
 
     fn complete(&mut self, event: Event, completions: &mut Vec<Completion>) {

@@ -1,0 +1,149 @@
+//! Descriptor numbers: used again, inherited, used up.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use overlapped_port::sys::{raw_file, raw_socket};
+use overlapped_port::{Config, Interest, Op, OpenMode};
+
+use super::system::{is_inherited, limit_descriptors, open_handles, replace};
+use crate::driver::{Driver, socket as new_socket};
+use crate::loopback::{is_closed_by_peer, listener, pair};
+
+crate::on_every_backend!(
+    a_number_used_again_after_a_close_is_a_new_descriptor,
+    a_number_that_changed_its_meaning_is_a_new_descriptor,
+    a_number_that_changed_while_its_old_file_lives_is_a_new_descriptor,
+    a_number_that_became_a_file_is_a_file,
+    new_descriptors_are_not_inherited;
+    alone:
+    accept_without_descriptors_says_so_and_loses_no_connection,
+);
+
+fn a_number_used_again_after_a_close_is_a_new_descriptor(config: Config) {
+    let mut driver = Driver::new(config);
+    for round in 0..50_u8 {
+        let (client, server) = pair();
+        let readable = driver.begin_poll(raw_socket(&server), Interest::READABLE);
+        driver.turn(Duration::ZERO);
+        (&client).write_all(&[round]).unwrap();
+        driver.counted(readable).unwrap();
+        let recv = driver.begin_recv(raw_socket(&server), 8, 0);
+        assert_eq!(driver.received(recv).unwrap(), [round]);
+        // Dropped here, without the port's knowledge; the next round most likely gets the same numbers.
+    }
+}
+
+fn a_number_that_changed_its_meaning_is_a_new_descriptor(config: Config) {
+    let mut driver = Driver::new(config);
+    let (client, server) = pair();
+    let number = raw_socket(&server);
+    exchange(&mut driver, &client, number);
+    for _ in 0..20 {
+        let (client, replacement) = pair();
+        replace(number, replacement.as_fd());
+        drop(replacement);
+        exchange(&mut driver, &client, number);
+    }
+}
+
+fn exchange(driver: &mut Driver, mut client: &TcpStream, number: i32) {
+    let recv = driver.begin_recv(number, 8, 0);
+    driver.assert_waits(recv);
+    client.write_all(b"to").unwrap();
+    assert_eq!(driver.received(recv).unwrap(), b"to");
+    driver.send(number, b"from").unwrap();
+    assert_eq!(driver.recv(raw_socket(client), 8).unwrap(), b"from");
+}
+
+fn a_number_that_changed_while_its_old_file_lives_is_a_new_descriptor(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut old_client, old_server) = pair();
+    let number = raw_socket(&old_server);
+    // epoll knows a file by number and by what it names; a duplicate keeps the old entry alive.
+    let old_server_lives = old_server.try_clone().unwrap();
+    exchange(&mut driver, &old_client, number);
+    let (client, replacement) = pair();
+    replace(number, replacement.as_fd());
+    drop(replacement);
+    let recv = driver.begin_recv(number, 8, 0);
+    driver.assert_waits(recv);
+    old_client.write_all(b"for the old one").unwrap();
+    driver.assert_waits(recv);
+    (&client).write_all(b"new").unwrap();
+    assert_eq!(driver.received(recv).unwrap(), b"new");
+    exchange(&mut driver, &client, number);
+    assert_eq!(driver.recv(raw_socket(&old_server_lives), 64).unwrap(), b"for the old one");
+}
+
+fn a_number_that_became_a_file_is_a_file(config: Config) {
+    let mut driver = Driver::new(config);
+    let (client, server) = pair();
+    let number = raw_socket(&server);
+    exchange(&mut driver, &client, number);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"content").unwrap();
+    replace(number, file.as_fd());
+    assert_eq!(driver.read(number, 64, Some(0)).unwrap(), b"content");
+    let (reader, writer) = std::io::pipe().unwrap();
+    replace(number, reader.as_fd());
+    let read = driver.begin_read(number, 64, None);
+    driver.assert_waits(read);
+    driver.write(raw_file(&writer), b"through a pipe", None).unwrap();
+    assert_eq!(driver.received(read).unwrap(), b"through a pipe");
+}
+
+fn new_descriptors_are_not_inherited(config: Config) {
+    let mut driver = Driver::new(config);
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let early = TcpStream::connect(address).unwrap();
+    let (server, _) = driver.accept(raw_socket(&listener)).unwrap();
+    assert!(!is_inherited(&server), "from an accept that did not wait");
+    let accept = driver.begin_accept(raw_socket(&listener));
+    driver.assert_waits(accept);
+    let late = TcpStream::connect(address).unwrap();
+    assert!(!is_inherited(&driver.accepted(accept).unwrap().0), "from an accept that waited");
+    let accepts = driver.begin(Op::AcceptMultishot { listener: raw_socket(&listener) });
+    let last = TcpStream::connect(address).unwrap();
+    let server = new_socket(driver.next(accepts).result.unwrap());
+    assert!(!is_inherited(&server), "from a multishot accept");
+    driver.cancel_waiting(accepts);
+    let folder = tempfile::tempdir().unwrap();
+    let file = driver.open(folder.path(), OpenMode { read: true, ..OpenMode::default() }).unwrap();
+    assert!(!is_inherited(&file), "from an open");
+    drop((early, late, last));
+}
+
+fn accept_without_descriptors_says_so_and_loses_no_connection(config: Config) {
+    let mut driver = Driver::new(config);
+    let listener = listener();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // The thread that an operation may need has to be there, and the messages of a failure want descriptors too.
+    let warm = driver.begin_call(|| Ok(0));
+    driver.counted(warm).unwrap();
+    let highest = open_handles().last().expect("this process has descriptors").0;
+    let taken: Vec<OwnedFd> = std::iter::from_fn(|| {
+        let next = listener.as_fd().try_clone_to_owned().unwrap();
+        (raw_file(&next) <= highest).then_some(next)
+    })
+    .collect();
+    let before = limit_descriptors(highest as u64 + 1);
+    let accept = driver.begin_accept(raw_socket(&listener));
+    let accepts = driver.begin(Op::AcceptMultishot { listener: raw_socket(&listener) });
+    let one = driver.finish(accept).0;
+    let (earlier, many) = driver.finish_all(accepts);
+    limit_descriptors(before);
+    drop(taken);
+    assert!(earlier.is_empty());
+    for result in [one, many] {
+        let error = result.expect_err("there is no descriptor for it");
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+    }
+    let (server, peer) = driver.accept(raw_socket(&listener)).expect("the connection waited");
+    assert_eq!(peer.to_socket_addr(), Some(client.local_addr().unwrap()));
+    drop(server);
+    assert!(is_closed_by_peer(&mut client).unwrap());
+}

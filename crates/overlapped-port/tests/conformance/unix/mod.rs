@@ -1,0 +1,15 @@
+//! What exists on Unix alone: Unix sockets, pipes, devices, descriptors that are not sockets, signals, fork.
+
+#[cfg(target_os = "linux")]
+mod denied;
+mod descriptors;
+mod devices;
+mod fork;
+mod nonblocking;
+mod pipes;
+mod readiness;
+mod rights;
+mod signals;
+mod sockets;
+pub(crate) mod system;
+mod tcp;
