@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use overlapped::engine::{Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
 use overlapped_port::Port;
+use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -50,6 +51,8 @@ enum Body {
 pub(crate) struct Runtime {
     pub(crate) scheduler: Rc<Scheduler>,
     greenlets: Rc<Greenlets>,
+    /// By descriptor, whether its last receive brought much. Only a hint: nothing is wrong when it is.
+    large: RefCell<Vec<bool>>,
 }
 
 struct Greenlets {
@@ -91,7 +94,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     greenlets.bodies.borrow_mut().push(Body::Started(root, greenlet::current(py)));
     let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
     *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
-    let runtime = Rc::new(Runtime { scheduler, greenlets });
+    let runtime = Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() });
     RUNTIME.set(Some(Rc::clone(&runtime)));
     Ok(runtime)
 }
@@ -155,6 +158,25 @@ impl Runtime {
         }
         bodies[id.index()] = Body::New(tasklet);
         Ok(())
+    }
+
+    /// Whether the next receive on a socket is likely to bring much.
+    pub(crate) fn expects_large(&self, socket: RawSocket) -> bool {
+        self.large.borrow().get(socket as usize).copied().unwrap_or(false)
+    }
+
+    /// Notes whether a receive on a socket brought much.
+    pub(crate) fn expect_large(&self, socket: RawSocket, large: bool) {
+        let mut hints = self.large.borrow_mut();
+        let index = socket as usize;
+        if index >= hints.len() {
+            // Windows's numbers may be far apart; beyond this there is no hint.
+            if !large || index > 1 << 20 {
+                return;
+            }
+            hints.resize(index + 1, false);
+        }
+        hints[index] = large;
     }
 
     /// The error to return for an interrupt of the current tasklet.
