@@ -238,8 +238,14 @@ pub(super) fn take_header(message: &mut RecvMessage<'_>, received: bool) {
     }
 }
 
+/// What to poll for.
+///
+/// io_uring asks for `POLLPRI` in each of its own polls, and so pays no heed to it when something happens: a poll for it
+/// alone would only ever see what is there when it begins (`IO_ASYNC_POLL_COMMON`, io_uring/poll.c). Sockets announce
+/// urgent data as `POLLRDBAND` too, which no socket then has: asked for with it, the poll wakes whenever anything comes,
+/// and [`look`] says what it is.
 fn poll_events(interest: Interest) -> u32 {
-    let mut events = 0;
+    let mut events = if interest.contains(Interest::PRIORITY) { libc::POLLRDBAND as u32 } else { 0 };
     for (bit, event) in
         [(Interest::READABLE, libc::POLLIN), (Interest::WRITABLE, libc::POLLOUT), (Interest::PRIORITY, libc::POLLPRI)]
     {
@@ -248,6 +254,15 @@ fn poll_events(interest: Interest) -> u32 {
         }
     }
     events
+}
+
+/// What is there now (poll(2)), of what is asked for.
+pub(super) fn look(asked: Interest, handle: i32) -> i32 {
+    let events = (poll_events(asked) & !(libc::POLLRDBAND as u32)) as i16;
+    let mut entry = libc::pollfd { fd: handle, events, revents: 0 };
+    // SAFETY: one entry, which lives through the call. It does not wait, so nothing can fail but the memory.
+    unsafe { libc::poll(&raw mut entry, 1, 0) };
+    i32::from(entry.revents)
 }
 
 /// The bits of [`Interest`] for what poll found: of those asked for, and error and hang-up.

@@ -44,7 +44,7 @@ use self::buffers::BufferRing;
 use self::entry::{Kind, Rest};
 use super::{Backend, Event, Notify, Settings, Started};
 use crate::buffers::Buffer;
-use crate::op::Op;
+use crate::op::{Interest, Op};
 use crate::slots::OpId;
 use crate::sys;
 
@@ -445,6 +445,14 @@ impl Uring {
             return self.stand_in(slot, State::StoodIn, poll);
         }
         let result = match kind {
+            Kind::Poll(asked) if asked.contains(Interest::PRIORITY) => match entry::look(asked, request.handle) {
+                0 if cancelled => {
+                    let error = io::Error::from_raw_os_error(sys::CANCELLED);
+                    return self.finish(slot, Err(error), None, events);
+                }
+                0 => return self.issue(slot),
+                there => usize::from(entry::found(asked, there).0),
+            },
             Kind::Poll(asked) => usize::from(entry::found(asked, result).0),
             _ => length,
         };
