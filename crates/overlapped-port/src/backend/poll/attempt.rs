@@ -89,10 +89,6 @@ impl Pending {
         }
     }
 
-    pub(super) fn is_multishot(&self) -> bool {
-        matches!(self.op, Op::AcceptMultishot { .. } | Op::RecvMultishot { .. })
-    }
-
     /// Whether an error that an earlier operation met on the socket is this one's to report.
     pub(super) fn inherits_error(&self) -> bool {
         match self.op {
@@ -253,19 +249,23 @@ fn repeat(
 fn connect(fd: RawFd, address: &crate::Address, connecting: &mut bool) -> Attempt {
     if *connecting {
         // Woken for another reason, the socket would have no error yet, and would seem connected.
-        return match call::poll_now(fd, libc::POLLOUT) {
-            Ok(0) => Attempt::Again,
-            Ok(_) => Attempt::Done(call::take_error(fd).map(|()| 0), None),
-            Err(error) => Attempt::Done(Err(error), None),
-        };
+        match call::poll_now(fd, libc::POLLOUT).and_then(|found| call::take_error(fd).map(|()| found)) {
+            Ok(0) => return Attempt::Again,
+            Ok(_) => {}
+            Err(error) => return Attempt::Done(Err(error), None),
+        }
     }
-    match call::connect(fd, address) {
-        Ok(()) => Attempt::Done(Ok(0), None),
-        Err(error) => match error.raw_os_error() {
+    match (call::connect(fd, address), *connecting) {
+        (Ok(()), _) => Attempt::Done(Ok(0), None),
+        (Err(error), begun) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR) => {
                 *connecting = true;
                 Attempt::Again
             }
+            // Linux takes note of the connection only when it is asked again, and answers EISCONN from then on; the
+            // others do so at once.
+            Some(libc::EISCONN) if begun => Attempt::Done(Ok(0), None),
+            Some(libc::EALREADY) if begun => Attempt::Again,
             // The backlog of a Unix listener is full: nothing tells when there is room (connect(2)).
             Some(libc::EAGAIN) => Attempt::Later,
             // EALREADY: another connect is under way on this socket, and its end is not ours to take. EISCONN: as is.

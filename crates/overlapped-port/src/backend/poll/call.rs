@@ -90,9 +90,12 @@ pub(super) fn sleep_on(fd: RawFd, timeout: Option<Duration>) -> io::Result<bool>
 
 /// Makes a call that has no non-blocking form, so that it does not block: `EAGAIN` where nothing is there.
 ///
-/// Where the descriptor is in blocking mode and `events` is not 0, poll(2) must see one of them first: that keeps the
-/// time short in which the flag is set.
-fn without_blocking<T>(fd: RawFd, events: i16, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+/// Where the descriptor is in blocking mode, `is_ready` is asked first, so that the flag is not set in vain.
+fn without_blocking<T>(
+    fd: RawFd,
+    is_ready: impl FnOnce() -> io::Result<bool>,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     /// Two threads with one listener: the second must not take the flag of the first for its owner's.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +104,7 @@ fn without_blocking<T>(fd: RawFd, events: i16, call: impl FnOnce() -> io::Result
     if flags & libc::O_NONBLOCK != 0 {
         return call();
     }
-    if events != 0 && poll_now(fd, events)? == 0 {
+    if !is_ready()? {
         return Err(io::Error::from_raw_os_error(libc::EAGAIN));
     }
     // SAFETY: as above.
@@ -114,7 +117,9 @@ fn without_blocking<T>(fd: RawFd, events: i16, call: impl FnOnce() -> io::Result
 
 /// Takes a connection: a socket in blocking mode, not inherited by child processes.
 pub(super) fn accept(listener: RawFd, mut peer: Option<&mut Address>) -> io::Result<usize> {
-    let accepted = without_blocking(listener, libc::POLLIN, || {
+    // What does not listen is never ready, and the call says what it is.
+    let is_ready = || Ok(poll_now(listener, libc::POLLIN)? != 0 || !listens(listener));
+    let accepted = without_blocking(listener, is_ready, || {
         loop {
             let (address, length) = match peer.as_deref_mut().map(Address::as_raw_mut) {
                 Some((address, length)) => (address.cast(), length),
@@ -162,7 +167,8 @@ unsafe fn accept_closed_on_exec(listener: RawFd, address: *mut libc::sockaddr, l
 /// Begins to connect: `EINPROGRESS` where that takes time.
 pub(super) fn connect(socket: RawFd, address: &Address) -> io::Result<()> {
     let (address, length) = address.as_raw();
-    without_blocking(socket, 0, || {
+    let at_once = || Ok(true);
+    without_blocking(socket, at_once, || {
         // SAFETY: `address` is valid for its length. Not retried after a signal: the connection is then under way.
         match unsafe { libc::connect(socket, address.cast(), length) } {
             0 => Ok(()),
@@ -193,6 +199,10 @@ pub(super) fn take_error(socket: RawFd) -> io::Result<()> {
 /// Whether the socket is a byte stream.
 pub(super) fn is_stream(socket: RawFd) -> bool {
     option::<c_int>(socket, libc::SO_TYPE).is_ok_and(|kind| kind == libc::SOCK_STREAM)
+}
+
+fn listens(socket: RawFd) -> bool {
+    option::<c_int>(socket, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
 }
 
 /// Whether closing the socket may take time: `SO_LINGER` waits for the peer even in non-blocking mode.
@@ -525,8 +535,9 @@ pub(super) unsafe fn transfer_stream(
         _ => return answer,
     }
     let events = if side == Side::Read { libc::POLLIN } else { libc::POLLOUT };
+    let is_ready = || Ok(poll_now(fd, events)? != 0);
     // SAFETY: the caller's promise.
-    without_blocking(fd, events, || unsafe { transfer(side, fd, vector, offset) })
+    without_blocking(fd, is_ready, || unsafe { transfer(side, fd, vector, offset) })
 }
 
 /// The read or write of a socket, without a signal.

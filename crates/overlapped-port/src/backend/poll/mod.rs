@@ -20,17 +20,14 @@
 //! - *A signal must end the sleep*, and `polling` goes on sleeping: so the sleep is a ppoll(2) on its descriptor, which
 //!   also keeps time to the nanosecond.
 //! - *After fork(2) the child has the same epoll*, and dropping `polling`'s object there would take the notification
-//!   out of the parent's: see [`Interface`].
+//!   out of the parent's: see [`interface`].
 //!
 //! `SIGPIPE` is kept away from sends and from writes to sockets. For pipes the system has no such form: the process
 //! must ignore the signal, as Rust's and Python's start-up do.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Instant;
-
-use polling::{PollMode, Poller};
 
 use super::*;
 use crate::buffers::BufferPool;
@@ -38,10 +35,14 @@ use crate::op::Interest;
 use crate::sys::CANCELLED;
 use attempt::{Attempt, Pending};
 use call::{Nature, Side};
+use descriptor::Descriptor;
+use interface::Interface;
 
 mod attempt;
 mod call;
+mod descriptor;
 mod file;
+mod interface;
 
 /// The most tries on one side of a descriptor before the others have their turn.
 const TURN: usize = 32;
@@ -52,9 +53,6 @@ const SPURIOUS: u8 = 3;
 /// The first delay before a try that nothing announces; it doubles up to the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(1);
 const LONGEST_DELAY: Duration = Duration::from_millis(16);
-
-/// Whether the interface can tell of urgent data.
-const TELLS_PRIORITY: bool = cfg!(target_os = "linux");
 
 /// The readiness backend.
 pub(super) struct Poll {
@@ -74,82 +72,16 @@ pub(super) struct Poll {
     entries: u64,
 }
 
-/// What is queued on a descriptor, and what the kernel was last asked to tell of it.
-#[derive(Default)]
-struct Descriptor {
-    read: VecDeque<OpId>,
-    write: VecDeque<OpId>,
-    watchers: Vec<OpId>,
-    /// The interest that is armed.
-    armed: Interest,
-    /// Whether the number has been registered before: says which of the two calls to try first.
-    registered: bool,
-    /// Whether the receive at the front waits for a provided buffer.
-    starved: bool,
-    /// When it will be tried by time.
-    retry: Option<Instant>,
-    delay: Duration,
-    /// Events in a row that led nowhere.
-    spurious: u8,
-    /// The error that ended an operation short of its end, and whose it is: not to be told to a later socket with the
-    /// same number.
-    error: Option<(io::Error, u64)>,
-}
-
-impl Descriptor {
-    fn queue(&mut self, side: Side) -> &mut VecDeque<OpId> {
-        match side {
-            Side::Read => &mut self.read,
-            Side::Write => &mut self.write,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.read.is_empty() && self.write.is_empty() && self.watchers.is_empty()
-    }
-}
-
-/// `polling`'s object: shared with whoever wakes the port, and used by the process that made it alone.
-struct Interface {
-    poller: ManuallyDrop<Poller>,
-    process: u32,
-}
-
-impl Notify for Interface {
-    fn notify(&self) {
-        // It fails only where the notification is there already.
-        let _ = self.poller.notify();
-    }
-}
-
-impl Drop for Interface {
+impl Drop for Poll {
     fn drop(&mut self) {
-        if std::process::id() == self.process {
-            // SAFETY: the field is not used after this.
-            unsafe { ManuallyDrop::drop(&mut self.poller) };
-        } else {
-            // A forked child: the registrations are the parent's. The child's copies of the notification's
-            // descriptors stay open until it ends or executes another program.
-            let _ = call::close(self.poller.as_raw_fd());
-        }
+        self.interface.leave();
     }
 }
 
 impl Poll {
     pub(super) fn start(settings: &Settings) -> io::Result<Poll> {
-        let poller = Poller::new().map_err(|error| {
-            let reason = match error.raw_os_error() {
-                Some(libc::EMFILE) => "this process has too many descriptors open (see ulimit -n)",
-                Some(libc::ENFILE) => "the system has too many files open",
-                Some(libc::ENOMEM) => "the kernel is out of memory",
-                Some(libc::ENOSYS | libc::EPERM) => "a seccomp filter or another sandbox may deny it",
-                _ => "the reason is not known",
-            };
-            io::Error::new(error.kind(), format!("poll: {INTERFACE} could not be set up: {error}; {reason}"))
-        })?;
-        let interface = Interface { poller: ManuallyDrop::new(poller), process: std::process::id() };
         Ok(Poll {
-            interface: Arc::new(interface),
+            interface: Arc::new(Interface::new()?),
             found: polling::Events::new(),
             ready: Vec::new(),
             table: Vec::new(),
@@ -164,53 +96,51 @@ impl Poll {
 
     /// Tries an operation, or queues it behind those that wait already.
     fn enter(&mut self, mut pending: Pending) -> Started {
-        let (id, fd) = (pending.id, pending.fd);
-        let known = self.descriptors.get_mut(fd as usize);
-        let waits = match (known, pending.side()) {
-            (Some(descriptor), Some(side)) => !descriptor.queue(side).is_empty(),
-            _ => false,
-        };
-        let mut attempt = Attempt::Again;
-        if !waits && !pending.is_multishot() {
-            attempt = self.attempt(&mut pending);
-            match attempt {
-                Attempt::Done(result, buffer) => return Started::Done(result, buffer),
-                Attempt::Partial(count, buffer, error) => {
-                    self.keep_error(fd, error);
-                    return Started::Done(Ok(count), buffer);
-                }
-                _ => {}
-            }
-        }
+        let (id, fd, side) = (pending.id, pending.fd, pending.side());
         if let Err(error) = self.make_room(id, fd) {
-            let (result, buffer) = pending.conclude(error);
+            return Started::Done(Err(error), None);
+        }
+        // What watches is told before what takes away that which it watches for.
+        self.run_watchers(fd);
+        let descriptor = &mut self.descriptors[fd as usize];
+        let waits = side.is_some_and(|side| !descriptor.queue(side).is_empty());
+        let attempt = if waits { Attempt::Again } else { descriptor.attempt(&mut pending, &mut self.buffers) };
+        if let Attempt::Done(result, buffer) = attempt {
             return Started::Done(result, buffer);
         }
-        let descriptor = &mut self.descriptors[fd as usize];
-        match pending.side() {
+        match side {
             Some(side) => descriptor.queue(side).push_back(id),
             None => descriptor.watchers.push(id),
         }
         self.table[id.slot()] = Some(pending);
-        match attempt {
-            Attempt::Later => self.try_later(fd),
-            Attempt::Starved => self.starve(fd),
-            _ => {}
-        }
-        match self.arm(fd) {
-            Ok(()) => Started::InFlight,
-            Err(error) => {
-                let (result, buffer) = self.take(id).expect("it was queued").conclude(error);
-                Started::Done(result, buffer)
-            }
-        }
+        self.note(id, fd, attempt);
+        self.rearm(fd);
+        Started::InFlight
     }
 
-    fn attempt(&mut self, pending: &mut Pending) -> Attempt {
-        let descriptor = self.descriptors.get_mut(pending.fd as usize);
-        match descriptor.and_then(|descriptor| inherited(descriptor, pending)) {
-            Some(error) => Attempt::Done(Err(error), None),
-            None => pending.attempt(&mut self.buffers),
+    /// Does what a try leads to; true where another should follow.
+    fn note(&mut self, id: OpId, fd: RawFd, attempt: Attempt) -> bool {
+        match attempt {
+            Attempt::Done(result, buffer) => {
+                self.take(id);
+                self.events.push(Event { id, result, buffer, more: false });
+                true
+            }
+            Attempt::More(value, buffer, again) => {
+                self.events.push(Event { id, result: Ok(value), buffer, more: true });
+                again
+            }
+            Attempt::Again => false,
+            Attempt::Later => {
+                self.try_later(fd);
+                false
+            }
+            Attempt::Starved => {
+                self.descriptors[fd as usize].starved = true;
+                self.starved.push_back(fd);
+                false
+            }
+            Attempt::Partial(..) => unreachable!("Descriptor::attempt makes two results of it"),
         }
     }
 
@@ -259,23 +189,6 @@ impl Poll {
         descriptor.spurious = 0;
     }
 
-    fn finish(&mut self, id: OpId, result: io::Result<usize>, buffer: Option<Buffer>) {
-        self.take(id);
-        self.events.push(Event { id, result, buffer, more: false });
-    }
-
-    fn keep_error(&mut self, fd: RawFd, error: io::Error) {
-        // A broken pipe is told again by the system itself.
-        if error.raw_os_error() != Some(libc::EPIPE)
-            && let Some(identity) = call::identity(fd)
-        {
-            if self.descriptors.len() <= fd as usize {
-                self.descriptors.resize_with(fd as usize + 64, Descriptor::default);
-            }
-            self.descriptors[fd as usize].error = Some((error, identity));
-        }
-    }
-
     /// Acts on readiness.
     fn serve(&mut self, fd: RawFd, readable: bool, writable: bool) {
         let descriptor = &mut self.descriptors[fd as usize];
@@ -283,14 +196,14 @@ impl Poll {
         if descriptor.is_idle() {
             return;
         }
-        let mut progress = false;
+        // What watches is told before the others take away that which it watches for.
+        let mut progress = self.run_watchers(fd);
         if readable {
             progress |= self.run(fd, Side::Read);
         }
         if writable {
             progress |= self.run(fd, Side::Write);
         }
-        progress |= self.run_watchers(fd);
         let descriptor = &mut self.descriptors[fd as usize];
         if descriptor.is_idle() {
             return;
@@ -317,57 +230,27 @@ impl Poll {
             }
             let Some(&id) = descriptor.queue(side).front() else { break };
             let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
-            let attempt = match inherited(descriptor, pending) {
-                Some(error) => Attempt::Done(Err(error), None),
-                None => pending.attempt(&mut self.buffers),
-            };
-            match attempt {
-                Attempt::Done(result, buffer) => self.finish(id, result, buffer),
-                Attempt::Partial(count, buffer, error) => {
-                    self.keep_error(fd, error);
-                    self.finish(id, Ok(count), buffer);
-                }
-                Attempt::More(value, buffer, again) => {
-                    self.events.push(Event { id, result: Ok(value), buffer, more: true });
-                    if !again {
-                        return true;
-                    }
-                }
-                Attempt::Again => break,
-                Attempt::Later => {
-                    self.try_later(fd);
-                    break;
-                }
-                Attempt::Starved => {
-                    self.starve(fd);
-                    return true;
-                }
+            let attempt = descriptor.attempt(pending, &mut self.buffers);
+            progress |= !matches!(attempt, Attempt::Again | Attempt::Later);
+            if !self.note(id, fd, attempt) {
+                break;
             }
-            progress = true;
         }
         progress
     }
 
+    /// Tells those that only watch, where what they watch for is there.
     fn run_watchers(&mut self, fd: RawFd) -> bool {
         let mut progress = false;
         let mut at = 0;
         while let Some(&id) = self.descriptors[fd as usize].watchers.get(at) {
             let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
             match pending.attempt(&mut self.buffers) {
-                Attempt::Done(result, buffer) => {
-                    self.finish(id, result, buffer);
-                    progress = true;
-                }
-                _ => at += 1,
+                Attempt::Again => at += 1,
+                attempt => progress |= self.note(id, fd, attempt),
             }
         }
         progress
-    }
-
-    /// Has the descriptor's receives wait for a provided buffer.
-    fn starve(&mut self, fd: RawFd) {
-        self.descriptors[fd as usize].starved = true;
-        self.starved.push_back(fd);
     }
 
     /// Lets the receives go on that wait for a provided buffer, while there are any.
@@ -430,14 +313,11 @@ impl Poll {
         if descriptor.armed.contains(wanted) {
             return Ok(());
         }
-        if wanted.contains(Interest::PRIORITY) && !TELLS_PRIORITY {
+        if wanted.contains(Interest::PRIORITY) && !interface::TELLS_PRIORITY {
             self.try_later(fd);
             return Ok(());
         }
-        let event =
-            polling::Event::new(fd as usize, wanted.contains(Interest::READABLE), wanted.contains(Interest::WRITABLE));
-        let event = if wanted.contains(Interest::PRIORITY) { event.with_priority() } else { event };
-        match register(&self.interface.poller, fd, event, descriptor.registered, &mut self.entries) {
+        match self.interface.arm(fd, wanted, descriptor.registered, &mut self.entries) {
             Ok(()) => {
                 descriptor.registered = true;
                 descriptor.armed = wanted;
@@ -484,51 +364,13 @@ impl Poll {
         // The port's caller has promised that there is none; left here, it would wait for the number's next owner.
         self.end_all(fd, CANCELLED);
         let descriptor = &mut self.descriptors[fd as usize];
-        descriptor.error = None;
+        descriptor.drop_error();
         if std::mem::take(&mut descriptor.registered) {
             self.entries += 1;
-            // SAFETY: the caller of the close operation keeps the descriptor open until this has closed it.
-            let _ = self.interface.poller.delete(unsafe { BorrowedFd::borrow_raw(fd) });
+            self.interface.forget(fd);
         }
     }
 }
-
-/// The error that an earlier operation on the same socket left for this one.
-fn inherited(descriptor: &mut Descriptor, pending: &Pending) -> Option<io::Error> {
-    if descriptor.error.is_none() || !pending.inherits_error() {
-        return None;
-    }
-    let (error, identity) = descriptor.error.take()?;
-    (call::identity(pending.fd) == Some(identity)).then_some(error)
-}
-
-/// Arms a one-shot interest, whether or not the kernel still knows the descriptor.
-fn register(poller: &Poller, fd: RawFd, event: polling::Event, known: bool, entries: &mut u64) -> io::Result<()> {
-    let add = |entries: &mut u64| {
-        *entries += 1;
-        // SAFETY: the operation's descriptor is open, its caller says. It may be closed before it is deleted, which
-        // epoll and kqueue take as its end.
-        unsafe { poller.add_with_mode(fd, event, PollMode::Oneshot) }
-    };
-    let modify = |entries: &mut u64| {
-        *entries += 1;
-        // SAFETY: as above.
-        poller.modify_with_mode(unsafe { BorrowedFd::borrow_raw(fd) }, event, PollMode::Oneshot)
-    };
-    if known {
-        match modify(entries) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => add(entries),
-            result => result,
-        }
-    } else {
-        match add(entries) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => modify(entries),
-            result => result,
-        }
-    }
-}
-
-const INTERFACE: &str = if cfg!(target_os = "linux") { "epoll" } else { "kqueue" };
 
 impl Backend for Poll {
     fn name(&self) -> &'static str {
@@ -542,7 +384,7 @@ impl Backend for Poll {
             "files: on a thread"
         };
         vec![
-            format!("readiness: {INTERFACE}, one-shot"),
+            format!("readiness: {}, one-shot", interface::NAME),
             files.into(),
             format!("provided buffers: {} of {} bytes", self.buffers.count(), self.buffers.size()),
         ]
@@ -595,15 +437,9 @@ impl Backend for Poll {
         }
         self.entries += 1;
         let awake = timeout.is_some_and(|timeout| timeout.is_zero());
-        let there = awake
-            || match call::sleep_on(self.interface.poller.as_raw_fd(), timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-                there => there?,
-            };
-        if there {
+        if awake || self.interface.sleep(timeout)? {
             self.entries += u64::from(!awake);
-            self.found.clear();
-            self.interface.poller.wait(&mut self.found, Some(Duration::ZERO))?;
+            self.interface.collect(&mut self.found)?;
             let mut ready = std::mem::take(&mut self.ready);
             ready.extend(self.found.iter().map(|event| (event.key as RawFd, event.readable, event.writable)));
             for (fd, readable, writable) in ready.drain(..) {
