@@ -140,7 +140,7 @@ impl Builder {
             } else {
                 catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::cause(&*payload) {
                     Some(_) => JoinError(Ending::Cancelled),
-                    None => JoinError(Ending::Panicked(payload)),
+                    None => JoinError(Ending::Panicked(Mutex::new(payload))),
                 })
             };
             packet.finish(result);
@@ -253,7 +253,8 @@ impl<T> fmt::Debug for JoinHandle<T> {
 pub struct JoinError(Ending);
 
 enum Ending {
-    Panicked(Box<dyn Any + Send>),
+    /// The lock is there for errors that are shared between threads: a payload itself may not be.
+    Panicked(Mutex<Box<dyn Any + Send>>),
     Cancelled,
     /// The joiner itself was interrupted, or may not wait for it is panicking.
     Abandoned,
@@ -276,7 +277,7 @@ impl JoinError {
     /// The error itself where the tasklet did not panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
-            Ending::Panicked(payload) => Ok(payload),
+            Ending::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             ending => Err(JoinError(ending)),
         }
     }
@@ -288,6 +289,7 @@ impl fmt::Display for JoinError {
             Ending::Cancelled => f.write_str("the tasklet was cancelled"),
             Ending::Abandoned => f.write_str("the wait for the tasklet was given up"),
             Ending::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 let text = payload.downcast_ref::<&str>().copied();
                 match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
                     Some(text) => write!(f, "the tasklet panicked: {text}"),
@@ -305,6 +307,12 @@ impl fmt::Debug for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        io::Error::other(error)
+    }
+}
 
 /// Reaches the tasklets of a thread from other threads.
 ///
