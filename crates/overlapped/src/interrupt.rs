@@ -18,7 +18,8 @@ pub enum Cause {
     Thrown(u64),
 }
 
-/// An interrupt is left on the current tasklet: take the wait back, then [`raise`](Interrupted::raise).
+/// An interrupt is left on the current tasklet: take the wait back, then let it be raised, by unwinding or by the error
+/// that is passed on.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an interrupt is to be raised once the wait is taken back"]
 pub struct Interrupted(pub(crate) ());

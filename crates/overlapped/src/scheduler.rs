@@ -100,7 +100,7 @@ type Callback = Box<dyn FnOnce(&Scheduler)>;
 /// A tasklet as [`tasklets`](crate::tasklets) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its number, as in [`crate::Tasklet::number`].
+    /// Its number: no other tasklet of this thread has had it in a long while.
     pub number: u64,
     /// The name it was given.
     pub name: Option<String>,
