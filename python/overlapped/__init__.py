@@ -1,7 +1,7 @@
 """Blocking-style code that does overlapped I/O.
 
-Write ``recv``, ``send``, ``read``, ``write``, ``wait`` one after the other, in as many tasklets as you like: each blocks
-alone, and one thread with one completion port does it all::
+Write ``recv``, ``send``, ``read``, ``write``, ``wait`` one after the other, in as many tasklets as you like: each
+blocks alone, and one thread with one completion port does it all::
 
     import overlapped
     from overlapped import socket

@@ -38,7 +38,8 @@ class Queue(Generic[T]):
         self._held.append(item)
 
     def _get(self) -> T:
-        return self._held.popleft()
+        item: T = self._held.popleft()
+        return item
 
     def qsize(self) -> int:
         """How many items are in the queue."""
@@ -115,7 +116,8 @@ class PriorityQueue(Queue[T]):
         heapq.heappush(self._held, item)
 
     def _get(self) -> T:
-        return heapq.heappop(self._held)
+        item: T = heapq.heappop(self._held)
+        return item
 
 
 class LifoQueue(Queue[T]):
@@ -125,7 +127,8 @@ class LifoQueue(Queue[T]):
         self._held = []
 
     def _get(self) -> T:
-        return self._held.pop()
+        item: T = self._held.pop()
+        return item
 
 
 def _take(semaphore: Semaphore, block: bool, timeout: float | None) -> bool:

@@ -14,7 +14,8 @@ class _Expired(BaseException):
 class timeout:
     """Ends the body of a ``with`` statement after ``seconds``, with a ``TimeoutError``.
 
-    What the body waits for is cancelled. A body that does not wait is not disturbed. Time-outs nest. ``None`` sets none::
+    What the body waits for is cancelled. A body that does not wait is not disturbed. Time-outs nest. ``None`` sets
+    none::
 
         with overlapped.timeout(2.5):
             data = connection.recv(4096)

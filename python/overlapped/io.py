@@ -1,17 +1,17 @@
 """The standard library's :mod:`io`, on the completion port: reads and writes block only the calling tasklet.
 
-:func:`open` is the built-in :func:`open` with every mode and argument. The raw file is ours, :class:`FileIO`; the buffers and
-the text layer above it (universal newlines, ``tell``, ``seek``) are the standard library's. Several tasklets may use one
-file: each call on a buffer is whole.
+:func:`open` is the built-in :func:`open` with every mode and argument. The raw file is ours, :class:`FileIO`; the
+buffers and the text layer above it (universal newlines, ``tell``, ``seek``) are the standard library's. Several
+tasklets may use one file: each call on a buffer is whole.
 """
 
 from __future__ import annotations
 
 import _io as _c
-import _pyio
+import _pyio  # type: ignore[import-not-found]
 import io as _std
 import os as _os
-from io import *  # noqa: F403
+from io import *
 from typing import Any
 
 from . import _engine
@@ -26,7 +26,7 @@ def _open_on_port(path: Any, flags: int) -> int:
     return descriptor
 
 
-class FileIO(_c.FileIO):
+class FileIO(_c.FileIO):  # type: ignore[no-redef]
     """A raw file whose reads and writes block only the calling tasklet. Made and used like :class:`io.FileIO`."""
 
     # readinto, readall and write are native methods: see install_file below.
@@ -36,7 +36,7 @@ class FileIO(_c.FileIO):
             opener = _open_on_port
         super().__init__(file, mode, closefd, opener)
 
-    def read(self, size: int | None = -1, /) -> bytes | None:
+    def read(self, size: int | None = -1, /) -> bytes | Any:
         """Read at most ``size`` bytes, in one operation; all to the end of the file where it is negative or None."""
         if not self.readable():
             return super().read(size)
@@ -62,8 +62,8 @@ _engine.install_file(FileIO)
 def _locked(base: type, name: str, lock: str) -> Any:
     """The method of ``base``, with the object's lock held around it.
 
-    The standard library's buffers belong to a thread while they wait; to another tasklet of the same thread that would be
-    a reentrant call, which they refuse.
+    The standard library's buffers belong to a thread while they wait; to another tasklet of the same thread that would
+    be a reentrant call, which they refuse.
     """
     method = getattr(base, name)
 
@@ -75,14 +75,15 @@ def _locked(base: type, name: str, lock: str) -> Any:
     return call
 
 
-def _serialized(base: type, names: str) -> Any:
+def _serialized(base: type, names: tuple[str, ...]) -> Any:
     """A subclass of a buffer on which each call is whole."""
 
     def __init__(self: Any, raw: Any, *args: Any, **kwargs: Any) -> None:
         self._whole = _engine.RLock()
         base.__init__(self, raw, *args, **kwargs)  # type: ignore[misc]
 
-    members = {name: _locked(base, name, "_whole") for name in names.split()}
+    members = {name: _locked(base, name, "_whole") for name in names}
+
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
@@ -90,24 +91,28 @@ def _serialized(base: type, names: str) -> Any:
     return type(base.__name__, (base,), {**own, **members})
 
 
-_BOTH = "close detach flush seek tell truncate"
-_READS = "__next__ peek read read1 readinto readinto1 readline readlines"
+_BOTH = ("close", "detach", "flush", "seek", "tell", "truncate")
+_READS = ("__next__", "peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
+_WRITES = ("write", "writelines")
 
-BufferedReader = _serialized(_std.BufferedReader, f"{_BOTH} {_READS}")
-BufferedWriter = _serialized(_std.BufferedWriter, f"{_BOTH} write writelines")
-BufferedRandom = _serialized(_std.BufferedRandom, f"{_BOTH} {_READS} write writelines")
+_buffers = {
+    "BufferedReader": _serialized(_std.BufferedReader, _BOTH + _READS),
+    "BufferedWriter": _serialized(_std.BufferedWriter, _BOTH + _WRITES),
+    "BufferedRandom": _serialized(_std.BufferedRandom, _BOTH + _READS + _WRITES),
+}
+globals().update(_buffers)
 
 
-class BufferedRWPair(_std.BufferedRWPair):
+class BufferedRWPair(_std.BufferedRWPair):  # type: ignore[no-redef]
     """A buffer for reading and one for writing, as :class:`io.BufferedRWPair`; several tasklets may use it."""
 
     def __init__(self, reader: Any, writer: Any, buffer_size: int = _std.DEFAULT_BUFFER_SIZE, /) -> None:
         super().__init__(reader, writer, buffer_size)
         self._reading, self._writing = _engine.RLock(), _engine.RLock()
 
-    for _name in "peek read read1 readinto readinto1".split():
+    for _name in ("peek", "read", "read1", "readinto", "readinto1"):
         locals()[_name] = _locked(_std.BufferedRWPair, _name, "_reading")
-    for _name in "flush write".split():
+    for _name in ("flush", "write"):
         locals()[_name] = _locked(_std.BufferedRWPair, _name, "_writing")
     del _name
 
@@ -115,10 +120,8 @@ class BufferedRWPair(_std.BufferedRWPair):
 # The standard library's own `open`, over the classes above: it knows every rule of modes and buffers.
 _names = dict(vars(_pyio))
 _names.update(
+    _buffers,
     FileIO=FileIO,
-    BufferedReader=BufferedReader,
-    BufferedWriter=BufferedWriter,
-    BufferedRandom=BufferedRandom,
     TextIOWrapper=_std.TextIOWrapper,
     text_encoding=_std.text_encoding,
 )

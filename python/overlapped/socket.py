@@ -1,12 +1,12 @@
 """The standard library's :mod:`socket`, on the completion port: what blocks, blocks only the calling tasklet.
 
-Everything of :mod:`socket` is here under its own name, :class:`socket` and whatever makes or waits for one in a version of
-ours. :class:`socket` is a subclass of the standard library's, so its instances pass for those everywhere. Sockets in
+Everything of :mod:`socket` is here under its own name, :class:`socket` and whatever makes or waits for one in a version
+of ours. :class:`socket` is a subclass of the standard library's, so its instances pass for those everywhere. Sockets in
 non-blocking mode behave as they always did. Nothing is read ahead: each receive takes what its caller asked for.
 
-The port does accept, connect, recv, recv_into, send and sendall, for IPv4, IPv6 and Unix sockets. Receives and sends with
-an address or control data, and the rarer families, are the standard library's own, tried without blocking and tried again
-when the port says that the socket is ready.
+The port does accept, connect, recv, recv_into, send and sendall, for IPv4, IPv6 and Unix sockets. Receives and sends
+with an address or control data, and the rarer families, are the standard library's own, tried without blocking and
+tried again when the port says that the socket is ready.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import os as _os
 import socket as _std
 import struct as _struct
 import sys as _sys
-from socket import *  # noqa: F403
-from typing import IO, Any
+from _socket import socket as _Base
+from collections.abc import Callable as _Callable
+from socket import *
+from typing import Any
+from typing import TypeVar as _TypeVar
 
 from . import _engine
 from . import io as _io
@@ -25,7 +28,6 @@ from ._rebind import rebind as _rebind
 
 __all__ = list(_std.__all__)
 
-_Base = _std.socket.__mro__[1]
 _AF_UNIX = getattr(_std, "AF_UNIX", None)
 _INET = frozenset({_std.AF_INET, _std.AF_INET6})
 _ON_PORT = _INET | {_AF_UNIX}
@@ -33,13 +35,14 @@ _DONTWAIT = getattr(_std, "MSG_DONTWAIT", 0)
 _EWOULDBLOCK = _std.EWOULDBLOCK
 _UNIX_PATH = 108
 _PIECE = 256 << 10
+_R = _TypeVar("_R")
 
 # The originals: once the program is patched, the module's own names lead back here.
 _getaddrinfo = _std.getaddrinfo
 _SocketIO = _std.SocketIO
 
 
-class socket(_std.socket):
+class socket(_std.socket):  # type: ignore[no-redef]
     """A socket whose operations block only the calling tasklet. Made and used like the standard library's."""
 
     __slots__ = ()
@@ -55,7 +58,7 @@ class socket(_std.socket):
         """
         timeout = self.gettimeout()
         if timeout == 0 or self.family not in _ON_PORT:
-            descriptor, address = _engine.retry(_Base._accept, self, False)
+            descriptor, address = _engine.retry(_Base._accept, self, False)  # type: ignore[attr-defined]
         else:
             descriptor, raw = _engine.accept(self.fileno(), timeout)
             address = _from_raw(self.family, raw)
@@ -140,9 +143,7 @@ class socket(_std.socket):
             """Receive bytes and control data: ``(data, ancdata, msg_flags, address)``."""
             return self._retry(_Base.recvmsg, False, flags, bufsize, ancbufsize, flags | _DONTWAIT)
 
-        def recvmsg_into(
-            self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /
-        ) -> tuple[int, list[Any], int, Any]:
+        def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
             """Receive into several buffers, with control data: ``(nbytes, ancdata, msg_flags, address)``."""
             return self._retry(_Base.recvmsg_into, False, flags, buffers, ancbufsize, flags | _DONTWAIT)
 
@@ -164,7 +165,7 @@ class socket(_std.socket):
         """A file object on the socket, as in the standard library; several tasklets may use it."""
         return _makefile(self, mode, buffering, encoding=encoding, errors=errors, newline=newline)
 
-    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send a file from ``offset`` on, ``count`` bytes or to its end; return how many bytes were sent.
 
         The file's position is then behind the last byte that was sent.
@@ -176,7 +177,7 @@ class socket(_std.socket):
             descriptor = file.fileno()
             size = _os.fstat(descriptor).st_size
         except (AttributeError, _std_io.UnsupportedOperation, OSError):
-            return self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]
+            return super().sendfile(file, offset, count)
         if not size:
             return 0
         sent = 0
@@ -200,7 +201,7 @@ class socket(_std.socket):
             _engine.cancel_socket(descriptor)
         _ss.close(self)
 
-    def _retry(self, method: Any, writable: bool, flags: int, *args: Any) -> Any:
+    def _retry(self, method: _Callable[..., _R], writable: bool, flags: int, *args: Any) -> _R:
         """Call a method of the standard library's until it need not block, unless ``flags`` says not to wait."""
         if flags & _DONTWAIT:
             return method(self, *args)
@@ -217,7 +218,7 @@ class socket(_std.socket):
             return address
         if _engine.numeric_address(host, 0) is not None:
             return address
-        found = getaddrinfo(host, None, self.family, self.type)[0][4]
+        found: Any = getaddrinfo(host, None, self.family, self.type)[0][4]
         scope = found[2:] if len(address) == 2 and self.family == _std.AF_INET6 and found[3] else address[2:]
         return (found[0].partition("%")[0], *address[1:2], *scope)
 
@@ -253,7 +254,7 @@ def _from_raw(family: int, raw: bytes) -> Any:
     return _engine.address_to_python(raw)
 
 
-def getaddrinfo(
+def getaddrinfo(  # type: ignore[no-redef]
     host: bytes | str | None,
     port: bytes | str | int | None,
     family: int = 0,
@@ -294,7 +295,15 @@ _names.update(
     getnameinfo=getnameinfo,
     io=_io,
 )
-for _name in ("create_connection", "create_server", "fromfd", "fromshare", "getfqdn", "has_dualstack_ipv6", "socketpair"):
+for _name in (
+    "create_connection",
+    "create_server",
+    "fromfd",
+    "fromshare",
+    "getfqdn",
+    "has_dualstack_ipv6",
+    "socketpair",
+):
     if hasattr(_std, _name):
         _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
 _makefile = _rebind(_std.socket.makefile, _names, __name__)

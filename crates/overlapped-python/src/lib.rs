@@ -42,6 +42,12 @@ fn report(py: Python<'_>) -> PyResult<String> {
     Ok(runtime::runtime(py)?.scheduler.port().borrow().report().to_string())
 }
 
+/// How many operations this thread's port has in flight.
+#[pyfunction]
+fn in_flight(py: Python<'_>) -> PyResult<usize> {
+    Ok(runtime::runtime(py)?.scheduler.port().borrow().in_flight())
+}
+
 #[pyfunction]
 fn after_fork_in_child() {
     runtime::after_fork();
@@ -74,6 +80,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(tasklets, module)?,
         wrap_pyfunction!(backend, module)?,
         wrap_pyfunction!(report, module)?,
+        wrap_pyfunction!(in_flight, module)?,
         wrap_pyfunction!(after_fork_in_child, module)?,
         wrap_pyfunction!(forget, module)?,
         wrap_pyfunction!(socket::install_socket, module)?,

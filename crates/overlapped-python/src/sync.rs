@@ -8,10 +8,10 @@ use overlapped::engine::Waiter;
 use overlapped::{Preference, ReceiveError, SendError};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyTuple, PyType};
 
 use crate::runtime::runtime;
-use crate::tasklet::deadline;
+use crate::tasklet::{deadline, generic};
 
 /// What goes through a channel.
 enum Item {
@@ -129,6 +129,12 @@ impl Channel {
     #[getter]
     fn closed(&self) -> bool {
         self.inner.is_closed()
+    }
+
+    /// `Channel[T]`, for annotations.
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        generic(cls, &item)
     }
 
     fn __repr__(&self) -> String {

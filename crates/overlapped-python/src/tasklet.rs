@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTime
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use std::rc::Rc;
 
 use crate::runtime::{keep_thrown, runtime, take_thrown};
@@ -245,6 +245,12 @@ impl Tasklet {
         Ok(())
     }
 
+    /// `Tasklet[T]`, for annotations.
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        generic(cls, &item)
+    }
+
     fn __repr__(&self) -> String {
         let how = match &self.state().outcome {
             None => "alive",
@@ -253,6 +259,11 @@ impl Tasklet {
         };
         format!("<Tasklet {:?} {how}>", self.name())
     }
+}
+
+/// The type with a parameter, as annotations have it.
+pub(crate) fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    class.py().import("types")?.getattr("GenericAlias")?.call1((class, item))
 }
 
 /// The point in time `timeout` seconds from now; `None` for never.

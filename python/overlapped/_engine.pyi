@@ -1,0 +1,294 @@
+"""The native part of the package: tasklets, what they meet at, and the methods of sockets and files.
+
+Private to :mod:`overlapped`, which exports what users see. Times are seconds. Whatever waits here blocks the calling
+tasklet alone, and ends early with the exception that another tasklet throws into it.
+"""
+
+import io
+import socket as _socket
+from collections.abc import Callable, Iterator
+from types import GenericAlias, TracebackType
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, TypeVarTuple, final
+
+from typing_extensions import disjoint_base
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_R_co = TypeVar("_R_co", covariant=True)
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+class _Status(TypedDict):
+    """One tasklet as :func:`tasklets` lists it."""
+
+    number: int
+    name: str | None
+    waits_for: str
+    """An operation's name, ``"channel receive"``, ``"sleep"``, …; ``"ready"`` or ``"running"``."""
+    since: float
+
+class TaskletExit(BaseException):
+    """Ends a tasklet silently: raised in it by :meth:`Tasklet.cancel`."""
+
+@final
+class Tasklet(Generic[_R_co]):
+    """A function that runs beside others on one thread, and alone waits where it blocks. Made by :func:`spawn`."""
+
+    name: str
+    """For listings and tracebacks."""
+    __dict__: dict[str, Any]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, whatever it returned or raised; at most ``timeout`` seconds: ``alive`` tells."""
+
+    def result(self, timeout: float | None = None) -> _R_co:
+        """Wait for its end; return what it returned or raise what it raised.
+
+        Raises:
+            TimeoutError: it has not ended after ``timeout`` seconds.
+        """
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for its end; return what it raised, or None.
+
+        Raises:
+            TimeoutError: it has not ended after ``timeout`` seconds.
+        """
+
+    def cancel(self) -> None:
+        """Raise :class:`TaskletExit` where it waits, now or next; one that has not begun never does. Does not wait."""
+
+    def throw(self, exception: BaseException | type[BaseException]) -> None:
+        """Raise ``exception`` where it waits, now or next."""
+
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+
+@final
+class Alarm:
+    """A timer that raises ``exception`` in the tasklet that made it, after ``seconds``."""
+
+    def __new__(cls, seconds: float, exception: BaseException) -> Alarm: ...
+    def clear(self) -> None:
+        """Take it back, also where it has gone off and was not raised yet."""
+
+@disjoint_base
+class Channel(Generic[_T]):
+    """A rendezvous between tasklets: a send waits for a receiver and a receive for a sender."""
+
+    preference: int
+    """Who runs on when two have met: -1 the receiver (as it starts), 1 the sender, 0 whoever came second."""
+
+    def __new__(cls) -> Channel[_T]: ...
+    @property
+    def balance(self) -> int:
+        """How many wait: senders as a positive number, receivers as a negative one."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether :meth:`close` was called."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed and nobody waits any more."""
+
+    def send(self, value: _T) -> None:
+        """Give ``value`` to a receiver, waiting for one.
+
+        Raises:
+            ValueError: the channel is closed.
+            RuntimeError: every tasklet of the program would wait for another.
+        """
+
+    def send_exception(self, exception: Callable[..., BaseException], *args: Any) -> None:
+        """Raise ``exception(*args)`` in a receiver, waiting for one."""
+
+    def receive(self) -> _T:
+        """Take a value from a sender, waiting for one; raise what it sent as an exception.
+
+        Raises:
+            ValueError: the channel is closed.
+            RuntimeError: every tasklet of the program would wait for another.
+        """
+
+    def close(self) -> None:
+        """Let nobody wait on it from now on. Those that wait already stay, and can still be met."""
+
+    def open(self) -> None:
+        """Undo :meth:`close`."""
+
+    def __iter__(self) -> Iterator[_T]: ...
+    def __next__(self) -> _T:
+        """Receive, until the channel is closed and nobody waits."""
+
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+
+@final
+class Event:
+    """A flag that tasklets, of any thread, wait for."""
+
+    def __new__(cls) -> Event: ...
+    def is_set(self) -> bool:
+        """Whether it is set."""
+
+    def set(self) -> None:
+        """Set it: all that wait go on."""
+
+    def clear(self) -> None:
+        """Take it back."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most ``timeout`` seconds; return whether it was."""
+
+@final
+class Semaphore:
+    """A counter that tasklets, of any thread, take from and wait for. Those that wait are served in order."""
+
+    def __new__(cls, value: int = 1) -> Semaphore: ...
+    @property
+    def value(self) -> int:
+        """How many can be taken without waiting."""
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take one, waiting at most ``timeout`` seconds; return whether one was taken."""
+
+    def release(self, n: int = 1) -> None:
+        """Give ``n`` back."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class Lock:
+    """As :class:`threading.Lock`, and it blocks a tasklet, not the thread; between threads it works as well."""
+
+    def __new__(cls) -> Lock: ...
+    def acquire(self, blocking: bool = True, timeout: float = ...) -> bool:
+        """Take it, waiting at most ``timeout`` seconds (-1: without end); return whether it was taken."""
+
+    def release(self) -> None:
+        """Release it; any tasklet may.
+
+        Raises:
+            RuntimeError: it is not held.
+        """
+
+    def locked(self) -> bool:
+        """Whether it is held."""
+
+    def acquire_lock(self, blocking: bool = True, timeout: float = ...) -> bool: ...
+    def release_lock(self) -> None: ...
+    def locked_lock(self) -> bool: ...
+    def _at_fork_reinit(self) -> None: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class RLock:
+    """As :class:`threading.RLock`; the holder is a tasklet."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> RLock: ...
+    def acquire(self, blocking: bool = True, timeout: float = ...) -> bool:
+        """Take it, once more where the caller holds it, waiting at most ``timeout`` seconds (-1: without end)."""
+
+    def release(self) -> None:
+        """Release it once.
+
+        Raises:
+            RuntimeError: the caller does not hold it.
+        """
+
+    def _is_owned(self) -> bool: ...
+    def _recursion_count(self) -> int: ...
+    def _release_save(self) -> int: ...
+    def _acquire_restore(self, count: int) -> None: ...
+    def _at_fork_reinit(self) -> None: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Tasklet[_R]:
+    """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits."""
+
+def current() -> Tasklet[Any]:
+    """The tasklet that runs."""
+
+def sleep(seconds: float = 0.0) -> None:
+    """Let ``seconds`` pass. 0 lets the others run."""
+
+def run(timeout: float | None = None) -> None:
+    """Let the other tasklets run: until they have ended, or for at most ``timeout`` seconds.
+
+    Raises:
+        RuntimeError: called by another than the main tasklet.
+    """
+
+def offload(function: Callable[[*_Ts], _R], *args: *_Ts) -> _R:
+    """Run ``function(*args)`` on a thread of the port's pool."""
+
+def tasklets() -> list[_Status]:
+    """Every tasklet of this thread that has not ended, the main one first."""
+
+def backend() -> str:
+    """The backend under this thread's port: ``"uring"``, ``"poll"``, ``"iocp"``."""
+
+def report() -> str:
+    """What this thread's port is, why not a better one, what it did and what is in flight: some lines of text."""
+
+def in_flight() -> int:
+    """How many operations this thread's port has in flight."""
+
+def after_fork_in_child() -> None:
+    """Go on as the main tasklet of a new process, on a port of its own."""
+
+def forget() -> None:
+    """Leave what is in flight to the kernel: the process ends."""
+
+def install_socket(cls: type[_socket.socket]) -> None:
+    """Put the native ``recv``, ``recv_into``, ``send`` and ``sendall`` on a subclass of :class:`socket.socket`."""
+
+def install_file(cls: type[io.FileIO]) -> None:
+    """Put the native ``readinto``, ``readall`` and ``write`` on a subclass of :class:`io.FileIO`."""
+
+def retry(method: Callable[..., _R], socket: _socket.socket, writable: bool, *args: Any) -> _R:
+    """Call ``method(socket, *args)`` until it would not block, waiting between for the socket to be ready."""
+
+def accept(listener: int, timeout: float | None) -> tuple[int, bytes]:
+    """Take a connection off a listening descriptor; return its descriptor and the peer's ``sockaddr``."""
+
+def connect(socket: int, address: bytes, timeout: float | None) -> None:
+    """Connect a descriptor to a ``sockaddr``."""
+
+def wait(descriptor: int, interest: int, timeout: float | None = None) -> int:
+    """Wait until a descriptor is ready: 1 readable, 2 writable, 4 urgent; return these bits, 8 error and 16 hang-up."""
+
+def cancel_socket(socket: int) -> None:
+    """End what is in flight on a descriptor that is about to be closed, and wait until that has ended."""
+
+def address_to_python(address: bytes) -> tuple[Any, ...] | None:
+    """A ``sockaddr`` of the Internet as Python's tuple; None for another family."""
+
+def numeric_address(host: str, port: int, flowinfo: int = 0, scope: int = 0) -> bytes | None:
+    """The ``sockaddr`` of a numeric host; None where it is a name."""
+
+def open(path: bytes, flags: int, name: object) -> int:
+    """Open a file; return its descriptor. An error has ``name`` as its ``filename``."""
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read at most ``size`` bytes at ``offset``."""
+
+def cancel_file(descriptor: int) -> None:
+    """End what is in flight on a descriptor that is about to be closed, and wait until that has ended."""
+
+def fsync(descriptor: int) -> None:
+    """Wait until the file's data has reached the device."""
