@@ -11,6 +11,7 @@
 #![allow(unsafe_code, reason = "the stack switch is one of the three places for it")]
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::ptr;
 use std::rc::Rc;
 
@@ -27,11 +28,14 @@ struct Started {
     name: Option<Rc<str>>,
 }
 
+/// A tasklet's function; it is told, instead of being run, why there is no stack to run it on.
+pub(crate) type Body = Box<dyn FnOnce(io::Result<()>)>;
+
 /// What a tasklet is, while it does not run.
 enum Tasklet {
     Ended,
     /// Not started: it has no stack yet.
-    New(Box<dyn FnOnce()>, usize),
+    New(Body, usize),
     Suspended(Box<Started>),
     Running,
 }
@@ -56,7 +60,7 @@ impl Coroutines {
     }
 
     /// Gives a tasklet its function and the size of its stack in bytes.
-    pub(crate) fn insert(&self, id: TaskletId, function: Box<dyn FnOnce()>, stack_size: usize) {
+    pub(crate) fn insert(&self, id: TaskletId, function: Body, stack_size: usize) {
         let mut tasklets = self.tasklets.borrow_mut();
         if tasklets.len() <= id.index() {
             tasklets.resize_with(id.index() + 1, || Tasklet::Ended);
@@ -69,7 +73,18 @@ impl Coroutines {
         let tasklet = std::mem::replace(&mut self.tasklets.borrow_mut()[id.index()], Tasklet::Running);
         let mut started = match tasklet {
             Tasklet::Suspended(started) => started,
-            Tasklet::New(function, stack_size) => self.start(function, stack_size, scheduler.name(id)),
+            Tasklet::New(function, stack_size) => {
+                let stack = self.stacks.borrow_mut().take(stack_size);
+                match stack {
+                    Ok(stack) => self.start(function, stack, scheduler.name(id)),
+                    Err(error) => {
+                        function(Err(error));
+                        self.tasklets.borrow_mut()[id.index()] = Tasklet::Ended;
+                        scheduler.retire(id);
+                        return;
+                    }
+                }
+            }
             Tasklet::Ended | Tasklet::Running => unreachable!("only a tasklet that is new or parked becomes ready"),
         };
         self.yielder.set(started.yielder);
@@ -95,15 +110,13 @@ impl Coroutines {
 }
 
 impl Coroutines {
-    fn start(&self, function: Box<dyn FnOnce()>, stack_size: usize, name: Option<Rc<str>>) -> Box<Started> {
-        let stack = self.stacks.borrow_mut().take(stack_size);
-        let stack = stack.unwrap_or_else(|error| panic!("a tasklet's stack of {stack_size} bytes: {error}"));
+    fn start(&self, function: Body, stack: PooledStack, name: Option<Rc<str>>) -> Box<Started> {
         let bounds = stack.bounds();
         let this: *const Coroutines = self;
         let body = Coroutine::with_stack(stack, move |yielder, ()| {
             // SAFETY: the loop that resumes this coroutine borrows the `Coroutines` for as long.
             unsafe { (*this).yielder.set(yielder) };
-            function();
+            function(Ok(()));
         });
         Box::new(Started { body, yielder: ptr::null(), bounds, name })
     }
@@ -134,7 +147,7 @@ impl Switcher for Rc<Coroutines> {
 
 /// The kernel's interface is gone (its descriptor was closed, say). Operations in flight still own memory on stacks,
 /// so nothing can be unwound.
-fn port_failed(error: &std::io::Error) -> ! {
+fn port_failed(error: &io::Error) -> ! {
     eprintln!("overlapped: the completion port of this thread has failed: {error}");
     std::process::abort();
 }

@@ -133,15 +133,16 @@ impl Builder {
                 scheduler.interrupt(id, Cause::Cancel);
             }
         }
-        let body = move || {
-            let cancelled = scheduler_check();
-            let result = if cancelled {
-                Err(JoinError(Ending::Cancelled))
-            } else {
-                catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::cause(&*payload) {
-                    Some(_) => JoinError(Ending::Cancelled),
-                    None => JoinError(Ending::Panicked(Mutex::new(payload))),
-                })
+        let body = move |stack: io::Result<()>| {
+            let result = match stack {
+                Err(error) => Err(JoinError(Ending::NoStack(error))),
+                Ok(()) if was_cancelled() => Err(JoinError(Ending::Cancelled)),
+                Ok(()) => {
+                    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::cause(&*payload) {
+                        Some(_) => JoinError(Ending::Cancelled),
+                        None => JoinError(Ending::Panicked(Mutex::new(payload))),
+                    })
+                }
             };
             packet.finish(result);
         };
@@ -154,7 +155,7 @@ impl Builder {
 }
 
 /// Whether the tasklet that begins was cancelled before.
-fn scheduler_check() -> bool {
+fn was_cancelled() -> bool {
     try_current().is_some_and(|scheduler| scheduler.take_interrupt().is_some())
 }
 
@@ -256,6 +257,8 @@ enum Ending {
     /// The lock is there for errors that are shared between threads: a payload itself may not be.
     Panicked(Mutex<Box<dyn Any + Send>>),
     Cancelled,
+    /// The system gave no stack for it: it never began.
+    NoStack(io::Error),
     /// The joiner itself was interrupted, or may not wait for it is panicking.
     Abandoned,
 }
@@ -287,6 +290,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Ending::Cancelled => f.write_str("the tasklet was cancelled"),
+            Ending::NoStack(error) => write!(f, "the tasklet could not begin, for want of a stack: {error}"),
             Ending::Abandoned => f.write_str("the wait for the tasklet was given up"),
             Ending::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
