@@ -168,8 +168,10 @@ fn remaining(descriptor: c_int) -> usize {
 pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
     use std::os::fd::IntoRawFd;
     let runtime = runtime(py)?;
-    // The kernel reads it while this stack may be elsewhere: a CString's bytes are on the heap.
-    let path = overlapped_port::sys::SystemPath::new(path).map_err(|_| PyValueError::new_err("embedded null byte"))?;
+    // Read while this stack may be elsewhere, so all of it is on the heap: not the bytes of the path alone.
+    let path = overlapped_port::sys::SystemPath::new(path)
+        .map(Box::new)
+        .map_err(|_| PyValueError::new_err("embedded null byte"))?;
     let how = overlapped_port::sys::OpenHow { flags: flags | libc::O_CLOEXEC, mode: 0o666 };
     match runtime.scheduler.operate(Op::Open { path: &path, how }, None) {
         Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
