@@ -12,6 +12,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{self, OpenHow, OwnedSocket, RawFile, RawSocket};
@@ -243,15 +244,14 @@ impl Driver {
     /// Watches for [`A_WHILE`] whether an operation waits: false as soon as a completion has come.
     pub(crate) fn waits<K>(&mut self, flight: Flight<K>) -> bool {
         let deadline = Instant::now() + A_WHILE;
-        loop {
-            self.turn(deadline.saturating_duration_since(Instant::now()));
-            if !self.entry(flight).arrived.is_empty() {
-                return false;
-            }
-            if Instant::now() >= deadline {
+        while self.entry(flight).arrived.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return true;
             }
+            self.turn(left);
         }
+        false
     }
 
     #[track_caller]
@@ -487,13 +487,20 @@ pub(crate) fn fillable(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) }
 }
 
-/// Byte `position` of the stream `stream`: what arrives shows from where it came.
-pub(crate) fn byte_at(stream: u64, position: usize) -> u8 {
-    let mixed = (position as u64 ^ stream << 40).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 56) as u8
-}
-
-/// `length` bytes of a stream.
+/// `length` bytes of a stream, from a position on: what arrives shows from where it came. Streams differ in where they
+/// begin in one long pattern, whose length no buffer is a multiple of.
 pub(crate) fn bytes_at(stream: u64, position: usize, length: usize) -> Vec<u8> {
-    (position..position + length).map(|at| byte_at(stream, at)).collect()
+    const PERIOD: usize = 65_521;
+    static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = fastrand::Rng::with_seed(0);
+        (0..PERIOD).map(|_| random.u8(..)).collect()
+    });
+    let mut at = (position + stream as usize * 7_919) % PERIOD;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let piece = &PATTERN[at..];
+        bytes.extend_from_slice(&piece[..piece.len().min(length - bytes.len())]);
+        at = 0;
+    }
+    bytes
 }

@@ -9,6 +9,7 @@ use overlapped_port::{Config, Kind, Port};
 use crate::child;
 use crate::driver::Driver;
 use crate::loopback::{listener, pair};
+use crate::system;
 
 crate::on_every_backend!(
     the_report_names_the_backend_and_its_setup,
@@ -68,7 +69,7 @@ fn the_counters_add_up(config: Config) {
         driver.recv(raw_socket(&server), 8).unwrap();
         let call = driver.begin_call(|| Ok(0));
         driver.counted(call).unwrap();
-        driver.recv(-1_i32 as _, 8).unwrap_err();
+        driver.recv(system::NO_HANDLES[0], 8).unwrap_err();
     }
     let report = driver.port().report();
     let counters = report.counters;
