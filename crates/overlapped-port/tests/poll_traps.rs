@@ -1,0 +1,201 @@
+//! What can go wrong in the readiness backend alone: the traps that its module documentation names.
+#![cfg(unix)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use overlapped_port::sys::MSG_WAITALL;
+use overlapped_port::{Completion, Config, Interest, Kind, Op, OpId, Outcome, Port, Submitted};
+use socket2::{Domain, SockRef, Socket, Type};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a test counts what the backend does while nothing happens.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+fn port() -> Port {
+    Config::new().backend(Kind::Poll).start().unwrap()
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn reset(socket: TcpStream) {
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+fn submit(port: &mut Port, op: Op<'static>) -> Submitted {
+    // SAFETY: what the operation borrows is borrowed for ever, and the tests keep its descriptor open until its end.
+    unsafe { port.submit(op, 0) }
+}
+
+fn begin(port: &mut Port, op: Op<'static>) -> OpId {
+    match submit(port, op) {
+        Submitted::Pending(id) => id,
+        Submitted::Done(result) => panic!("it should wait, and has {result:?}"),
+    }
+}
+
+/// The next completion; the tests have one operation in flight at a time where they call this.
+fn completion(port: &mut Port) -> std::io::Result<Outcome> {
+    let mut completions: Vec<Completion> = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while completions.is_empty() {
+        assert!(Instant::now() < deadline, "no completion: {}", port.report());
+        port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();
+    }
+    completions.remove(0).result
+}
+
+fn run(port: &mut Port, op: Op<'static>) -> std::io::Result<usize> {
+    let result = match submit(port, op) {
+        Submitted::Done(result) => result,
+        Submitted::Pending(_) => completion(port),
+    };
+    result.map(|outcome| match outcome {
+        Outcome::Count(count) => count,
+        other => panic!("{other:?} is no count"),
+    })
+}
+
+fn recv(socket: &TcpStream, room: usize, flags: i32) -> Op<'static> {
+    Op::Recv { socket: socket.as_raw_fd(), buffer: Box::leak(Box::new_uninit_slice(room)), flags }
+}
+
+/// Polls for a while in which nothing may end, and returns how often the kernel was entered.
+fn entries_meanwhile(port: &mut Port) -> u64 {
+    let before = port.report().counters.kernel_entries;
+    let end = Instant::now() + A_WHILE;
+    let mut completions = Vec::new();
+    while Instant::now() < end {
+        port.poll(Some(end.saturating_duration_since(Instant::now())), &mut completions).unwrap();
+        assert!(completions.is_empty(), "{completions:?}");
+    }
+    port.report().counters.kernel_entries - before
+}
+
+/// epoll's interest in reading wakes for urgent data too, which a plain receive leaves there.
+#[test]
+fn urgent_data_that_nobody_takes_does_not_spin() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    SockRef::from(&client).send_out_of_band(b"!").unwrap();
+    let urgent = Op::Poll { socket: server.as_raw_fd(), interest: Interest::PRIORITY };
+    assert_eq!(run(&mut port, urgent).unwrap(), usize::from(Interest::PRIORITY.0));
+    begin(&mut port, recv(&server, 8, 0));
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    client.write_all(b"plain").unwrap();
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(5))));
+}
+
+/// A full Unix backlog is told by `EAGAIN`, while the socket polls as writable.
+#[test]
+fn a_full_unix_backlog_does_not_spin() {
+    let mut port = port();
+    let folder = tempfile::tempdir().unwrap();
+    let address = socket2::SockAddr::unix(folder.path().join("socket")).unwrap();
+    let stream = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let listener = stream();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let clients: Vec<Socket> = (0..4).map(|_| stream()).collect();
+    let connect = |client: &Socket| Op::Connect {
+        socket: client.as_raw_fd(),
+        address: Box::leak(Box::new(overlapped_port::Address::from(address.clone()))),
+    };
+    let Some(waits) = clients.iter().find(|client| matches!(submit(&mut port, connect(client)), Submitted::Pending(_)))
+    else {
+        // macOS refuses instead, and no connect waits.
+        return;
+    };
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    listener.accept().unwrap();
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(0))));
+    assert!(waits.peer_addr().is_ok());
+}
+
+/// The call that meets a reset takes it off the socket; the operation that had bytes to report must not swallow it.
+#[test]
+fn a_reset_behind_the_bytes_of_a_receive_is_the_next_ones() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    begin(&mut port, recv(&server, 100, MSG_WAITALL));
+    client.write_all(b"12345").unwrap();
+    entries_meanwhile(&mut port);
+    reset(client);
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(5))));
+    assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap(), 0, "told once, as the system does");
+}
+
+/// As above, for a send: the receive that comes next must not take the reset for an end.
+#[test]
+fn a_reset_behind_the_bytes_of_a_send_is_the_next_ones() {
+    let mut port = port();
+    let (client, server) = pair();
+    let buffer: &'static [u8] = vec![7; 16 << 20].leak();
+    begin(&mut port, Op::Send { socket: server.as_raw_fd(), buffer, flags: 0, all: true });
+    reset(client);
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(1..))));
+    assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// An error that is kept belongs to a socket, not to its number.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reset_that_is_kept_is_not_told_to_the_numbers_next_owner() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    begin(&mut port, recv(&server, 100, MSG_WAITALL));
+    client.write_all(b"12345").unwrap();
+    entries_meanwhile(&mut port);
+    reset(client);
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(5))));
+    let (mut client, replacement) = pair();
+    // SAFETY: both are open sockets of this test, and nothing is in flight on either.
+    assert!(unsafe { libc::dup2(replacement.as_raw_fd(), server.as_raw_fd()) } >= 0);
+    client.write_all(b"new").unwrap();
+    assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap(), 3);
+}
+
+/// A descriptor that is cancelled, closed and opened again must not be taken for one that is armed still.
+#[test]
+fn a_number_whose_receive_was_cancelled_is_armed_anew() {
+    let mut port = port();
+    for _ in 0..20 {
+        let (client, server) = pair();
+        let id = begin(&mut port, recv(&server, 8, 0));
+        port.cancel(id);
+        assert!(completion(&mut port).is_err());
+        drop((client, server));
+        let (mut client, server) = pair();
+        begin(&mut port, recv(&server, 8, 0));
+        client.write_all(b"x").unwrap();
+        assert!(matches!(completion(&mut port), Ok(Outcome::Count(1))));
+    }
+}
+
+/// A second connect is an error even where the first had to wait: Linux would answer it with success.
+#[test]
+fn a_connect_that_waited_is_finished() {
+    let mut port = port();
+    for nonblocking in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(nonblocking).unwrap();
+        let address = Box::new(overlapped_port::Address::from(listener.local_addr().unwrap()));
+        let address: &'static overlapped_port::Address = Box::leak(address);
+        let connect = || Op::Connect { socket: socket.as_raw_fd(), address };
+        run(&mut port, connect()).unwrap();
+        assert_eq!(run(&mut port, connect()).unwrap_err().raw_os_error(), Some(libc::EISCONN));
+        assert_eq!(socket.nonblocking().unwrap(), nonblocking, "the caller's mode is left as it was");
+        let mut accepted = listener.accept().unwrap().0;
+        run(&mut port, Op::CloseSocket { socket: std::os::fd::IntoRawFd::into_raw_fd(socket) }).unwrap();
+        assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
+    }
+}
