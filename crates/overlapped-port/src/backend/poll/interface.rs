@@ -70,7 +70,8 @@ impl Interface {
         let _ = self.poller.delete(unsafe { BorrowedFd::borrow_raw(fd) });
     }
 
-    /// Sleeps until something is there; false where nothing is, after the time-out or a signal.
+    /// Sleeps until something is there; false where nothing is, after the time-out or a signal. Asked first even where
+    /// there is no time to sleep: a collection costs `polling` five calls.
     pub(super) fn sleep(&self, timeout: Option<Duration>) -> io::Result<bool> {
         match call::sleep_on(self.poller.as_raw_fd(), timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
@@ -78,7 +79,7 @@ impl Interface {
         }
     }
 
-    /// Collects what is there, without sleeping.
+    /// Collects what is there.
     pub(super) fn collect(&self, found: &mut Events) -> io::Result<()> {
         found.clear();
         self.poller.wait(found, Some(Duration::ZERO)).map(drop)

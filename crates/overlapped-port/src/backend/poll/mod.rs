@@ -10,7 +10,7 @@
 //! - *The kernel forgets a descriptor when it is closed, and its number comes again.* So nothing that is known of a
 //!   number is believed while no operation is queued on it: each wait arms anew, changing the registration and adding
 //!   it where it is gone (`ENOENT`), or the other way about (`EEXIST`). An event for the number's former owner only
-//!   leads to a try that brings nothing. (epoll(7), questions 6 and 7: a duplicate keeps a registration alive.)
+//!   leads to a try that brings nothing. (epoll(7), question 6: a duplicate keeps a registration alive.)
 //! - *Readiness that is none.* Level-triggered interest that a try cannot satisfy would spin: urgent data wakes
 //!   readers on epoll, errors wake everybody. After a few events in a row that led nowhere, and where the system
 //!   announces nothing at all (a full Unix backlog; a device that epoll refuses with `EPERM`), the descriptor is tried
@@ -69,6 +69,7 @@ pub(super) struct Poll {
     starved: VecDeque<RawFd>,
     /// Descriptors to be tried by time.
     retries: BTreeSet<(Instant, RawFd)>,
+    /// Sleeps, collections and registrations: `polling` makes a few calls of each collection.
     entries: u64,
 }
 
@@ -436,9 +437,8 @@ impl Backend for Poll {
             timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
         }
         self.entries += 1;
-        let awake = timeout.is_some_and(|timeout| timeout.is_zero());
-        if awake || self.interface.sleep(timeout)? {
-            self.entries += u64::from(!awake);
+        if self.interface.sleep(timeout)? {
+            self.entries += 1;
             self.interface.collect(&mut self.found)?;
             let mut ready = std::mem::take(&mut self.ready);
             ready.extend(self.found.iter().map(|event| (event.key as RawFd, event.readable, event.writable)));
