@@ -70,7 +70,7 @@ pub(super) fn sleep_on(fd: RawFd, timeout: Option<Duration>) -> io::Result<bool>
     #[cfg(not(target_vendor = "apple"))]
     let found = {
         let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
+            tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
