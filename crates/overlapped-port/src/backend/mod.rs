@@ -49,6 +49,8 @@ use crate::buffers::Buffer;
 use crate::op::Op;
 use crate::slots::OpId;
 
+#[cfg(windows)]
+mod iocp;
 #[cfg(unix)]
 mod poll;
 #[cfg(target_os = "linux")]
@@ -131,6 +133,8 @@ pub enum Kind {
     Uring,
     /// Readiness (epoll, kqueue) with a few threads for files.
     Poll,
+    /// I/O completion ports (Windows).
+    Iocp,
 }
 
 impl Kind {
@@ -140,12 +144,16 @@ impl Kind {
     /// The backends that this system can have, the best first.
     #[cfg(all(unix, not(target_os = "linux")))]
     pub const ALL: &'static [Kind] = &[Kind::Poll];
+    /// The backends that this system can have, the best first.
+    #[cfg(windows)]
+    pub const ALL: &'static [Kind] = &[Kind::Iocp];
 
     /// The backend's name, as `OVERLAPPED_BACKEND` spells it.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Uring => "uring",
             Kind::Poll => "poll",
+            Kind::Iocp => "iocp",
         }
     }
 }
@@ -160,6 +168,8 @@ pub(crate) fn start(kind: Kind, settings: &Settings) -> io::Result<Box<dyn Backe
         Kind::Uring => Ok(Box::new(uring::Uring::start(settings)?)),
         #[cfg(unix)]
         Kind::Poll => Ok(Box::new(poll::Poll::start(settings)?)),
+        #[cfg(windows)]
+        Kind::Iocp => Ok(Box::new(iocp::Iocp::start(settings)?)),
         #[allow(unreachable_patterns, reason = "all kinds are spelled on every system, not all can start")]
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,

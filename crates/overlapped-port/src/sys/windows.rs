@@ -1,1 +1,137 @@
-//! Windows.
+//! Windows: sockets and files are different things, and both are handles.
+
+use std::io;
+use std::path::{Component, Path, Prefix};
+
+use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
+use windows_sys::Win32::Networking::WinSock;
+
+/// A socket as the system names it: a `SOCKET`.
+pub type RawSocket = std::os::windows::io::RawSocket;
+/// An open file, pipe or device as the system names it: a `HANDLE`.
+pub type RawFile = std::os::windows::io::RawHandle;
+/// An owned socket, closed when dropped.
+pub type OwnedSocket = std::os::windows::io::OwnedSocket;
+/// An owned file, closed when dropped.
+pub type OwnedFile = std::os::windows::io::OwnedHandle;
+
+/// Room for a socket address of any family.
+pub(crate) type AddressStorage = WinSock::SOCKADDR_STORAGE;
+
+/// The length type of a socket address.
+pub(crate) type AddressLength = i32;
+
+/// The header that the system's message calls take (`WSAMSG`).
+pub(crate) type MessageHeader = WinSock::WSAMSG;
+
+/// The error of an operation that was cancelled.
+pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
+
+/// Flag of a receive: the datagram was longer than the buffers, its tail is lost (`MSG_TRUNC`, WSARecvMsg).
+pub const MSG_TRUNC: i32 = WinSock::MSG_TRUNC as i32;
+/// Flag of a receive: control data was lost for want of room (`MSG_CTRUNC`, WSARecvMsg).
+pub const MSG_CTRUNC: i32 = WinSock::MSG_CTRUNC as i32;
+/// Flag of a receive: look at the data and leave it there (`MSG_PEEK`, WSARecv).
+pub const MSG_PEEK: i32 = WinSock::MSG_PEEK;
+/// Flag of a receive: wait until the buffer is full, the peer has ended or an error came (`MSG_WAITALL`, WSARecv).
+pub const MSG_WAITALL: i32 = WinSock::MSG_WAITALL;
+
+/// A socket as a number, to compare and count operations by.
+pub(crate) fn socket_key(socket: RawSocket) -> usize {
+    socket as usize
+}
+
+/// A file as a number, to compare and count operations by.
+pub(crate) fn file_key(file: RawFile) -> usize {
+    file as usize
+}
+
+/// Takes ownership of the socket that an accept brought.
+///
+/// # Safety
+/// `result` is that of a finished accept, and this is its only owner.
+pub(crate) unsafe fn own_socket(result: usize) -> OwnedSocket {
+    use std::os::windows::io::FromRawSocket;
+    // SAFETY: the caller's promise.
+    unsafe { OwnedSocket::from_raw_socket(result as RawSocket) }
+}
+
+/// Takes ownership of the file that an open brought.
+///
+/// # Safety
+/// `result` is that of a finished open, and this is its only owner.
+pub(crate) unsafe fn own_file(result: usize) -> OwnedFile {
+    use std::os::windows::io::FromRawHandle;
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFile::from_raw_handle(result as RawFile) }
+}
+
+/// A path in the form in which the system takes it: UTF-16 with a NUL at its end.
+pub type SystemPath = Box<[u16]>;
+
+/// The longest path, its NUL among it, that CreateFileW takes for a directory without the prefix `\\?\` ("Maximum Path
+/// Length Limitation").
+const LONGEST_PLAIN_PATH: usize = 248;
+
+/// Converts a path for [`Op::Open`](crate::Op::Open). One that is too long for the system's plain form is made absolute
+/// and given the prefix `\\?\`.
+///
+/// # Errors
+/// `InvalidInput` where the path holds a NUL.
+pub fn system_path(path: &Path) -> io::Result<SystemPath> {
+    use std::os::windows::ffi::OsStrExt;
+    let mut wide: Vec<u16> = path.as_os_str().encode_wide().collect();
+    if wide.contains(&0) {
+        let message = format!("the path {} holds a NUL", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    if wide.len() + 1 >= LONGEST_PLAIN_PATH {
+        let absolute = std::path::absolute(path)?;
+        let rest = || absolute.as_os_str().encode_wide();
+        match absolute.components().next() {
+            Some(Component::Prefix(prefix)) => match prefix.kind() {
+                Prefix::Disk(_) => wide = r"\\?\".encode_utf16().chain(rest()).collect(),
+                Prefix::UNC(..) => wide = r"\\?\UNC".encode_utf16().chain(rest().skip(1)).collect(),
+                _ => wide = rest().collect(),
+            },
+            _ => wide = rest().collect(),
+        }
+    }
+    wide.push(0);
+    Ok(wide.into_boxed_slice())
+}
+
+/// How to open a file: what CreateFileW takes. The port adds `FILE_FLAG_OVERLAPPED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenHow {
+    /// The access asked for: `GENERIC_READ`, `FILE_APPEND_DATA`, …
+    pub access: u32,
+    /// What others may do meanwhile: `FILE_SHARE_READ`, …
+    pub share: u32,
+    /// What to do where the file exists, and where not: `OPEN_EXISTING`, `CREATE_NEW`, …
+    pub disposition: u32,
+    /// `FILE_ATTRIBUTE_NORMAL`, `FILE_FLAG_SEQUENTIAL_SCAN`, …
+    pub flags: u32,
+}
+
+/// Keeps signals away from the calling thread: there are none on Windows.
+pub(crate) fn block_signals() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(path: &str) -> String {
+        String::from_utf16(&system_path(Path::new(path)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn long_paths_get_the_verbatim_prefix() {
+        let name = "n".repeat(300);
+        assert_eq!(shown(r"C:\short"), "C:\\short\0");
+        assert_eq!(shown(&format!(r"C:\{name}")), format!("\\\\?\\C:\\{name}\0"));
+        assert_eq!(shown(&format!(r"\\host\share\{name}")), format!("\\\\?\\UNC\\host\\share\\{name}\0"));
+        assert!(shown(&name).starts_with(r"\\?\"));
+        assert_eq!(system_path(Path::new("a\0b")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,167 @@
+//! The handles that the port knows: association, and what is asked of a handle once.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::ptr;
+
+use windows_sys::Wdk::Storage::FileSystem::{
+    FILE_INFORMATION_CLASS, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FileAccessInformation,
+    FileModeInformation, NtQueryInformationFile,
+};
+use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, HANDLE};
+use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_APPEND_DATA, FILE_TYPE_DISK, FILE_WRITE_DATA, GetFileType, SetFileCompletionNotificationModes,
+};
+use windows_sys::Win32::System::IO::{CreateIoCompletionPort, IO_STATUS_BLOCK};
+use windows_sys::Win32::System::WindowsProgramming::{
+    FILE_SKIP_COMPLETION_PORT_ON_SUCCESS, FILE_SKIP_SET_EVENT_ON_HANDLE,
+};
+
+use super::accept::Listener;
+use super::{PACKET_KEY, error, winsock};
+use crate::slots::OpId;
+
+/// What is known of a handle that is associated with the port.
+#[derive(Default)]
+pub(super) struct Handle {
+    /// Operations in flight on it.
+    pub(super) in_flight: usize,
+    /// No packet comes for a call that succeeded at once.
+    pub(super) skips: bool,
+    /// A byte stream, not datagrams.
+    pub(super) stream: bool,
+    /// Its receiving side was shut down: a receive that this ended brings the end of the stream.
+    pub(super) receives_ended: bool,
+    /// What an accept on it takes.
+    pub(super) listener: Option<Listener>,
+    /// A file that has a position and a size, not a pipe or a device.
+    pub(super) disk: bool,
+    /// Every write goes to the end, whatever its offset.
+    pub(super) appends: bool,
+    /// Operations at the file's own position, one after the other; the first is under way.
+    pub(super) turns: VecDeque<OpId>,
+}
+
+/// What came of [`Handles::enter_file`].
+pub(super) enum Entered<'h> {
+    /// Packets will come to the port.
+    Associated(&'h mut Handle),
+    /// It was opened without `FILE_FLAG_OVERLAPPED`: it can only block.
+    Synchronous,
+}
+
+pub(super) struct Handles {
+    port: HANDLE,
+    known: HashMap<usize, Handle>,
+    /// Sockets that an accept of this port made and that have had no operation yet.
+    accepted: HashSet<usize>,
+}
+
+impl Handles {
+    pub(super) fn new(port: HANDLE) -> Handles {
+        Handles { port, known: HashMap::new(), accepted: HashSet::new() }
+    }
+
+    /// Associates a socket with the port, at its first operation.
+    pub(super) fn enter_socket(&mut self, key: usize) -> io::Result<&mut Handle> {
+        if self.associate(key)? {
+            let stream = winsock::kind(key).map_err(error::error)? == SOCK_STREAM;
+            let skips = self.accepted.remove(&key) && skip_on_success(key as HANDLE);
+            self.known.insert(key, Handle { stream, skips, ..Handle::default() });
+        }
+        self.known.get_mut(&key).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "socket {key} cannot be used on this port: it is associated with another completion port already, \
+                     here or in the process that gave it, or it was made without WSA_FLAG_OVERLAPPED \
+                     (CreateIoCompletionPort: error {ERROR_INVALID_PARAMETER}). Hand a socket over before its first \
+                     operation, and use it on one port"
+                ),
+            )
+        })
+    }
+
+    /// Associates a file with the port, at its first operation, unless it can only block.
+    pub(super) fn enter_file(&mut self, key: usize) -> io::Result<Entered<'_>> {
+        if self.associate(key)? {
+            // SAFETY: asks for a number; the caller's handle is open.
+            let disk = unsafe { GetFileType(key as HANDLE) } == FILE_TYPE_DISK;
+            let access = query(key, FileAccessInformation)?;
+            let appends = access & FILE_APPEND_DATA != 0 && access & FILE_WRITE_DATA == 0;
+            self.known.insert(key, Handle { disk, appends, ..Handle::default() });
+        }
+        if let Some(handle) = self.known.get_mut(&key) {
+            return Ok(Entered::Associated(handle));
+        }
+        if query(key, FileModeInformation)? & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT) != 0 {
+            return Ok(Entered::Synchronous);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "file {key} cannot be used on this port: it is associated with another completion port already \
+                 (CreateIoCompletionPort: error {ERROR_INVALID_PARAMETER}). Use a handle on one port"
+            ),
+        ))
+    }
+
+    /// Whether the handle is newly associated. False where it is known already, or where the system refuses (87).
+    fn associate(&mut self, key: usize) -> io::Result<bool> {
+        // With an operation in flight the number cannot have changed its meaning.
+        if self.known.get(&key).is_some_and(|handle| handle.in_flight > 0) {
+            return Ok(false);
+        }
+        // A number that is known may stand for another handle by now, closed and opened behind the port's back. No
+        // packet would ever come for that one; asking again is what tells.
+        // SAFETY: takes numbers, and fails for those that are no handles.
+        if !unsafe { CreateIoCompletionPort(key as HANDLE, self.port, PACKET_KEY, 0) }.is_null() {
+            self.known.remove(&key);
+            return Ok(true);
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(ERROR_INVALID_PARAMETER as i32) => Ok(false),
+            error => Err(error),
+        }
+    }
+
+    pub(super) fn get(&mut self, key: usize) -> Option<&mut Handle> {
+        self.known.get_mut(&key)
+    }
+
+    /// A socket that an accept of this port brought, from a provider whose sockets are real handles.
+    pub(super) fn remember_accepted(&mut self, key: usize) {
+        self.accepted.insert(key);
+    }
+
+    /// The handle is being closed.
+    pub(super) fn forget(&mut self, key: usize) {
+        self.known.remove(&key);
+        self.accepted.remove(&key);
+    }
+}
+
+/// Asks the system not to queue a packet for what succeeded at once: the caller has the result already.
+fn skip_on_success(handle: HANDLE) -> bool {
+    let modes = FILE_SKIP_COMPLETION_PORT_ON_SUCCESS | FILE_SKIP_SET_EVENT_ON_HANDLE;
+    // SAFETY: sets two bits of an open handle of ours.
+    unsafe { SetFileCompletionNotificationModes(handle, modes as u8) != 0 }
+}
+
+/// One of the facts about a file that are a number.
+fn query(key: usize, class: FILE_INFORMATION_CLASS) -> io::Result<u32> {
+    let mut block = IO_STATUS_BLOCK::default();
+    let mut fact = 0_u32;
+    // SAFETY: the class has a number for its result, and both pointers are to locals that the call fills.
+    let status = unsafe {
+        NtQueryInformationFile(
+            key as HANDLE,
+            &raw mut block,
+            ptr::from_mut(&mut fact).cast(),
+            size_of::<u32>() as u32,
+            class,
+        )
+    };
+    if status < 0 { Err(error::error(error::of_file(status))) } else { Ok(fact) }
+}

@@ -1,0 +1,627 @@
+//! The backend on Windows' I/O completion ports.
+//!
+//! # How a completion port works, and where it bites
+//!
+//! A port is a queue in the kernel. A handle is associated with it once and for its life; from then on each overlapped call
+//! on the handle that ends posts a packet, and the packet names the `OVERLAPPED` that the call was given ("I/O
+//! Completion Ports", "CreateIoCompletionPort", "GetQueuedCompletionStatusEx"). What follows from that, and from
+//! what Windows does beside its documentation, is dealt with here:
+//!
+//! **Memory.** From the call to the packet the `OVERLAPPED` and the buffer belong to the kernel. Each slot of operations has
+//! its own [`Packet`](request::Packet): memory at an address that never changes, used again for the slot's next call.
+//! The dequeued pointer is the pointer to it, and says which operation the packet is for.
+//!
+//! **Which calls have a packet** (`socket::answered`, `Transfer::call`). One that returns success has a packet like one
+//! that returns `ERROR_IO_PENDING`, unless the handle has `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`
+//! ("SetFileCompletionNotificationModes"). One that fails has none, unless what it failed with is a warning: a receive
+//! of a truncated datagram returns `WSAEMSGSIZE`, a read of part of a pipe's message `ERROR_MORE_DATA`, and both have
+//! packets (`error::truncated`). To skip packets saves a turn of the queue, but is right only where nobody else may
+//! wait for them and where the socket is a real handle of the system, not a layered provider's
+//! (`XP1_IFS_HANDLES`): so only on sockets that an accept of ours made.
+//!
+//! **Association** ([`handles`]) is for the life of the file object, whatever handles it has in whatever process, and cannot be
+//! asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first operation, so that an
+//! accepted socket can still be handed to another process. Since a number can come to stand for another handle behind
+//! our back, and for that one no packet would ever come, a handle on which nothing is in flight is tried again each
+//! time; 87 is then the good answer. On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous
+//! pipe, a `std::fs::File`) the system has blocking calls alone, and the pool's threads make them: such a read ends
+//! only when the system ends it.
+//!
+//! **Cancel and close.** CancelIoEx asks; the packet comes all the same, with `ERROR_OPERATION_ABORTED` (995) or with what
+//! was faster. Closing with a call in flight ends it with one of several errors (Wine: 676): so it is cancel, packet,
+//! close, and after a cancel any error counts as one cancelled. A *send* that is cancelled half-way reports no bytes on
+//! Windows, though some may be out: the stream is then of no more use, and Windows cannot say how much was sent.
+//!
+//! **Errors** ([`error`]) arrive as the `NTSTATUS` of the packet and are made the Winsock code that `io::ErrorKind` knows.
+//!
+//! **Accept and connect.** AcceptEx ([`accept`]) takes the future socket and room for both addresses, 16 bytes more than the
+//! longest each, and no first bytes; several are kept outstanding for a multishot accept. ConnectEx wants a bound
+//! socket. Both leave a socket that knows neither its peer nor its options until `SO_UPDATE_ACCEPT_CONTEXT` or
+//! `SO_UPDATE_CONNECT_CONTEXT` is set. A peer that was reset in the queue makes AcceptEx fail: the next is taken.
+//!
+//! **Receiving.** `MSG_WAITALL` is put together here. A shut-down receiving side does not end a receive in flight and fails the
+//! next (`WSAESHUTDOWN`); elsewhere both find the end of the stream, so both do here. A datagram socket fails a receive
+//! because an earlier *send* was refused (`WSAECONNRESET`, "WSARecvFrom"): told as `WSAECONNREFUSED` where the
+//! socket is connected, else passed over. Provided buffers: see [`provided`].
+//!
+//! **Files** ([`file`]). CreateFileW and FlushFileBuffers only block: the pool makes them. The end of a file is told by
+//! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. An offset of
+//! all ones appends. ReadFileScatter wants whole pages on unbuffered files, so vectored reads take one piece after the
+//! other and vectored writes are gathered into one piece, which keeps an append whole.
+//!
+//! **Readiness** ([`afd`]) is not the port's, but the socket driver can be asked so that a packet tells it.
+//!
+//! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine.
+//! Time-outs are whole milliseconds: they are rounded up, or the end of each would be a spin, and kept below `INFINITE`.
+//! How exact they are is the system's timer's affair (some 15 ms unless the program asks for more, "timeBeginPeriod").
+//!
+//! All of it is tested under Wine, which has no sockets of the family `AF_UNIX`, no reports of refused datagrams on sockets
+//! that are not connected, and no file call that ends at once.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{
+    CloseHandle, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+};
+use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
+use windows_sys::Win32::System::IO::{
+    CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
+    PostQueuedCompletionStatus,
+};
+use windows_sys::Win32::System::Threading::INFINITE;
+
+use super::{Backend, Event, Notify, Settings, Started};
+use crate::buffers::{Buffer, BufferPool};
+use crate::op::{Brings, Op};
+use crate::slots::OpId;
+use crate::sys;
+
+mod accept;
+mod afd;
+mod error;
+mod file;
+mod handles;
+mod provided;
+mod request;
+mod socket;
+mod winsock;
+
+use error::Ending;
+use handles::{Entered, Handles};
+use request::{Awaits, Request, Requests, Shared};
+use socket::Received;
+
+/// The key of every packet of an operation.
+const PACKET_KEY: usize = 0;
+/// The key of a wake-up.
+const WAKE_KEY: usize = 1;
+
+/// The most packets that one call dequeues.
+const BATCH: usize = 256;
+/// The most such calls in one wait: operations that go on by themselves must not keep it from returning.
+const BATCHES: usize = 128;
+
+/// What a system call answered.
+enum Call {
+    /// A packet will come (or a provided buffer).
+    InFlight,
+    /// It has ended, and no packet comes.
+    Ended(Ending),
+}
+
+/// What an operation does after one of its calls has ended.
+enum Next {
+    Again,
+    Over(io::Result<usize>, Option<Buffer>),
+}
+
+impl Next {
+    fn fails(code: u32) -> Next {
+        Next::Over(Err(error::error(code)), None)
+    }
+}
+
+/// Where an operation stands.
+enum Step {
+    InFlight,
+    Over(io::Result<usize>, Option<Buffer>),
+}
+
+/// The completion port's handle. Wakers keep it open, so a late wake-up finds a port, if one that nobody reads.
+struct Queue(HANDLE);
+
+// SAFETY: the system serialises what threads do to a completion port.
+unsafe impl Send for Queue {}
+// SAFETY: as above.
+unsafe impl Sync for Queue {}
+
+impl Queue {
+    fn handle(&self) -> HANDLE {
+        self.0
+    }
+}
+
+impl Notify for Queue {
+    fn notify(&self) {
+        // SAFETY: posts numbers to a port that is open as long as this is.
+        while unsafe { PostQueuedCompletionStatus(self.0, 0, WAKE_KEY, ptr::null()) } == 0 {
+            // It only fails where the kernel is out of memory for a packet, and a lost wake-up would be a hang.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the handle is this one's.
+        unsafe { CloseHandle(self.0) };
+    }
+}
+
+/// Everything but the table of operations, so that one of them and this can be borrowed together.
+struct Core {
+    /// Dropped before the port that it is associated with.
+    afd: Option<afd::Afd>,
+    queue: Arc<Queue>,
+    handles: Handles,
+    pool: BufferPool,
+    /// Receives that wait for a provided buffer.
+    starved: VecDeque<OpId>,
+    /// What the next wait hands out.
+    ready: Vec<Event>,
+    entries: u64,
+}
+
+/// The backend. The module's documentation tells its story.
+pub(super) struct Iocp {
+    requests: Requests,
+    core: Core,
+    entries: Box<[OVERLAPPED_ENTRY; BATCH]>,
+}
+
+impl Iocp {
+    pub(super) fn start(settings: &Settings) -> io::Result<Iocp> {
+        let attempt = |what: &str, error: io::Error| {
+            io::Error::new(error.kind(), format!("iocp: {what}: {error}; is the process out of handles or memory?"))
+        };
+        winsock::start().map_err(|error| attempt("WSAStartup", error))?;
+        // SAFETY: makes a new port; one thread is to run at a time.
+        let port = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 1) };
+        if port.is_null() {
+            return Err(attempt("CreateIoCompletionPort", io::Error::last_os_error()));
+        }
+        Ok(Iocp {
+            requests: Requests::default(),
+            core: Core {
+                afd: None,
+                queue: Arc::new(Queue(port)),
+                handles: Handles::new(port),
+                pool: BufferPool::new(settings.buffers, settings.buffer_size),
+                starved: VecDeque::new(),
+                ready: Vec::new(),
+                entries: 0,
+            },
+            entries: Box::new([OVERLAPPED_ENTRY::default(); BATCH]),
+        })
+    }
+
+    /// Frees an operation's slot; returns the operation whose turn it is then.
+    fn finish(&mut self, id: OpId) -> Option<OpId> {
+        let request = self.requests.get(id)?;
+        request.op = None;
+        if let Some(buffer) = request.buffer.take() {
+            self.core.pool.give_back(buffer);
+        }
+        let handle = self.core.handles.get(request.entered?)?;
+        handle.in_flight = handle.in_flight.saturating_sub(1);
+        let was_first = handle.turns.front() == Some(&id);
+        handle.turns.retain(|turn| *turn != id);
+        handle.turns.front().copied().filter(|_| was_first)
+    }
+
+    /// Reports an operation if it is over, and carries on what waited for it.
+    fn settle(&mut self, mut id: OpId, mut step: Step) {
+        while let Step::Over(result, buffer) = step {
+            self.core.ready.push(Event { id, result, buffer, more: false });
+            let Some(next) = self.finish(id) else { break };
+            id = next;
+            step = self.resume(id, None);
+        }
+    }
+
+    /// Carries an operation on.
+    fn resume(&mut self, id: OpId, arrived: Option<(usize, Ending)>) -> Step {
+        match self.requests.get(id) {
+            Some(request) => {
+                request.awaits = Awaits::Packet;
+                self.core.drive(request, arrived)
+            }
+            None => Step::InFlight,
+        }
+    }
+
+    /// Gives provided buffers that are free to the receives that wait for one.
+    fn feed(&mut self) {
+        for _ in 0..self.core.starved.len() {
+            let Some(free) = self.core.pool.take() else { break };
+            self.core.pool.give_back(free);
+            let Some(id) = self.core.starved.pop_front() else { break };
+            let step = self.resume(id, None);
+            self.settle(id, step);
+        }
+    }
+
+    fn packet(&mut self, overlapped: *mut OVERLAPPED) {
+        let shared: *mut Shared = overlapped.cast();
+        // SAFETY: packets with this key are for calls that were given a `Packet`'s memory, which lives as long as the
+        // backend; now that it is dequeued, the memory is this thread's.
+        let (id, part, status, bytes) = unsafe {
+            let overlapped = (*shared).overlapped;
+            (OpId::from_u64((*shared).id), (*shared).part, overlapped.Internal as i32, overlapped.InternalHigh)
+        };
+        let Some(request) = self.requests.get(id) else {
+            debug_assert!(false, "a packet for an operation that is over");
+            return;
+        };
+        let is_file = request.op.as_ref().is_some_and(|op| file::offset(op).is_some());
+        let code = if is_file { error::of_file(status) } else { error::of_socket(status) };
+        let step = self.resume(id, Some((part, Ending { bytes, code })));
+        self.settle(id, step);
+    }
+}
+
+impl Backend for Iocp {
+    fn name(&self) -> &'static str {
+        "iocp"
+    }
+
+    fn setup(&self) -> Vec<String> {
+        vec![
+            format!("GetQueuedCompletionStatusEx in batches of {BATCH}"),
+            "no packets for what is done at once on accepted sockets".to_owned(),
+            match self.core.afd {
+                Some(_) => r"readiness through \Device\Afd".to_owned(),
+                None => r"readiness through \Device\Afd, not asked for yet".to_owned(),
+            },
+        ]
+    }
+
+    unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started {
+        // SAFETY: what `op` borrows stays until the final event (the caller's promise); only the lifetime is erased.
+        let op = unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) };
+        let core = &mut self.core;
+        match op {
+            Op::Shutdown { socket, how } => {
+                let result = core.shutdown(socket as usize, how);
+                if result.is_ok() && how != std::net::Shutdown::Write {
+                    self.end_receives(sys::socket_key(socket));
+                }
+                return Started::Done(result, None);
+            }
+            Op::CloseSocket { socket } => return core.close_socket(sys::socket_key(socket)),
+            Op::CloseFile { file } => return core.close_file(file),
+            Op::Open { path, how } => return Started::Offload(file::open(path.clone(), how)),
+            Op::Sync { file, .. } => return Started::Offload(file::sync(file)),
+            Op::Call { function } => return Started::Offload(function),
+            Op::Connect { socket, address } => {
+                let socket = sys::socket_key(socket);
+                match winsock::kind(socket) {
+                    Ok(SOCK_STREAM) => {}
+                    Ok(_) => return Started::Done(socket::connect_datagrams(socket, address), None),
+                    Err(code) => return Started::Done(Err(error::error(code)), None),
+                }
+            }
+            _ => {}
+        }
+        let key = op.handle().expect("the operations without a handle have been dealt with");
+        let mut takes_turns = false;
+        let entered = match (&op, file::offset(&op)) {
+            (Op::Poll { .. }, _) => None,
+            (_, Some(_)) if file::is_empty(&op) => return Started::Done(Ok(0), None),
+            (_, Some(offset)) => match core.handles.enter_file(key) {
+                Ok(Entered::Associated(handle)) => {
+                    takes_turns = handle.disk && offset.is_none();
+                    Some(handle)
+                }
+                Ok(Entered::Synchronous) => return Started::Offload(file::blocking(op)),
+                Err(error) => return Started::Done(Err(error), None),
+            },
+            (_, None) => match core.handles.enter_socket(key) {
+                Ok(handle) => Some(handle),
+                Err(error) => return Started::Done(Err(error), None),
+            },
+        };
+        let is_multishot = matches!(op, Op::AcceptMultishot { .. } | Op::RecvMultishot { .. });
+        let request = self.requests.occupy(id, op);
+        request.target = key as HANDLE;
+        if let Some(handle) = entered {
+            handle.in_flight += 1;
+            request.entered = Some(key);
+            if takes_turns {
+                handle.turns.push_back(id);
+                if handle.turns.len() > 1 {
+                    request.awaits = Awaits::Turn;
+                    return Started::InFlight;
+                }
+            }
+        }
+        match core.drive(request, None) {
+            Step::InFlight => Started::InFlight,
+            Step::Over(result, buffer) if !is_multishot => {
+                self.finish(id);
+                Started::Done(result, buffer)
+            }
+            // Events may have gone before the last.
+            over => {
+                self.settle(id, over);
+                Started::InFlight
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: OpId) {
+        let Some(request) = self.requests.get(id) else { return };
+        request.cancelled = true;
+        match request.awaits {
+            Awaits::Packet if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) => {
+                self.core.cancel_accepts(request);
+            }
+            Awaits::Packet => {
+                let (target, overlapped) = (request.target, request.packet.overlapped());
+                self.core.cancel_call(target, overlapped);
+            }
+            Awaits::Buffer | Awaits::Turn => {
+                self.core.starved.retain(|starved| *starved != id);
+                self.settle(id, Step::Over(Err(error::error(ERROR_OPERATION_ABORTED)), None));
+            }
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut patience = if self.core.ready.is_empty() { milliseconds(timeout) } else { 0 };
+        let mut result = Ok(());
+        for _ in 0..BATCHES {
+            let mut count = 0;
+            self.core.entries += 1;
+            // SAFETY: the entries are as many as said; the wait is not alertable.
+            let dequeued = unsafe {
+                let (port, entries) = (self.core.queue.handle(), self.entries.as_mut_ptr());
+                GetQueuedCompletionStatusEx(port, entries, BATCH as u32, &raw mut count, patience, 0)
+            };
+            if dequeued == 0 {
+                let error = io::Error::last_os_error();
+                if error.raw_os_error() != Some(WAIT_TIMEOUT as i32) {
+                    result = Err(error);
+                }
+                break;
+            }
+            for index in 0..count as usize {
+                let entry = self.entries[index];
+                if entry.lpCompletionKey == PACKET_KEY {
+                    self.packet(entry.lpOverlapped);
+                }
+            }
+            self.feed();
+            if (count as usize) < BATCH {
+                break;
+            }
+            patience = 0;
+        }
+        events.append(&mut self.core.ready);
+        result
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        Arc::clone(&self.core.queue) as Arc<dyn Notify>
+    }
+
+    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
+        self.core.pool.bytes(buffer)
+    }
+
+    fn recycle(&mut self, buffer: Buffer) {
+        self.core.pool.give_back(buffer);
+        self.feed();
+    }
+
+    fn kernel_entries(&self) -> u64 {
+        self.core.entries
+    }
+}
+
+impl Iocp {
+    /// Ends the receives on a socket whose receiving side was shut down: the system leaves them waiting.
+    fn end_receives(&mut self, key: usize) {
+        if self.core.handles.get(key).is_none_or(|handle| handle.in_flight == 0) {
+            return;
+        }
+        let mut starved = Vec::new();
+        for request in self.requests.iter_mut().filter(|request| request.entered == Some(key)) {
+            match (&request.op, request.awaits) {
+                (Some(Op::Recv { .. } | Op::RecvMessage { .. }), _) => {}
+                (Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }), Awaits::Packet) => {}
+                (Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }), _) => {
+                    starved.push(request.id);
+                    continue;
+                }
+                _ => continue,
+            }
+            self.core.cancel_call(request.target, request.packet.overlapped());
+        }
+        for id in starved {
+            self.core.starved.retain(|starved| *starved != id);
+            self.settle(id, Step::Over(Ok(0), None));
+        }
+    }
+}
+
+impl Core {
+    /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is over.
+    fn drive(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
+        if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) {
+            return self.accept(request, arrived);
+        }
+        let mut ended = arrived.map(|(_, ending)| ending);
+        loop {
+            if let Some(ending) = ended {
+                match self.absorb(request, ending) {
+                    Next::Again => {}
+                    Next::Over(result, buffer) => return Step::Over(result, buffer),
+                }
+            }
+            self.entries += 1;
+            match self.issue(request) {
+                Call::InFlight => return Step::InFlight,
+                Call::Ended(ending) => ended = Some(ending),
+            }
+        }
+    }
+
+    /// Makes the call that the operation needs next.
+    fn issue(&mut self, request: &mut Request) -> Call {
+        let Some(handle) = request.entered.map_or(Some((true, false, false)), |key| self.facts(key)) else {
+            // Closed with this in flight.
+            return Call::Ended(Ending::failed(ERROR_OPERATION_ABORTED));
+        };
+        let (stream, skips, disk) = handle;
+        // The operation is put back below; while it is out, the request's other fields can be lent.
+        let mut op = request.op.take().expect("in flight");
+        let call = match &mut op {
+            Op::Connect { socket, address } => {
+                socket::issue_connect(&mut request.packet, request.id, sys::socket_key(*socket), address)
+            }
+            Op::Recv { socket, buffer, flags } => {
+                let memory = (buffer.as_mut_ptr().cast(), buffer.len());
+                socket::issue_recv(request, sys::socket_key(*socket), memory, *flags, skips)
+            }
+            Op::RecvProvided { socket, limit, flags } => {
+                self.issue_provided(request, sys::socket_key(*socket), *limit, *flags, (stream, skips))
+            }
+            Op::RecvMultishot { socket } => {
+                self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, (stream, skips))
+            }
+            Op::RecvMessage { socket, message, flags } => {
+                socket::issue_recv_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
+            }
+            Op::Send { socket, buffer, flags, .. } => {
+                socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, skips)
+            }
+            Op::SendMessage { socket, message, flags } => {
+                socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
+            }
+            Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
+            op => self.issue_transfer(request, op, disk),
+        };
+        request.op = Some(op);
+        call
+    }
+
+    /// Takes in how a call ended.
+    fn absorb(&mut self, request: &mut Request, ending: Ending) -> Next {
+        let (stream, _, disk) = request.entered.and_then(|key| self.facts(key)).unwrap_or((true, false, false));
+        let mut op = request.op.take().expect("in flight");
+        let next = match &mut op {
+            Op::Connect { socket, .. } => socket::absorb_connect(sys::socket_key(*socket), ending.code),
+            Op::Recv { socket, buffer, flags } => {
+                let (key, room) = (sys::socket_key(*socket), buffer.len());
+                match self.received(request, key, ending) {
+                    Received::Bytes { count, .. } => {
+                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                    }
+                    Received::Again => Next::Again,
+                    Received::Failed(code) => Next::fails(code),
+                }
+            }
+            Op::RecvMessage { socket, message, flags } => {
+                let (key, room) = (sys::socket_key(*socket), socket::room(message));
+                match self.received(request, key, ending) {
+                    Received::Bytes { count, truncated } => {
+                        socket::absorb_recv_message(message, stream, truncated);
+                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                    }
+                    Received::Again => Next::Again,
+                    Received::Failed(code) => Next::fails(code),
+                }
+            }
+            Op::RecvProvided { socket, .. } => self.absorb_provided(request, sys::socket_key(*socket), false, ending),
+            Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), true, ending),
+            Op::Send { buffer, all, .. } => match ending.code {
+                0 => progress(request, ending.bytes, buffer.len(), *all && stream),
+                code => {
+                    // Under Wine a cancelled send says what it has moved.
+                    request.moved += ending.bytes;
+                    Next::fails(code)
+                }
+            },
+            Op::SendMessage { .. } => match ending.code {
+                0 => Next::Over(Ok(ending.bytes), None),
+                code => {
+                    request.moved += ending.bytes;
+                    Next::fails(code)
+                }
+            },
+            Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
+            op => self.absorb_transfer(request, op, disk, ending),
+        };
+        request.op = Some(op);
+        let next = match next {
+            // What was moved before an error or a cancel is told first; the error shows at the next operation.
+            Next::Over(Err(_), buffer) if request.moved > 0 => Next::Over(Ok(request.moved), buffer),
+            Next::Again if request.cancelled && request.moved > 0 => Next::Over(Ok(request.moved), None),
+            Next::Over(Err(_), _) | Next::Again if request.cancelled => Next::fails(ERROR_OPERATION_ABORTED),
+            next => next,
+        };
+        if let (Next::Over(Ok(_), _), Some(key)) = (&next, request.entered) {
+            self.move_on(request, key);
+        }
+        next
+    }
+
+    /// Whether a handle is a stream, skips packets, is a disk file. `None` where it was closed.
+    fn facts(&mut self, key: usize) -> Option<(bool, bool, bool)> {
+        self.handles.get(key).map(|handle| (handle.stream, handle.skips, handle.disk))
+    }
+
+    fn cancel_call(&mut self, target: HANDLE, overlapped: *mut OVERLAPPED) {
+        self.entries += 1;
+        // It fails where the call has ended, and then its packet is under way.
+        // SAFETY: the `OVERLAPPED` is that of a call whose packet has not been dequeued.
+        unsafe { CancelIoEx(target, overlapped) };
+    }
+}
+
+/// What an operation that may take several calls does after `count` bytes more.
+fn progress(request: &mut Request, count: usize, room: usize, all: bool) -> Next {
+    request.moved += count;
+    if all && count > 0 && request.moved < room { Next::Again } else { Next::Over(Ok(request.moved), None) }
+}
+
+/// A time-out as the system takes it: rounded up, and never by chance the number that stands for "without end".
+fn milliseconds(timeout: Option<Duration>) -> u32 {
+    match timeout {
+        None => INFINITE,
+        Some(timeout) => {
+            let whole = timeout.as_nanos().div_ceil(1_000_000);
+            u32::try_from(whole).unwrap_or(INFINITE).min(INFINITE - 1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_rounded_up_and_never_infinite() {
+        assert_eq!(milliseconds(None), INFINITE);
+        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
+        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
+        assert_eq!(milliseconds(Some(Duration::from_micros(1500))), 2);
+        assert_eq!(milliseconds(Some(Duration::MAX)), INFINITE - 1);
+        assert_eq!(milliseconds(Some(Duration::from_millis(u64::from(INFINITE)))), INFINITE - 1);
+    }
+}

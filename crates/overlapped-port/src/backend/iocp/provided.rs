@@ -1,0 +1,83 @@
+//! Receives into the port's own buffers.
+//!
+//! A receive in flight owns its buffer, so thousands of idle connections would hold thousands of buffers. A receive of no
+//! bytes owns none, and ends when bytes are there (WSARecv, "zero-byte receive"): that waits, and then a buffer is taken
+//! and filled by a second call, which finds the bytes and ends at once. On a datagram socket a receive of no bytes would
+//! take the datagram and throw it away, so there it only looks (`MSG_PEEK`).
+
+use windows_sys::Win32::Networking::WinSock::{MSG_PEEK, WSABUF, WSARecv};
+
+use super::error::Ending;
+use super::request::{Awaits, Request};
+use super::socket::{Received, answered_receive, receive_flags};
+use super::{Call, Core, Next};
+use crate::backend::Event;
+
+impl Core {
+    pub(super) fn issue_provided(
+        &mut self,
+        request: &mut Request,
+        socket: usize,
+        limit: usize,
+        flags: i32,
+        (stream, skips): (bool, bool),
+    ) -> Call {
+        let (mut buffer, mut flags) = (WSABUF { len: 0, buf: std::ptr::null_mut() }, flags);
+        if request.fetch {
+            let Some(taken) = self.pool.take() else {
+                request.awaits = Awaits::Buffer;
+                self.starved.push_back(request.id);
+                return Call::InFlight;
+            };
+            let length = limit.min(self.pool.size()) as u32;
+            buffer = WSABUF { len: length, buf: self.pool.whole_mut(&taken).as_mut_ptr() };
+            request.buffer = Some(taken);
+        } else if !stream {
+            flags |= MSG_PEEK;
+        }
+        let flags = request.packet.flags(receive_flags(flags));
+        let overlapped = request.packet.prepare(request.id, 0, 0);
+        let mut bytes = 0;
+        // SAFETY: the buffer is the request's until the packet has come, and so is the packet; the pool does not move.
+        let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
+        answered_receive(result, bytes, skips)
+    }
+
+    pub(super) fn absorb_provided(
+        &mut self,
+        request: &mut Request,
+        socket: usize,
+        goes_on: bool,
+        ending: Ending,
+    ) -> Next {
+        let taken = request.buffer.take();
+        let count = match self.received(request, socket, ending) {
+            Received::Bytes { count, .. } => count,
+            Received::Again => {
+                taken.into_iter().for_each(|buffer| self.pool.give_back(buffer));
+                request.fetch = false;
+                return Next::Again;
+            }
+            Received::Failed(code) => {
+                taken.into_iter().for_each(|buffer| self.pool.give_back(buffer));
+                return Next::fails(code);
+            }
+        };
+        let Some(mut buffer) = taken else {
+            // Bytes are there, or the end is: the next call tells which.
+            request.fetch = true;
+            return Next::Again;
+        };
+        request.fetch = false;
+        if count == 0 {
+            self.pool.give_back(buffer);
+            return Next::Over(Ok(0), None);
+        }
+        buffer.length = count as u32;
+        if goes_on {
+            self.ready.push(Event { id: request.id, result: Ok(count), buffer: Some(buffer), more: true });
+            return Next::Again;
+        }
+        Next::Over(Ok(count), Some(buffer))
+    }
+}

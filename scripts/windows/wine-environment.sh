@@ -1,0 +1,10 @@
+# Sourced by its neighbours: where Wine is and where it keeps its files.
+wine=/usr/lib/wine/wine64
+export WINEPREFIX=${OVERLAPPED_WINEPREFIX:-$(cd "$here/../.." && pwd)/target/wine}
+export WINEDEBUG=${WINEDEBUG:--all}
+
+# Starts Wine's server, which ends by itself a minute after its last program: with it at hand a program starts in 50 ms
+# instead of 1 s. Its output goes nowhere, or who reads ours would wait for that minute.
+keep_server() {
+  /usr/lib/wine/wineserver64 -p60 >/dev/null 2>&1 </dev/null || true # fails where one runs already
+}
