@@ -1,10 +1,14 @@
 //! Windows: sockets and files are different things, and both are handles.
 
 use std::io;
+use std::os::windows::io::{AsRawHandle, AsRawSocket};
 use std::path::{Component, Path, Prefix};
 
-use windows_sys::Win32::Foundation::ERROR_OPERATION_ABORTED;
+use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE};
 use windows_sys::Win32::Networking::WinSock;
+use windows_sys::Win32::Storage::FileSystem::*;
+
+use crate::open::OpenMode;
 
 /// A socket as the system names it: a `SOCKET`.
 pub type RawSocket = std::os::windows::io::RawSocket;
@@ -14,6 +18,16 @@ pub type RawFile = std::os::windows::io::RawHandle;
 pub type OwnedSocket = std::os::windows::io::OwnedSocket;
 /// An owned file, closed when dropped.
 pub type OwnedFile = std::os::windows::io::OwnedHandle;
+
+/// The name of a socket that somebody else owns, for operations on it.
+pub fn raw_socket(socket: &impl AsRawSocket) -> RawSocket {
+    socket.as_raw_socket()
+}
+
+/// The name of a file that somebody else owns, for operations on it.
+pub fn raw_file(file: &impl AsRawHandle) -> RawFile {
+    file.as_raw_handle()
+}
 
 /// Room for a socket address of any family.
 pub(crate) type AddressStorage = WinSock::SOCKADDR_STORAGE;
@@ -25,7 +39,7 @@ pub(crate) type AddressLength = i32;
 pub(crate) type MessageHeader = WinSock::WSAMSG;
 
 /// The error of an operation that was cancelled.
-pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
+pub const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
 
 /// Flag of a receive: the datagram was longer than the buffers, its tail is lost (`MSG_TRUNC`, WSARecvMsg).
 pub const MSG_TRUNC: i32 = WinSock::MSG_TRUNC as i32;
@@ -114,8 +128,49 @@ pub struct OpenHow {
     pub flags: u32,
 }
 
+impl OpenHow {
+    /// What CreateFileW takes for `mode`; others may read, write, rename and delete the file meanwhile, and child
+    /// processes do not inherit it.
+    ///
+    /// # Errors
+    /// As for [`OpenMode::check`].
+    pub fn new(mode: OpenMode) -> io::Result<OpenHow> {
+        mode.check()?;
+        let read = if mode.read { GENERIC_READ } else { 0 };
+        let write = match (mode.append, mode.write) {
+            // With this access alone, the system puts every write at the end.
+            (true, _) => FILE_GENERIC_WRITE & !FILE_WRITE_DATA,
+            (false, true) => GENERIC_WRITE,
+            (false, false) => 0,
+        };
+        let disposition = match (mode.create, mode.truncate, mode.create_new) {
+            (_, _, true) => CREATE_NEW,
+            (false, false, false) => OPEN_EXISTING,
+            (true, false, false) => OPEN_ALWAYS,
+            (false, true, false) => TRUNCATE_EXISTING,
+            (true, true, false) => CREATE_ALWAYS,
+        };
+        let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+        Ok(OpenHow { access: read | write, share, disposition, flags: FILE_ATTRIBUTE_NORMAL })
+    }
+
+    /// With further attributes and flags of CreateFileW.
+    pub fn with_flags(self, flags: u32) -> OpenHow {
+        OpenHow { flags: self.flags | flags, ..self }
+    }
+}
+
 /// Keeps signals away from the calling thread: there are none on Windows.
 pub(crate) fn block_signals() {}
+
+/// The error of an operation on a handle that is closed.
+pub const CLOSED: i32 = ERROR_INVALID_HANDLE as i32;
+
+/// Gives up the ownership of a socket.
+pub fn into_raw_socket(socket: OwnedSocket) -> RawSocket {
+    use std::os::windows::io::IntoRawSocket;
+    socket.into_raw_socket()
+}
 
 #[cfg(test)]
 mod tests {

@@ -38,6 +38,10 @@ pub(super) struct Listener {
 impl Listener {
     fn of(socket: usize) -> Result<Listener, u32> {
         let protocol = winsock::protocol(socket)?;
+        // Wine would wait for ever.
+        if !winsock::listens(socket) {
+            return Err(WSAEINVAL as u32);
+        }
         Ok(Listener {
             family: protocol.iAddressFamily,
             kind: protocol.iSocketType,

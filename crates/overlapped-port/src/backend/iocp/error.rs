@@ -77,7 +77,6 @@ pub(super) fn socket(code: u32) -> u32 {
             WinSock::WSAENOBUFS
         }
         ERROR_NOT_SUPPORTED => WinSock::WSAEOPNOTSUPP,
-        ERROR_INVALID_HANDLE => WinSock::WSAENOTSOCK,
         // A send after the stream was shut down: `BrokenPipe`, as on every system.
         ERROR_PIPE_NOT_CONNECTED => return ERROR_NO_DATA,
         code if code == WinSock::WSAESHUTDOWN as u32 => return ERROR_NO_DATA,

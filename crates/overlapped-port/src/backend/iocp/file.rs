@@ -6,6 +6,7 @@
 
 use std::io;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use windows_sys::Win32::Foundation::*;
 use windows_sys::Win32::Storage::FileSystem::*;
@@ -34,9 +35,6 @@ struct Transfer {
     offset: Option<u64>,
     reads: bool,
 }
-
-// SAFETY: the handle may be used on any thread, and the memory is left alone by its owner until the completion has come.
-unsafe impl Send for Transfer {}
 
 impl Transfer {
     /// The next call of an operation of which `moved` bytes are done. What a vectored write has in several pieces is
@@ -129,14 +127,62 @@ fn is_end(code: u32) -> bool {
 }
 
 /// A read or write on a handle that can only block, for the pool.
-pub(super) fn blocking(mut op: Op<'static>) -> Job {
-    let mut gathered = Vec::new();
-    let transfer = Transfer::next(&mut op, 0, &mut gathered);
-    Box::new(move || {
-        // The bytes of a vectored write live as long as the job.
-        let _gathered = gathered;
-        transfer.block()
-    })
+pub(super) fn blocking(op: Op<'static>) -> Job {
+    let job = Blocking(op);
+    Box::new(move || job.run())
+}
+
+struct Blocking(Op<'static>);
+
+// SAFETY: handles may be used on any thread, and what the operation borrows is left alone by its owner until the
+// completion has come.
+unsafe impl Send for Blocking {}
+
+impl Blocking {
+    fn run(mut self) -> io::Result<usize> {
+        let mut gathered = Vec::new();
+        let mut transfer = Transfer::next(&mut self.0, 0, &mut gathered);
+        // SAFETY: only asks.
+        if unsafe { GetFileType(transfer.file) } != FILE_TYPE_DISK {
+            return transfer.block();
+        }
+        // Here the system moves the file's position even where an offset is given. It is put back, and meanwhile no
+        // other thread of the pool may see it.
+        let turn = &TURNS[transfer.file as usize / 4 % TURNS.len()];
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = transfer.offset.and_then(|_| position(transfer.file, 0, FILE_CURRENT).ok());
+        let mut moved = 0;
+        let result = loop {
+            match transfer.block() {
+                Err(_) if moved > 0 => break Ok(moved),
+                Err(error) => break Err(error),
+                Ok(count) => moved += count,
+            }
+            if !transfer.reads || moved == 0 || !is_between(&self.0, moved) {
+                break Ok(moved);
+            }
+            transfer = Transfer::next(&mut self.0, moved, &mut gathered);
+            transfer.offset = transfer.offset.map(|offset| offset.saturating_add(moved as u64));
+        };
+        if let Some(before) = before {
+            // It was told a moment ago, so it can be set.
+            let _ = position(transfer.file, before as i64, FILE_BEGIN);
+        }
+        result
+    }
+}
+
+/// Whose turn it is on a blocking handle, by its number.
+static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+
+/// Whether `moved` bytes of a vectored read end with one of its pieces, and others are left.
+fn is_between(op: &Op<'_>, moved: usize) -> bool {
+    let Op::ReadVectored { buffers, .. } = op else { return false };
+    let mut ends = buffers.iter().scan(0, |end, buffer| {
+        *end += buffer.len();
+        Some(*end)
+    });
+    ends.any(|end| end == moved) && ends.any(|end| end > moved)
 }
 
 /// Opens a file, for the pool: CreateFileW waits for the device, the network, the virus scanner.
@@ -221,20 +267,13 @@ impl Core {
             0 => request.moved += ending.bytes,
             code if reads && error::truncated(code) => request.moved += ending.bytes,
             code if reads && is_end(code) => return Next::Over(Ok(request.moved), None),
-            code => return Next::fails(code),
-        }
-        let goes_on = match op {
-            // On a pipe the rest may be long in coming, and what is there must not wait for it.
-            Op::ReadVectored { buffers, .. } if disk && ending.bytes > 0 => {
-                let mut end = 0;
-                let at_an_end = buffers.iter().any(|buffer| {
-                    end += buffer.len();
-                    end == request.moved
-                });
-                at_an_end && request.moved < buffers.iter().map(|buffer| buffer.len()).sum()
+            code => {
+                request.moved += ending.bytes;
+                return Next::fails(code);
             }
-            _ => false,
-        };
+        }
+        // On a pipe the rest may be long in coming, and what is there must not wait for it.
+        let goes_on = disk && ending.bytes > 0 && is_between(op, request.moved);
         if goes_on { Next::Again } else { Next::Over(Ok(request.moved), None) }
     }
 
@@ -260,6 +299,10 @@ impl Core {
             unsafe { CancelIoEx(file, ptr::null()) };
         }
         self.handles.forget(file as usize);
+        // This number stands for no file, but elsewhere for the process itself, which can be "closed".
+        if file == INVALID_HANDLE_VALUE {
+            return Started::Done(Err(error::error(ERROR_INVALID_HANDLE)), None);
+        }
         // SAFETY: the caller gives the file up.
         let closed = unsafe { CloseHandle(file) } != 0;
         Started::Done(if closed { Ok(0) } else { Err(io::Error::last_os_error()) }, None)

@@ -33,6 +33,8 @@ pub(super) struct Handle {
     pub(super) stream: bool,
     /// Its receiving side was shut down: a receive that this ended brings the end of the stream.
     pub(super) receives_ended: bool,
+    /// An operation has told that the connection was reset.
+    pub(super) reset_told: bool,
     /// What an accept on it takes.
     pub(super) listener: Option<Listener>,
     /// A file that has a position and a size, not a pipe or a device.
@@ -69,6 +71,10 @@ impl Handles {
             let stream = winsock::kind(key).map_err(error::error)? == SOCK_STREAM;
             let skips = self.accepted.remove(&key) && skip_on_success(key as HANDLE);
             self.known.insert(key, Handle { stream, skips, ..Handle::default() });
+        }
+        if !self.known.contains_key(&key) {
+            // No socket at all is refused with the same number.
+            winsock::kind(key).map_err(error::error)?;
         }
         self.known.get_mut(&key).ok_or_else(|| {
             io::Error::new(

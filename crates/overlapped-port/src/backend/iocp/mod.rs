@@ -247,8 +247,9 @@ impl Iocp {
     /// Gives provided buffers that are free to the receives that wait for one.
     fn feed(&mut self) {
         for _ in 0..self.core.starved.len() {
-            let Some(free) = self.core.pool.take() else { break };
-            self.core.pool.give_back(free);
+            if !self.core.pool.has_free() {
+                break;
+            }
             let Some(id) = self.core.starved.pop_front() else { break };
             let step = self.resume(id, None);
             self.settle(id, step);
@@ -283,6 +284,7 @@ impl Backend for Iocp {
         vec![
             format!("GetQueuedCompletionStatusEx in batches of {BATCH}"),
             "no packets for what is done at once on accepted sockets".to_owned(),
+            format!("{} provided buffers of {} bytes", self.core.pool.count(), self.core.pool.size()),
             match self.core.afd {
                 Some(_) => r"readiness through \Device\Afd".to_owned(),
                 None => r"readiness through \Device\Afd, not asked for yet".to_owned(),
@@ -505,7 +507,7 @@ impl Core {
                 self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, (stream, skips))
             }
             Op::RecvMessage { socket, message, flags } => {
-                socket::issue_recv_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
+                socket::issue_recv_message(request, sys::socket_key(*socket), message.0, *flags, (stream, skips))
             }
             Op::Send { socket, buffer, flags, .. } => {
                 socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, skips)
@@ -525,10 +527,10 @@ impl Core {
         let (stream, _, disk) = request.entered.and_then(|key| self.facts(key)).unwrap_or((true, false, false));
         let mut op = request.op.take().expect("in flight");
         let next = match &mut op {
-            Op::Connect { socket, .. } => socket::absorb_connect(sys::socket_key(*socket), ending.code),
+            Op::Connect { socket, address } => socket::absorb_connect(sys::socket_key(*socket), address, ending.code),
             Op::Recv { socket, buffer, flags } => {
                 let (key, room) = (sys::socket_key(*socket), buffer.len());
-                match self.received(request, key, ending) {
+                match self.received(request, key, room > 0, ending) {
                     Received::Bytes { count, .. } => {
                         progress(request, count, room, stream && socket::waits_for_all(*flags))
                     }
@@ -537,10 +539,10 @@ impl Core {
                 }
             }
             Op::RecvMessage { socket, message, flags } => {
-                let (key, room) = (sys::socket_key(*socket), socket::room(message));
-                match self.received(request, key, ending) {
+                let (key, room) = (sys::socket_key(*socket), socket::room(message.0));
+                match self.received(request, key, room > 0, ending) {
                     Received::Bytes { count, truncated } => {
-                        socket::absorb_recv_message(message, stream, truncated);
+                        socket::absorb_recv_message(message.0, stream, truncated);
                         progress(request, count, room, stream && socket::waits_for_all(*flags))
                     }
                     Received::Again => Next::Again,
@@ -549,19 +551,19 @@ impl Core {
             }
             Op::RecvProvided { socket, .. } => self.absorb_provided(request, sys::socket_key(*socket), false, ending),
             Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), true, ending),
-            Op::Send { buffer, all, .. } => match ending.code {
+            Op::Send { socket, buffer, all, .. } => match ending.code {
                 0 => progress(request, ending.bytes, buffer.len(), *all && stream),
                 code => {
                     // Under Wine a cancelled send says what it has moved.
                     request.moved += ending.bytes;
-                    Next::fails(code)
+                    self.unsent(sys::socket_key(*socket), stream, None, code)
                 }
             },
-            Op::SendMessage { .. } => match ending.code {
-                0 => Next::Over(Ok(ending.bytes), None),
+            Op::SendMessage { socket, message, .. } => match ending.code {
+                0 => progress(request, ending.bytes, 0, false),
                 code => {
                     request.moved += ending.bytes;
-                    Next::fails(code)
+                    self.unsent(sys::socket_key(*socket), stream, message.address, code)
                 }
             },
             Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),

@@ -51,7 +51,7 @@ impl Core {
         ending: Ending,
     ) -> Next {
         let taken = request.buffer.take();
-        let count = match self.received(request, socket, ending) {
+        let count = match self.received(request, socket, taken.is_some(), ending) {
             Received::Bytes { count, .. } => count,
             Received::Again => {
                 taken.into_iter().for_each(|buffer| self.pool.give_back(buffer));

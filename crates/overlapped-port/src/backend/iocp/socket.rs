@@ -79,13 +79,24 @@ fn buffers<'b>(slices: &'b [IoSlice<'_>]) -> &'b [WSABUF] {
     unsafe { &*(ptr::from_ref(slices) as *const [WSABUF]) }
 }
 
+/// What a call with an address failed with: where the socket cannot speak the address's family, that, whatever the system
+/// calls it.
+fn of_family(socket: usize, address: &Address, code: u32) -> u32 {
+    // SAFETY: an `Address` always has its whole storage.
+    let family = unsafe { (*address.as_raw().0).ss_family };
+    match winsock::protocol(socket) {
+        Ok(protocol) if protocol.iAddressFamily != i32::from(family) => WSAEAFNOSUPPORT as u32,
+        _ => code,
+    }
+}
+
 /// Connects a datagram socket, which only notes an address and never waits.
 pub(super) fn connect_datagrams(socket: usize, address: &Address) -> io::Result<usize> {
     let (storage, length) = address.as_raw();
     // SAFETY: the pointer is to an address of that length.
     match unsafe { connect(socket, storage.cast(), length) } {
         0 => Ok(0),
-        _ => Err(error::error(error::socket(winsock::last_error()))),
+        _ => Err(error::error(of_family(socket, address, winsock::failure(socket)))),
     }
 }
 
@@ -114,13 +125,13 @@ pub(super) fn issue_connect(packet: &mut Packet, id: OpId, socket: usize, addres
     }
 }
 
-pub(super) fn absorb_connect(socket: usize, code: u32) -> Next {
+pub(super) fn absorb_connect(socket: usize, address: &Address, code: u32) -> Next {
     match code {
         0 => match winsock::update_context(socket, SO_UPDATE_CONNECT_CONTEXT, None) {
             Ok(()) => Next::Over(Ok(0), None),
             Err(code) => Next::fails(code),
         },
-        code => Next::fails(code),
+        code => Next::fails(of_family(socket, address, code)),
     }
 }
 
@@ -274,10 +285,14 @@ pub(super) fn room(message: &mut RecvMessage<'_>) -> usize {
 
 impl Core {
     /// Puts the system's ways of ending a receive together.
-    pub(super) fn received(&mut self, request: &Request, socket: usize, ending: Ending) -> Received {
+    pub(super) fn received(&mut self, request: &Request, socket: usize, asked: bool, ending: Ending) -> Received {
         let handle = self.handles.get(socket);
         let (stream, shut) = handle.map_or((true, false), |handle| (handle.stream, handle.receives_ended));
-        match ending.code {
+        let received = match ending.code {
+            // The end, unless no byte was asked for.
+            0 if ending.bytes == 0 && stream && !shut && asked && winsock::was_reset(socket) => {
+                Received::Failed(WSAECONNRESET as u32)
+            }
             0 => Received::Bytes { count: ending.bytes, truncated: false },
             code if error::truncated(code) => Received::Bytes { count: ending.bytes, truncated: true },
             // The receiving side was shut down before it, or with it in flight: elsewhere that is the end.
@@ -286,10 +301,32 @@ impl Core {
             code if !stream && !request.cancelled && is_unreachable(code) => {
                 // A datagram sent earlier found nobody. A connected socket is told so; one that is not cannot know
                 // which of its datagrams is meant, and elsewhere never hears of it.
-                if is_connected(socket) { Received::Failed(WSAECONNREFUSED as u32) } else { Received::Again }
+                if winsock::is_connected(socket) { Received::Failed(WSAECONNREFUSED as u32) } else { Received::Again }
             }
             code => Received::Failed(code),
+        };
+        if let Received::Failed(code) = received {
+            self.note_reset(socket, code);
         }
+        received
+    }
+
+    /// Notes that the caller is told of a reset; whether it was told before.
+    fn note_reset(&mut self, socket: usize, code: u32) -> bool {
+        let handle = self.handles.get(socket).filter(|_| code == WSAECONNRESET as u32);
+        handle.is_some_and(|handle| std::mem::replace(&mut handle.reset_told, true))
+    }
+
+    /// What a send is to say that failed with `code`.
+    pub(super) fn unsent(&mut self, socket: usize, stream: bool, address: Option<&Address>, code: u32) -> Next {
+        let told = self.note_reset(socket, code);
+        Next::fails(match code as WSA_ERROR {
+            // Elsewhere the reset is told once, and then the pipe is broken.
+            WSAECONNRESET if stream && told => ERROR_NO_DATA,
+            // Wine, of a datagram that names no receiver.
+            WSAEINVAL if !stream && address.is_none() && !winsock::is_connected(socket) => WSAENOTCONN as u32,
+            _ => address.map_or(code, |address| of_family(socket, address, code)),
+        })
     }
 
     /// Ends one or both directions, and with the receiving one its receives.
@@ -301,7 +338,7 @@ impl Core {
         };
         // SAFETY: takes numbers.
         if unsafe { windows_sys::Win32::Networking::WinSock::shutdown(socket, how) } != 0 {
-            return Err(error::error(error::socket(winsock::last_error())));
+            return Err(error::error(winsock::failure(socket)));
         }
         if let Some(handle) = self.handles.get(socket).filter(|_| receives) {
             handle.receives_ended = true;
@@ -321,7 +358,7 @@ impl Core {
             // SAFETY: the caller gives the socket up.
             match unsafe { closesocket(socket) } {
                 0 => Ok(0),
-                _ => Err(error::error(error::socket(winsock::last_error()))),
+                _ => Err(error::error(winsock::failure(socket))),
             }
         };
         if winsock::lingers(socket) { Started::Offload(Box::new(close)) } else { Started::Done(close(), None) }
@@ -330,11 +367,4 @@ impl Core {
 
 fn is_unreachable(code: u32) -> bool {
     code == WSAECONNRESET as u32 || code == WSAENETRESET as u32
-}
-
-fn is_connected(socket: usize) -> bool {
-    let mut peer = Address::empty();
-    let (storage, length) = peer.as_raw_mut();
-    // SAFETY: the pointers are to room of the length that the second says.
-    unsafe { getpeername(socket, storage.cast(), length) == 0 }
 }

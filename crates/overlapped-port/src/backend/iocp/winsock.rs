@@ -3,6 +3,7 @@
 use std::io;
 use std::ptr;
 
+use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, GetHandleInformation, HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Networking::WinSock::*;
 use windows_sys::core::GUID;
 
@@ -22,9 +23,22 @@ pub(super) fn last_error() -> u32 {
     unsafe { WSAGetLastError() as u32 }
 }
 
-/// The same, as every backend reports it.
-fn last() -> u32 {
-    super::error::socket(last_error())
+/// What the last call on `socket` failed with, as every backend reports it.
+pub(super) fn failure(socket: usize) -> u32 {
+    let code = super::error::socket(last_error());
+    match code as WSA_ERROR {
+        // Winsock says that a closed socket is none; so is a file, but that is another mistake.
+        WSAENOTSOCK if !is_open(socket) => ERROR_INVALID_HANDLE,
+        // Wine, of a file.
+        WSAEOPNOTSUPP if kind(socket) == Err(WSAENOTSOCK as u32) => WSAENOTSOCK as u32,
+        _ => code,
+    }
+}
+
+fn is_open(handle: usize) -> bool {
+    let (handle, mut flags) = (handle as HANDLE, 0);
+    // SAFETY: only asks; any number is allowed.
+    handle != INVALID_HANDLE_VALUE && unsafe { GetHandleInformation(handle, &raw mut flags) } != 0
 }
 
 /// One option of the level `SOL_SOCKET`.
@@ -37,13 +51,19 @@ unsafe fn option<T>(socket: usize, name: i32) -> Result<T, u32> {
     let mut length = size_of::<T>() as i32;
     // SAFETY: the pointers are to locals, and the length is that of the first.
     let result = unsafe { getsockopt(socket, SOL_SOCKET, name, ptr::from_mut(&mut value).cast(), &raw mut length) };
-    if result == 0 { Ok(value) } else { Err(last()) }
+    if result == 0 { Ok(value) } else { Err(failure(socket)) }
 }
 
 /// `SOCK_STREAM`, `SOCK_DGRAM`, …
 pub(super) fn kind(socket: usize) -> Result<i32, u32> {
     // SAFETY: `SO_TYPE` is an `int`.
     unsafe { option(socket, SO_TYPE) }
+}
+
+/// Whether it was made to listen.
+pub(super) fn listens(socket: usize) -> bool {
+    // SAFETY: `SO_ACCEPTCONN` is a `BOOL`, four bytes.
+    unsafe { option::<i32>(socket, SO_ACCEPTCONN) }.is_ok_and(|listens| listens != 0)
 }
 
 /// The family, type and protocol of a socket, and what its provider is.
@@ -58,13 +78,29 @@ pub(super) fn lingers(socket: usize) -> bool {
     unsafe { option::<LINGER>(socket, SO_LINGER) }.is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger != 0)
 }
 
+/// Whether the socket has a peer.
+pub(super) fn is_connected(socket: usize) -> bool {
+    let mut peer = SOCKADDR_STORAGE::default();
+    let mut length = size_of::<SOCKADDR_STORAGE>() as i32;
+    // SAFETY: the pointers are to locals, and the length is that of the first.
+    unsafe { getpeername(socket, ptr::from_mut(&mut peer).cast(), &raw mut length) == 0 }
+}
+
+/// Whether a stream that brings no more bytes was reset. Windows says so itself; under Wine a receive that begins after
+/// the reset finds an end, for Wine has taken the socket's error out already, but WSAPoll still tells.
+pub(super) fn was_reset(socket: usize) -> bool {
+    let mut entry = WSAPOLLFD { fd: socket, events: POLLRDNORM, revents: 0 };
+    // SAFETY: one entry, which lives through the call; it does not wait.
+    unsafe { WSAPoll(&raw mut entry, 1, 0) == 1 && entry.revents & POLLERR != 0 }
+}
+
 /// Sets one of the options that give a socket the properties which AcceptEx and ConnectEx leave out (its names, its
 /// options; else shutdown and getpeername fail with `WSAENOTCONN`).
 pub(super) fn update_context(socket: usize, option: i32, listener: Option<usize>) -> Result<(), u32> {
     let value = listener.as_ref().map_or(ptr::null(), |listener| ptr::from_ref(listener).cast());
     let length = if listener.is_some() { size_of::<usize>() as i32 } else { 0 };
     // SAFETY: the value is null and of no length, or the handle of a socket.
-    if unsafe { setsockopt(socket, SOL_SOCKET, option, value, length) } == 0 { Ok(()) } else { Err(last()) }
+    if unsafe { setsockopt(socket, SOL_SOCKET, option, value, length) } == 0 { Ok(()) } else { Err(failure(socket)) }
 }
 
 /// Gets a function that belongs to a socket's provider.
@@ -119,5 +155,5 @@ unsafe fn control<T>(
             None,
         )
     };
-    if result == 0 { Ok(()) } else { Err(last()) }
+    if result == 0 { Ok(()) } else { Err(failure(socket)) }
 }
