@@ -5,18 +5,17 @@
 //! the end of one that is no longer wanted; a [`Waker`] reaches the port from other threads. Timers
 //! ([`Port::set_timer`]) ride on the same sleep.
 //!
-//! Under it is io_uring, or readiness (epoll, kqueue) with a few threads for files, behind one contract.
-//! [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring` or `poll` forces one, and
-//! [`Port::report`] says which it was and why not a better one.
+//! Under it is io_uring, readiness (epoll, kqueue) with a few threads for files, or a completion port of Windows, behind
+//! one contract. [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring`, `poll` or `iocp` forces one,
+//! and [`Port::report`] says which it was and why not a better one.
 //!
 //! ```
-//! use overlapped_port::{Op, Outcome, Port};
-//! use std::os::fd::AsRawFd;
+//! use overlapped_port::{Op, Outcome, Port, sys};
 //!
 //! let mut port = Port::new()?;
 //! let file = std::fs::File::open("Cargo.toml")?;
 //! let mut buffer = Box::new_uninit_slice(16);
-//! let op = Op::Read { file: file.as_raw_fd(), buffer: &mut buffer, offset: Some(0) };
+//! let op = Op::Read { file: sys::raw_file(&file), buffer: &mut buffer, offset: Some(0) };
 //! let mut completions = Vec::new();
 //! // SAFETY: `buffer` and `file` outlive the loop, which ends with the operation's completion.
 //! if let overlapped_port::Submitted::Pending(_) = unsafe { port.submit(op, 7) } {

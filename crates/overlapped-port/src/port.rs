@@ -64,8 +64,9 @@ pub struct TimerId {
 ///
 /// ```
 /// use overlapped_port::{Config, Kind};
-/// let port = Config::new().backend(Kind::Poll).start()?;
-/// assert_eq!(port.report().backend, "poll");
+/// let plainest = *Kind::ALL.last().unwrap();
+/// let port = Config::new().backend(plainest).start()?;
+/// assert_eq!(port.report().backend, plainest.name());
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Debug)]

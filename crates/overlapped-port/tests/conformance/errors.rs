@@ -55,7 +55,7 @@ fn operations_on_no_handle_say_so(config: Config) {
         for (name, error) in errors_of_socket_operations(&mut driver, handle) {
             assert_eq!(error.raw_os_error(), Some(system::BAD_HANDLE), "{name} on {handle}: {error}");
         }
-        let file = handle;
+        let file = system::no_file(handle);
         let poll = driver.begin_poll(handle, Interest::READABLE);
         let read = driver.begin_read(file, 8, Some(0));
         let read_on = driver.begin_read(file, 8, None);
@@ -86,7 +86,7 @@ fn operations_on_no_handle_say_so(config: Config) {
 fn socket_operations_on_a_file_say_so(config: Config) {
     let mut driver = Driver::new(config);
     let file = tempfile::tempfile().unwrap();
-    for (name, error) in errors_of_socket_operations(&mut driver, raw_file(&file)) {
+    for (name, error) in errors_of_socket_operations(&mut driver, system::no_socket(raw_file(&file))) {
         assert_eq!(error.raw_os_error(), Some(system::NOT_A_SOCKET), "{name}: {error}");
     }
 }

@@ -135,7 +135,9 @@ impl Direction {
     fn cancel(&mut self, driver: &mut Driver, random: &mut Rng) {
         if random.bool() {
             self.cancel_receive(driver);
-        } else if let Some(send) = self.send {
+        } else if let Some(send) = self.send
+            && (system::CANCELLED_PIPE_WRITES_TELL || matches!(self.carrier, Carrier::Socket { .. }))
+        {
             self.send_cancelled = true;
             driver.cancel(send);
         }

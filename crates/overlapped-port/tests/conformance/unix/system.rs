@@ -22,6 +22,31 @@ pub(crate) const NO_DESTINATION: i32 = libc::EDESTADDRREQ;
 /// The address is of a family that the socket does not speak.
 pub(crate) const WRONG_FAMILY: i32 = libc::EAFNOSUPPORT;
 
+/// The file was not opened for that.
+pub(crate) const WRONG_WAY: i32 = libc::EBADF;
+/// A folder, where a file is wanted.
+pub(crate) const A_FOLDER: io::ErrorKind = io::ErrorKind::IsADirectory;
+/// A file, where a folder is wanted.
+pub(crate) const NOT_A_FOLDER: io::ErrorKind = io::ErrorKind::NotADirectory;
+
+/// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
+pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = true;
+
+/// Why a test cannot pass here, by its name: every one can.
+pub(crate) fn cannot_show(_name: &str) -> Option<&'static str> {
+    None
+}
+
+/// The file of a number that no open file has.
+pub(crate) fn no_file(handle: RawFd) -> RawFd {
+    handle
+}
+
+/// A file's handle, taken for that of a socket.
+pub(crate) fn no_socket(file: RawFd) -> RawFd {
+    file
+}
+
 /// Handles that no open file or socket has.
 pub(crate) const NO_HANDLES: [RawFd; 2] = [-1, i32::MAX];
 

@@ -1,0 +1,3 @@
+//! What exists on Windows alone.
+
+pub(crate) mod system;

@@ -1,0 +1,142 @@
+//! The system's names and calls that the tests need beside the standard library.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::os::windows::io::{FromRawHandle, IntoRawHandle, IntoRawSocket, OwnedHandle};
+use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use overlapped_port::sys::{RawFile, RawSocket};
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, HANDLE, INVALID_HANDLE_VALUE,
+    UNICODE_STRING,
+};
+use windows_sys::Win32::Networking::WinSock::{WSAEAFNOSUPPORT, WSAEISCONN, WSAEMSGSIZE, WSAENOTCONN, WSAENOTSOCK};
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_OUTBOUND,
+};
+use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_TYPE_BYTE};
+
+/// The error of a cancelled operation.
+pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
+/// No such handle.
+pub(crate) const BAD_HANDLE: i32 = ERROR_INVALID_HANDLE as i32;
+/// The handle is not that of a socket.
+pub(crate) const NOT_A_SOCKET: i32 = WSAENOTSOCK;
+/// The socket is connected already.
+pub(crate) const IS_CONNECTED: i32 = WSAEISCONN;
+/// A datagram is longer than the protocol can carry.
+pub(crate) const MESSAGE_TOO_LONG: i32 = WSAEMSGSIZE;
+/// A send on a socket that is not connected names no receiver.
+pub(crate) const NO_DESTINATION: i32 = WSAENOTCONN;
+/// The address is of a family that the socket does not speak.
+pub(crate) const WRONG_FAMILY: i32 = WSAEAFNOSUPPORT;
+
+/// The file was not opened for that.
+pub(crate) const WRONG_WAY: i32 = ERROR_ACCESS_DENIED as i32;
+/// A folder, where a file is wanted.
+pub(crate) const A_FOLDER: ErrorKind = ErrorKind::PermissionDenied;
+/// A file, where a folder is wanted.
+pub(crate) const NOT_A_FOLDER: ErrorKind = ErrorKind::NotFound;
+
+/// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
+pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = false;
+
+/// What cannot pass under Wine: the module, the test, and why.
+const CANNOT_SHOW: [(&str, &str, &str); 1] =
+    [("sockets", "what_is_not_connected_says_so", "Wine says of a send on a stream without a peer that it was reset")];
+
+/// Why a test cannot pass here, by its name: `conformance::sockets::iocp::…`.
+pub(crate) fn cannot_show(name: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = name.split("::").collect();
+    let listed = CANNOT_SHOW.iter().find(|(module, test, _)| parts.contains(module) && parts.last() == Some(test));
+    listed.map(|(.., reason)| *reason)
+}
+
+/// Handles that no open file or socket has.
+pub(crate) const NO_HANDLES: [RawSocket; 2] = [RawSocket::MAX, 0x7FFF_FFFC];
+
+/// The file of such a number.
+pub(crate) fn no_file(handle: RawSocket) -> RawFile {
+    handle as usize as RawFile
+}
+
+/// A file's handle, taken for that of a socket.
+pub(crate) fn no_socket(file: RawFile) -> RawSocket {
+    file as usize as RawSocket
+}
+
+/// A handle that can be given up, for an operation that closes it.
+pub(crate) trait GiveUp {
+    type Raw;
+    fn give_up(self) -> Self::Raw;
+}
+
+impl GiveUp for File {
+    type Raw = RawFile;
+    fn give_up(self) -> RawFile {
+        self.into_raw_handle()
+    }
+}
+
+impl GiveUp for TcpStream {
+    type Raw = RawSocket;
+    fn give_up(self) -> RawSocket {
+        self.into_raw_socket()
+    }
+}
+
+/// Gives up a handle, for an operation that closes it.
+pub(crate) fn give_up<H: GiveUp>(handle: H) -> H::Raw {
+    handle.give_up()
+}
+
+/// Once, before the first test: there is nothing to allow on Windows.
+pub(crate) fn prepare() {}
+
+/// The handles that this process has open, each with what it is. Left out are events, of which Winsock keeps one for each
+/// thread that it has made wait, and threads, which the test program starts for its next tests. Handles are small
+/// multiples of four.
+pub(crate) fn open_handles() -> BTreeSet<(usize, String)> {
+    let handles = (4..0x2000).step_by(4).filter_map(|number| Some((number, kind_of(number)?)));
+    handles.filter(|(_, kind)| kind != "Event" && kind != "Thread").collect()
+}
+
+/// The type of an open handle's object: `File`, `Thread`, …
+fn kind_of(number: usize) -> Option<String> {
+    let mut room = [0_u64; 64];
+    let (start, length) = (room.as_mut_ptr().cast(), size_of_val(&room) as u32);
+    // SAFETY: the room is as long as said, and begins with the name (`PUBLIC_OBJECT_TYPE_INFORMATION`), whose text is
+    // in it too. Any number is allowed.
+    unsafe {
+        if NtQueryObject(number as HANDLE, ObjectTypeInformation, start, length, ptr::null_mut()) < 0 {
+            return None;
+        }
+        let name = start.cast::<UNICODE_STRING>().read();
+        let text = std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2);
+        Some(String::from_utf16_lossy(text))
+    }
+}
+
+/// A pipe on which operations can wait: its reading and its writing end.
+pub(crate) fn pipe() -> Option<(OwnedHandle, OwnedHandle)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    // Process ids repeat under Wine, so chance makes the name.
+    let name =
+        format!(r"\\.\pipe\overlapped-test-{:016x}-{}", fastrand::u64(..), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    let open = FILE_FLAG_OVERLAPPED;
+    // SAFETY: the name ends with a NUL and lives through both calls; each handle is new and gets its only owner.
+    unsafe {
+        let mode = PIPE_ACCESS_OUTBOUND | FILE_FLAG_FIRST_PIPE_INSTANCE | open;
+        let writer = CreateNamedPipeW(name.as_ptr(), mode, PIPE_TYPE_BYTE, 1, 4096, 4096, 0, ptr::null());
+        assert_ne!(writer, INVALID_HANDLE_VALUE, "{}", std::io::Error::last_os_error());
+        let writer = OwnedHandle::from_raw_handle(writer);
+        let reader = CreateFileW(name.as_ptr(), GENERIC_READ, 0, ptr::null(), OPEN_EXISTING, open, ptr::null_mut());
+        assert_ne!(reader, INVALID_HANDLE_VALUE, "{}", std::io::Error::last_os_error());
+        Some((OwnedHandle::from_raw_handle(reader), writer))
+    }
+}
