@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::Notify;
+use crate::backend::{Backend, Closed, Notify};
 use crate::slots::OpId;
 
 const AWAKE: u8 = 0;
@@ -27,7 +27,7 @@ pub(crate) struct Inbox {
     messages: Mutex<Vec<Message>>,
     filled: AtomicBool,
     state: AtomicU8,
-    notify: Arc<dyn Notify>,
+    notify: Mutex<Arc<dyn Notify>>,
     notified: AtomicU64,
 }
 
@@ -37,7 +37,7 @@ impl Inbox {
             messages: Mutex::default(),
             filled: AtomicBool::new(false),
             state: AtomicU8::new(AWAKE),
-            notify,
+            notify: Mutex::new(notify),
             notified: AtomicU64::new(0),
         }
     }
@@ -57,8 +57,13 @@ impl Inbox {
         }
         if self.state.compare_exchange(ASLEEP, NOTIFIED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.notified.fetch_add(1, Ordering::Relaxed);
-            self.notify.notify();
+            self.notify.lock().unwrap_or_else(PoisonError::into_inner).notify();
         }
+    }
+
+    /// The port is gone: whoever still holds a [`Waker`] keeps none of its descriptors open.
+    pub(crate) fn close(&self) {
+        *self.notify.lock().unwrap_or_else(PoisonError::into_inner) = Closed.notifier();
     }
 
     pub(crate) fn finished(&self, id: OpId, result: io::Result<usize>) {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, forget};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, Backend, Event, Kind, Settings, Started};
+use crate::backend::{self, Backend, Closed, Event, Kind, Settings, Started};
 use crate::buffers::Buffer;
 use crate::inbox::{Inbox, Message, Waker};
 use crate::op::{Brings, Op};
@@ -99,7 +99,8 @@ impl Config {
     }
 
     /// The most operations in flight at once, from 8 to 32768 (32768 unless told). More are held back, in order,
-    /// until one has ended.
+    /// until one has ended: so where all are receives on idle sockets, a send waits with them. Choose more than what may
+    /// idle.
     pub fn capacity(mut self, operations: usize) -> Config {
         self.settings.capacity = operations.clamp(8, 1 << 15);
         self
@@ -157,13 +158,14 @@ fn kind_from_environment() -> io::Result<Option<Kind>> {
     })
 }
 
+/// What a port shares with other threads.
+type Shared = (Pool, Arc<Inbox>);
+
 /// The completion port of one thread.
 ///
 /// Dropping it is a [`shutdown`](Port::shutdown) with five seconds' patience.
 pub struct Port {
-    /// Dropped once nothing is in flight, else leaked.
-    backend: ManuallyDrop<Box<dyn Backend>>,
-    leaked: bool,
+    backend: Box<dyn Backend>,
     refused: Vec<String>,
     capacity: usize,
     slots: Slots,
@@ -196,8 +198,7 @@ impl Port {
         let inbox = Arc::new(Inbox::new(backend.notifier()));
         Port {
             pool: Pool::new(config.threads, Arc::clone(&inbox)),
-            backend: ManuallyDrop::new(backend),
-            leaked: false,
+            backend,
             refused,
             capacity: config.settings.capacity,
             slots: Slots::default(),
@@ -231,7 +232,7 @@ impl Port {
         if self.slots.len() > self.capacity {
             self.counters.held_back += 1;
             // SAFETY: the caller keeps what `op` borrows until the operation has ended; only the lifetime is erased.
-            self.held.push_back((id, unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) }));
+            self.held.push_back((id, unsafe { mem::transmute::<Op<'_>, Op<'static>>(op) }));
             return Submitted::Pending(id);
         }
         // SAFETY: the caller's promise.
@@ -376,7 +377,7 @@ impl Port {
         };
         let sleeps = timeout != Some(Duration::ZERO) && self.inbox.fall_asleep();
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
-        let mut events = std::mem::take(&mut self.events);
+        let mut events = mem::take(&mut self.events);
         let waited = self.backend.wait(timeout, &mut events);
         if sleeps {
             self.inbox.awake();
@@ -409,7 +410,7 @@ impl Port {
             return false;
         }
         let mut woken = false;
-        let mut messages = std::mem::take(&mut self.messages);
+        let mut messages = mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
         for message in messages.drain(..) {
             match message {
@@ -490,28 +491,43 @@ impl Port {
         }
     }
 
-    /// Cancels all that is in flight and waits until it has ended; sockets and files that still came are closed.
+    /// Cancels all that is in flight and waits until it has ended; sockets and files that still came are closed. The
+    /// port then begins no more operations.
     ///
     /// # Errors
     /// `TimedOut` where the kernel or a thread has not let go in time. The error names what is left; the memory of
     /// the port and of its operations is leaked, never freed early: what those operations borrow must then stay
     /// valid for ever.
-    pub fn shutdown(mut self, patience: Duration) -> io::Result<()> {
+    pub fn shutdown(&mut self, patience: Duration) -> io::Result<()> {
         let drained = self.drain(patience);
-        self.leaked = drained.is_err();
+        let (backend, shared) = self.take_parts();
+        if drained.is_ok() {
+            shared.1.close();
+        } else {
+            forget((backend, shared));
+        }
         drained
     }
 
     /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing is
     /// cancelled, nothing is waited for; this process's descriptors of the port are closed, and what the operations
-    /// borrow is not touched again here.
-    ///
-    /// # Safety
-    /// The port must not be used again, and must be forgotten ([`std::mem::forget`]), not dropped: the threads of its
-    /// pool do not exist here, and one may have held a lock when the process was copied.
-    pub unsafe fn abandon_after_fork(&mut self) {
-        // SAFETY: by the caller's promise the backend is used no more.
-        unsafe { ManuallyDrop::drop(&mut self.backend) };
+    /// borrow is not touched again here. The port begins no more operations.
+    pub fn abandon_after_fork(&mut self) {
+        let (backend, shared) = self.take_parts();
+        drop(backend);
+        // The threads do not exist here, and one may have held a lock when the process was copied.
+        forget(shared);
+    }
+
+    /// Puts parts that do nothing in the place of those that work.
+    fn take_parts(&mut self) -> (Box<dyn Backend>, Shared) {
+        let inbox = Arc::new(Inbox::new(Closed.notifier()));
+        let pool = mem::replace(&mut self.pool, Pool::new(1, Arc::clone(&inbox)));
+        forget(mem::take(&mut self.held));
+        self.slots = Slots::default();
+        self.busy = Busy::default();
+        self.timers.clear();
+        (mem::replace(&mut self.backend, Box::new(Closed)), (pool, mem::replace(&mut self.inbox, inbox)))
     }
 
     fn drain(&mut self, patience: Duration) -> io::Result<()> {
@@ -541,17 +557,8 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        if !self.leaked
-            && let Err(error) = self.drain(LAST_PATIENCE)
-        {
+        if let Err(error) = self.shutdown(LAST_PATIENCE) {
             eprintln!("overlapped: a port was dropped and had to be leaked: {error}");
-            self.leaked = true;
-        }
-        if self.leaked {
-            std::mem::forget(std::mem::take(&mut self.held));
-        } else {
-            // SAFETY: nothing is in flight, and the field is not used after this.
-            unsafe { ManuallyDrop::drop(&mut self.backend) };
         }
     }
 }

@@ -68,12 +68,35 @@ struct Greenlets {
 }
 
 thread_local! {
-    static RUNTIME: RefCell<Option<Rc<Runtime>>> = const { RefCell::new(None) };
+    static RUNTIME: ThisThread = const { ThisThread(RefCell::new(None)) };
 }
+
+/// The tasklets of a thread, until it ends.
+struct ThisThread(RefCell<Option<Rc<Runtime>>>);
+
+impl ThisThread {
+    fn get(&self) -> Option<Rc<Runtime>> {
+        self.0.borrow().clone()
+    }
+}
+
+impl Drop for ThisThread {
+    fn drop(&mut self) {
+        // The stacks of tasklets that are left hold the runtime, and there is no unwinding them: the port is what counts.
+        if let Some(runtime) = self.0.take()
+            && let Err(error) = runtime.scheduler.shutdown(PATIENCE)
+        {
+            eprintln!("overlapped: the port of a thread that has ended had to be leaked: {error}");
+        }
+    }
+}
+
+/// How long a thread that ends waits for the kernel to let go of what its tasklets have in flight.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The tasklets of this thread; the first call makes its port.
 pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
-    if let Some(runtime) = RUNTIME.with_borrow(Option::clone) {
+    if let Some(runtime) = RUNTIME.with(ThisThread::get) {
         return Ok(runtime);
     }
     let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
@@ -95,7 +118,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
     *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
     let runtime = Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() });
-    RUNTIME.set(Some(Rc::clone(&runtime)));
+    RUNTIME.with(|here| here.0.replace(Some(Rc::clone(&runtime))));
     Ok(runtime)
 }
 
@@ -118,16 +141,15 @@ pub(crate) fn learn_main_thread(py: Python<'_>) -> PyResult<()> {
 /// thread's main tasklet, on a port that is made when it is first needed.
 pub(crate) fn after_fork() {
     MAIN_THREAD.store(thread_ident(), Ordering::Relaxed);
-    let Some(runtime) = RUNTIME.take() else { return };
-    runtime.scheduler.leave();
-    // SAFETY: the runtime is forgotten below: the other greenlets must never run here, not even to unwind.
-    unsafe { runtime.scheduler.abandon_after_fork() };
+    let Some(runtime) = RUNTIME.with(|here| here.0.take()) else { return };
+    runtime.scheduler.abandon_after_fork();
+    // The other greenlets must never run here, not even to unwind: they are kept for ever.
     std::mem::forget(runtime);
 }
 
 /// The end of the process: what is in flight is left to the kernel.
 pub(crate) fn forget() {
-    if let Some(runtime) = RUNTIME.take() {
+    if let Some(runtime) = RUNTIME.with(|here| here.0.take()) {
         runtime.scheduler.leave();
         std::mem::forget(runtime);
     }
@@ -315,7 +337,7 @@ impl Switcher for Handle {
 fn work() -> PyResult<()> {
     // SAFETY: Python calls this, so the GIL is held.
     let py = unsafe { Python::assume_attached() };
-    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Ok(()) };
     let (scheduler, greenlets) = (&runtime.scheduler, &runtime.greenlets);
     let me = greenlet::current(py);
     loop {
@@ -328,7 +350,7 @@ fn work() -> PyResult<()> {
             tasklet
         };
         let ended = tasklet.get().execute(py, scheduler);
-        if !RUNTIME.with_borrow(|now| now.as_ref().is_some_and(|now| Rc::ptr_eq(now, &runtime))) {
+        if !RUNTIME.with(ThisThread::get).is_some_and(|now| Rc::ptr_eq(&now, &runtime)) {
             // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
             let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
         }
@@ -364,7 +386,7 @@ fn work() -> PyResult<()> {
 fn start_workers() -> PyResult<()> {
     // SAFETY: Python calls this, so the GIL is held.
     let py = unsafe { Python::assume_attached() };
-    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Ok(()) };
     let greenlets = &runtime.greenlets;
     let me = greenlet::current(py);
     loop {
@@ -383,7 +405,7 @@ fn start_workers() -> PyResult<()> {
 /// Cancels what is in flight on a handle, with `cancel`, and waits until `left` says that nothing is. Whoever closes a
 /// handle goes on closing: an interrupt waits until that is done.
 pub(crate) fn settle(cancel: impl FnOnce(&mut Port) -> usize, left: impl Fn(&Port) -> usize) -> PyResult<()> {
-    let Some(runtime) = RUNTIME.with_borrow(Option::clone) else { return Ok(()) };
+    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Ok(()) };
     let scheduler = &runtime.scheduler;
     if cancel(&mut scheduler.port().borrow_mut()) == 0 {
         return Ok(());

@@ -256,7 +256,7 @@ impl Scheduler {
         // What was not called any more is dropped outside of the lock, for its destructors may look here again.
         let uncalled = self.remote.calls().take();
         drop(uncalled);
-        CURRENT.with(|current| current.borrow_mut().take());
+        let _ = CURRENT.try_with(|current| current.borrow_mut().take());
     }
 
     /// The tasklet that runs.
@@ -711,13 +711,18 @@ impl Scheduler {
     }
 
     /// Leaves the port to the parent process, in the child after fork(2): see [`Port::abandon_after_fork`].
+    pub fn abandon_after_fork(&self) {
+        self.leave();
+        self.port.borrow_mut().abandon_after_fork();
+    }
+
+    /// Ends the scheduler of a thread that ends, whatever its tasklets wait for: they are not run again.
     ///
-    /// # Safety
-    /// The scheduler must not be used again, nor dropped.
-    #[allow(unsafe_code, reason = "passes the port's condition on")]
-    pub unsafe fn abandon_after_fork(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.port.borrow_mut().abandon_after_fork() };
+    /// # Errors
+    /// As for [`Port::shutdown`].
+    pub fn shutdown(&self, patience: Duration) -> io::Result<()> {
+        self.leave();
+        self.port.borrow_mut().shutdown(patience)
     }
 
     pub(crate) fn unwinds(&self) -> bool {

@@ -49,12 +49,15 @@ use crate::buffers::Buffer;
 use crate::op::Op;
 use crate::slots::OpId;
 
+mod closed;
 #[cfg(windows)]
 mod iocp;
 #[cfg(unix)]
 mod poll;
 #[cfg(target_os = "linux")]
 mod uring;
+
+pub(crate) use closed::Closed;
 
 /// How a port is to be set up.
 #[derive(Clone, Debug)]

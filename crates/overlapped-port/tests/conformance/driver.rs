@@ -270,13 +270,11 @@ impl Driver {
     #[cfg(unix)]
     pub(crate) fn abandon_after_fork(&mut self) {
         let mut port = self.port.take().expect("the port was not shut down");
-        // SAFETY: the port is forgotten, and this was the only way to it.
-        unsafe { port.abandon_after_fork() };
-        std::mem::forget(port);
+        port.abandon_after_fork();
     }
 
     fn end(&mut self, patience: Duration) -> io::Result<()> {
-        let Some(port) = self.port.take() else { return Ok(()) };
+        let Some(mut port) = self.port.take() else { return Ok(()) };
         let ended = port.shutdown(patience);
         if ended.is_ok() {
             for entry in std::mem::take(&mut self.flights).into_values() {

@@ -181,7 +181,7 @@ fn many_wakes_count_as_one(config: Config) {
 }
 
 fn a_waker_outlives_its_port(config: Config) {
-    let port = config.start().unwrap();
+    let mut port = config.start().unwrap();
     let waker = port.waker();
     let second = waker.clone();
     port.shutdown(PATIENCE).unwrap();
