@@ -648,6 +648,94 @@ impl Scheduler {
         (result, stopped)
     }
 
+    /// Runs several operations (one at least) until one has ended: the others are then cancelled, and their completions
+    /// awaited. Returns those that have ended by themselves, each with its place in `ops`.
+    ///
+    /// # Errors
+    /// `TimedOut` past the deadline, where none had ended by then; in a foreign tasklet, the [`Interrupted`] that is to
+    /// be raised. What an operation failed with is in its own result.
+    pub fn operate_any<'a>(
+        self: &Rc<Self>,
+        ops: impl IntoIterator<Item = Op<'a>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Vec<(usize, io::Result<Outcome>)>> {
+        self.check().map_err(|interrupted| interrupted.raise(self))?;
+        let new_wait = || {
+            let wait = Wait { tasklet: self.current.get(), result: None, expired: false };
+            self.waits.borrow_mut().insert(wait)
+        };
+        let (mut ended, mut under_way, mut waits_for) = (Vec::new(), Vec::new(), "");
+        for (place, op) in ops.into_iter().enumerate() {
+            waits_for = op.name();
+            let slot = new_wait();
+            #[allow(unsafe_code, reason = "as in `operate`")]
+            // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before every
+            // completion has come: the loop below goes on until it has.
+            let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
+            match submitted {
+                Submitted::Pending(id) => under_way.push((place, id, slot)),
+                Submitted::Done(result) => {
+                    self.waits.borrow_mut().remove(slot);
+                    ended.push((place, result));
+                    break;
+                }
+            }
+        }
+        // The deadline has a wait of its own: those of the operations go one by one.
+        let alarm = new_wait();
+        let timer =
+            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(alarm as u32).pack()));
+        let mut stopped = Stopped::No;
+        let mut cancelled = false;
+        loop {
+            under_way.retain(|(place, _, slot)| {
+                let mut waits = self.waits.borrow_mut();
+                let Some(result) = waits[*slot].result.take() else { return true };
+                waits.remove(*slot);
+                if !cancelled || !matches!(&result, Err(error) if is_cancelled(error)) {
+                    ended.push((*place, result));
+                }
+                false
+            });
+            if under_way.is_empty() {
+                break;
+            }
+            if !cancelled {
+                if self.waits.borrow()[alarm].expired {
+                    stopped = Stopped::Deadline;
+                } else if self.is_interrupted() {
+                    stopped = Stopped::Interrupt;
+                }
+                if !ended.is_empty() || stopped != Stopped::No {
+                    cancelled = true;
+                    under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));
+                }
+            }
+            self.park_masked(waits_for);
+        }
+        if let Some(timer) = timer {
+            self.port.borrow_mut().clear_timer(timer);
+        }
+        self.waits.borrow_mut().remove(alarm);
+        match stopped {
+            Stopped::Deadline if ended.is_empty() => Err(io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for))),
+            Stopped::Interrupt if ended.is_empty() => Err(Interrupted(()).raise(self)),
+            _ => Ok(ended),
+        }
+    }
+
+    /// To be called where a tasklet was answered without a wait: after some times in a row, lets others run.
+    ///
+    /// # Errors
+    /// The interrupt that was left on this tasklet.
+    pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
+        if self.immediate.get() > IMMEDIATE_IN_A_ROW {
+            return self.yield_now();
+        }
+        self.immediate.set(self.immediate.get() + 1);
+        Ok(())
+    }
+
     /// Hands the bytes of a provided buffer to `read`, and gives the buffer back.
     pub fn consume<R>(&self, outcome: Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
         match outcome {
