@@ -69,7 +69,7 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
 }
 
 /// Whether a read or write of the descriptor is not to wait: then it is not the port's.
-fn never_waits(descriptor: c_int) -> bool {
+pub(crate) fn never_waits(descriptor: c_int) -> bool {
     #[cfg(unix)]
     // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
     return descriptor < 0 || unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;

@@ -5,11 +5,16 @@
 mod error;
 mod file;
 mod greenlet;
+mod local;
+mod queue;
+mod readiness;
 mod runtime;
+mod signal;
 mod socket;
 mod stdlib;
 mod sync;
 mod tasklet;
+mod thread;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -72,6 +77,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sync::Semaphore>()?;
     module.add_class::<sync::Lock>()?;
     module.add_class::<sync::RLock>()?;
+    module.add_class::<local::Local>()?;
+    module.add_class::<queue::SimpleQueue>()?;
+    module.add_class::<signal::MainHandler>()?;
     for function in [
         wrap_pyfunction!(tasklet::spawn, module)?,
         wrap_pyfunction!(tasklet::current, module)?,
@@ -92,6 +100,15 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::address_to_python, module)?,
         wrap_pyfunction!(socket::numeric_address, module)?,
         wrap_pyfunction!(socket::offload, module)?,
+        wrap_pyfunction!(readiness::wait_any, module)?,
+        wrap_pyfunction!(readiness::give_way, module)?,
+        wrap_pyfunction!(readiness::read_descriptor, module)?,
+        wrap_pyfunction!(readiness::write_descriptor, module)?,
+        wrap_pyfunction!(readiness::sleep_as_time, module)?,
+        wrap_pyfunction!(thread::get_ident, module)?,
+        wrap_pyfunction!(thread::start_thread, module)?,
+        wrap_pyfunction!(thread::thread_of, module)?,
+        wrap_pyfunction!(thread::release_at_end, module)?,
         wrap_pyfunction!(file::install_file, module)?,
         wrap_pyfunction!(file::open, module)?,
         wrap_pyfunction!(file::read_at, module)?,

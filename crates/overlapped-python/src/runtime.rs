@@ -130,6 +130,49 @@ fn thread_ident() -> u64 {
     unsafe { ffi::PyThread_get_thread_ident() as u64 }
 }
 
+thread_local! {
+    /// The identifier of the tasklet that forked: in the child it is this thread's main one, and keeps it.
+    static FORKED_AS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The identifier of the one that runs: a tasklet's is the address of its object, which lives as long; that of a thread's
+/// main tasklet, and of a thread without tasklets, is the thread's.
+pub(crate) fn ident() -> u64 {
+    let of_tasklet = RUNTIME.with(|here| {
+        let runtime = here.0.borrow();
+        let runtime = runtime.as_ref()?;
+        let id = runtime.scheduler.current_tasklet();
+        if id == TaskletId::ROOT {
+            return None;
+        }
+        match &runtime.greenlets.bodies.borrow()[id.index()] {
+            Body::New(tasklet) | Body::Started(tasklet, _) => Some(tasklet.as_ptr() as u64),
+            Body::Ended => None,
+        }
+    });
+    of_tasklet.or_else(|| FORKED_AS.get()).unwrap_or_else(thread_ident)
+}
+
+/// This thread's own identifier where `ident` is that of one of its tasklets; else `ident`.
+pub(crate) fn thread_of(ident: u64) -> u64 {
+    let is_here = RUNTIME.with(|here| {
+        let runtime = here.0.borrow();
+        runtime.as_ref().is_some_and(|runtime| {
+            runtime.greenlets.bodies.borrow().iter().any(|body| match body {
+                Body::New(tasklet) | Body::Started(tasklet, _) => tasklet.as_ptr() as u64 == ident,
+                Body::Ended => false,
+            })
+        })
+    });
+    if is_here || FORKED_AS.get() == Some(ident) { thread_ident() } else { ident }
+}
+
+/// The tasklet that runs, unless it is the thread itself.
+pub(crate) fn in_tasklet(py: Python<'_>) -> Option<Py<Tasklet>> {
+    let runtime = RUNTIME.with(ThisThread::get)?;
+    (runtime.scheduler.current_tasklet() != TaskletId::ROOT).then(|| runtime.current(py))
+}
+
 /// Learns which thread is Python's main one; called at import.
 pub(crate) fn learn_main_thread(py: Python<'_>) -> PyResult<()> {
     let ident = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?;
@@ -141,7 +184,11 @@ pub(crate) fn learn_main_thread(py: Python<'_>) -> PyResult<()> {
 /// thread's main tasklet, on a port that is made when it is first needed.
 pub(crate) fn after_fork() {
     MAIN_THREAD.store(thread_ident(), Ordering::Relaxed);
+    let ident = ident();
     let Some(runtime) = RUNTIME.with(|here| here.0.take()) else { return };
+    if ident != thread_ident() {
+        FORKED_AS.set(Some(ident));
+    }
     runtime.scheduler.abandon_after_fork();
     // The other greenlets must never run here, not even to unwind: they are kept for ever.
     std::mem::forget(runtime);
@@ -274,6 +321,17 @@ impl Greenlets {
             scheduler.wake(TaskletId::ROOT);
         }
     }
+}
+
+/// Raises `error` in this thread's main tasklet, which runs at once; gives it back where that is who calls.
+pub(crate) fn throw_in_main(py: Python<'_>, error: PyErr) -> PyResult<()> {
+    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Err(error) };
+    let scheduler = &runtime.scheduler;
+    if scheduler.current_tasklet() == TaskletId::ROOT {
+        return Err(error);
+    }
+    throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+    scheduler.yield_now().map_err(|_| runtime.raise(py))
 }
 
 fn throw(scheduler: &Scheduler, id: TaskletId, exception: Py<PyAny>) {

@@ -1,16 +1,15 @@
 //! Channels, events, semaphores and locks for Python's tasklets.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use overlapped::engine::Waiter;
 use overlapped::{Preference, ReceiveError, SendError};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::runtime::runtime;
+use crate::runtime::{ident, runtime};
 use crate::tasklet::{deadline, generic};
 
 /// What goes through a channel.
@@ -201,7 +200,7 @@ fn acquire_deadline(blocking: bool, timeout: Option<f64>) -> PyResult<Option<Ins
     }
 }
 
-fn acquire(
+pub(crate) fn acquire(
     semaphore: &overlapped::Semaphore,
     py: Python<'_>,
     blocking: bool,
@@ -212,10 +211,11 @@ fn acquire(
     if semaphore.try_take() {
         return Ok(true);
     }
-    if !blocking {
-        return Ok(false);
-    }
     let runtime = runtime(py)?;
+    if !blocking {
+        // Whoever tries again and again would keep the holder from ever releasing it.
+        return runtime.scheduler.give_way().map(|()| false).map_err(|_| runtime.raise(py));
+    }
     semaphore.acquire_until_as(deadline, waits_for).map_err(|_| runtime.raise(py))
 }
 
@@ -302,7 +302,7 @@ impl Lock {
     }
 
     /// Releases the lock; any tasklet may. Raises `RuntimeError` where it is not held.
-    fn release(&self) -> PyResult<()> {
+    pub(crate) fn release(&self) -> PyResult<()> {
         let semaphore = self.semaphore();
         if semaphore.value() > 0 {
             return Err(PyRuntimeError::new_err("release unlocked lock"));
@@ -348,17 +348,19 @@ impl Lock {
 #[pyclass(frozen, weakref, name = "RLock", module = "overlapped")]
 pub(crate) struct RLock {
     lock: Lock,
-    owner: Mutex<Option<Waiter>>,
+    /// The identifier of its holder (see [`ident`]), 0 for none.
+    owner: AtomicU64,
     count: AtomicU32,
 }
 
 impl RLock {
-    fn owner(&self) -> std::sync::MutexGuard<'_, Option<Waiter>> {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_mine(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == ident()
     }
 
-    fn is_mine(&self) -> bool {
-        self.owner().as_ref() == Some(&Waiter::current())
+    fn taken(&self, count: u32) {
+        self.owner.store(ident(), Ordering::Relaxed);
+        self.count.store(count, Ordering::Relaxed);
     }
 }
 
@@ -367,21 +369,19 @@ impl RLock {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: Bound<'_, PyTuple>, _kwargs: Option<Bound<'_, pyo3::types::PyDict>>) -> RLock {
-        RLock { lock: Lock::new(), owner: Mutex::new(None), count: AtomicU32::new(0) }
+        RLock { lock: Lock::new(), owner: AtomicU64::new(0), count: AtomicU32::new(0) }
     }
 
     /// Takes the lock, waiting for it, at most `timeout` seconds (-1: without end); returns whether it was taken.
     #[pyo3(signature = (blocking=true, timeout=-1.0))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
-        runtime(py)?;
         if self.is_mine() {
             self.count.fetch_add(1, Ordering::Relaxed);
             return Ok(true);
         }
         let taken = self.lock.acquire(py, blocking, timeout)?;
         if taken {
-            *self.owner() = Some(Waiter::current());
-            self.count.store(1, Ordering::Relaxed);
+            self.taken(1);
         }
         Ok(taken)
     }
@@ -392,7 +392,7 @@ impl RLock {
             return Err(PyRuntimeError::new_err("cannot release un-acquired lock"));
         }
         if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *self.owner() = None;
+            self.owner.store(0, Ordering::Relaxed);
             self.lock.release()?;
         }
         Ok(())
@@ -423,7 +423,7 @@ impl RLock {
             return Err(PyRuntimeError::new_err("cannot release un-acquired lock"));
         }
         let count = self.count.swap(0, Ordering::Relaxed);
-        *self.owner() = None;
+        self.owner.store(0, Ordering::Relaxed);
         self.lock.release()?;
         Ok(count)
     }
@@ -431,21 +431,20 @@ impl RLock {
     /// Takes it again as often as it was; for `threading.Condition`.
     fn _acquire_restore(&self, py: Python<'_>, count: u32) -> PyResult<()> {
         self.lock.acquire(py, true, -1.0)?;
-        *self.owner() = Some(Waiter::current());
-        self.count.store(count, Ordering::Relaxed);
+        self.taken(count);
         Ok(())
     }
 
     /// Makes it a new, free lock: for the child after a fork.
     fn _at_fork_reinit(&self) {
-        *self.owner() = None;
+        self.owner.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
         self.lock._at_fork_reinit();
     }
 
     fn __repr__(slf: Bound<'_, RLock>) -> String {
-        let count = slf.get().count.load(Ordering::Relaxed);
+        let (owner, count) = (slf.get().owner.load(Ordering::Relaxed), slf.get().count.load(Ordering::Relaxed));
         let how = if count > 0 { "locked" } else { "unlocked" };
-        format!("<{how} overlapped.RLock object count={count} at {:p}>", slf.as_ptr())
+        format!("<{how} overlapped.RLock object owner={owner} count={count} at {:p}>", slf.as_ptr())
     }
 }

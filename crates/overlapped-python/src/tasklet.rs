@@ -8,10 +8,11 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTime
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use std::rc::Rc;
 
 use crate::runtime::{keep_thrown, runtime, take_thrown};
+use crate::sync::Lock;
 
 /// What a tasklet is to do.
 struct Job {
@@ -27,6 +28,16 @@ struct State {
     outcome: Option<Result<Py<PyAny>, Py<PyAny>>>,
     joiners: Vec<Waiter>,
     name: Option<String>,
+    /// The `threading.local`s in which it has a dictionary.
+    locals: Vec<Py<PyWeakrefReference>>,
+    /// Released at its end: `threading` waits for it.
+    sentinel: Option<Py<Lock>>,
+}
+
+impl State {
+    fn new(job: Option<Job>, name: Option<String>) -> Mutex<State> {
+        Mutex::new(State { job, outcome: None, joiners: Vec::new(), name, locals: Vec::new(), sentinel: None })
+    }
 }
 
 /// A function that runs beside others on one thread, and alone waits where it blocks.
@@ -41,10 +52,7 @@ pub(crate) struct Tasklet {
 impl Tasklet {
     /// The thread itself, as a tasklet.
     pub(crate) fn root(waiter: Waiter) -> Tasklet {
-        Tasklet {
-            waiter,
-            state: Mutex::new(State { job: None, outcome: None, joiners: Vec::new(), name: Some("main".into()) }),
-        }
+        Tasklet { waiter, state: State::new(None, Some("main".into())) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,6 +87,12 @@ impl Tasklet {
                 Err(error.into_value(py).into_any())
             }
         };
+        self.clear_locals(py);
+        let sentinel = self.state().sentinel.take();
+        if let Some(sentinel) = sentinel {
+            // Not held where nobody waits for it.
+            let _ = sentinel.get().release();
+        }
         let joiners = {
             let mut state = self.state();
             state.outcome = Some(outcome);
@@ -86,6 +100,28 @@ impl Tasklet {
         };
         joiners.iter().for_each(Waiter::wake);
         interrupted
+    }
+
+    /// Remembers a `threading.local` in which this tasklet has begun a dictionary.
+    pub(crate) fn keep_local(&self, local: Py<PyWeakrefReference>) {
+        self.state().locals.push(local);
+    }
+
+    /// Remembers a lock to release at the end.
+    pub(crate) fn keep_sentinel(&self, sentinel: Py<Lock>) {
+        let before = self.state().sentinel.replace(sentinel);
+        drop(before);
+    }
+
+    /// Drops what this tasklet has in `threading.local`s; what is dropped may begin such again.
+    fn clear_locals(&self, py: Python<'_>) {
+        loop {
+            let locals = std::mem::take(&mut self.state().locals);
+            if locals.is_empty() {
+                return;
+            }
+            crate::local::forget(py, crate::runtime::ident(), locals);
+        }
     }
 
     /// Prints an exception that ended the tasklet, with its traceback, through `sys.excepthook`.
@@ -296,6 +332,17 @@ pub(crate) fn spawn(
     }
     // SAFETY: returns a new reference or null with an error set.
     let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    start(function, args, kwargs, context)
+}
+
+/// Makes a tasklet that will call `function` in `context`, which nobody else may enter.
+pub(crate) fn start(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    kwargs: Option<Bound<'_, PyDict>>,
+    context: Bound<'_, PyAny>,
+) -> PyResult<Py<Tasklet>> {
+    let py = function.py();
     let job = Job {
         arguments: args.unbind(),
         keywords: kwargs.map(Bound::unbind),
@@ -305,8 +352,7 @@ pub(crate) fn spawn(
     let runtime = runtime(py)?;
     let mut made = None;
     runtime.start(None, |waiter| {
-        let state = State { job: Some(job), outcome: None, joiners: Vec::new(), name: None };
-        let tasklet = Py::new(py, Tasklet { waiter, state: Mutex::new(state) })?;
+        let tasklet = Py::new(py, Tasklet { waiter, state: State::new(Some(job), None) })?;
         made = Some(tasklet.clone_ref(py));
         Ok(tasklet)
     })?;

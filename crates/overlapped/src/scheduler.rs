@@ -661,7 +661,7 @@ impl Scheduler {
     ) -> io::Result<Vec<(usize, io::Result<Outcome>)>> {
         self.check().map_err(|interrupted| interrupted.raise(self))?;
         let new_wait = || {
-            let wait = Wait { tasklet: self.current.get(), result: None, expired: false };
+            let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
             self.waits.borrow_mut().insert(wait)
         };
         let (mut ended, mut under_way, mut waits_for) = (Vec::new(), Vec::new(), "");

@@ -1,0 +1,116 @@
+//! Waiting for descriptors: what stands in for `select`, `poll` and the descriptors of `os`.
+
+use std::time::Duration;
+
+use overlapped::engine::park;
+use overlapped_port::sys::{RawFile, RawSocket};
+use overlapped_port::{Interest, Op, Outcome};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::file::never_waits;
+use crate::runtime::{runtime, to_error};
+use crate::stdlib::View;
+use crate::tasklet::deadline;
+
+/// Waits until one of several descriptors is ready (or has an error); false where `timeout` seconds were up. Each is given
+/// with its interest: 1 readable, 2 writable, 4 urgent. Which one it was, the system's own call tells.
+#[pyfunction]
+#[pyo3(signature = (descriptors, timeout=None))]
+pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(RawSocket, u8)>, timeout: Option<f64>) -> PyResult<bool> {
+    let runtime = runtime(py)?;
+    let deadline = deadline(timeout)?;
+    if descriptors.is_empty() {
+        while deadline.is_none_or(|deadline| std::time::Instant::now() < deadline) {
+            if park(deadline, "poll").is_err() {
+                return Err(runtime.raise(py));
+            }
+        }
+        return Ok(false);
+    }
+    let ops = descriptors.into_iter().map(|(socket, interest)| Op::Poll { socket, interest: Interest(interest) });
+    match runtime.scheduler.operate_any(ops, deadline) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(false),
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}
+
+/// To be called where something was answered without a wait: after some times in a row, lets others run.
+#[pyfunction]
+pub(crate) fn give_way(py: Python<'_>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    runtime.scheduler.give_way().map_err(|_| runtime.raise(py))
+}
+
+/// Reads from a descriptor, as `os.read`; `None` where the system's own call is to be made: the descriptor is in
+/// non-blocking mode, or something is wrong with it.
+#[pyfunction]
+pub(crate) fn read_descriptor(py: Python<'_>, descriptor: RawFile, size: usize) -> PyResult<Option<Py<PyBytes>>> {
+    if never_waits(descriptor) {
+        return Ok(None);
+    }
+    let runtime = runtime(py)?;
+    // On the heap, and not zeroed: the kernel fills it while this stack may be elsewhere.
+    let mut bytes: Vec<u8> = Vec::with_capacity(size);
+    let op = Op::Read { file: descriptor, buffer: &mut bytes.spare_capacity_mut()[..size], offset: None };
+    match runtime.scheduler.operate(op, None) {
+        // SAFETY: the read has filled them.
+        Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
+        Ok(_) => unreachable!("a read brings a number of bytes"),
+        Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => return Ok(None),
+        Err(error) => return Err(to_error(py, &runtime, error)),
+    }
+    Ok(Some(PyBytes::new(py, &bytes).unbind()))
+}
+
+/// Writes to a descriptor, as `os.write`: all of `data`, where nothing goes wrong in between. `None` as for
+/// `read_descriptor`.
+#[pyfunction]
+pub(crate) fn write_descriptor(
+    py: Python<'_>,
+    descriptor: RawFile,
+    data: &Bound<'_, PyAny>,
+) -> PyResult<Option<usize>> {
+    if never_waits(descriptor) {
+        return Ok(None);
+    }
+    // SAFETY: a live object; the GIL is held here, and when the view is dropped.
+    let Some(view) = (unsafe { View::new(data.as_ptr(), pyo3::ffi::PyBUF_SIMPLE) }) else {
+        return Err(PyErr::fetch(py));
+    };
+    let runtime = runtime(py)?;
+    let (mut rest, mut written) = (view.bytes(), 0);
+    loop {
+        match runtime.scheduler.operate(Op::Write { file: descriptor, buffer: rest, offset: None }, None) {
+            Ok(Outcome::Count(count)) => {
+                written += count;
+                rest = &rest[count..];
+                if rest.is_empty() || count == 0 {
+                    return Ok(Some(written));
+                }
+            }
+            Ok(_) => unreachable!("a write brings a number of bytes"),
+            // What was written is told; the error comes at the next write.
+            Err(_) if written > 0 => return Ok(Some(written)),
+            Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => return Ok(None),
+            Err(error) => return Err(to_error(py, &runtime, error)),
+        }
+    }
+}
+
+/// As `time.sleep`: with its errors.
+#[pyfunction]
+#[pyo3(signature = (seconds, /))]
+pub(crate) fn sleep_as_time(py: Python<'_>, seconds: f64) -> PyResult<()> {
+    if seconds.is_nan() {
+        return Err(pyo3::exceptions::PyValueError::new_err("Invalid value NaN (not a number)"));
+    }
+    if Duration::try_from_secs_f64(seconds.abs()).is_err() || seconds.abs() > MOST_SECONDS {
+        return Err(pyo3::exceptions::PyOverflowError::new_err("timestamp too large to convert to C _PyTime_t"));
+    }
+    crate::tasklet::sleep(py, seconds)
+}
+
+/// `_PyTime_t` counts nanoseconds in 64 bits.
+const MOST_SECONDS: f64 = 9_223_372_036.0;

@@ -1,0 +1,42 @@
+//! What stands in for `_thread`: identifiers, threads that are tasklets, and the lock that tells of a thread's end.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::runtime::{ident, in_tasklet};
+use crate::sync::Lock;
+use crate::tasklet::start;
+
+/// The identifier of the tasklet that runs; the main tasklet of a thread has the thread's own. As `_thread.get_ident`.
+#[pyfunction]
+pub(crate) fn get_ident() -> u64 {
+    ident()
+}
+
+/// Starts `function(*args, **kwargs)` in a tasklet with an empty context, as a thread has; returns its identifier.
+#[pyfunction]
+#[pyo3(signature = (function, args, kwargs=None))]
+pub(crate) fn start_thread(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    kwargs: Option<Bound<'_, PyDict>>,
+) -> PyResult<u64> {
+    // SAFETY: returns a new reference or null with an error set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
+    Ok(start(function, args, kwargs, context)?.as_ptr() as u64)
+}
+
+/// Has `lock` released when the calling tasklet has ended, if it is then held; a thread's main tasklet never does.
+#[pyfunction]
+pub(crate) fn release_at_end(py: Python<'_>, lock: Py<Lock>) {
+    if let Some(tasklet) = in_tasklet(py) {
+        tasklet.get().keep_sentinel(lock);
+    }
+}
+
+/// The identifier of the thread on which a tasklet of this thread runs; any other identifier as it is.
+#[pyfunction]
+pub(crate) fn thread_of(ident: u64) -> u64 {
+    crate::runtime::thread_of(ident)
+}

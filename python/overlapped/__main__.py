@@ -1,0 +1,190 @@
+"""``python -m overlapped``: runs a Python program, unmodified, on the completion port.
+
+The program sees what it would see under ``python``: its own ``__main__`` module, ``sys.argv``, ``sys.path[0]``, exit status,
+and tracebacks without a frame of ours.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pkgutil
+import runpy
+import sys
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, NoReturn
+
+USAGE = """\
+usage: python -m overlapped [option] ... (script.py | -m module | -c code | -) [argument] ...
+
+Runs a Python program with its sockets, files, sleeps, threads and select on one completion port.
+
+  script.py, a directory or zip file with a __main__.py, or - for standard input
+  -m module       run a module as python -m does
+  -c code         run a string
+  --backend NAME  uring or poll, instead of the better one that works (or set OVERLAPPED_BACKEND)
+  --report        print what the port was and did, on standard error, at the end
+  -V, --version   print the version
+  -h, --help      print this
+"""
+
+
+def main() -> None:
+    """Read the options, patch, and run what is to be run."""
+    arguments = sys.argv[1:]
+    report = False
+    while arguments and arguments[0].startswith("--") and arguments[0] != "--":
+        option, equals, value = arguments.pop(0).partition("=")
+        if option == "--help":
+            return print(USAGE, end="")
+        if option == "--version":
+            return print_version()
+        if option == "--report":
+            report = True
+        elif option == "--backend":
+            if not equals:
+                if not arguments:
+                    fail("--backend needs a name: uring or poll")
+                value = arguments.pop(0)
+            os.environ["OVERLAPPED_BACKEND"] = value
+        else:
+            fail(f"unknown option {option}")
+    if arguments[:1] == ["--"]:
+        del arguments[0]
+    if not arguments:
+        fail("nothing to run")
+    what, *rest = arguments
+    if what == "-h":
+        return print(USAGE, end="")
+    if what == "-V":
+        return print_version()
+    if what in ("-m", "-c") and not rest:
+        fail(f"argument expected for {what}")
+    if what.startswith("-") and what not in ("-", "-m", "-c"):
+        fail(f"unknown option {what}")
+    start(report)
+    run(what, rest)
+
+
+def print_version() -> None:
+    """Print the version of Overlapped and that of Python."""
+    from importlib.metadata import version
+
+    print(f"overlapped {version('overlapped')} on Python {sys.version.split()[0]}")
+
+
+def fail(problem: str) -> NoReturn:
+    """End with the usage, as a command line that makes no sense does."""
+    print(f"python -m overlapped: {problem}\n{USAGE}", end="", file=sys.stderr)
+    sys.exit(2)
+
+
+def start(report: bool) -> None:
+    """Patch the standard library, and see to the report at the end."""
+    import overlapped
+    from overlapped import monkey
+
+    try:
+        overlapped.backend()
+    except (OSError, ValueError) as error:
+        print(f"python -m overlapped: {error}", file=sys.stderr)
+        sys.exit(2)
+    monkey.patch_all(stdin=True)
+    if report:
+        import atexit
+
+        atexit.register(lambda: print(overlapped.report(), file=sys.stderr))
+
+
+def run(what: str, arguments: list[str]) -> None:
+    """Run a program in a fresh ``__main__`` module."""
+    module = ModuleType("__main__")
+    namespace = module.__dict__
+    namespace["__builtins__"] = sys.modules["builtins"]
+    try:
+        if what == "-m":
+            name, *arguments = arguments
+            # As under python -m: until the module is found, argv[0] says that it is looked for.
+            sys.argv = ["-m", *arguments]
+            sys.modules["__main__"] = module
+            runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+            return
+        if what == "-c":
+            code, *arguments = arguments
+            sys.argv = ["-c", *arguments]
+            sys.modules["__main__"] = module
+            set_path("")
+            exec(compile(code, "<string>", "exec", dont_inherit=True), namespace)
+            return
+        sys.argv = [what, *arguments]
+        sys.modules["__main__"] = module
+        if what == "-":
+            set_path("")
+            exec(compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True), namespace)
+            return
+        if pkgutil.get_importer(what) is not None:
+            # A directory or a zip file: its __main__.
+            sys.path.insert(0, what)
+            runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+            return
+        path = os.path.abspath(what)
+        code_object = read(path)
+        set_path(os.path.dirname(os.path.realpath(path)))
+        namespace.update(__file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path))
+        exec(code_object, namespace)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        hide_our_frames(error)
+        raise
+
+
+def set_path(first: str) -> None:
+    """Put what a program finds first in ``sys.path`` in the place of what ``python -m`` has put there."""
+    if sys.flags.safe_path:
+        return
+    sys.path[0] = first
+
+
+def read(path: str) -> CodeType:
+    """The code of a script, from its source or, as python takes it too, from a compiled file."""
+    try:
+        with io.open_code(path) as file:
+            compiled = pkgutil.read_code(file)
+        if compiled is not None:
+            return compiled
+        with io.open_code(path) as file:
+            source = file.read()
+    except OSError as error:
+        print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def hide_our_frames(error: BaseException) -> None:
+    """Have an exception that ends the program shown as under ``python``.
+
+    Python itself prints it, for it knows what goes with it (Ctrl-C ends the process by its signal). By then the frames
+    that led here are in the traceback, so they are taken off at the last moment.
+    """
+    ours = run.__code__
+    inner: TracebackType | None = error.__traceback__
+    while inner is not None and inner.tb_frame.f_code is not ours:
+        inner = inner.tb_next
+    while inner is not None and inner.tb_frame.f_code in (ours, read.__code__):
+        inner = inner.tb_next
+    hook = sys.excepthook
+
+    def show(kind: Any, value: Any, traceback: Any) -> None:
+        sys.excepthook = hook
+        if value is error:
+            traceback = sys.last_traceback = inner
+            value.__traceback__ = inner
+        hook(kind, value, traceback)
+
+    sys.excepthook = show
+
+
+if __name__ == "__main__":
+    main()

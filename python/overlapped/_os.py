@@ -1,0 +1,111 @@
+"""Functions of :mod:`os` that block, in versions that block only the calling tasklet."""
+
+from __future__ import annotations
+
+import os as _std
+from operator import index as _index
+from typing import Any
+
+from . import _engine
+
+__all__ = ["fdatasync", "fsync", "read", "system", "wait", "wait3", "wait4", "waitid", "waitpid", "write"]
+
+_read, _write, _system, _fsync = _std.read, _std.write, _std.system, _std.fsync
+
+
+def read(fd: int, length: int, /) -> bytes:
+    """Read at most ``length`` bytes from a descriptor."""
+    length = _index(length)
+    if length > 0:
+        data = _engine.read_descriptor(fd, length)
+        if data is not None:
+            return data
+    return _read(fd, length)
+
+
+def write(fd: int, data: Any, /) -> int:
+    """Write ``data`` to a descriptor; return how many bytes were written."""
+    written = _engine.write_descriptor(fd, data)
+    return _write(fd, data) if written is None else written
+
+
+def fsync(fd: Any) -> None:
+    """Wait until the file's data has reached the device."""
+    _engine.offload(_fsync, fd)
+
+
+if hasattr(_std, "fdatasync"):
+    _fdatasync = _std.fdatasync
+
+    def fdatasync(fd: Any) -> None:
+        """Wait until the file's data, without what is not needed to read it back, has reached the device."""
+        _engine.offload(_fdatasync, fd)
+
+
+def system(command: Any) -> int:
+    """Run a command in a shell, and wait for its end."""
+    status: int = _engine.offload(_system, command)
+    return status
+
+
+if hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
+    _waitpid, _wait3, _wait4, _waitid = _std.waitpid, _std.wait3, _std.wait4, _std.waitid
+
+    def _until_ended(ask: Any, pid: int, options: int) -> Any:
+        """Call ``ask(options)`` without waiting until it tells of a child process.
+
+        Where it is one process whose end is waited for, and the system has descriptors of processes, the port watches one;
+        else the system is asked at growing intervals.
+        """
+        if options & _std.WNOHANG:
+            _engine.give_way()
+            return ask(options)
+        options |= _std.WNOHANG
+        watched = _pidfd(pid) if not options & ~(_std.WNOHANG | getattr(_std, "WEXITED", 0)) else -1
+        try:
+            pause = 0.0005
+            while True:
+                answer = ask(options)
+                if answer is not None and (not isinstance(answer, tuple) or answer[0]):
+                    return answer
+                if watched >= 0:
+                    _engine.wait(watched, 1)
+                else:
+                    _engine.sleep(pause)
+                    pause = min(2 * pause, 0.05)
+        finally:
+            if watched >= 0:
+                _std.close(watched)
+
+    def _pidfd(pid: int) -> int:
+        if pid > 0 and hasattr(_std, "pidfd_open"):
+            try:
+                return _std.pidfd_open(pid)
+            except OSError:
+                # No such process, which the wait itself tells; an older kernel; no descriptor to be had.
+                pass
+        return -1
+
+    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+        """Wait for a child process: ``(pid, status)``."""
+        answer: tuple[int, int] = _until_ended(lambda options: _waitpid(pid, options), pid, options)
+        return answer
+
+    def wait() -> tuple[int, int]:
+        """Wait for any child process: ``(pid, status)``."""
+        return waitpid(-1, 0)
+
+    def wait3(options: int) -> tuple[int, int, Any]:
+        """Wait for any child process: ``(pid, status, rusage)``."""
+        answer: tuple[int, int, Any] = _until_ended(_wait3, -1, options)
+        return answer
+
+    def wait4(pid: int, options: int) -> tuple[int, int, Any]:
+        """Wait for a child process: ``(pid, status, rusage)``."""
+        answer: tuple[int, int, Any] = _until_ended(lambda options: _wait4(pid, options), pid, options)
+        return answer
+
+    def waitid(idtype: int, id: int, options: int, /) -> Any:
+        """Wait for a child process to change its state; return a ``waitid_result``, or None."""
+        pid = id if idtype == _std.P_PID else -1
+        return _until_ended(lambda options: _waitid(idtype, id, options), pid, options)

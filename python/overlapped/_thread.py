@@ -1,0 +1,216 @@
+"""The standard library's :mod:`_thread` with tasklets for threads, under the names of every supported version.
+
+What a version of Python does not have there, :mod:`overlapped.monkey` does not put there. :mod:`threading` is left as it
+is: over these names its threads, locks, events and locals are those of tasklets.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+from ._engine import Lock, RLock, get_ident, release_at_end, start_thread
+from ._engine import _local as _local
+
+__all__ = [
+    "LockType",
+    "RLock",
+    "_ThreadHandle",
+    "_count",
+    "_get_main_thread_ident",
+    "_local",
+    "_make_thread_handle",
+    "_set_sentinel",
+    "_shutdown",
+    "allocate",
+    "allocate_lock",
+    "get_ident",
+    "lock",
+    "start_joinable_thread",
+    "start_new",
+    "start_new_thread",
+]
+
+import _thread as _real
+
+LockType = lock = allocate_lock = allocate = Lock
+
+_real_count = _real._count
+_running = 0
+
+
+def _count() -> int:
+    """How many threads run that were started here; the main one is none of them."""
+    return _running + _real_count()
+
+
+def start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: Any = None, /) -> int:
+    """Start ``function(*args, **kwargs)`` in a tasklet; return its identifier.
+
+    ``SystemExit`` ends it silently; any other exception goes to :func:`sys.unraisablehook`.
+    """
+    if not callable(function):
+        raise TypeError("first arg must be callable")
+    if not isinstance(args, tuple):
+        raise TypeError("2nd arg must be a tuple")
+    if kwargs is not None and not isinstance(kwargs, dict):
+        raise TypeError("optional 3rd arg must be a dictionary")
+    sys.audit("_thread.start_new_thread", function, args, kwargs)
+    return start_thread(_run, (function, args, kwargs or {}))
+
+
+start_new = start_new_thread
+
+
+def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    global _running
+    _running += 1
+    try:
+        function(*args, **kwargs)
+    except SystemExit:
+        pass
+    except BaseException as error:
+        _report(error, function)
+    finally:
+        _running -= 1
+
+
+def _set_sentinel() -> Lock:
+    """Return a lock that is released when the calling tasklet has ended, if it is then held."""
+    sentinel = Lock()
+    release_at_end(sentinel)
+    return sentinel
+
+
+def _report(error: BaseException, function: Callable[..., object]) -> None:
+    # The frame of `_run` is none of the program's.
+    traceback = error.__traceback__ and error.__traceback__.tb_next
+    error.__traceback__ = traceback
+    arguments = (type(error), error, traceback, "Exception ignored in thread started by", function)
+    sys.unraisablehook(_unraisable_type()(arguments))
+
+
+def _unraisable_type() -> Any:
+    """The type of what :func:`sys.unraisablehook` is given. It has no name: one is caught."""
+    if not _unraisable:
+
+        class Unraisable:
+            def __del__(self) -> None:
+                raise RuntimeError
+
+        hook, sys.unraisablehook = sys.unraisablehook, lambda argument: _unraisable.append(type(argument))
+        try:
+            Unraisable()
+        finally:
+            sys.unraisablehook = hook
+    return _unraisable[0]
+
+
+_unraisable: list[Any] = []
+
+
+class _ThreadHandle:
+    """What :class:`threading.Thread` joins by, from Python 3.13 on."""
+
+    __slots__ = ("__weakref__", "_daemon", "_ended", "_state", "ident")
+
+    def __init__(self) -> None:
+        self.ident: int | None = None
+        self._state = "new"
+        self._daemon = True
+        self._ended = Lock()
+        self._ended.acquire()
+
+    def is_done(self) -> bool:
+        """Whether the thread has ended."""
+        return self._state == "done"
+
+    def _set_done(self) -> None:
+        if self._state == "new":
+            raise RuntimeError("thread not started")
+        if self._state == "running":
+            self._state = "done"
+            self._ended.release()
+        _handles.discard(self)
+
+    def join(self, timeout: float | None = None, /) -> None:
+        """Wait until the thread has ended, at most ``timeout`` seconds."""
+        if self._state == "new":
+            raise RuntimeError("thread not started")
+        if self._state == "running" and self.ident == get_ident():
+            raise RuntimeError("Cannot join current thread")
+        # Released once, by the one that ends; each that waited passes it on.
+        if self._ended.acquire(True, -1 if timeout is None or timeout < 0 else timeout):
+            self._ended.release()
+
+    def __repr__(self) -> str:
+        return f"<_ThreadHandle object: ident={self.ident}>"
+
+
+# Those that are to be joined at exit.
+_handles: set[_ThreadHandle] = set()
+
+
+def start_joinable_thread(
+    function: Callable[[], object], handle: _ThreadHandle | None = None, daemon: bool = True
+) -> _ThreadHandle:
+    """Start ``function()`` in a tasklet that can be joined by its handle."""
+    if not callable(function):
+        raise TypeError("thread function must be callable")
+    if handle is None:
+        handle = _ThreadHandle()
+    elif not isinstance(handle, _ThreadHandle):
+        raise TypeError("'handle' must be a _ThreadHandle")
+    if handle._state != "new":
+        raise RuntimeError("thread already started")
+    sys.audit("_thread.start_joinable_thread", function, int(daemon), handle)
+    handle._state = "running"
+    handle._daemon = daemon
+    if not daemon:
+        _handles.add(handle)
+    try:
+        handle.ident = start_thread(_run_joinable, (function, handle))
+    except BaseException:
+        handle._state = "new"
+        _handles.discard(handle)
+        raise
+    return handle
+
+
+def _run_joinable(function: Callable[[], object], handle: _ThreadHandle) -> None:
+    handle.ident = get_ident()
+    release_at_end(handle._ended)
+    try:
+        _run(function, (), {})
+    finally:
+        handle._state = "done"
+        _handles.discard(handle)
+
+
+def _make_thread_handle(ident: int, /) -> _ThreadHandle:
+    handle = _ThreadHandle()
+    handle.ident, handle._state = ident, "running"
+    return handle
+
+
+def _shutdown() -> None:
+    """Wait for the end of all threads that are no daemons."""
+    while others := [handle for handle in _handles if handle.ident != get_ident()]:
+        others[0].join()
+
+
+def _get_main_thread_ident() -> int:
+    import threading
+
+    return cast(int, threading.main_thread().ident)
+
+
+def _after_fork_in_child() -> None:
+    """Of all tasklets only the one that forked has come along."""
+    global _running
+    me = get_ident()
+    for handle in list(_handles):
+        if handle.ident != me:
+            handle._set_done()
+    _running = 0

@@ -1,0 +1,328 @@
+"""Puts the completion port under a program that knows nothing of it.
+
+After :func:`patch_all`, sockets, files, ``time.sleep``, ``select``, threads with their locks, queues and locals, pipes and
+waits for child processes are those of Overlapped: what looks like a thread is a tasklet, and what blocks it lets the others
+run. Call it first, before other modules are imported and before threads are started::
+
+    from overlapped import monkey
+    monkey.patch_all()
+
+or run the program by ``python -m overlapped script.py``. The functions may be called in any order and again. What the
+standard library's modules took from each other when they were imported is put right; what others took
+(``from time import sleep``) before the call stays what it was.
+
+Not touched: locks between processes and ``fcntl`` locks, ``os.sendfile``, ``signal.sigwait`` and its kin, and what C
+extensions do by themselves; these block the thread. A tasklet that computes keeps the thread: there is no preemption.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+__all__ = [
+    "MonkeyPatchWarning",
+    "is_patched",
+    "original",
+    "patch_all",
+    "patch_files",
+    "patch_os",
+    "patch_queue",
+    "patch_select",
+    "patch_signal",
+    "patch_socket",
+    "patch_stdin",
+    "patch_thread",
+    "patch_time",
+]
+
+
+class MonkeyPatchWarning(RuntimeWarning):
+    """It is too late for part of what was to be patched."""
+
+
+_originals: dict[tuple[str, str], Any] = {}
+_done: set[str] = set()
+
+
+def patch_all(
+    *,
+    socket: bool = True,
+    files: bool = True,
+    time: bool = True,
+    thread: bool = True,
+    queue: bool = True,
+    select: bool = True,
+    os: bool = True,
+    signal: bool = True,
+    stdin: bool = False,
+) -> None:
+    """Patch all that is not switched off. ``stdin`` is only safe where nothing has read from it yet."""
+    # Threads first: their locks are in everything else.
+    chosen = {
+        patch_thread: thread,
+        patch_queue: queue,
+        patch_time: time,
+        patch_select: select,
+        patch_os: os,
+        patch_signal: signal,
+        patch_files: files,
+        patch_socket: socket,
+        patch_stdin: stdin,
+    }
+    for patch, wanted in chosen.items():
+        if wanted:
+            patch()
+
+
+def is_patched(name: str, item: str | None = None) -> bool:
+    """Whether a part (``"thread"``, ``"files"``, …) or something in a module (``"time"``, ``"sleep"``) was patched."""
+    if item is not None:
+        return (name, item) in _originals
+    return name in _done or any(module == name for module, _ in _originals)
+
+
+def original(module: str, name: str) -> Any:
+    """What ``module.name`` was before it was patched: real threads are ``original("_thread", "start_new_thread")``."""
+    try:
+        return _originals[module, name]
+    except KeyError:
+        return getattr(importlib.import_module(module), name)
+
+
+def patch_thread() -> None:
+    """Threads, locks, conditions, events, timers and ``threading.local`` become those of tasklets."""
+    if not _begin("thread"):
+        return
+    import _thread
+    import os
+    import threading
+
+    from . import _thread as ours
+
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others or _thread._count():
+        _warn(f"threads that were started before stay the system's: {', '.join(others) or 'unnamed'}")
+    if threading.current_thread() is not threading.main_thread():
+        _warn("threads are patched outside of the main thread: signals and the end of the program look for it")
+    lock, rlock = _thread.LockType, _thread.RLock
+    _replace(_thread, {name: getattr(ours, name) for name in ours.__all__})
+    _renew_locks(lock, rlock)
+    _renew_main_thread(threading)
+    if "logging" in sys.modules:
+        for reference in sys.modules["logging"]._handlerList:
+            handler = reference()
+            if handler is not None and handler.lock is not None:
+                handler.createLock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=ours._after_fork_in_child)
+
+
+def patch_queue() -> None:
+    """``queue.SimpleQueue``, which waits in C, becomes one that waits in its tasklet."""
+    if _begin("queue"):
+        import queue
+
+        from ._engine import SimpleQueue
+
+        _replace(queue, {"SimpleQueue": SimpleQueue})
+
+
+def patch_time() -> None:
+    """``time.sleep`` lets the other tasklets run."""
+    if _begin("time"):
+        import time
+
+        from ._engine import sleep_as_time
+
+        _replace(time, {"sleep": sleep_as_time})
+
+
+def patch_select() -> None:
+    """``select``, ``poll`` and ``epoll`` wait on the port, and with them :mod:`selectors`, and asyncio's loops."""
+    if _begin("select"):
+        import select
+        import selectors  # noqa: F401  (its classes name the functions of select)
+
+        from . import select as ours
+
+        names = ("select", "poll", "epoll")
+        _replace(select, {name: getattr(ours, name) for name in names if hasattr(ours, name)})
+
+
+def patch_os() -> None:
+    """Pipes and terminals, waits for child processes, ``system`` and ``fsync`` of :mod:`os`."""
+    if _begin("os"):
+        import os
+
+        from . import _os as ours
+
+        _replace(os, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+
+
+def patch_signal() -> None:
+    """Signal handlers run as before; what they raise, as Ctrl-C does, is raised in the main tasklet."""
+    if _begin("signal"):
+        import signal
+
+        from . import _signal as ours
+
+        _replace(signal, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+        for number in signal.valid_signals():
+            handler = ours.getsignal(number)
+            if callable(handler):
+                ours.signal(number, handler)
+
+
+def patch_files() -> None:
+    """``open`` and ``io.FileIO`` read and write on the port."""
+    if _begin("files"):
+        import builtins
+        import io
+        import shutil
+
+        from . import io as ours
+
+        _replace(builtins, {"open": ours.open})
+        _replace(io, {name: getattr(ours, name) for name in ours.__all__})
+        # Copies by sendfile(2) would block the thread.
+        for name in ("_USE_CP_SENDFILE", "_HAS_FCOPYFILE"):
+            if hasattr(shutil, name):
+                _originals["shutil", name] = getattr(shutil, name)
+                setattr(shutil, name, False)
+
+
+def patch_socket() -> None:
+    """Sockets and name look-ups of :mod:`socket`."""
+    if _begin("socket"):
+        import socket
+
+        from . import socket as ours
+
+        if "ssl" in sys.modules:
+            _warn("ssl was imported before: its sockets are still the system's, and block the thread")
+        names = {name for name in vars(ours) if not name.startswith("_") and hasattr(socket, name)}
+        _replace(socket, {name: getattr(ours, name) for name in names})
+
+
+def patch_stdin() -> None:
+    """``sys.stdin`` reads on the port: ``input()`` from a pipe or a file, and ``for line in sys.stdin``.
+
+    ``input()`` at a terminal is still the system's, for its line editing; it blocks the thread.
+    """
+    if _begin("stdin") and sys.stdin is not None:
+        from . import io
+
+        old = sys.stdin
+        try:
+            descriptor = old.fileno()
+        except (AttributeError, OSError, ValueError):
+            return
+        new: Any = io.open(descriptor, encoding=old.encoding, errors=old.errors, closefd=False)
+        new.mode = "r"
+        _originals["sys", "stdin"] = old
+        if sys.__stdin__ is old:
+            _originals["sys", "__stdin__"] = old
+            sys.__stdin__ = new  # type: ignore[misc]
+        sys.stdin = new
+
+
+def _begin(part: str) -> bool:
+    """Whether a part is still to be patched; it counts as done from now on."""
+    if part in _done:
+        return False
+    _done.add(part)
+    return True
+
+
+def _warn(problem: str) -> None:
+    warnings.warn(f"overlapped.monkey: {problem}. Patch first of all.", MonkeyPatchWarning, stacklevel=4)
+
+
+def _replace(module: ModuleType, names: dict[str, Any]) -> None:
+    """Give things in a module their replacements, there and wherever the standard library has taken them to.
+
+    What this version of the module does not have, it is not given.
+    """
+    replaced: dict[int, Any] = {}
+    kept = []
+    for name, new in names.items():
+        old = getattr(module, name, new)
+        if old is not new:
+            _originals.setdefault((module.__name__, name), old)
+            setattr(module, name, new)
+            replaced[id(old)] = new
+            # Its id must stay its own.
+            kept.append(old)
+    for captor in _standard_modules():
+        _rebind(vars(captor), replaced)
+        for value in list(vars(captor).values()):
+            if isinstance(value, type) and value.__module__ == captor.__name__:
+                _rebind_class(value, replaced)
+            elif isinstance(value, FunctionType):
+                _rebind_defaults(value, replaced)
+
+
+def _standard_modules() -> Iterator[ModuleType]:
+    """The imported modules of the standard library that are written in Python."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in sys.stdlib_module_names and isinstance(module, ModuleType):
+            if str(vars(module).get("__file__", "")).endswith(".py"):
+                yield module
+
+
+def _rebind(namespace: dict[str, Any], replaced: dict[int, Any]) -> None:
+    for name, value in list(namespace.items()):
+        if id(value) in replaced:
+            namespace[name] = replaced[id(value)]
+
+
+def _rebind_class(captor: type, replaced: dict[int, Any]) -> None:
+    for name, value in list(vars(captor).items()):
+        if id(value) in replaced:
+            new = replaced[id(value)]
+            # What was built in is no method; a function would be one.
+            setattr(captor, name, staticmethod(new) if isinstance(new, FunctionType) else new)
+        elif isinstance(value, FunctionType):
+            _rebind_defaults(value, replaced)
+
+
+def _rebind_defaults(function: FunctionType, replaced: dict[int, Any]) -> None:
+    if function.__defaults__ and any(id(default) in replaced for default in function.__defaults__):
+        function.__defaults__ = tuple(replaced.get(id(default), default) for default in function.__defaults__)
+
+
+def _renew_locks(lock: type, rlock: type) -> None:
+    """Make the locks that modules of the standard library hold new ones, where they are free."""
+    import _thread
+
+    for module in _standard_modules():
+        for name, value in list(vars(module).items()):
+            if type(value) is lock:
+                if not value.locked():  # type: ignore[attr-defined]
+                    setattr(module, name, _thread.allocate_lock())
+            elif type(value) is rlock:
+                setattr(module, name, _thread.RLock())
+
+
+def _renew_main_thread(threading: Any) -> None:
+    """Give the main thread's object what other tasklets wait for: its started event, and what tells of its end."""
+    from . import _thread as ours
+
+    main = threading.main_thread()
+    main._started = threading.Event()
+    main._started.set()
+    if hasattr(main, "_tstate_lock"):
+        # Up to Python 3.12; the program's end releases it.
+        old, main._tstate_lock = main._tstate_lock, ours.Lock()
+        main._tstate_lock.acquire()
+        if old in threading._shutdown_locks:
+            threading._shutdown_locks.discard(old)
+            threading._shutdown_locks.add(main._tstate_lock)
+    for name in ("_handle", "_os_thread_handle"):
+        if hasattr(main, name):
+            setattr(main, name, ours._make_thread_handle(main.ident))

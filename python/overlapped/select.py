@@ -1,0 +1,239 @@
+"""The standard library's :mod:`select`, on the completion port: what waits, waits in the calling tasklet alone.
+
+Each call first asks the system without waiting: its answer, or its error, is the result. Where nothing is ready, the port
+watches the descriptors until one is, and the system is asked again. An ``epoll`` object is itself a descriptor, readable
+when something in it is ready: the port watches that one. ``devpoll`` and ``kqueue`` are the standard library's own.
+"""
+
+from __future__ import annotations
+
+import select as _std
+import sys as _sys
+import time as _time
+from collections.abc import Callable
+from operator import index as _index
+from select import *  # noqa: F403
+from typing import Any, TypeVar
+
+from . import _engine
+
+__all__ = [name for name in dir(_std) if not name.startswith("_")]
+
+_READABLE, _WRITABLE, _URGENT = 1, 2, 4
+_monotonic = _time.monotonic
+_select = _std.select
+
+_Answer = TypeVar("_Answer", list[Any], tuple[list[Any], list[Any], list[Any]])
+
+
+def _until_ready(
+    ask: Callable[[], _Answer], descriptors: Callable[[], list[tuple[int, int]]], timeout: float | None
+) -> _Answer:
+    """What ``ask`` says once it says that something is ready, or after ``timeout`` seconds."""
+    answer = ask()
+    if any(answer) or timeout == 0:
+        _engine.give_way()
+        return answer
+    deadline = None if timeout is None else _monotonic() + timeout
+    pause = 0.0
+    while True:
+        left = None if deadline is None else max(deadline - _monotonic(), 0.0)
+        ready = _wait_any(descriptors(), left)
+        answer = ask()
+        if any(answer) or not ready:
+            return answer
+        # Somebody else was faster, or the system was asked for what the port does not know (`POLLRDHUP` alone, the
+        # hang-up of a descriptor to be written): then it is asked at growing intervals.
+        _engine.sleep(pause if left is None else min(pause, left))
+        pause = min(2 * pause + 0.0005, 0.05)
+
+
+def _wait_any(descriptors: list[tuple[int, int]], timeout: float | None) -> bool:
+    """Wait for one of the descriptors, each with its interest; false where the time is up.
+
+    An asyncio loop waits here. Which loop runs is known by thread, and other tasklets of this thread may run their own
+    meanwhile.
+    """
+    events: Any = _sys.modules.get("asyncio.events")
+    loop = events and events._get_running_loop()
+    if loop is None:
+        return _engine.wait_any(descriptors, timeout)
+    events._set_running_loop(None)
+    try:
+        return _engine.wait_any(descriptors, timeout)
+    finally:
+        events._set_running_loop(loop)
+
+
+def _fileno(file: Any) -> int:
+    return file if isinstance(file, int) else file.fileno()
+
+
+def select(rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None, /) -> tuple[list[Any], list[Any], list[Any]]:
+    """Wait until one of the descriptors is ready for reading, writing, or has an exceptional condition.
+
+    As :func:`select.select`: three lists of those that are. Any descriptor that can be polled may be given.
+    """
+    if timeout is not None:
+        if not isinstance(timeout, (int, float)) and not hasattr(timeout, "__index__"):
+            raise TypeError("timeout must be a float or None")
+        if timeout < 0:
+            raise ValueError("timeout must be non-negative")
+    # Asked more than once: an iterator would be empty by then.
+    rlist, wlist, xlist = (
+        files if isinstance(files, (list, tuple)) else _sequence(files) for files in (rlist, wlist, xlist)
+    )
+
+    def ask() -> tuple[list[Any], list[Any], list[Any]]:
+        return _select(rlist, wlist, xlist, 0)
+
+    def descriptors() -> list[tuple[int, int]]:
+        interests: dict[int, int] = {}
+        for files, interest in ((rlist, _READABLE), (wlist, _WRITABLE), (xlist, _URGENT)):
+            for file in files:
+                descriptor = _fileno(file)
+                interests[descriptor] = interests.get(descriptor, 0) | interest
+        return list(interests.items())
+
+    return _until_ready(ask, descriptors, timeout)
+
+
+def _sequence(files: Any) -> list[Any]:
+    try:
+        return list(files)
+    except TypeError:
+        raise TypeError("arguments 1-3 must be sequences") from None
+
+
+if hasattr(_std, "poll"):
+    _poll = _std.poll
+    # Of the events of poll(2), those that the port can wait for.
+    _EVENTS = (
+        (_std.POLLIN | getattr(_std, "POLLRDNORM", 0) | getattr(_std, "POLLRDHUP", 0), _READABLE),
+        (_std.POLLOUT | getattr(_std, "POLLWRNORM", 0), _WRITABLE),
+        (_std.POLLPRI | getattr(_std, "POLLRDBAND", 0), _URGENT),
+    )
+    _MOST_MILLISECONDS = 2**31 - 1
+
+    class poll:
+        """Waits for many descriptors, as the object that :func:`select.poll` makes."""
+
+        __slots__ = ("_masks", "_polling", "_system")
+
+        def __init__(self) -> None:
+            self._system = _poll()
+            self._masks: dict[int, int] = {}
+            self._polling = False
+
+        def register(
+            self, fd: Any, eventmask: int = _std.POLLIN | _std.POLLPRI | _std.POLLOUT, /
+        ) -> None:
+            """Watch a descriptor for the events of ``eventmask``."""
+            self._system.register(fd, eventmask)
+            self._masks[_fileno(fd)] = eventmask
+
+        def modify(self, fd: Any, eventmask: int, /) -> None:
+            """Watch a descriptor that is registered for other events."""
+            self._system.modify(fd, eventmask)
+            self._masks[_fileno(fd)] = eventmask
+
+        def unregister(self, fd: Any, /) -> None:
+            """Watch a descriptor no more."""
+            self._system.unregister(fd)
+            del self._masks[_fileno(fd)]
+
+        def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+            """Wait at most ``timeout`` milliseconds; return the descriptors that are ready, each with its events."""
+            seconds = None
+            if timeout is not None:
+                if not isinstance(timeout, float):
+                    try:
+                        timeout = _index(timeout)
+                    except TypeError:
+                        raise TypeError("timeout must be an integer or None") from None
+                if timeout > _MOST_MILLISECONDS:
+                    raise OverflowError("timeout is too large")
+                if timeout >= 0:
+                    seconds = timeout / 1000
+            if self._polling:
+                raise RuntimeError("concurrent poll() invocation")
+            self._polling = True
+            try:
+                return _until_ready(lambda: self._system.poll(0), self._descriptors, seconds)
+            finally:
+                self._polling = False
+
+        def _descriptors(self) -> list[tuple[int, int]]:
+            # poll(2) does not look at a negative descriptor.
+            return [
+                (fd, sum(interest for events, interest in _EVENTS if mask & events))
+                for fd, mask in self._masks.items()
+                if fd >= 0
+            ]
+
+
+if hasattr(_std, "epoll"):
+    _epoll = _std.epoll
+
+    class epoll:
+        """Waits for many descriptors, as :class:`select.epoll`."""
+
+        __slots__ = ("__weakref__", "_system")
+
+        def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+            self._system = _epoll(sizehint, flags)
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> epoll:
+            """An object for an epoll descriptor that exists."""
+            made = cls.__new__(cls)
+            made._system = _epoll.fromfd(fd)
+            return made
+
+        @property
+        def closed(self) -> bool:
+            """Whether it was closed."""
+            return self._system.closed
+
+        def close(self) -> None:
+            """Close the descriptor. Whoever waits on it is told."""
+            if not self._system.closed:
+                _engine.cancel_socket(self._system.fileno())
+            self._system.close()
+
+        def fileno(self) -> int:
+            """The descriptor."""
+            return self._system.fileno()
+
+        def register(self, fd: Any, eventmask: int = _std.EPOLLIN | _std.EPOLLPRI | _std.EPOLLOUT) -> None:
+            """Watch a descriptor for the events of ``eventmask``."""
+            self._system.register(fd, eventmask)
+
+        def modify(self, fd: Any, eventmask: int) -> None:
+            """Watch a descriptor that is registered for other events."""
+            self._system.modify(fd, eventmask)
+
+        def unregister(self, fd: Any) -> None:
+            """Watch a descriptor no more."""
+            self._system.unregister(fd)
+
+        def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+            """Wait at most ``timeout`` seconds; return the descriptors that are ready, each with its events."""
+            if timeout is not None:
+                if not isinstance(timeout, float):
+                    try:
+                        timeout = _index(timeout)
+                    except TypeError:
+                        raise TypeError("timeout must be an integer or None") from None
+                if timeout < 0:
+                    timeout = None
+            return _until_ready(
+                lambda: self._system.poll(0, maxevents), lambda: [(self._system.fileno(), _READABLE)], timeout
+            )
+
+        def __enter__(self) -> epoll:
+            self._system.__enter__()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
