@@ -47,6 +47,13 @@ impl<K> Clone for Flight<K> {
 
 impl<K> Copy for Flight<K> {}
 
+impl<K> Flight<K> {
+    /// To watch it, whatever is kept for it.
+    pub(crate) fn untyped(self) -> Flight {
+        Flight { token: self.token, kept: PhantomData }
+    }
+}
+
 struct Entry {
     id: Option<OpId>,
     /// From [`Box::into_raw`]: the operation borrows from it.

@@ -34,6 +34,9 @@ crate::on_every_backend!(
     many_reads_at_once_bring_each_its_own,
     many_writes_at_once_land_each_in_its_place,
     a_big_read_and_write_are_whole,
+    nothing_to_read_or_write_is_done_at_once,
+    an_offset_that_no_file_reaches_is_an_error,
+    more_buffers_than_the_system_takes_are_a_short_read_or_write,
 );
 
 const NOTHING: OpenMode =
@@ -307,4 +310,56 @@ fn a_big_read_and_write_are_whole(config: Config) {
     let all = bytes_at(3, 0, 5 << 20);
     assert_eq!(driver.write(raw_file(&file), &all, Some(0)).unwrap(), all.len());
     assert!(driver.read(raw_file(&file), all.len() + 1, Some(0)).unwrap() == all);
+}
+
+fn nothing_to_read_or_write_is_done_at_once(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(b"content");
+    let file = raw_file(&file);
+    for offset in [None, Some(3), Some(100)] {
+        assert_eq!(driver.read(file, 0, offset).unwrap(), b"");
+        assert_eq!(driver.write(file, b"", offset).unwrap(), 0);
+        assert_eq!(driver.read_vectored(file, &[0, 0], offset).unwrap().concat(), b"");
+        assert_eq!(driver.read_vectored(file, &[], offset).unwrap().concat(), b"");
+        assert_eq!(driver.write_vectored(file, &[], offset).unwrap(), 0);
+    }
+    assert_eq!(driver.read(file, 64, Some(0)).unwrap(), b"content");
+}
+
+fn an_offset_that_no_file_reaches_is_an_error(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(b"content");
+    let file = raw_file(&file);
+    for offset in [1 << 63, u64::MAX - 1, u64::MAX] {
+        let error = driver.read(file, 8, Some(offset)).expect_err("a read");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "a read at {offset}: {error}");
+        let error = driver.write(file, b"x", Some(offset)).expect_err("a write");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "a write at {offset}: {error}");
+        let error = driver.read_vectored(file, &[8], Some(offset)).expect_err("a vectored read");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "a vectored read at {offset}: {error}");
+        let error = driver.write_vectored(file, &[b"x"], Some(offset)).expect_err("a vectored write");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "a vectored write at {offset}: {error}");
+    }
+    assert_eq!(driver.read(file, 64, None).unwrap(), b"content", "the file's own position was not meant");
+}
+
+fn more_buffers_than_the_system_takes_are_a_short_read_or_write(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(b"");
+    let all = bytes_at(4, 0, 3000);
+    let parts: Vec<&[u8]> = all.chunks(1).collect();
+    let mut written = 0;
+    while written < all.len() {
+        let count = driver.write_vectored(raw_file(&file), &parts[written..], Some(written as u64)).unwrap();
+        assert!(count > 0);
+        written += count;
+    }
+    assert!(content(&file) == all);
+    let mut read = Vec::new();
+    while read.len() < all.len() {
+        let more = driver.read_vectored(raw_file(&file), &[1; 3000], Some(read.len() as u64)).unwrap().concat();
+        assert!(!more.is_empty());
+        read.extend(more);
+    }
+    assert!(read == all);
 }

@@ -25,6 +25,8 @@ crate::on_every_backend!(
     a_call_that_panics_is_an_error,
     more_calls_than_threads_all_run,
     calls_run_beside_operations,
+    ports_of_one_thread_do_not_disturb_each_other,
+    a_port_for_each_of_many_threads,
 );
 
 const MANY: usize = 2_000;
@@ -211,4 +213,42 @@ fn calls_run_beside_operations(config: Config) {
     assert!(!driver.has_ended(call));
     drop(release);
     assert_eq!(driver.counted(call).unwrap(), 7);
+}
+
+fn ports_of_one_thread_do_not_disturb_each_other(config: Config) {
+    let mut drivers: Vec<_> = (0..4).map(|_| Driver::new(config.clone())).collect();
+    let (client, server) = pair();
+    // Each waits on the same socket, with the same tokens.
+    let receives: Vec<_> = drivers.iter_mut().map(|driver| driver.begin_recv(raw_socket(&server), 1, 0)).collect();
+    for (driver, receive) in drivers.iter_mut().zip(&receives) {
+        driver.assert_waits(*receive);
+    }
+    drivers[1].cancel_waiting(receives[1]);
+    (&client).write_all(b"xyz").unwrap();
+    for (at, received) in [(0, b"x"), (2, b"y"), (3, b"z")] {
+        assert_eq!(drivers[at].received(receives[at]).unwrap(), received);
+    }
+    drivers.swap_remove(0).shutdown(Duration::from_secs(5)).unwrap();
+    for driver in &mut drivers {
+        driver.send(raw_socket(&client), b"on").unwrap();
+        assert_eq!(driver.recv(raw_socket(&server), 8).unwrap(), b"on");
+    }
+}
+
+fn a_port_for_each_of_many_threads(config: Config) {
+    let threads: Vec<_> = (0..8)
+        .map(|number| {
+            let config = config.clone();
+            std::thread::spawn(move || {
+                let mut driver = Driver::new(config);
+                let (client, server) = pair();
+                for round in 0..100_usize {
+                    let recv = driver.begin_recv(raw_socket(&server), 64, 0);
+                    driver.send(raw_socket(&client), &bytes_at(number, round, 40)).unwrap();
+                    assert_eq!(driver.received(recv).unwrap(), bytes_at(number, round, 40));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }

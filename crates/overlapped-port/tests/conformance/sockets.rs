@@ -8,7 +8,7 @@ use overlapped_port::sys::{MSG_PEEK, MSG_WAITALL, raw_socket};
 use overlapped_port::{Config, Op};
 use socket2::{Domain, Socket, Type};
 
-use crate::driver::{Driver, bytes_at, count, socket as new_socket};
+use crate::driver::{Driver, Flight, bytes_at, count, socket as new_socket};
 use crate::loopback::{closed_port, listener, pair, reset, shrink_buffers};
 use crate::system;
 
@@ -31,6 +31,8 @@ crate::on_every_backend!(
     recv_can_peek,
     recv_can_wait_for_all,
     recv_that_waits_for_all_is_cut_short_by_the_end,
+    every_receive_can_wait_for_all,
+    nothing_to_send_is_sent_at_once,
     recv_provided_takes_no_more_than_its_limit,
     recv_provided_at_the_end_of_the_stream_brings_nothing,
     recv_provided_of_a_reset_connection_is_an_error,
@@ -244,6 +246,47 @@ fn recv_that_waits_for_all_is_cut_short_by_the_end(config: Config) {
     drop(client);
     assert_eq!(driver.received(recv).unwrap(), b"a part");
     assert_eq!(driver.recv(raw_socket(&server), 64).unwrap(), b"");
+}
+
+fn every_receive_can_wait_for_all(config: Config) {
+    let mut driver = Driver::new(config.buffers(2, 64));
+    let (mut client, server) = pair();
+    let socket = raw_socket(&server);
+    let mut in_pieces = |driver: &mut Driver, flight: Flight| {
+        for piece in [b"one", b"two"] {
+            client.write_all(piece).unwrap();
+            driver.assert_waits(flight);
+        }
+        client.write_all(b"three").unwrap();
+    };
+    let provided = driver.begin(Op::RecvProvided { socket, limit: 11, flags: MSG_WAITALL });
+    in_pieces(&mut driver, provided);
+    let outcome = driver.finish(provided).0.unwrap();
+    assert_eq!(driver.provided(outcome), b"onetwothree");
+    let message = driver.begin_recv_message(socket, &[2, 5, 4], 0, MSG_WAITALL);
+    in_pieces(&mut driver, message.untyped());
+    let received = driver.received_message(message).unwrap();
+    assert_eq!(received.parts, [&b"on"[..], b"etwot", b"hree"]);
+    // A limit beyond the port's buffers is cut to one, and that is then all.
+    client.write_all(&bytes_at(1, 0, 100)).unwrap();
+    let provided = driver.begin(Op::RecvProvided { socket, limit: 1000, flags: MSG_WAITALL });
+    let outcome = driver.finish(provided).0.unwrap();
+    assert_eq!(driver.provided(outcome), bytes_at(1, 0, 64));
+}
+
+fn nothing_to_send_is_sent_at_once(config: Config) {
+    let mut driver = Driver::new(config);
+    let (client, server) = pair();
+    for all in [true, false] {
+        let send = driver.begin_send(raw_socket(&client), Vec::new(), all);
+        assert_eq!(driver.counted(send).unwrap(), 0);
+    }
+    assert_eq!(driver.send_message(raw_socket(&client), &[], None, &[]).unwrap(), 0);
+    assert_eq!(driver.send_message(raw_socket(&client), &[b"", b""], None, &[]).unwrap(), 0);
+    let recv = driver.begin_recv(raw_socket(&server), 8, 0);
+    driver.assert_waits(recv);
+    driver.send(raw_socket(&client), b"something").unwrap();
+    assert_eq!(driver.received(recv).unwrap(), b"somethin");
 }
 
 fn recv_provided_takes_no_more_than_its_limit(config: Config) {

@@ -21,6 +21,7 @@ crate::on_every_backend!(
     many_wakes_count_as_one,
     a_waker_outlives_its_port,
     a_waker_works_from_its_own_thread,
+    two_ports_wake_each_other,
 );
 
 /// Polls until something ends the poll.
@@ -206,4 +207,36 @@ fn a_waker_works_from_its_own_thread(config: Config) {
         sleep(&mut port, &mut completions);
     }
     assert_eq!(completions[0].token, 5);
+}
+
+fn two_ports_wake_each_other(config: Config) {
+    const ROUNDS: u64 = 2_000;
+    let mut here = config.clone().start().unwrap();
+    let to_here = here.waker();
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let mut there = config.start().unwrap();
+        tell.send(there.waker()).unwrap();
+        answer(&mut there, |token| to_here.post(token));
+    });
+    let to_there = told.recv().unwrap();
+    to_there.post(0);
+    answer(&mut here, |token| to_there.post(token));
+    thread.join().unwrap();
+
+    /// Answers each token with the next, up to the last.
+    fn answer(port: &mut Port, post: impl Fn(u64)) {
+        let mut completions = Vec::new();
+        loop {
+            sleep(port, &mut completions);
+            for token in completions.drain(..).map(|completion| completion.token) {
+                if token < ROUNDS {
+                    post(token + 1);
+                }
+                if token + 1 >= ROUNDS {
+                    return;
+                }
+            }
+        }
+    }
 }

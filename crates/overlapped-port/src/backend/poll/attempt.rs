@@ -128,9 +128,11 @@ impl Pending {
                 let Some(buffer) = self.buffer.take().or_else(|| buffers.take()) else { return Attempt::Starved };
                 let whole = buffers.whole_mut(&buffer);
                 let length = whole.len().min(*limit);
+                // MSG_TRUNC would tell of more bytes than the buffer was given: those behind are another receive's.
+                let flags = *flags & !libc::MSG_TRUNC;
                 let attempt = repeat(moved, length, &Cell::new(self.stream), |moved| {
                     // SAFETY: the buffer is the backend's, taken out of its pool; `moved` is no more than its length.
-                    unsafe { call::recv(fd, whole[moved..].as_mut_ptr().cast(), length - moved, *flags) }
+                    unsafe { call::recv(fd, whole[moved..].as_mut_ptr().cast(), length - moved, flags) }
                 });
                 self.fill(buffer, attempt, buffers)
             }

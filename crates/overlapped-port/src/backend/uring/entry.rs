@@ -94,8 +94,9 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         }
         Op::RecvProvided { socket, limit, flags } => {
             kind = Kind::Provided;
+            // MSG_TRUNC would tell of more bytes than the buffer was given: what lies behind is another receive's.
             opcode::Recv::new(Fd(socket), std::ptr::null_mut(), length(limit))
-                .flags(flags & !libc::MSG_DONTWAIT)
+                .flags(flags & !(libc::MSG_DONTWAIT | libc::MSG_TRUNC))
                 .buf_group(GROUP)
                 .build()
                 .flags(Flags::BUFFER_SELECT)
@@ -173,9 +174,10 @@ fn length(bytes: usize) -> u32 {
     bytes.min(0x7fff_f000) as u32
 }
 
-/// The offset that means the file's own position is -1.
+/// The offset that means the file's own position is -1. What no file reaches must not become it: the kernel says
+/// `EINVAL` for every other negative one.
 fn position(offset: Option<u64>) -> u64 {
-    offset.unwrap_or(u64::MAX)
+    offset.map_or(u64::MAX, |offset| offset.min(1 << 63))
 }
 
 fn send_flags(flags: i32) -> i32 {

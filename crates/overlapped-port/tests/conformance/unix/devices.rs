@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use overlapped_port::sys::{OpenHow, raw_file};
-use overlapped_port::{Config, OpenMode};
+use overlapped_port::{Config, Op, OpenMode};
 
 use super::system;
 use crate::driver::{CANARY, Driver};
@@ -17,6 +17,7 @@ crate::on_every_backend!(
     a_terminal_waits_for_a_line,
     a_terminal_that_is_gone_is_an_error,
     a_folder_is_opened_as_one,
+    what_cannot_be_synced_says_so,
 );
 
 const READ: OpenMode =
@@ -87,4 +88,16 @@ fn a_folder_is_opened_as_one(config: Config) {
     let file = folder.path().join("file");
     std::fs::write(&file, b"").unwrap();
     assert_eq!(driver.open_how(&file, how).unwrap_err().kind(), ErrorKind::NotADirectory);
+}
+
+fn what_cannot_be_synced_says_so(config: Config) {
+    let mut driver = Driver::new(config);
+    let (reader, _writer) = std::io::pipe().unwrap();
+    for data_only in [true, false] {
+        let error = driver.run(Op::Sync { file: raw_file(&reader), data_only }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let opened = driver.open(folder.path(), READ).unwrap();
+    driver.run(Op::Sync { file: raw_file(&opened), data_only: false }).expect("a folder's entries can be synced");
 }

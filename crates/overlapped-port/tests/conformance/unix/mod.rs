@@ -4,6 +4,7 @@
 mod denied;
 mod descriptors;
 mod devices;
+mod flags;
 mod fork;
 mod nonblocking;
 mod pipes;

@@ -27,6 +27,7 @@ crate::on_every_backend!(
     readiness_and_a_receive_wait_together,
     a_duplicate_waits_for_itself,
     a_regular_file_is_always_ready,
+    without_interest_the_end_is_told,
     a_ready_descriptor_is_ready_again,
 );
 
@@ -207,6 +208,18 @@ fn a_regular_file_is_always_ready(config: Config) {
     let file = tempfile::tempfile().unwrap();
     let ready = driver.begin_poll(raw_file(&file), BOTH);
     assert_eq!(driver.readiness(ready), BOTH, "as poll(2) says of every regular file");
+}
+
+fn without_interest_the_end_is_told(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut left, right) = UnixStream::pair().unwrap();
+    let nothing = driver.begin_poll(raw_socket(&right), Interest::default());
+    left.write_all(b"x").unwrap();
+    driver.assert_waits(nothing);
+    drop(left);
+    assert_eq!(driver.readiness(nothing), Interest::HANGUP);
+    let nothing = driver.begin_poll(raw_socket(&right), Interest::default());
+    assert_eq!(driver.readiness(nothing), Interest::HANGUP);
 }
 
 fn a_ready_descriptor_is_ready_again(config: Config) {
