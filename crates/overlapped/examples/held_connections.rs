@@ -100,7 +100,7 @@ fn server() -> io::Result<()> {
             return Err(io::Error::other(format!("{} connections were held; the clients: {status}", held)));
         }
         println!(
-            "held connections: {CONNECTIONS} at once on one thread after {seconds:.2} s, all answered {:.2} s later{}",
+            "held connections: {CONNECTIONS} connections held at once on one thread after {seconds:.2} s, all answered {:.2} s later{}",
             start.elapsed().as_secs_f64(),
             memory.map_or(String::new(), |bytes| {
                 format!("; {:.1} KiB of memory each", bytes as f64 / 1024.0 / CONNECTIONS as f64)

@@ -27,3 +27,8 @@ pub use tasklet::{
     yield_now,
 };
 pub use time::{Elapsed, sleep, timeout};
+
+/// The README's program runs as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

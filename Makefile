@@ -1,0 +1,61 @@
+# `make demo` and `make test` need cargo, Python 3.11 or later and make; what else is missing they install, or name.
+# PYTHON chooses the interpreter; OVERLAPPED_BACKEND=uring|poll the backend.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
+
+.PHONY: demo test test-rust test-python test-pythons check format bench clean
+
+## The main job: programs in Python and in Rust, and a table of what they moved.
+demo: $(VENV)/.built
+	@echo "building the Rust examples ..."
+	@cargo build --quiet --release --package overlapped --examples
+	@$(BIN)/python demo/run.py
+
+## All tests; `make test-rust`, `test-python` and `test-pythons` (other versions of CPython) are its parts.
+test: tools-for-tests
+	@$(BIN)/python scripts/test.py
+
+test-rust test-python test-pythons: test-%: tools-for-tests
+	@$(BIN)/python scripts/test.py $*
+
+## Formatting, lints and types.
+check: $(VENV)/.built
+	@bash scripts/prepare.sh check
+	cargo fmt --check
+	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+
+format: $(VENV)/.tools
+	cargo fmt
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+## Measures us beside our peers; see benches/README.md.
+bench:
+	@PYTHON=$(PYTHON) bash scripts/prepare.sh
+	$(PYTHON) benches/run.py
+
+clean:
+	cargo clean
+	rm -rf .venv*
+
+.PHONY: tools-for-tests
+tools-for-tests: $(VENV)/.built
+	@PYTHON=$(BIN)/python bash scripts/prepare.sh test
+
+$(VENV)/.tools: requirements-dev.txt
+	@PYTHON=$(PYTHON) bash scripts/prepare.sh
+	@echo "preparing $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.tools $(RUST)
+	@echo "building the Python package ..."
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
+	@touch $@

@@ -1,0 +1,193 @@
+"""Runs all tests, part after part, and ends with a table and one line that counts them: `test.py [rust] [python] [pythons]`.
+
+It is run by the virtual environment's Python, in which the package is built: see the Makefile. Every part runs, also
+after one that failed. `OVERLAPPED_BACKEND` limits the parts to one backend.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OTHER_PYTHONS = ("3.12", "3.13")
+PATIENCE = 900
+"""Seconds after which a part that has not ended is killed, and has failed."""
+
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+PYTEST_RESULT = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s")
+COUNTED = {"passed": "passed", "failed": "failed", "error": "failed", "errors": "failed"}
+
+
+@dataclass
+class Part:
+    """A command that runs tests, and what became of it."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    failure: str = ""
+
+    def run(self) -> None:
+        print(f"\n== {self.name}: {' '.join(self.command)}", flush=True)
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env=os.environ | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        late = threading.Timer(PATIENCE, self.kill, [process])
+        late.start()
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            self.count(line)
+        status = process.wait()
+        late.cancel()
+        self.seconds = time.monotonic() - begun
+        if status != 0 and not self.failure:
+            self.failure = f"exit status {status}"
+        if self.failure and not self.counts["failed"]:
+            self.counts["failed"] = 1
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        self.failure = f"killed: it had not ended after {PATIENCE} s"
+        os.killpg(process.pid, signal.SIGKILL)
+
+    def count(self, line: str) -> None:
+        """Adds the tests that a line of cargo's or pytest's tells of."""
+        if found := CARGO_RESULT.match(line):
+            for kind, number in zip(("passed", "failed", "skipped"), found.groups(), strict=True):
+                self.counts[kind] += int(number)
+        elif found := PYTEST_RESULT.match(line):
+            for number, word in (item.split() for item in found[1].split(", ")):
+                self.counts[COUNTED.get(word, word)] += int(number)
+
+
+def warn(*lines: str) -> None:
+    """Says what must not be overlooked."""
+    print("\n" + "\n".join(f"!! {line}" for line in lines), flush=True)
+
+
+def backends() -> list[str]:
+    """Those that run here; a machine that denies io_uring is told so."""
+    if chosen := os.environ.get("OVERLAPPED_BACKEND"):
+        warn(f"OVERLAPPED_BACKEND is set: {chosen} alone is tested.")
+        return [chosen]
+    command = [sys.executable, "-c", "import overlapped; overlapped.backend()"]
+    tried = subprocess.run(
+        command, env=os.environ | {"OVERLAPPED_BACKEND": "uring"}, cwd=ROOT, capture_output=True, text=True
+    )
+    if tried.returncode == 0:
+        return ["uring", "poll"]
+    reason = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
+    warn("THIS MACHINE HAS NO IO_URING: the tests run on the poll backend alone, which is not the whole test.", *reason)
+    return ["poll"]
+
+
+def rust(backends: list[str]) -> Iterable[Part]:
+    """The conformance suite, which runs on every backend by itself; then the Rust face, on one backend after another."""
+    test = ["cargo", "test", "--quiet", "--package"]
+    skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
+    yield Part("port", [*test, "overlapped-port"], skip)
+    for backend in backends:
+        yield Part(f"Rust face, {backend}", [*test, "overlapped"], {"OVERLAPPED_BACKEND": backend})
+
+
+def python(backends: list[str]) -> Iterable[Part]:
+    """The Python face, on one backend after another."""
+    for backend in backends:
+        yield Part(f"Python face, {backend}", [sys.executable, "-m", "pytest", "tests/python"], {"OVERLAPPED_BACKEND": backend})
+
+
+def pythons(backends: list[str]) -> Iterable[Part]:
+    """`pip install .` into a fresh environment of each other CPython that is found, and a part of the tests there."""
+    for version in OTHER_PYTHONS:
+        interpreter = find(version)
+        if interpreter is None:
+            warn(f"CPYTHON {version} IS NOT ON THIS MACHINE: nothing is tested on it.")
+            continue
+        environment = ROOT / f".venv-{version}"
+        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        script = [
+            f"'{interpreter}' -m venv --clear '{environment}'",
+            " ".join([*pip, "."]),
+            " ".join([*pip, *requirement("pytest")]),
+            f"'{environment}/bin/python' -m pytest tests/python --ignore-glob='*/test_stdlib*' --ignore-glob='*/test_clients*'",
+        ]
+        yield Part(
+            f"CPython {version}",
+            ["sh", "-c", " && ".join(script)],
+            # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
+            {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")},
+        )
+
+
+def requirement(*names: str) -> list[str]:
+    """The pinned requirements of those names."""
+    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    return [line for line in lines if line.split("==")[0] in names]
+
+
+def find(version: str) -> str | None:
+    """A CPython of that version that starts: on the path, or one of pyenv's or uv's."""
+    home = Path.home()
+    folders = [
+        Path(os.environ.get("PYENV_ROOT", home / ".pyenv"), "versions").glob(f"{version}.*"),
+        (home / ".local" / "share" / "uv" / "python").glob(f"cpython-{version}.*"),
+    ]
+    candidates = [shutil.which(f"python{version}")]
+    candidates += [str(folder / "bin" / "python3") for some in folders for folder in sorted(some)]
+    question = "import sys, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
+    for candidate in filter(None, candidates):
+        try:
+            answer = subprocess.run([candidate, "-c", question], capture_output=True, text=True, timeout=30)
+        except OSError:
+            continue
+        if answer.stdout.split() == ["cpython", version]:
+            return candidate
+    return None
+
+
+GROUPS = {"rust": rust, "python": python, "pythons": pythons}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(GROUPS)
+    if unknown := set(names) - set(GROUPS):
+        sys.exit(f"no such tests: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    found = backends()
+    parts = []
+    for name in names:
+        for part in GROUPS[name](found):
+            part.run()
+            parts.append(part)
+
+    total = sum((part.counts for part in parts), Counter())
+    seconds = sum(part.seconds for part in parts)
+    print(f"\n{'part':24} {'passed':>8} {'failed':>8} {'skipped':>8} {'seconds':>8}")
+    for part in parts:
+        figures = " ".join(f"{part.counts[kind]:8}" for kind in ("passed", "failed", "skipped"))
+        print(f"{part.name:24} {figures} {part.seconds:8.0f}  {part.failure}".rstrip())
+    told = ", ".join(f"{number} {kind}" for kind, number in total.items() if number)
+    print(f"\n===== {told} in {seconds:.1f}s =====")
+    sys.exit(any(part.failure for part in parts))
+
+
+main()

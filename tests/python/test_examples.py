@@ -1,0 +1,53 @@
+"""The programs in `examples/` run, and notice what they claim to check."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=50)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs(name: str) -> None:
+    done = run(EXAMPLES / name)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.splitlines()[-1].startswith(Path(name).stem.split("_")[0])
+
+
+SPOILED_WRITE = """
+import overlapped.io, runpy, sys
+whole = overlapped.io.BufferedWriter.write
+def write(self, data):
+    return whole(self, bytes([data[0] ^ 1]) + data[1:])
+overlapped.io.BufferedWriter.write = write
+runpy.run_path(sys.argv[1])
+"""
+
+SPOILED_SEND = """
+import overlapped.socket, runpy, sys
+whole = overlapped.socket.socket.sendall
+overlapped.socket.socket.sendall = lambda self, data: whole(self, data[:-1] + b"!")
+runpy.run_path(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "spoiled", "complaint"),
+    [
+        ("file_copies.py", SPOILED_WRITE, "differs from the original"),
+        ("socket_scene.py", SPOILED_SEND, "was told b'Disconnecting you.!'"),
+    ],
+)
+def test_notices_a_wrong_byte(name: str, spoiled: str, complaint: str) -> None:
+    done = run("-c", spoiled, EXAMPLES / name)
+    assert done.returncode == 1
+    assert complaint in done.stderr
