@@ -22,7 +22,8 @@ OTHER_PYTHONS = ("3.12", "3.13")
 PATIENCE = 900
 """Seconds after which a part that has not ended is killed, and has failed."""
 
-CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+# Where tests are filtered out, it is a test's own child process that speaks: the test counts, not the child.
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; \d+ measured; 0 filtered out")
 PYTEST_RESULT = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s")
 COUNTED = {"passed": "passed", "failed": "failed", "error": "failed", "errors": "failed"}
 
