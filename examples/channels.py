@@ -6,6 +6,8 @@ A channel is a rendezvous: `send` waits until somebody receives, `receive` until
 of tasklets that wait to send, or, below zero, to receive. A loop over a channel receives until `StopIteration` is sent.
 """
 
+import itertools
+
 import overlapped
 
 STATIONS = 1000
@@ -26,7 +28,7 @@ def loading(first: overlapped.Channel) -> None:
 
 def main() -> None:
     channels = [overlapped.Channel() for _ in range(STATIONS + 1)]
-    for incoming, outgoing in zip(channels, channels[1:], strict=False):
+    for incoming, outgoing in itertools.pairwise(channels):
         overlapped.spawn(station, incoming, outgoing)
 
     overlapped.sleep(0)  # The others run, until each waits.

@@ -1,7 +1,7 @@
 """An echo server and a hundred clients, all of them tasklets of one thread.
 
-    python examples/echo.py                  # the server and its clients
-    python examples/echo.py 127.0.0.1 7007   # the server alone, until Ctrl-C
+python examples/echo.py                  # the server and its clients
+python examples/echo.py 127.0.0.1 7007   # the server alone, until Ctrl-C
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Ten big and twenty small files copied at once by tasklets, while a ticker shows that the thread is never held up.
 
-    python examples/file_copies.py
+python examples/file_copies.py
 """
 
 import tempfile

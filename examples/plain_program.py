@@ -3,8 +3,8 @@
     python examples/plain_program.py
     python -m overlapped examples/plain_program.py
 
-A server stores what it is sent, as a file for each sender, and sends back what the file holds. Its clients are all there
-at once, a thread each, and so are the server's ends. Under `python -m overlapped` the threads are tasklets.
+A server stores what it is sent, as a file for each sender, and sends back what the file holds. Its clients are all
+there at once, a thread each, and so are the server's ends. Under `python -m overlapped` the threads are tasklets.
 """
 
 import argparse

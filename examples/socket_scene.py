@@ -65,8 +65,8 @@ def main() -> None:
     seconds = time.perf_counter() - begun
     server.cancel()
     print(
-        f"socket scene: accept timed out after {waited * 1000:.0f} ms; then {CONNECTIONS} connections at once, each told"
-        f' "{MESSAGE.decode()}" and disconnected, in {seconds:.3f} s'
+        f"socket scene: accept timed out after {waited * 1000:.0f} ms; then {CONNECTIONS} connections at once,"
+        f' each told "{MESSAGE.decode()}" and disconnected, in {seconds:.3f} s'
     )
 
 

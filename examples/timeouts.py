@@ -1,6 +1,6 @@
 """Four ways to stop waiting: a socket's time-out, one around any code, a join that gives up, and cancelling.
 
-    python examples/timeouts.py
+python examples/timeouts.py
 """
 
 import time

@@ -1,7 +1,7 @@
-"""Runs all tests, part after part, and ends with a table and one line that counts them: `test.py [rust] [python] [pythons]`.
+"""Runs all tests, part after part, and ends with a table and a line that counts them.
 
-It is run by the virtual environment's Python, in which the package is built: see the Makefile. Every part runs, also
-after one that failed. `OVERLAPPED_BACKEND` limits the parts to one backend.
+`test.py [rust] [python] [pythons]` runs some. It is run by the Python of the virtual environment in which the package is
+built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one backend.
 """
 
 import os
@@ -19,11 +19,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER_PYTHONS = ("3.12", "3.13")
+LEFT_OUT = "--ignore-glob='*/test_stdlib*' --ignore-glob='*/test_clients*'"
+"""What is not run again on the other versions of CPython."""
 PATIENCE = 900
 """Seconds after which a part that has not ended is killed, and has failed."""
 
 # Where tests are filtered out, it is a test's own child process that speaks: the test counts, not the child.
-CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; \d+ measured; 0 filtered out")
+CARGO_RESULT = re.compile(
+    r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; \d+ measured; 0 filtered out"
+)
 PYTEST_RESULT = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s")
 COUNTED = {"passed": "passed", "failed": "failed", "error": "failed", "errors": "failed"}
 
@@ -103,7 +107,7 @@ def backends() -> list[str]:
 
 
 def rust(backends: list[str]) -> Iterable[Part]:
-    """The conformance suite, which runs on every backend by itself; then the Rust face, on one backend after another."""
+    """The conformance suite, which runs on every backend by itself; then the Rust face, on one after another."""
     test = ["cargo", "test", "--quiet", "--package"]
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
     yield Part("port", [*test, "overlapped-port"], skip)
@@ -114,7 +118,9 @@ def rust(backends: list[str]) -> Iterable[Part]:
 def python(backends: list[str]) -> Iterable[Part]:
     """The Python face, on one backend after another."""
     for backend in backends:
-        yield Part(f"Python face, {backend}", [sys.executable, "-m", "pytest", "tests/python"], {"OVERLAPPED_BACKEND": backend})
+        yield Part(
+            f"Python face, {backend}", [sys.executable, "-m", "pytest", "tests/python"], {"OVERLAPPED_BACKEND": backend}
+        )
 
 
 def pythons(backends: list[str]) -> Iterable[Part]:
@@ -130,7 +136,7 @@ def pythons(backends: list[str]) -> Iterable[Part]:
             f"'{interpreter}' -m venv --clear '{environment}'",
             " ".join([*pip, "."]),
             " ".join([*pip, *requirement("pytest")]),
-            f"'{environment}/bin/python' -m pytest tests/python --ignore-glob='*/test_stdlib*' --ignore-glob='*/test_clients*'",
+            f"'{environment}/bin/python' -m pytest tests/python {LEFT_OUT}",
         ]
         yield Part(
             f"CPython {version}",
