@@ -22,21 +22,23 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use overlapped::engine::{Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
+use overlapped::engine::{self, Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
 use overlapped_port::Port;
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyCFunction;
+use pyo3::types::{PyCFunction, PyDict};
 
 use crate::greenlet;
 use crate::tasklet::Tasklet;
 
 /// Idle workers kept for reuse. Each holds some ten kilobytes.
 const IDLE_WORKERS: usize = 256;
+/// How long a thread that ends waits for its tasklets to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a tasklet is on this side.
 enum Body {
@@ -65,6 +67,8 @@ struct Greenlets {
     /// This is the thread to which Python gives signals.
     main_thread: bool,
     look_for_signals: Cell<bool>,
+    /// The thread ends, and its greenlets with it.
+    ending: Cell<bool>,
 }
 
 thread_local! {
@@ -110,6 +114,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
         handed_over: Cell::new(None),
         main_thread,
         look_for_signals: Cell::new(false),
+        ending: Cell::new(false),
     });
     let scheduler = Scheduler::enter(port, Box::new(Handle(Rc::clone(&greenlets))))?;
     scheduler.rename(TaskletId::ROOT, "main");
@@ -119,6 +124,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
     let runtime = Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() });
     RUNTIME.with(|here| here.0.replace(Some(Rc::clone(&runtime))));
+    ThreadEnd::announce(py)?;
     Ok(runtime)
 }
 
@@ -202,7 +208,77 @@ pub(crate) fn forget() {
     }
 }
 
+/// In the thread state's dictionary: dropped when Python's thread has run to its end, while the GIL is held and before
+/// whoever joins the thread goes on. After a fork, and at the end of the process, another thread may drop it.
+#[pyclass(frozen, module = "overlapped._engine")]
+struct ThreadEnd(u64);
+
+impl ThreadEnd {
+    fn announce(py: Python<'_>) -> PyResult<()> {
+        // SAFETY: a borrowed reference, or null where there is no thread state, which an attached thread has.
+        let state = unsafe { Bound::from_borrowed_ptr(py, ffi::PyThreadState_GetDict()) };
+        let state = state.cast::<PyDict>()?;
+        let key = "overlapped._engine";
+        // One that is there already stays: its drop would end the tasklets that have just begun.
+        if state.contains(key)? { Ok(()) } else { state.set_item(key, Py::new(py, ThreadEnd(thread_ident()))?) }
+    }
+}
+
+impl Drop for ThreadEnd {
+    fn drop(&mut self) {
+        if self.0 != thread_ident() {
+            return;
+        }
+        // SAFETY: Python objects are dropped with the GIL held.
+        let py = unsafe { Python::assume_attached() };
+        let Some(runtime) = RUNTIME.with(ThisThread::get) else { return };
+        match runtime.end(py) {
+            Ok(()) => {
+                RUNTIME.with(|here| here.0.take());
+                runtime.scheduler.leave();
+            }
+            Err(left) => eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will"),
+        }
+    }
+}
+
 impl Runtime {
+    /// Ends all tasklets, as `Tasklet.cancel` does, and then their greenlets. The error is how many tasklets would not
+    /// end.
+    fn end(&self, py: Python<'_>) -> Result<(), usize> {
+        let greenlets = &self.greenlets;
+        let until = Instant::now() + LAST_PATIENCE;
+        while self.scheduler.alive() > 0 && Instant::now() < until {
+            let left: Vec<Py<Tasklet>> = {
+                let bodies = greenlets.bodies.borrow();
+                let left = bodies.iter().skip(1).filter_map(|body| match body {
+                    Body::New(tasklet) | Body::Started(tasklet, _) => Some(tasklet.clone_ref(py)),
+                    Body::Ended => None,
+                });
+                left.collect()
+            };
+            for tasklet in left {
+                let _ = tasklet.get().cancel(py);
+            }
+            // Those that they still start are cancelled in the next round.
+            let round = until.min(Instant::now() + LAST_PATIENCE / 10);
+            while self.scheduler.alive() > 0 && Instant::now() < round {
+                if engine::park(Some(round), "the tasklets to end").is_err() {
+                    drop(self.raise(py));
+                }
+            }
+        }
+        if self.scheduler.alive() > 0 {
+            return Err(self.scheduler.alive());
+        }
+        greenlets.ending.set(true);
+        let starter = greenlets.starter.borrow_mut().take();
+        if starter.is_some_and(|starter| !greenlet::switch(&starter)) {
+            PyErr::fetch(py).write_unraisable(py, None);
+        }
+        Ok(())
+    }
+
     /// The tasklet that runs.
     pub(crate) fn current(&self, py: Python<'_>) -> Py<Tasklet> {
         match &self.greenlets.bodies.borrow()[self.scheduler.current_tasklet().index()] {
@@ -260,7 +336,10 @@ impl Runtime {
     }
 }
 
-static THROWN: LazyLock<Mutex<(u64, HashMap<u64, Py<PyAny>>)>> = LazyLock::new(Mutex::default);
+/// The last number that was given, and the exceptions by their numbers.
+type Thrown = (u64, HashMap<u64, Py<PyAny>>);
+
+static THROWN: LazyLock<Mutex<Thrown>> = LazyLock::new(Mutex::default);
 
 /// Keeps an exception until the tasklet that is to raise it does; returns its number.
 pub(crate) fn keep_thrown(exception: Py<PyAny>) -> u64 {
@@ -431,6 +510,9 @@ fn work() -> PyResult<()> {
                     }
                     greenlets.idle.borrow_mut().push(me.clone_ref(py));
                     greenlets.go_to(py, next);
+                    if greenlets.ending.get() {
+                        return Ok(());
+                    }
                     break;
                 }
                 Ok(None) => greenlets.wait(py, scheduler),
@@ -448,6 +530,14 @@ fn start_workers() -> PyResult<()> {
     let greenlets = &runtime.greenlets;
     let me = greenlet::current(py);
     loop {
+        if greenlets.ending.get() {
+            for worker in greenlets.idle.take() {
+                if !greenlet::switch(&worker) {
+                    PyErr::fetch(py).write_unraisable(py, None);
+                }
+            }
+            return Ok(());
+        }
         let id = greenlets.handed_over.take().expect("the starter is switched to with a tasklet to run");
         if matches!(greenlets.bodies.borrow()[id.index()], Body::New(_)) {
             let worker = greenlet::new(greenlets.worker.bind(py), &me)?;

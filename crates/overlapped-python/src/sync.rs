@@ -137,8 +137,13 @@ impl Channel {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Channel balance={} closing={}>", self.inner.balance(), self.inner.is_closing())
+        format!("<Channel balance={} closing={}>", self.inner.balance(), truth(self.inner.is_closing()))
     }
+}
+
+/// As Python writes it.
+fn truth(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
 }
 
 /// A flag that tasklets wait for.
@@ -178,7 +183,7 @@ impl Event {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Event set={}>", self.inner.is_set())
+        format!("<Event set={}>", truth(self.inner.is_set()))
     }
 }
 
@@ -333,6 +338,22 @@ impl Lock {
         self.release()
     }
 
+    /// Releases it; for `threading.Condition`.
+    fn _release_save(&self) -> PyResult<()> {
+        self.release()
+    }
+
+    /// Takes it again, for `threading.Condition`, which must not leave without: an exception that is thrown in meanwhile
+    /// is raised when that is done.
+    #[pyo3(signature = (_saved=None))]
+    fn _acquire_restore(&self, py: Python<'_>, _saved: Option<Py<PyAny>>) -> PyResult<()> {
+        let mut thrown = Ok(());
+        while let Err(error) = self.acquire(py, true, -1.0) {
+            thrown = Err(error);
+        }
+        thrown
+    }
+
     /// Makes it a new, free lock: for the child after a fork.
     fn _at_fork_reinit(&self) {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = overlapped::Semaphore::new(1);
@@ -430,9 +451,9 @@ impl RLock {
 
     /// Takes it again as often as it was; for `threading.Condition`.
     fn _acquire_restore(&self, py: Python<'_>, count: u32) -> PyResult<()> {
-        self.lock.acquire(py, true, -1.0)?;
+        let restored = self.lock._acquire_restore(py, None);
         self.taken(count);
-        Ok(())
+        restored
     }
 
     /// Makes it a new, free lock: for the child after a fork.

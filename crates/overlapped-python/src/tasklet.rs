@@ -260,7 +260,7 @@ impl Tasklet {
 
     /// Ends the tasklet: `TaskletExit` is raised where it waits, now or next. One that has not begun never does.
     /// Does not wait for its end: `join` does.
-    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         let exit = exit_type(py).call0()?.unbind();
         self.throw(py, exit)
     }

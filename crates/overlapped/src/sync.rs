@@ -221,7 +221,11 @@ impl Semaphore {
             let mut state = self.state();
             if let Some(at) = state.granted.iter().position(|granted| *granted == number) {
                 state.granted.swap_remove(at);
-                return Ok(true);
+                // One who was told to leave takes nothing with it: the next in the row has it.
+                return parked.map(|()| true).inspect_err(|_| {
+                    drop(state);
+                    self.release();
+                });
             }
             if expired || parked.is_err() {
                 state.waiting.retain(|(waiting, _)| *waiting != number);

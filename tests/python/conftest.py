@@ -1,0 +1,146 @@
+"""What every test runs under: a time limit, and a look afterwards at what it left behind.
+
+The backend is the process's own: run the tests once for each, with ``OVERLAPPED_BACKEND=uring`` and ``poll``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import overlapped
+from overlapped import _engine, socket
+
+SOFT_LIMIT = 60
+"""Seconds after which a test fails, where Python code still runs."""
+HARD_LIMIT = 120
+"""Seconds after which the whole run ends with the stacks of all threads."""
+
+
+def pytest_report_header() -> str:
+    return "overlapped: " + overlapped.report().partition("\n")[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def backend() -> str:
+    """The backend that runs; it is the one that was asked for."""
+    running = overlapped.backend()
+    assert running == os.environ.get("OVERLAPPED_BACKEND", running), overlapped.report()
+    return running
+
+
+@pytest.fixture(autouse=True)
+def time_limit(backend: str) -> Iterator[None]:
+    """Ends a test that hangs: by an exception in the main tasklet, else with the process."""
+
+    def expired(_number: int, _frame: FrameType | None) -> None:
+        waiting = [f"{tasklet['name']}: {tasklet['waits_for']}" for tasklet in overlapped.tasklets()]
+        raise AssertionError(f"the test took more than {SOFT_LIMIT} s; tasklets: {waiting[:20]}")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(SOFT_LIMIT)
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def open_descriptors() -> dict[int, str]:
+    """Every open descriptor, with what it is."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return {number: target for number, target in found.items() if target != f"/proc/{os.getpid()}/fd"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(time_limit: None) -> Iterator[None]:
+    """After a test, no tasklet, operation or descriptor of its is left."""
+    tasklets_before = {tasklet["number"] for tasklet in overlapped.tasklets()}
+    descriptors_before = open_descriptors()
+    yield
+    deadline = time.monotonic() + 5
+    while True:
+        gc.collect()
+        overlapped.sleep(0.001)
+        tasklets = [tasklet for tasklet in overlapped.tasklets() if tasklet["number"] not in tasklets_before]
+        now = open_descriptors()
+        descriptors = {number: now[number] for number in now.keys() - descriptors_before.keys()}
+        operations = _engine.in_flight()
+        if not (tasklets or descriptors or operations) or time.monotonic() > deadline:
+            break
+    assert not tasklets, f"{len(tasklets)} tasklets have not ended: {tasklets[:10]}"
+    assert not operations, overlapped.report()
+    assert not descriptors
+
+
+class Ticker:
+    """A tasklet that ticks every millisecond while the body of the ``with`` statement runs."""
+
+    ticks = 0
+    worst_gap = 0.0
+
+    def __enter__(self) -> Ticker:
+        self._tasklet = overlapped.spawn(self._tick)
+        overlapped.sleep(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tasklet.cancel()
+        self._tasklet.join()
+
+    def _tick(self) -> None:
+        last = time.perf_counter()
+        while True:
+            overlapped.sleep(0.001)
+            now = time.perf_counter()
+            self.worst_gap = max(self.worst_gap, now - last)
+            last = now
+            self.ticks += 1
+
+
+@pytest.fixture
+def ticker() -> Ticker:
+    """Shows that other tasklets run: use it as a context manager, then look at ``ticks``."""
+    return Ticker()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listening TCP socket on the loopback."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield listener
+
+
+@pytest.fixture
+def pair(listener: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection."""
+    with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as server:
+        yield client, server
+
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Runs a program in a Python of its own, with a time limit: ``run_python(code)``."""
+
+    def run(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+    return run
