@@ -132,7 +132,7 @@ pub(crate) trait Backend {
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// io_uring (Linux 5.19 or newer; see [`Port::report`](crate::Port::report)).
+    /// io_uring (Linux 6.0 or newer; see [`Port::report`](crate::Port::report)).
     Uring,
     /// Readiness (epoll, kqueue) with a few threads for files.
     Poll,

@@ -121,14 +121,6 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             let header: *const MessageHeader = send_header(message);
             opcode::SendMsg::new(Fd(socket), header).flags(send_flags(flags) as u32).build()
         }
-        Op::Shutdown { socket, how } => {
-            let how = match how {
-                std::net::Shutdown::Read => libc::SHUT_RD,
-                std::net::Shutdown::Write => libc::SHUT_WR,
-                std::net::Shutdown::Both => libc::SHUT_RDWR,
-            };
-            opcode::Shutdown::new(Fd(socket), how).build()
-        }
         Op::Read { file, buffer, offset } => {
             opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len()))
                 .offset(position(offset))
@@ -164,7 +156,7 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             kind = Kind::Poll(interest);
             opcode::PollAdd::new(Fd(socket), poll_events(interest)).build()
         }
-        Op::Call { .. } => unreachable!("the port runs calls on its pool"),
+        Op::Shutdown { .. } | Op::Call { .. } => unreachable!("neither is for the ring"),
     };
     (entry, kind)
 }

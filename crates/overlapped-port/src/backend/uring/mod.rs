@@ -162,8 +162,7 @@ impl Uring {
         // SAFETY: takes no pointers.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
-            let error = io::Error::last_os_error();
-            return Err(io::Error::new(error.kind(), format!("eventfd: {error}")));
+            return Err(setup::explain("eventfd", &io::Error::last_os_error()));
         }
         // SAFETY: the descriptor is new, and this is its only owner.
         let notifier = Arc::new(Notifier(File::from(unsafe { OwnedFd::from_raw_fd(eventfd) })));
@@ -506,6 +505,16 @@ impl Backend for Uring {
         if let Op::RecvProvided { limit: 0, .. } = op {
             // The kernel takes a length of 0 for that of the buffer.
             return Started::Done(Ok(0), None);
+        }
+        if let Op::Shutdown { socket, how } = op {
+            // It never waits, yet the kernel would give it to a thread: 20 to 80 µs in place of one (Linux 6.18). What
+            // was begun before it goes first.
+            if !self.ring.submission().is_empty() {
+                self.flush();
+            }
+            // SAFETY: the caller keeps the descriptor open.
+            let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+            return Started::Done(socket2::SockRef::from(&socket).shutdown(how).map(|()| 0), None);
         }
         let slot = id.slot();
         if slot >= self.requests.len() {

@@ -63,102 +63,115 @@ const GROUPS: &[Group] = &[
 /// What the backend asks of the kernel. SEND_ZC is not used: it came with Linux 6.0 as did the multishot receive,
 /// which is only a flag and cannot be asked for.
 const OPCODES: &[(u8, &str)] = &[
-    (opcode::Readv::CODE, "READV"),
-    (opcode::Writev::CODE, "WRITEV"),
-    (opcode::Fsync::CODE, "FSYNC"),
-    (opcode::PollAdd::CODE, "POLL_ADD"),
-    (opcode::SendMsg::CODE, "SENDMSG"),
-    (opcode::RecvMsg::CODE, "RECVMSG"),
-    (opcode::Timeout::CODE, "TIMEOUT"),
-    (opcode::Accept::CODE, "ACCEPT"),
-    (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-    (opcode::Connect::CODE, "CONNECT"),
-    (opcode::OpenAt::CODE, "OPENAT"),
-    (opcode::Close::CODE, "CLOSE"),
-    (opcode::Read::CODE, "READ"),
-    (opcode::Write::CODE, "WRITE"),
-    (opcode::Send::CODE, "SEND"),
-    (opcode::Recv::CODE, "RECV"),
-    (opcode::SendZc::CODE, "SEND_ZC"),
+    (opcode::Readv::CODE, "the operation READV"),
+    (opcode::Writev::CODE, "the operation WRITEV"),
+    (opcode::Fsync::CODE, "the operation FSYNC"),
+    (opcode::PollAdd::CODE, "the operation POLL_ADD"),
+    (opcode::SendMsg::CODE, "the operation SENDMSG"),
+    (opcode::RecvMsg::CODE, "the operation RECVMSG"),
+    (opcode::Timeout::CODE, "the operation TIMEOUT"),
+    (opcode::Accept::CODE, "the operation ACCEPT"),
+    (opcode::AsyncCancel::CODE, "the operation ASYNC_CANCEL"),
+    (opcode::Connect::CODE, "the operation CONNECT"),
+    (opcode::OpenAt::CODE, "the operation OPENAT"),
+    (opcode::Close::CODE, "the operation CLOSE"),
+    (opcode::Read::CODE, "the operation READ"),
+    (opcode::Write::CODE, "the operation WRITE"),
+    (opcode::Send::CODE, "the operation SEND"),
+    (opcode::Recv::CODE, "the operation RECV"),
+    (opcode::SendZc::CODE, "the operation SEND_ZC"),
 ];
 
 /// A ring that works, its buffers, and how it came about.
 pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, BufferRing, Vec<String>)> {
-    let mut facts = Vec::new();
-    let ring = build(settings, &mut facts)?;
-    let features = ring.params();
-    for (present, name) in [
-        (features.is_feature_nodrop(), "NODROP (completions are never dropped, Linux 5.5)"),
-        (features.is_feature_ext_arg(), "EXT_ARG (a wait with a timeout, Linux 5.11)"),
-        (features.is_feature_rw_cur_pos(), "RW_CUR_POS (reads at the file's position, Linux 5.6)"),
-        (features.is_feature_skip_cqe_on_success(), "CQE_SKIP (silent success, Linux 5.17)"),
-    ] {
-        if !present {
-            return Err(unsupported(format!("the feature {name}")));
-        }
-    }
-    let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(|error| explain("io_uring_register (PROBE)", &error))?;
-    if let Some((_, name)) = OPCODES.iter().find(|(code, _)| !probe.is_supported(*code)) {
-        return Err(unsupported(format!("the operation {name}")));
-    }
-    let buffers = BufferRing::new(settings.buffers, settings.buffer_size)
-        .map_err(|error| explain("mmap of the provided buffers", &error))?;
-    let (address, count) = buffers.as_raw();
-    // SAFETY: the ring of buffers lives as long as the io_uring: the backend drops it after that.
-    unsafe { ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0) }
-        .map_err(|error| explain("io_uring_register (PBUF_RING, Linux 5.19)", &error))?;
-    facts.push(format!(
-        "submission queue of {}, completion queue of {} entries",
-        ring.params().sq_entries(),
-        ring.params().cq_entries()
-    ));
-    facts.push(format!("{} provided buffers of {} bytes", buffers.count(), buffers.size()));
-    Ok((ring, buffers, facts))
-}
-
-/// Sets the ring up, without the flags that the kernel refuses and with a shorter completion queue where memory is
-/// short.
-fn build(settings: &Settings, facts: &mut Vec<String>) -> io::Result<IoUring> {
     // The completion queue must not be shorter than the submission queue; the port bounds what is in flight.
     let wanted = (settings.capacity as u32).next_power_of_two().max(2 * SUBMISSIONS);
     let mut completions = wanted;
-    let mut kept = GROUPS.len();
-    loop {
-        let mut builder = IoUring::<Entry>::builder();
-        builder.setup_clamp().setup_cqsize(completions);
-        GROUPS[..kept].iter().for_each(|group| (group.set)(&mut builder));
-        match builder.build(SUBMISSIONS) {
-            Ok(ring) => {
-                let (in_effect, refused) = GROUPS.split_at(kept);
-                let names: Vec<&str> = in_effect.iter().map(|group| group.names).collect();
-                facts.push(format!("flags: CLAMP, CQSIZE, {}", names.join(", ")));
-                facts.extend(
-                    refused.iter().map(|group| format!("refused: {} (needs Linux {})", group.names, group.since)),
-                );
-                if completions < wanted {
-                    facts.push(format!("memory was short for a completion queue of {wanted} entries"));
-                }
-                return Ok(ring);
-            }
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && kept > 0 => kept -= 1,
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && completions > 2 * SUBMISSIONS => {
-                completions /= 2;
-            }
-            Err(error) => return Err(explain("io_uring_setup", &error)),
+    let (ring, buffers, kept) = loop {
+        match attempt(settings, completions) {
+            Ok(started) => break started,
+            Err(refusal) if refusal.is(libc::ENOMEM) && completions > 2 * SUBMISSIONS => completions /= 2,
+            Err(refusal) => return Err(explain(refusal.call, &refusal.error)),
         }
+    };
+    let (in_effect, refused) = GROUPS.split_at(kept);
+    let names: Vec<&str> = in_effect.iter().map(|group| group.names).collect();
+    let mut facts = vec![
+        format!("flags: CLAMP, CQSIZE, {}", names.join(", ")),
+        format!(
+            "submission queue of {}, completion queue of {} entries",
+            ring.params().sq_entries(),
+            ring.params().cq_entries()
+        ),
+        format!("{} provided buffers of {} bytes", buffers.count(), buffers.size()),
+    ];
+    facts.extend(refused.iter().map(|group| format!("refused: {} (needs Linux {})", group.names, group.since)));
+    if completions < wanted {
+        facts.push(format!("memory was short for a completion queue of {wanted} entries (RLIMIT_MEMLOCK)"));
+    }
+    Ok((ring, buffers, facts))
+}
+
+/// A call that the system refused.
+struct Refusal {
+    call: &'static str,
+    error: io::Error,
+}
+
+impl Refusal {
+    fn is(&self, errno: i32) -> bool {
+        self.error.raw_os_error() == Some(errno)
     }
 }
 
-fn unsupported(what: String) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("io_uring: this kernel does not have {what}; the backend uring needs Linux 6.0 or newer"),
-    )
+fn refused(call: &'static str) -> impl FnOnce(io::Error) -> Refusal {
+    move |error| Refusal { call, error }
+}
+
+/// Sets everything up with so many completions; the last number is that of the [`GROUPS`] in effect.
+fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, BufferRing, usize), Refusal> {
+    let mut kept = GROUPS.len();
+    let ring = loop {
+        let mut builder = IoUring::<Entry>::builder();
+        builder.setup_clamp().setup_cqsize(completions);
+        GROUPS[..kept].iter().for_each(|group| (group.set)(&mut builder));
+        match builder.build(SUBMISSIONS).map_err(refused("io_uring_setup")) {
+            Ok(ring) => break ring,
+            Err(refusal) if refusal.is(libc::EINVAL) && kept > 0 => kept -= 1,
+            Err(refusal) => return Err(refusal),
+        }
+    };
+    let features = ring.params();
+    let features = [
+        (features.is_feature_nodrop(), "the feature NODROP (completions are never dropped)"),
+        (features.is_feature_ext_arg(), "the feature EXT_ARG (a wait with a timeout)"),
+        (features.is_feature_rw_cur_pos(), "the feature RW_CUR_POS (reads at the file's position)"),
+        (features.is_feature_skip_cqe_on_success(), "the feature CQE_SKIP (silent success)"),
+    ];
+    if let Some((_, name)) = features.iter().find(|(present, _)| !present) {
+        return Err(unsupported(name));
+    }
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(refused("io_uring_register (PROBE)"))?;
+    if let Some((_, name)) = OPCODES.iter().find(|(code, _)| !probe.is_supported(*code)) {
+        return Err(unsupported(name));
+    }
+    let buffers =
+        BufferRing::new(settings.buffers, settings.buffer_size).map_err(refused("mmap of the provided buffers"))?;
+    let (address, count) = buffers.as_raw();
+    // SAFETY: the ring of buffers lives as long as the io_uring: the backend drops it after that.
+    unsafe { ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0) }
+        .map_err(refused("io_uring_register (PBUF_RING)"))?;
+    Ok((ring, buffers, kept))
+}
+
+fn unsupported(what: &str) -> Refusal {
+    let text = format!("the kernel does not have {what}; the backend uring needs Linux 6.0 or newer");
+    Refusal { call: "io_uring", error: io::Error::new(io::ErrorKind::Unsupported, text) }
 }
 
 /// Says what failed, with the system's name for the error and its likely cause here.
-fn explain(call: &str, error: &io::Error) -> io::Error {
+pub(super) fn explain(call: &str, error: &io::Error) -> io::Error {
     let (name, cause) = match error.raw_os_error() {
         Some(libc::EPERM) => ("EPERM", denial()),
         Some(libc::EACCES) => ("EACCES", "a security module such as SELinux forbids it".to_string()),
