@@ -82,16 +82,18 @@ impl BufferRing {
         Buffer { index, length: length.min(self.size) as u32 }
     }
 
+    /// Where the buffer `index` begins: for a receive to go on in one that is out.
+    pub(super) fn start(&self, index: u16) -> *mut u8 {
+        self.memory.as_ptr().wrapping_add(self.start + usize::from(index) * self.size)
+    }
+
     /// The bytes of a buffer that is out.
     pub(super) fn bytes(&self, buffer: &Buffer) -> &[u8] {
         let index = usize::from(buffer.index);
         assert!(self.out.get(index) == Some(&true), "a provided buffer of another port");
         // SAFETY: the buffer lies within the mapping and the kernel does not write to it while it is out; it was
         // zeroed when it was mapped, so every byte is initialised. `take` cut the length to the size.
-        unsafe {
-            let start = self.memory.as_ptr().add(self.start + index * self.size);
-            std::slice::from_raw_parts(start, buffer.len().min(self.size))
-        }
+        unsafe { std::slice::from_raw_parts(self.start(buffer.index), buffer.len().min(self.size)) }
     }
 
     /// Hands the buffer `index` to the kernel.
@@ -106,7 +108,7 @@ impl BufferRing {
         // first slot, is written through the atomic.
         unsafe {
             let entry = entries.add(usize::from(self.tail & (self.count - 1)));
-            (*entry).set_addr(self.memory.as_ptr().add(self.start + at * self.size) as u64);
+            (*entry).set_addr(self.start(index) as u64);
             (*entry).set_len(self.size as u32);
             (*entry).set_bid(index);
             self.tail = self.tail.wrapping_add(1);

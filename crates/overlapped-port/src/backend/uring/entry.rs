@@ -1,9 +1,12 @@
 //! Operations as the entries that io_uring takes.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types::Fd};
+use socket2::{SockRef, Type};
 
 use super::buffers::GROUP;
 use crate::message::{RecvMessage, SendMessage};
@@ -25,34 +28,51 @@ pub(super) enum Kind {
     Poll(Interest),
     /// A send that goes on until all is taken.
     SendAll(Rest),
+    /// A receive that goes on until its buffer is full (`MSG_WAITALL`).
+    RecvAll(Rest),
+    /// One that has yet to be given its provided buffer, of which so many bytes are to be filled.
+    ProvidedAll(usize),
 }
 
-/// What a send has yet to move, and what it moved.
+/// What is left of an operation that goes on after a part.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
-    buffer: *const [u8],
+    start: *mut u8,
+    left: usize,
     flags: i32,
-    pub(super) sent: usize,
+    /// The bytes that were moved.
+    pub(super) done: usize,
+    /// The provided buffer that they are in.
+    pub(super) provided: Option<u16>,
 }
 
 impl Rest {
-    /// Takes `sent` bytes off; the entry that sends what is left then, if anything is.
-    pub(super) fn advance(&mut self, socket: i32, sent: usize) -> Option<Entry> {
-        let left = self.buffer.len() - sent;
-        self.buffer = std::ptr::slice_from_raw_parts(self.buffer.cast::<u8>().wrapping_add(sent), left);
-        self.sent += sent;
-        (left > 0 && sent > 0).then(|| self.entry(socket))
+    /// What is left of a receive when `done` bytes are in the provided buffer that begins at `start`.
+    pub(super) fn in_buffer(start: *mut u8, room: usize, done: usize, index: u16) -> Rest {
+        Rest { start: start.wrapping_add(done), left: room - done, flags: 0, done, provided: Some(index) }
     }
 
-    fn entry(&self, socket: i32) -> Entry {
-        opcode::Send::new(Fd(socket), self.buffer.cast(), length(self.buffer.len())).flags(self.flags).build()
+    /// Takes a part off; false where the operation is over.
+    pub(super) fn advance(&mut self, part: usize) -> bool {
+        self.start = self.start.wrapping_add(part);
+        self.left -= part;
+        self.done += part;
+        part > 0 && self.left > 0
+    }
+
+    pub(super) fn send(&self, socket: i32) -> Entry {
+        opcode::Send::new(Fd(socket), self.start, length(self.left)).flags(self.flags).build()
+    }
+
+    pub(super) fn recv(&self, socket: i32) -> Entry {
+        opcode::Recv::new(Fd(socket), self.start, length(self.left)).flags(self.flags).build()
     }
 }
 
 impl Kind {
     /// Whether the kernel takes a provided buffer for it.
     pub(super) fn takes_buffer(self) -> bool {
-        matches!(self, Kind::Provided | Kind::RecvMultishot)
+        matches!(self, Kind::Provided | Kind::ProvidedAll(_) | Kind::RecvMultishot)
     }
 
     pub(super) fn is_multishot(self) -> bool {
@@ -68,6 +88,9 @@ impl Kind {
 /// does not (`MSG_DONTWAIT`): a send that the kernel tries again goes on where the first try left off, and a
 /// Unix datagram socket whose peer's queue was full has then used up the bytes and sends an empty datagram (seen on
 /// Linux 6.18). So the backend waits and sends again from the start, and goes on after a short send itself.
+///
+/// A receive that is to fill its buffer goes on in the backend too. The kernel's own would take a reset that comes after
+/// the first bytes off the socket to report the bytes alone, and the next receive would find an end.
 pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
     let mut kind = Kind::Plain;
     let entry = match op {
@@ -88,15 +111,20 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Connect::new(Fd(socket), address.cast(), length).build()
         }
         Op::Recv { socket, buffer, flags } => {
-            opcode::Recv::new(Fd(socket), buffer.as_mut_ptr().cast(), length(buffer.len()))
-                .flags(flags & !libc::MSG_DONTWAIT)
-                .build()
+            let (flags, all) = recv_flags(flags);
+            let start = buffer.as_mut_ptr().cast();
+            let rest = Rest { start, left: buffer.len(), flags, done: 0, provided: None };
+            if all {
+                kind = Kind::RecvAll(rest);
+            }
+            rest.recv(socket)
         }
         Op::RecvProvided { socket, limit, flags } => {
-            kind = Kind::Provided;
+            let (flags, all) = recv_flags(flags);
+            kind = if all { Kind::ProvidedAll(limit) } else { Kind::Provided };
             // MSG_TRUNC would tell of more bytes than the buffer was given: what lies behind is another receive's.
             opcode::Recv::new(Fd(socket), std::ptr::null_mut(), length(limit))
-                .flags(flags & !(libc::MSG_DONTWAIT | libc::MSG_TRUNC))
+                .flags(flags & !libc::MSG_TRUNC)
                 .buf_group(GROUP)
                 .build()
                 .flags(Flags::BUFFER_SELECT)
@@ -111,11 +139,12 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::RecvMsg::new(Fd(socket), header).flags((flags & !libc::MSG_DONTWAIT) as u32).build()
         }
         Op::Send { socket, buffer, flags, all } => {
-            let rest = Rest { buffer, flags: send_flags(flags), sent: 0 };
+            let start = buffer.as_ptr().cast_mut();
+            let rest = Rest { start, left: buffer.len(), flags: send_flags(flags), done: 0, provided: None };
             if all {
                 kind = Kind::SendAll(rest);
             }
-            rest.entry(socket)
+            rest.send(socket)
         }
         Op::SendMessage { socket, message, flags } => {
             let header: *const MessageHeader = send_header(message);
@@ -161,6 +190,15 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
     (entry, kind)
 }
 
+/// What shutdown(2) calls the direction.
+pub(super) fn shutdown_how(how: Shutdown) -> i32 {
+    match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    }
+}
+
 /// The most that Linux moves in one call (`MAX_RW_COUNT`, read(2)); longer requests are cut to it.
 fn length(bytes: usize) -> u32 {
     bytes.min(0x7fff_f000) as u32
@@ -170,6 +208,13 @@ fn length(bytes: usize) -> u32 {
 /// `EINVAL` for every other negative one.
 fn position(offset: Option<u64>) -> u64 {
     offset.map_or(u64::MAX, |offset| offset.min(1 << 63))
+}
+
+/// The flags of one receive, and whether more shall follow until the buffer is full. Not after a look ahead, which would
+/// see the same bytes again, nor after `MSG_TRUNC`, whose answer is not what is in the buffer.
+fn recv_flags(flags: i32) -> (i32, bool) {
+    let all = flags & (libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_TRUNC) == libc::MSG_WAITALL;
+    (flags & !(libc::MSG_DONTWAIT | libc::MSG_WAITALL), all)
 }
 
 fn send_flags(flags: i32) -> i32 {
@@ -287,6 +332,26 @@ pub(super) fn readiness(entry: &Entry, handle: i32) -> Entry {
     let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
     let events = if reads { libc::POLLIN } else { libc::POLLOUT };
     opcode::PollAdd::new(Fd(handle), events as u32).build()
+}
+
+/// Whether a socket is a stream: in all others, each receive is a message of its own.
+pub(super) fn is_stream(socket: i32) -> bool {
+    // SAFETY: the caller of `begin` keeps the descriptor open until its operation has ended.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    SockRef::from(&socket).r#type().is_ok_and(|kind| kind == Type::STREAM)
+}
+
+/// Whether bytes lie in a socket to be received.
+pub(super) fn has_unread(socket: i32) -> bool {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: FIONREAD writes an `int`, which outlives the call.
+    unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut unread) == 0 && unread > 0 }
+}
+
+/// Whether a poll ended for the one reason that it always ends for, although it was not asked for: the peer sends no
+/// more (`IO_POLL_UNMASK` in poll.c). To wait for anything else by poll is then of no use.
+pub(super) fn only_half_closed(events: i32) -> bool {
+    events > 0 && events & !i32::from(libc::POLLRDHUP) == 0
 }
 
 #[cfg(test)]

@@ -7,123 +7,38 @@
 //! something to submit or where the kernel's `TASKRUN` flag says that there is something to finish.
 //!
 //! **Numbers.** An operation's number in the kernel is its [`OpId`]. The backend's own requests have generation 0, and in
-//! place of the slot a purpose with a slot ([`Internal`]).
+//! place of the slot a purpose with a slot ([`Internal`]). What becomes of a request is told in [`progress`], which
+//! shape an operation has there in [`entry`], how the ring is set up in [`setup`].
 //!
-//! **A request that cannot go on is this backend's business** ([`State`]): the caller's operation stays in flight while
-//!
-//! - the descriptor is in non-blocking mode and the kernel answers `EAGAIN`, for then it leaves the waiting to us: a
-//!   poll request stands in, and the operation is issued again. Where readiness lies (a Unix socket whose peer's
-//!   queue is full polls as writable), a short sleep follows before the next try;
-//! - a send finds no room, or not enough for all: likewise, whatever the descriptor's mode;
-//! - a connect of a non-blocking socket is `EINPROGRESS`: the poll stands in, and the socket's error is the result;
-//! - the buffers have run out (`ENOBUFS`): the operation is parked and issued again when buffers come back.
-//!
-//! **Cancels may miss.** `ASYNC_CANCEL` answers `ENOENT` for a request that the kernel is just about to run again: it
-//! would then wait as if nobody had asked. Each such answer is looked at: where the operation is still in flight, the
-//! cancel is asked for again a moment later. A cancel that hits is silent.
-//!
-//! **Nothing is written after the end.** The kernel tears a closed ring down in its own time. The only request in
-//! flight then is a poll of the notifier, which writes to no memory of ours.
+//! **Nothing is written after the end.** The kernel tears a closed ring down in its own time. In flight are then the poll
+//! of the notifier, and perhaps a pause: neither touches memory of ours that goes away.
 
 mod buffers;
 mod entry;
+mod progress;
 mod setup;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::squeue::{Entry, Flags};
+use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use self::buffers::BufferRing;
-use self::entry::{Kind, Rest};
+use self::progress::{Internal, PAUSES, Request};
 use super::{Backend, Event, Notify, Settings, Started};
 use crate::buffers::Buffer;
-use crate::op::{Interest, Op};
+use crate::op::Op;
 use crate::slots::OpId;
 use crate::sys;
 
-/// How long to wait before something is tried again for which the kernel has no event.
-static MOMENT: Timespec = Timespec::new().nsec(1_000_000);
-
 /// Longer than anybody waits, shorter than what overflows in the kernel.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
-
-/// What a request of the backend's own is for: the numbers with generation 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Internal {
-    /// The poll of the notifier.
-    Notifier,
-    /// A cancel of the operation in this slot, or the pause before the next.
-    Cancel(usize),
-    /// The poll or pause that stands in for the operation in this slot.
-    StandIn(usize),
-}
-
-impl Internal {
-    fn to_u64(self) -> u64 {
-        let number = match self {
-            Internal::Notifier => 0,
-            Internal::Cancel(slot) => slot << 2 | 1,
-            Internal::StandIn(slot) => slot << 2 | 2,
-        };
-        OpId::new(u32::try_from(number).expect("fewer than 2^30 operations in flight"), 0).to_u64()
-    }
-
-    fn from_slot(number: usize) -> Internal {
-        match number & 3 {
-            0 => Internal::Notifier,
-            1 => Internal::Cancel(number >> 2),
-            _ => Internal::StandIn(number >> 2),
-        }
-    }
-}
-
-/// Where an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// The slot is empty.
-    Free,
-    /// Its own request is queued or in the kernel.
-    Issued,
-    /// A poll stands in for it, or a pause.
-    StoodIn,
-    /// A connect is under way, and a poll waits for its end.
-    Connecting,
-    /// It waits for a provided buffer.
-    Parked,
-}
-
-/// An operation in flight, with all that it takes to issue it again.
-struct Request {
-    entry: Entry,
-    id: OpId,
-    handle: i32,
-    kind: Kind,
-    state: State,
-    cancelled: bool,
-    /// How often in a row it was ready and then was not.
-    disappointed: u8,
-}
-
-impl Request {
-    fn free() -> Request {
-        Request {
-            entry: opcode::Nop::new().build(),
-            id: OpId::new(0, 0),
-            handle: -1,
-            kind: Kind::Plain,
-            state: State::Free,
-            cancelled: false,
-            disappointed: 0,
-        }
-    }
-}
 
 /// Ends a wait by the eventfd that a poll request watches.
 struct Notifier(File);
@@ -261,209 +176,13 @@ impl Uring {
             // The kernel has no memory for more requests, or keeps completions that did not fit into the queue: those
             // in flight have to end first. The pause is short because what is queued waits with them.
             Some(libc::EAGAIN | libc::EBUSY) => {
-                let arguments = SubmitArgs::new().timespec(&MOMENT);
+                let arguments = SubmitArgs::new().timespec(&PAUSES[0]);
                 self.kernel_entries += 1;
                 // SAFETY: as above.
                 let _ = unsafe { submitter.enter(0, u32::from(sleeps), self.enter_flags.bits(), Some(&arguments)) };
                 Ok(())
             }
             _ => Err(io::Error::new(error.kind(), format!("io_uring_enter, {queued} entries queued: {error}"))),
-        }
-    }
-
-    /// Issues the operation in `slot`, for the first time or again.
-    fn issue(&mut self, slot: usize) {
-        let request = &mut self.requests[slot];
-        if request.kind.takes_buffer() && (self.buffers.available() == 0 || !self.parked.is_empty()) {
-            // Those that wait already come first.
-            request.state = State::Parked;
-            self.parked.push_back(request.id);
-            return;
-        }
-        request.state = State::Issued;
-        let entry = request.entry.clone();
-        self.push(&entry);
-    }
-
-    /// Issues parked operations, as many as there are buffers; true where some remain that could be issued next, for
-    /// those on an idle socket take none.
-    fn unpark(&mut self) -> bool {
-        let mut available = self.buffers.available();
-        while available > 0 {
-            let Some(id) = self.parked.pop_front() else { return false };
-            let request = &mut self.requests[id.slot()];
-            if request.id == id && request.state == State::Parked {
-                request.state = State::Issued;
-                let entry = request.entry.clone();
-                self.push(&entry);
-                available -= 1;
-            }
-        }
-        !self.parked.is_empty() && self.buffers.available() > 0
-    }
-
-    /// Lets a request of the backend's own stand in for the operation in `slot`.
-    fn stand_in(&mut self, slot: usize, state: State, entry: Entry) {
-        self.requests[slot].state = state;
-        self.push(&entry.user_data(Internal::StandIn(slot).to_u64()));
-    }
-
-    /// The operation in `slot` would have had to wait, and the descriptor's mode forbids it: waits in its place.
-    fn await_readiness(&mut self, slot: usize) {
-        let request = &mut self.requests[slot];
-        request.disappointed = request.disappointed.wrapping_add(1);
-        let entry = if request.disappointed % 2 == 1 {
-            entry::readiness(&request.entry, request.handle)
-        } else {
-            opcode::Timeout::new(&raw const MOMENT).build()
-        };
-        self.stand_in(slot, State::StoodIn, entry);
-    }
-
-    /// Asks the kernel to cancel what it has of the operation in `slot`.
-    fn push_cancel(&mut self, slot: usize) {
-        let request = &self.requests[slot];
-        let target = match request.state {
-            State::Issued => request.id.to_u64(),
-            State::StoodIn | State::Connecting => Internal::StandIn(slot).to_u64(),
-            State::Free | State::Parked => return,
-        };
-        let entry = opcode::AsyncCancel::new(target).build().flags(Flags::SKIP_SUCCESS);
-        self.push(&entry.user_data(Internal::Cancel(slot).to_u64()));
-    }
-
-    /// Frees the slot of an operation and reports its end.
-    fn finish(&mut self, slot: usize, mut result: io::Result<usize>, buffer: Option<Buffer>, events: &mut Vec<Event>) {
-        let request = &mut self.requests[slot];
-        match request.kind {
-            // SAFETY: the caller of `begin` keeps the message until this, its final event.
-            Kind::Message(message) => entry::take_header(unsafe { &mut *message }, result.is_ok()),
-            Kind::SendAll(rest) if rest.sent > 0 => result = Ok(rest.sent),
-            _ => {}
-        }
-        request.state = State::Free;
-        events.push(Event { id: request.id, result, buffer, more: false });
-    }
-
-    /// A completion of the backend's own requests.
-    fn complete_internal(&mut self, number: usize, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
-        match Internal::from_slot(number) {
-            Internal::Notifier => {
-                self.notified = true;
-                if !cqueue::more(cqe.flags()) {
-                    self.watch_notifier();
-                }
-            }
-            Internal::Cancel(slot) => {
-                let request = &self.requests[slot];
-                if !request.cancelled || request.state == State::Free {
-                    return;
-                }
-                if cqe.result() == -libc::ETIME {
-                    self.push_cancel(slot);
-                } else {
-                    // It missed (ENOENT), or it came to a thread of the kernel's that had begun already (EALREADY).
-                    let pause = opcode::Timeout::new(&raw const MOMENT).build();
-                    self.push(&pause.user_data(Internal::Cancel(slot).to_u64()));
-                }
-            }
-            Internal::StandIn(slot) => self.complete_stand_in(slot, cqe.result(), events),
-        }
-    }
-
-    /// The poll or the pause that stood in for an operation has ended.
-    fn complete_stand_in(&mut self, slot: usize, result: i32, events: &mut Vec<Event>) {
-        let request = &self.requests[slot];
-        let broken = result > 0 && result & i32::from(libc::POLLERR | libc::POLLHUP) != 0;
-        let ended = if result < 0 && result != -libc::ETIME {
-            Err(io::Error::from_raw_os_error(-result))
-        } else if request.state == State::Connecting {
-            // SAFETY: the caller of `begin` keeps the descriptor open until the final event.
-            let socket = unsafe { BorrowedFd::borrow_raw(request.handle) };
-            match socket2::SockRef::from(&socket).take_error() {
-                Ok(None) => Ok(0),
-                Ok(Some(error)) | Err(error) => Err(error),
-            }
-        } else if request.cancelled {
-            Err(io::Error::from_raw_os_error(sys::CANCELLED))
-        } else if let (Kind::SendAll(Rest { sent: 1.., .. }), true) = (request.kind, broken) {
-            // A socket tells its error once: it is left for the next operation, as this one has bytes to report.
-            Ok(0)
-        } else {
-            return self.issue(slot);
-        };
-        self.finish(slot, ended, None, events);
-    }
-
-    /// A completion of an operation.
-    fn complete(&mut self, id: OpId, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
-        let slot = id.slot();
-        let request = &mut self.requests[slot];
-        debug_assert!(request.id == id && request.state == State::Issued, "a completion of nothing in flight");
-        let (kind, cancelled) = (request.kind, request.cancelled);
-        let result = cqe.result();
-        let length = usize::try_from(result).unwrap_or(0);
-        let mut buffer = cqueue::buffer_select(cqe.flags()).map(|index| self.buffers.take(index, length));
-        if length == 0
-            && let Some(empty) = buffer.take()
-        {
-            self.buffers.give_back(empty.index);
-        }
-        if result < 0 {
-            let error = match (-result, kind) {
-                // Linux has let go of the descriptor even so (close(2)).
-                (libc::EINTR, Kind::Close) => return self.finish(slot, Ok(0), None, events),
-                (libc::EAGAIN | libc::EINTR | ERESTARTSYS, _) if cancelled => sys::CANCELLED,
-                (libc::EINTR | ERESTARTSYS, _) => return self.issue(slot),
-                (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) => {
-                    let poll = entry::readiness(&request.entry, request.handle);
-                    self.stand_in(slot, State::Connecting, poll);
-                    return if cancelled {
-                        self.push_cancel(slot)
-                    };
-                }
-                (libc::EAGAIN, _) => return self.await_readiness(slot),
-                (libc::ENOBUFS, kind) if kind.takes_buffer() => {
-                    if cancelled {
-                        sys::CANCELLED
-                    } else {
-                        request.state = State::Parked;
-                        return self.parked.push_back(id);
-                    }
-                }
-                (errno, _) => errno,
-            };
-            return self.finish(slot, Err(io::Error::from_raw_os_error(error)), None, events);
-        }
-        if let Kind::SendAll(rest) = &mut request.kind
-            && let Some(entry) = rest.advance(request.handle, length)
-            && !cancelled
-        {
-            request.entry = entry.user_data(id.to_u64());
-            let poll = entry::readiness(&request.entry, request.handle);
-            return self.stand_in(slot, State::StoodIn, poll);
-        }
-        let result = match kind {
-            Kind::Poll(asked) if asked.contains(Interest::PRIORITY) => match entry::look(asked, request.handle) {
-                0 if cancelled => {
-                    let error = io::Error::from_raw_os_error(sys::CANCELLED);
-                    return self.finish(slot, Err(error), None, events);
-                }
-                0 => return self.issue(slot),
-                there => usize::from(entry::found(asked, there).0),
-            },
-            Kind::Poll(asked) => usize::from(entry::found(asked, result).0),
-            _ => length,
-        };
-        let goes_on = cqueue::more(cqe.flags());
-        let ends = !kind.is_multishot() || cancelled || (kind.takes_buffer() && length == 0);
-        if !goes_on && ends {
-            return self.finish(slot, Ok(result), buffer, events);
-        }
-        request.disappointed = 0;
-        events.push(Event { id, result: Ok(result), buffer, more: true });
-        if !goes_on {
-            self.issue(slot);
         }
     }
 
@@ -488,10 +207,6 @@ impl Uring {
     }
 }
 
-/// What an interrupted call of the kernel's own returns; it should not leave the kernel, and io_uring lets it
-/// (include/linux/errno.h).
-const ERESTARTSYS: i32 = 512;
-
 impl Backend for Uring {
     fn name(&self) -> &'static str {
         "uring"
@@ -512,44 +227,18 @@ impl Backend for Uring {
             if !self.ring.submission().is_empty() {
                 self.flush();
             }
-            // SAFETY: the caller keeps the descriptor open.
-            let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-            return Started::Done(socket2::SockRef::from(&socket).shutdown(how).map(|()| 0), None);
-        }
-        let slot = id.slot();
-        if slot >= self.requests.len() {
-            self.requests.resize_with(slot + 64, Request::free);
+            // SAFETY: takes no pointers.
+            let done = unsafe { libc::shutdown(socket, entry::shutdown_how(how)) };
+            return Started::Done(if done < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }, None);
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
         let (entry, kind) = entry::prepare(op);
-        let request = &mut self.requests[slot];
-        debug_assert!(request.state == State::Free, "two operations in one slot");
-        *request = Request {
-            entry: entry.user_data(id.to_u64()),
-            id,
-            handle,
-            kind,
-            state: State::Issued,
-            cancelled: false,
-            disappointed: 0,
-        };
-        self.issue(slot);
+        self.open(id, handle, entry, kind);
         Started::InFlight
     }
 
     fn cancel(&mut self, id: OpId) {
-        let slot = id.slot();
-        let Some(request) = self.requests.get_mut(slot) else { return };
-        if request.id != id || request.state == State::Free || request.cancelled {
-            return;
-        }
-        request.cancelled = true;
-        if request.state == State::Parked {
-            request.state = State::Free;
-            self.ended.push(id);
-        } else {
-            self.push_cancel(slot);
-        }
+        self.ask_to_cancel(id);
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
@@ -593,19 +282,5 @@ impl Backend for Uring {
 
     fn kernel_entries(&self) -> u64 {
         self.kernel_entries
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backends_own_numbers_are_told_apart() {
-        for internal in [Internal::Notifier, Internal::Cancel(0), Internal::Cancel(70_000), Internal::StandIn(40_000)] {
-            let id = OpId::from_u64(internal.to_u64());
-            assert_eq!(id.generation(), 0);
-            assert_eq!(Internal::from_slot(id.slot()), internal);
-        }
     }
 }

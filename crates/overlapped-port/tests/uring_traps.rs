@@ -1,0 +1,290 @@
+//! What can go wrong in the io_uring backend alone: the traps that its module documentation names.
+#![cfg(target_os = "linux")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use overlapped_port::sys::MSG_WAITALL;
+use overlapped_port::{Address, Completion, Config, Interest, Kind, Op, OpId, Outcome, Port, Submitted};
+use socket2::{Domain, SockRef, Socket, Type};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a test counts what the backend does while nothing happens.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+/// More than a socket takes while nobody reads.
+const MUCH: usize = 16 << 20;
+
+/// A port, or none where `OVERLAPPED_SKIP` names this backend, as for the conformance suite.
+fn port(config: Config) -> Option<Port> {
+    if std::env::var("OVERLAPPED_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "uring")) {
+        return None;
+    }
+    Some(config.backend(Kind::Uring).start().unwrap())
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn reset(socket: TcpStream) {
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+fn submit(port: &mut Port, op: Op<'static>, token: u64) -> Submitted {
+    // SAFETY: what the operation borrows is borrowed for ever, and the tests keep its descriptor open until its end.
+    unsafe { port.submit(op, token) }
+}
+
+fn begin(port: &mut Port, op: Op<'static>) -> OpId {
+    match submit(port, op, 0) {
+        Submitted::Pending(id) => id,
+        Submitted::Done(result) => panic!("it should wait, and has {result:?}"),
+    }
+}
+
+/// The next completions.
+fn completions(port: &mut Port) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while completions.is_empty() {
+        assert!(Instant::now() < deadline, "no completion: {}", port.report());
+        port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();
+    }
+    completions
+}
+
+/// The next completion; the tests have one operation in flight at a time where they call this.
+fn completion(port: &mut Port) -> std::io::Result<Outcome> {
+    completions(port).remove(0).result
+}
+
+fn count(result: std::io::Result<Outcome>) -> std::io::Result<usize> {
+    result.map(|outcome| match outcome {
+        Outcome::Count(count) => count,
+        other => panic!("{other:?} is no count"),
+    })
+}
+
+fn run(port: &mut Port, op: Op<'static>) -> std::io::Result<usize> {
+    begin(port, op);
+    count(completion(port))
+}
+
+fn send(socket: &impl AsRawFd, length: usize) -> Op<'static> {
+    Op::Send { socket: socket.as_raw_fd(), buffer: vec![7; length].leak(), flags: 0, all: true }
+}
+
+fn recv(socket: &impl AsRawFd, room: usize, flags: i32) -> Op<'static> {
+    Op::Recv { socket: socket.as_raw_fd(), buffer: Box::leak(Box::new_uninit_slice(room)), flags }
+}
+
+/// Polls for a while in which nothing may end, and returns how often the kernel was entered.
+fn entries_meanwhile(port: &mut Port) -> u64 {
+    let before = port.report().counters.kernel_entries;
+    let end = Instant::now() + A_WHILE;
+    let mut completions = Vec::new();
+    while Instant::now() < end {
+        port.poll(Some(end.saturating_duration_since(Instant::now())), &mut completions).unwrap();
+        assert!(completions.is_empty(), "{completions:?}");
+    }
+    port.report().counters.kernel_entries - before
+}
+
+/// A poll request ends when the peer sends no more, whatever it waits for.
+#[test]
+fn a_peer_that_sends_no_more_makes_nothing_writable() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    client.shutdown(Shutdown::Write).unwrap();
+    server.set_nonblocking(true).unwrap();
+    while (&server).write(&[0; 1 << 16]).is_ok() {}
+    let id = begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::WRITABLE });
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    port.cancel(id);
+    assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+    begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::WRITABLE });
+    client.set_nonblocking(true).unwrap();
+    while (&client).read(&mut [0; 1 << 16]).is_ok() {}
+    assert_eq!(count(completion(&mut port)).unwrap(), usize::from(Interest::WRITABLE.0));
+}
+
+/// As above, for a send, which waits for room by such a poll.
+#[test]
+fn a_send_to_a_peer_that_sends_no_more_rests_and_arrives() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    client.shutdown(Shutdown::Write).unwrap();
+    begin(&mut port, send(&server, MUCH));
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; MUCH];
+        (&client).read_exact(&mut bytes).unwrap();
+        bytes.iter().all(|byte| *byte == 7)
+    });
+    assert_eq!(count(completion(&mut port)).unwrap(), MUCH);
+    assert!(reader.join().unwrap());
+}
+
+/// The kernel's own second try of a send to a full Unix socket sends a message of no bytes.
+#[test]
+fn a_message_to_a_full_unix_socket_is_sent_whole() {
+    let Some(mut port) = port(Config::new()) else { return };
+    for kind in [Type::DGRAM, Type::SEQPACKET] {
+        let (sender, receiver) = Socket::pair(Domain::UNIX, kind, None).unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let waiting = (0..).take_while(|_| sender.send(b"x").is_ok()).count();
+        sender.set_nonblocking(false).unwrap();
+        begin(&mut port, send(&sender, 4));
+        assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+        for _ in 0..waiting {
+            assert_eq!((&receiver).read(&mut [0; 8]).unwrap(), 1);
+        }
+        assert_eq!(count(completion(&mut port)).unwrap(), 4);
+        assert_eq!((&receiver).read(&mut [0; 8]).unwrap(), 4);
+    }
+}
+
+/// A full Unix backlog is told by `EAGAIN` to a socket in non-blocking mode, which polls as ready.
+#[test]
+fn a_full_unix_backlog_does_not_spin() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let address = socket2::SockAddr::unix(folder.path().join("socket")).unwrap();
+    let stream = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let listener = stream();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let (first, second) = (stream(), stream());
+    first.connect(&address).unwrap();
+    second.set_nonblocking(true).unwrap();
+    let address: &'static Address = Box::leak(Box::new(Address::from(address)));
+    begin(&mut port, Op::Connect { socket: second.as_raw_fd(), address });
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    listener.accept().unwrap();
+    assert_eq!(count(completion(&mut port)).unwrap(), 0);
+}
+
+/// A connect that somebody else began is `EALREADY`; its end is told once, and the socket is connected then.
+#[test]
+fn a_connect_that_is_under_way_is_waited_for() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let _fills_the_backlog = TcpStream::connect(address.as_socket().unwrap()).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.connect(&address).unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
+    let address: &'static Address = Box::leak(Box::new(Address::from(address)));
+    begin(&mut port, Op::Connect { socket: socket.as_raw_fd(), address });
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    listener.accept().unwrap();
+    assert_eq!(count(completion(&mut port)).unwrap(), 0);
+    let again = run(&mut port, Op::Connect { socket: socket.as_raw_fd(), address });
+    assert_eq!(again.unwrap_err().raw_os_error(), Some(libc::EISCONN));
+}
+
+/// The call that meets a reset takes it off the socket; the operation that had bytes to report must not swallow it.
+#[test]
+fn a_reset_behind_the_bytes_of_a_send_is_the_next_ones() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    begin(&mut port, send(&server, MUCH));
+    entries_meanwhile(&mut port);
+    reset(client);
+    assert!((1..MUCH).contains(&count(completion(&mut port)).unwrap()));
+    assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// As above, for a receive that is to fill its buffer, the caller's or a provided one.
+#[test]
+fn a_reset_behind_the_bytes_of_a_receive_is_the_next_ones() {
+    let Some(mut port) = port(Config::new()) else { return };
+    for provided in [false, true] {
+        let (mut client, server) = pair();
+        let op = if provided {
+            Op::RecvProvided { socket: server.as_raw_fd(), limit: 100, flags: MSG_WAITALL }
+        } else {
+            recv(&server, 100, MSG_WAITALL)
+        };
+        begin(&mut port, op);
+        client.write_all(b"123").unwrap();
+        entries_meanwhile(&mut port);
+        client.write_all(b"45").unwrap();
+        entries_meanwhile(&mut port);
+        reset(client);
+        match completion(&mut port).unwrap() {
+            Outcome::Provided(Some(buffer)) => {
+                assert_eq!(port.buffer(&buffer), b"12345");
+                port.recycle(buffer);
+            }
+            outcome => assert!(matches!(outcome, Outcome::Count(5)), "{outcome:?}"),
+        }
+        assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// A datagram is a receive of its own, even for one that is to fill its buffer.
+#[test]
+fn a_receive_that_waits_for_all_takes_one_datagram() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    sender.connect(receiver.local_addr().unwrap()).unwrap();
+    sender.send(b"one").unwrap();
+    sender.send(b"two").unwrap();
+    assert_eq!(run(&mut port, recv(&receiver, 100, MSG_WAITALL)).unwrap(), 3);
+    begin(&mut port, Op::RecvProvided { socket: receiver.as_raw_fd(), limit: 100, flags: MSG_WAITALL });
+    let Outcome::Provided(Some(buffer)) = completion(&mut port).unwrap() else { panic!("a datagram has a buffer") };
+    assert_eq!(port.buffer(&buffer), b"two");
+    port.recycle(buffer);
+}
+
+/// The kernel keeps what the completion queue has no room for, and it comes in order.
+#[test]
+fn more_completions_than_the_queue_holds_all_come() {
+    const SOCKETS: u32 = 8;
+    const EACH: u32 = 200;
+    let Some(mut port) = port(Config::new().capacity(8).buffers(4096, 64)) else { return };
+    let sockets: Vec<UdpSocket> = (0..SOCKETS)
+        .map(|token| {
+            let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+            sender.connect(receiver.local_addr().unwrap()).unwrap();
+            (0..EACH).for_each(|number| assert_eq!(sender.send(&number.to_ne_bytes()).unwrap(), 4));
+            submit(&mut port, Op::RecvMultishot { socket: receiver.as_raw_fd() }, token.into());
+            receiver
+        })
+        .collect();
+    let mut next = [0; SOCKETS as usize];
+    while next != [EACH; SOCKETS as usize] {
+        for completion in completions(&mut port) {
+            let Ok(Outcome::Provided(Some(buffer))) = completion.result else { panic!("{completion:?}") };
+            let next = &mut next[completion.token as usize];
+            assert_eq!(port.buffer(&buffer), next.to_ne_bytes());
+            *next += 1;
+            port.recycle(buffer);
+        }
+    }
+    port.shutdown(PATIENCE).unwrap();
+    drop(sockets);
+}
+
+/// A turn without anything to submit or to collect must cost nothing.
+#[test]
+fn a_poll_that_has_nothing_to_do_stays_out_of_the_kernel() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (_client, server) = pair();
+    begin(&mut port, recv(&server, 8, 0));
+    entries_meanwhile(&mut port);
+    let before = port.report().counters.kernel_entries;
+    for _ in 0..1000 {
+        port.poll(Some(Duration::ZERO), &mut Vec::new()).unwrap();
+    }
+    assert_eq!(port.report().counters.kernel_entries, before);
+}
