@@ -130,7 +130,7 @@ fn accept_without_descriptors_says_so_and_loses_no_connection(config: Config) {
         (raw_file(&next) <= highest).then_some(next)
     })
     .collect();
-    let before = limit_descriptors(highest as u64 + 1);
+    let before = limit_descriptors((highest + 1) as _);
     let accept = driver.begin_accept(raw_socket(&listener));
     let accepts = driver.begin(Op::AcceptMultishot { listener: raw_socket(&listener) });
     let one = driver.finish(accept).0;

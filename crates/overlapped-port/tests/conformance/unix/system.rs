@@ -125,11 +125,12 @@ pub(crate) fn rights(descriptors: &[BorrowedFd<'_>]) -> Vec<u8> {
     // SAFETY: arithmetic alone.
     let (space, length) = unsafe { (libc::CMSG_SPACE(length), libc::CMSG_LEN(length)) };
     let mut control = vec![0_u64; (space as usize).div_ceil(8)];
-    let header = libc::cmsghdr { cmsg_len: length as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
-    // SAFETY: `control` is aligned as a header is, and has room for it and for the numbers (`CMSG_SPACE`).
+    // SAFETY: `control` is zeroed and aligned as a header is, and has room for it and for the numbers (`CMSG_SPACE`).
     unsafe {
         let place = control.as_mut_ptr().cast::<libc::cmsghdr>();
-        place.write(header);
+        (*place).cmsg_len = length as _;
+        (*place).cmsg_level = libc::SOL_SOCKET;
+        (*place).cmsg_type = libc::SCM_RIGHTS;
         let data = libc::CMSG_DATA(place).cast::<RawFd>();
         std::ptr::copy_nonoverlapping(numbers.as_ptr(), data, numbers.len());
         std::slice::from_raw_parts(control.as_ptr().cast::<u8>(), space as usize).to_vec()
@@ -144,10 +145,16 @@ pub(crate) fn rights_room(count: usize) -> usize {
 
 /// Takes the descriptors out of received control data.
 pub(crate) fn take_rights(control: &[u8]) -> Vec<OwnedFd> {
-    let header = size_of::<libc::cmsghdr>();
-    let Some(length) = control.first_chunk::<{ size_of::<usize>() }>() else { return Vec::new() };
-    let length = usize::from_ne_bytes(*length).min(control.len());
-    control[header..length]
+    if control.len() < size_of::<libc::cmsghdr>() {
+        return Vec::new();
+    }
+    // SAFETY: the bytes begin with a header, for which any alignment will do here.
+    let header = unsafe { control.as_ptr().cast::<libc::cmsghdr>().read_unaligned() };
+    // SAFETY: arithmetic alone.
+    let start = unsafe { libc::CMSG_LEN(0) } as usize;
+    // `as _`, for the type is not the same on every system.
+    let end: usize = header.cmsg_len as _;
+    control[start..end.min(control.len())]
         .chunks_exact(size_of::<RawFd>())
         // SAFETY: the kernel has just made these descriptors for this process, and nobody else takes them.
         .map(|number| unsafe { OwnedFd::from_raw_fd(RawFd::from_ne_bytes(number.try_into().unwrap())) })
@@ -200,7 +207,7 @@ pub(crate) fn raises(signal: i32, action: impl FnOnce()) -> bool {
 }
 
 /// The most descriptors that the process may have open, from now on.
-pub(crate) fn limit_descriptors(most: u64) -> u64 {
+pub(crate) fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
     // SAFETY: `limit` is a plain value that the first call fills and the second reads.
     unsafe {
         let mut limit = std::mem::zeroed::<libc::rlimit>();
