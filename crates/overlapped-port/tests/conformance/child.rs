@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long such a run may take.
-const CHILD_LIMIT: Duration = Duration::from_secs(120);
+const CHILD_LIMIT: Duration = Duration::from_secs(240);
 
 /// This program with other arguments.
 pub(crate) fn this_test(arguments: &[&str]) -> Command {
