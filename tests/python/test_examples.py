@@ -23,6 +23,12 @@ def test_runs(name: str) -> None:
     assert done.stdout.splitlines()[-1].startswith(Path(name).stem.split("_")[0])
 
 
+def test_the_plain_program_runs_under_overlapped() -> None:
+    done = run("-m", "overlapped", EXAMPLES / "plain_program.py")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "10000 requests" in done.stdout
+
+
 SPOILED_WRITE = """
 import overlapped.io, runpy, sys
 whole = overlapped.io.BufferedWriter.write
