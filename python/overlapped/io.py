@@ -12,12 +12,15 @@ import _pyio  # type: ignore[import-not-found]
 import io as _std
 import os as _os
 from io import *
+
+# Not in its `__all__` before 3.11.4, and needed by the standard library's own `makefile`.
+from io import DEFAULT_BUFFER_SIZE, IncrementalNewlineDecoder, text_encoding
 from typing import Any
 
 from . import _engine
 from ._rebind import rebind as _rebind
 
-__all__ = [*_std.__all__]
+__all__ = sorted({*_std.__all__, "DEFAULT_BUFFER_SIZE", "IncrementalNewlineDecoder", "text_encoding"})
 
 
 def _open_on_port(path: Any, flags: int) -> int:
