@@ -20,7 +20,7 @@ from typing import Any
 from . import _engine
 from ._rebind import rebind as _rebind
 
-__all__ = sorted({*_std.__all__, "DEFAULT_BUFFER_SIZE", "IncrementalNewlineDecoder", "text_encoding"})
+__all__ = [*_std.__all__, "DEFAULT_BUFFER_SIZE", "IncrementalNewlineDecoder", "text_encoding"]
 
 
 def _open_on_port(path: Any, flags: int) -> int:
