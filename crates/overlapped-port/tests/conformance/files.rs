@@ -1,7 +1,7 @@
 //! Files: open, read, write, fsync, close.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::time::Duration;
 
 use overlapped_port::sys::raw_file;
@@ -9,7 +9,7 @@ use overlapped_port::{Config, Op, OpenMode};
 use tempfile::TempDir;
 
 use crate::driver::{Driver, bytes_at, count};
-use crate::system;
+use crate::system::{self, content, file_with};
 
 crate::on_every_backend!(
     open_makes_reads_and_writes_a_file,
@@ -50,21 +50,6 @@ const APPEND: OpenMode = OpenMode { append: true, create: true, ..NOTHING };
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder for the test")
-}
-
-/// A file that holds `content`.
-fn file_with(content: &[u8]) -> fs::File {
-    let mut file = tempfile::tempfile().expect("a file for the test");
-    file.write_all(content).unwrap();
-    file.rewind().unwrap();
-    file
-}
-
-fn content(mut file: &fs::File) -> Vec<u8> {
-    let mut content = Vec::new();
-    file.rewind().unwrap();
-    file.read_to_end(&mut content).unwrap();
-    content
 }
 
 fn open_makes_reads_and_writes_a_file(config: Config) {

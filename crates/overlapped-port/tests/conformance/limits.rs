@@ -11,6 +11,7 @@ use overlapped_port::{Config, Op};
 
 use crate::driver::{Driver, assert_cancelled, bytes_at, socket as new_socket};
 use crate::loopback::{datagram_pair, listener, pair};
+use crate::system;
 
 crate::on_every_backend!(
     two_thousand_reads_before_one_poll,
@@ -33,9 +34,8 @@ const MANY: usize = 2_000;
 
 fn two_thousand_reads_before_one_poll(config: Config) {
     let mut driver = Driver::new(config);
-    let mut file = tempfile::tempfile().unwrap();
     let all = bytes_at(1, 0, MANY + 8);
-    file.write_all(&all).unwrap();
+    let file = system::file_with(&all);
     let reads: Vec<_> = (0..MANY).map(|at| driver.begin_read(raw_file(&file), 8, Some(at as u64))).collect();
     for (at, read) in reads.into_iter().enumerate() {
         assert_eq!(driver.received(read).unwrap(), all[at..at + 8], "at {at}");

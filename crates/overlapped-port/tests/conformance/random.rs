@@ -327,7 +327,7 @@ impl World {
         };
         (0..4).for_each(|_| world.add_directions());
         for _ in 0..3 {
-            let file = tempfile::tempfile().unwrap();
+            let file = system::file_with(b"");
             world.documents.push(Document { file, model: Vec::new(), access: None });
         }
         world

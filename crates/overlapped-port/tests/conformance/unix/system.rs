@@ -3,8 +3,10 @@
 //! What comes before [`poll_now`] the portable tests use too: another system's module has the same items.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// The error of a cancelled operation.
@@ -66,6 +68,20 @@ pub(crate) fn prepare() {
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
     }
+}
+
+/// A file without a name that holds `content`, at its start.
+pub(crate) fn file_with(content: &[u8]) -> File {
+    let file = tempfile::tempfile().expect("a file for the test");
+    file.write_all_at(content, 0).unwrap();
+    file
+}
+
+/// All that is in a file; its position stays.
+pub(crate) fn content(file: &File) -> Vec<u8> {
+    let mut content = vec![0; file.metadata().unwrap().len() as usize];
+    file.read_exact_at(&mut content, 0).unwrap();
+    content
 }
 
 /// The handles that this process has open, each with what it is.

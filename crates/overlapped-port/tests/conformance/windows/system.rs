@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::os::windows::io::{FromRawHandle, IntoRawHandle, IntoRawSocket, OwnedHandle};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use overlapped_port::sys::{RawFile, RawSocket};
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, HANDLE, INVALID_HANDLE_VALUE,
-    UNICODE_STRING,
+    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE, HANDLE,
+    INVALID_HANDLE_VALUE, UNICODE_STRING,
 };
 use windows_sys::Win32::Networking::WinSock::{WSAEAFNOSUPPORT, WSAEISCONN, WSAEMSGSIZE, WSAENOTCONN, WSAENOTSOCK};
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_OUTBOUND,
+    CreateFileW, DELETE, FILE_FLAG_DELETE_ON_CLOSE, FILE_FLAG_OVERLAPPED, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_INBOUND,
 };
-use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_TYPE_BYTE};
+use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_TYPE_BYTE};
 
 /// The error of a cancelled operation.
 pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
@@ -97,6 +99,37 @@ pub(crate) fn give_up<H: GiveUp>(handle: H) -> H::Raw {
 /// Once, before the first test: there is nothing to allow on Windows.
 pub(crate) fn prepare() {}
 
+/// A file that holds `content`, at its start, opened as the port opens files; it goes when it is closed.
+pub(crate) fn file_with(content: &[u8]) -> File {
+    let flags = FILE_FLAG_OVERLAPPED | FILE_FLAG_DELETE_ON_CLOSE;
+    let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).access_mode(GENERIC_READ | GENERIC_WRITE | DELETE);
+    let path = std::env::temp_dir().join(unique("overlapped-test"));
+    let file = options.share_mode(share).custom_flags(flags).open(path).expect("a file for the test");
+    let mut from = 0;
+    while from < content.len() {
+        from += file.seek_write(&content[from..], from as u64).unwrap();
+    }
+    file
+}
+
+/// All that is in a file; its position stays.
+pub(crate) fn content(file: &File) -> Vec<u8> {
+    let mut content = vec![0; file.metadata().unwrap().len() as usize];
+    let mut from = 0;
+    while from < content.len() {
+        from += file.seek_read(&mut content[from..], from as u64).unwrap();
+    }
+    content
+}
+
+/// A name that nobody else has. Process ids repeat under Wine, so chance makes it.
+fn unique(prefix: &str) -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("{prefix}-{:016x}-{}", fastrand::u64(..), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 /// The handles that this process has open, each with what it is. Left out are events, of which Winsock keeps one for each
 /// thread that it has made wait, and threads, which the test program starts for its next tests. Handles are small
 /// multiples of four.
@@ -123,20 +156,21 @@ fn kind_of(number: usize) -> Option<String> {
 
 /// A pipe on which operations can wait: its reading and its writing end.
 pub(crate) fn pipe() -> Option<(OwnedHandle, OwnedHandle)> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    // Process ids repeat under Wine, so chance makes the name.
-    let name =
-        format!(r"\\.\pipe\overlapped-test-{:016x}-{}", fastrand::u64(..), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
-    let open = FILE_FLAG_OVERLAPPED;
+    Some(pipe_of(PIPE_TYPE_BYTE | PIPE_READMODE_BYTE))
+}
+
+/// A named pipe for bytes or for messages: its reading end, which made it, and its writing end, which opened it.
+pub(crate) fn pipe_of(mode: u32) -> (OwnedHandle, OwnedHandle) {
+    let name: Vec<u16> = format!(r"\\.\pipe\{}", unique("overlapped-test")).encode_utf16().chain([0]).collect();
+    let (name, open) = (name.as_ptr(), PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED);
+    let (none, no_file) = (ptr::null(), ptr::null_mut());
     // SAFETY: the name ends with a NUL and lives through both calls; each handle is new and gets its only owner.
     unsafe {
-        let mode = PIPE_ACCESS_OUTBOUND | FILE_FLAG_FIRST_PIPE_INSTANCE | open;
-        let writer = CreateNamedPipeW(name.as_ptr(), mode, PIPE_TYPE_BYTE, 1, 4096, 4096, 0, ptr::null());
-        assert_ne!(writer, INVALID_HANDLE_VALUE, "{}", std::io::Error::last_os_error());
-        let writer = OwnedHandle::from_raw_handle(writer);
-        let reader = CreateFileW(name.as_ptr(), GENERIC_READ, 0, ptr::null(), OPEN_EXISTING, open, ptr::null_mut());
-        assert_ne!(reader, INVALID_HANDLE_VALUE, "{}", std::io::Error::last_os_error());
-        Some((OwnedHandle::from_raw_handle(reader), writer))
+        let reader = CreateNamedPipeW(name, open, mode, 1, 4096, 4096, 0, none);
+        assert_ne!(reader, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
+        let reader = OwnedHandle::from_raw_handle(reader);
+        let writer = CreateFileW(name, GENERIC_WRITE, 0, none, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, no_file);
+        assert_ne!(writer, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
+        (reader, OwnedHandle::from_raw_handle(writer))
     }
 }
