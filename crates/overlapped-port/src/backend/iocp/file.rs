@@ -227,7 +227,12 @@ pub(super) fn is_empty(op: &Op<'_>) -> bool {
 }
 
 impl Core {
-    pub(super) fn issue_transfer(&mut self, request: &mut Request, op: &mut Op<'_>, disk: bool) -> Call {
+    pub(super) fn issue_transfer(
+        &mut self,
+        request: &mut Request,
+        op: &mut Op<'_>,
+        (disk, skips): (bool, bool),
+    ) -> Call {
         let transfer = Transfer::next(op, request.moved, &mut request.gathered);
         let offset = match transfer.offset {
             // All ones stands for the end of the file, wherever it is then (WriteFile, "lpOverlapped").
@@ -246,8 +251,10 @@ impl Core {
             None => 0,
         };
         let overlapped = request.packet.prepare(request.id, 0, offset);
-        // SAFETY: memory, handle and packet stay valid until the packet has come. The count is in the packet.
-        match unsafe { transfer.call(ptr::null_mut(), overlapped) } {
+        let mut bytes = 0;
+        // SAFETY: memory, handle and packet stay valid until the packet has come; the count is written by the call itself.
+        match unsafe { transfer.call(&raw mut bytes, overlapped) } {
+            0 if skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
             0 | ERROR_IO_PENDING => Call::InFlight,
             // A warning, so a packet comes: the pipe's message is longer than the buffer.
             code if transfer.reads && error::truncated(code) => Call::InFlight,

@@ -19,13 +19,13 @@
 //! wait for them and where the socket is a real handle of the system, not a layered provider's
 //! (`XP1_IFS_HANDLES`): so only on sockets that an accept of ours made.
 //!
-//! **Association** ([`handles`]) is for the life of the file object, whatever handles it has in whatever process, and cannot be
-//! asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first operation, so that an
-//! accepted socket can still be handed to another process. Since a number can come to stand for another handle behind
-//! our back, and for that one no packet would ever come, a handle on which nothing is in flight is tried again each
-//! time; 87 is then the good answer. On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous
-//! pipe, a `std::fs::File`) the system has blocking calls alone, and the pool's threads make them: such a read ends
-//! only when the system ends it.
+//! **Association** ([`handles`]) is for the life of the file object, whatever handles it has in whatever process, and
+//! cannot be asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first operation, so
+//! that an accepted socket can still be handed to another process. Since a number can come to stand for another handle
+//! behind our back, and for that one no packet would ever come, a handle on which nothing is in flight is tried again
+//! each time; 87 is then the good answer. A duplicate of a handle is of the same object, so its packets come here too.
+//! On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a `std::fs::File`) the system
+//! has blocking calls alone, and the pool's threads make them: such a read ends only when the system ends it.
 //!
 //! **Cancel and close.** CancelIoEx asks; the packet comes all the same, with `ERROR_OPERATION_ABORTED` (995) or with what
 //! was faster. Closing with a call in flight ends it with one of several errors (Wine: 676): so it is cancel, packet,
@@ -516,7 +516,7 @@ impl Core {
                 socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
             }
             Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
-            op => self.issue_transfer(request, op, disk),
+            op => self.issue_transfer(request, op, (disk, skips)),
         };
         request.op = Some(op);
         call

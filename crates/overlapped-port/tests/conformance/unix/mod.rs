@@ -6,7 +6,6 @@ mod descriptors;
 mod devices;
 mod flags;
 mod fork;
-mod nonblocking;
 mod pipes;
 mod readiness;
 mod rights;

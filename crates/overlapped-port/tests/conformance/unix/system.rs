@@ -1,6 +1,6 @@
 //! The system's names and calls that the tests need beside the standard library.
 //!
-//! What comes before [`poll_now`] the portable tests use too: another system's module has the same items.
+//! What comes before [`is_inherited`] the portable tests use too: another system's module has the same items.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,6 +30,9 @@ pub(crate) const WRONG_WAY: i32 = libc::EBADF;
 pub(crate) const A_FOLDER: io::ErrorKind = io::ErrorKind::IsADirectory;
 /// A file, where a folder is wanted.
 pub(crate) const NOT_A_FOLDER: io::ErrorKind = io::ErrorKind::NotADirectory;
+
+/// Flag of a receive: urgent data.
+pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
 
 /// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
 pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = true;
@@ -100,14 +103,6 @@ pub(crate) fn open_handles() -> BTreeSet<(RawFd, PathBuf)> {
 fn is_open(number: RawFd) -> bool {
     // SAFETY: this only asks; any number is allowed.
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
-}
-
-/// What poll(2) finds at once.
-pub(crate) fn poll_now(descriptor: &impl AsFd, events: i16) -> i16 {
-    let mut entry = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events, revents: 0 };
-    // SAFETY: one entry, which lives through the call.
-    unsafe { libc::poll(&raw mut entry, 1, 0) };
-    entry.revents
 }
 
 /// Whether a child process would inherit it.

@@ -15,7 +15,9 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE, HANDLE,
     INVALID_HANDLE_VALUE, UNICODE_STRING,
 };
-use windows_sys::Win32::Networking::WinSock::{WSAEAFNOSUPPORT, WSAEISCONN, WSAEMSGSIZE, WSAENOTCONN, WSAENOTSOCK};
+use windows_sys::Win32::Networking::WinSock::{
+    self, WSAEAFNOSUPPORT, WSAEISCONN, WSAEMSGSIZE, WSAENOTCONN, WSAENOTSOCK,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, DELETE, FILE_FLAG_DELETE_ON_CLOSE, FILE_FLAG_OVERLAPPED, FILE_SHARE_DELETE, FILE_SHARE_READ,
     FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_INBOUND,
@@ -43,6 +45,9 @@ pub(crate) const WRONG_WAY: i32 = ERROR_ACCESS_DENIED as i32;
 pub(crate) const A_FOLDER: ErrorKind = ErrorKind::PermissionDenied;
 /// A file, where a folder is wanted.
 pub(crate) const NOT_A_FOLDER: ErrorKind = ErrorKind::NotFound;
+
+/// Flag of a receive: urgent data.
+pub(crate) const MSG_OOB: i32 = WinSock::MSG_OOB;
 
 /// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
 pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = false;
