@@ -1,0 +1,92 @@
+//! Files in Windows' own ways: the offset that appends, the position of an overlapped handle, long paths.
+
+use std::io::{Seek, SeekFrom};
+
+use overlapped_port::sys::raw_file;
+use overlapped_port::{Config, OpenMode};
+
+use crate::driver::Driver;
+use crate::system::{self, content, file_with};
+
+crate::on_every_backend!(
+    an_offset_of_all_ones_appends,
+    operations_at_the_position_take_turns,
+    one_that_waits_for_its_turn_is_cancelled,
+    a_file_open_to_append_moves_its_position_to_the_end,
+    a_long_path_is_opened,
+);
+
+fn an_offset_of_all_ones_appends(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(b"first");
+    let writes: Vec<_> =
+        (b'0'..=b'9').map(|number| driver.begin_write(raw_file(&file), vec![number; 3], Some(u64::MAX))).collect();
+    for write in writes {
+        assert_eq!(driver.counted(write).unwrap(), 3);
+    }
+    driver.write_vectored(raw_file(&file), &[b"la", b"st"], Some(u64::MAX)).unwrap();
+    let text = content(&file);
+    assert!(text.starts_with(b"first") && text.ends_with(b"last"));
+    let mut middle = text[5..35].to_vec();
+    middle.sort_unstable();
+    let wanted: Vec<u8> = (b'0'..=b'9').flat_map(|number| [number; 3]).collect();
+    assert_eq!(middle, wanted);
+    assert_eq!((&file).stream_position().unwrap(), 0);
+}
+
+fn operations_at_the_position_take_turns(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(b"");
+    let writes: Vec<_> = (0..50_u8).map(|number| driver.begin_write(raw_file(&file), vec![number; 10], None)).collect();
+    for write in writes {
+        assert_eq!(driver.counted(write).unwrap(), 10);
+    }
+    let wanted: Vec<u8> = (0..50_u8).flat_map(|number| [number; 10]).collect();
+    assert!(content(&file) == wanted);
+    (&file).seek(SeekFrom::Start(5)).unwrap();
+    let reads: Vec<_> = (0..50).map(|_| driver.begin_read(raw_file(&file), 10, None)).collect();
+    for (number, read) in reads.into_iter().enumerate() {
+        assert_eq!(driver.received(read).unwrap(), wanted[5 + number * 10..wanted.len().min(15 + number * 10)]);
+    }
+}
+
+fn one_that_waits_for_its_turn_is_cancelled(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = file_with(&[7; 100]);
+    let first = driver.begin_read(raw_file(&file), 10, None);
+    let second = driver.begin_read(raw_file(&file), 20, None);
+    let third = driver.begin_read(raw_file(&file), 30, None);
+    driver.cancel_waiting(second);
+    assert_eq!(driver.received(first).unwrap().len(), 10);
+    assert_eq!(driver.received(third).unwrap().len(), 30);
+    assert_eq!((&file).stream_position().unwrap(), 40, "the second never had its turn");
+}
+
+fn a_file_open_to_append_moves_its_position_to_the_end(config: Config) {
+    let mut driver = Driver::new(config);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    std::fs::write(&path, b"0123456789").unwrap();
+    let mode = OpenMode { read: true, append: true, ..OpenMode::default() };
+    let file = driver.open(&path, mode).unwrap();
+    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"0123");
+    assert_eq!(driver.write(raw_file(&file), b"ab", None).unwrap(), 2);
+    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"");
+    assert_eq!(std::fs::read(&path).unwrap(), b"0123456789ab");
+}
+
+fn a_long_path_is_opened(config: Config) {
+    let mut driver = Driver::new(config);
+    let folder = tempfile::tempdir().unwrap();
+    let mut path = folder.path().to_owned();
+    for _ in 0..3 {
+        path.push("folder-".repeat(15));
+    }
+    std::fs::create_dir_all(&path).unwrap();
+    path.push("file");
+    assert!(path.as_os_str().len() > 300);
+    let mode = OpenMode { write: true, read: true, create_new: true, ..OpenMode::default() };
+    let file = driver.open(&path, mode).unwrap();
+    driver.write(raw_file(&file), b"content", Some(0)).unwrap();
+    assert_eq!(system::content(&file), b"content");
+}
