@@ -39,7 +39,8 @@
 //! **Handles.** `begin` is told of each handle through its operations alone. Where the system must know a handle
 //! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
 //! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
-//! still work.
+//! still work. On Windows what a handle names belongs to the first port that it had an operation on, for life; another
+//! port refuses it, and says so.
 
 use std::io;
 use std::sync::Arc;

@@ -162,7 +162,7 @@ impl Blocking {
                 break Ok(moved);
             }
             transfer = Transfer::next(&mut self.0, moved, &mut gathered);
-            transfer.offset = transfer.offset.map(|offset| offset.saturating_add(moved as u64));
+            transfer.offset = transfer.offset.map(|offset| offset + moved as u64);
         };
         if let Some(before) = before {
             // It was told a moment ago, so it can be set.
@@ -235,9 +235,7 @@ impl Core {
     ) -> Call {
         let transfer = Transfer::next(op, request.moved, &mut request.gathered);
         let offset = match transfer.offset {
-            // All ones stands for the end of the file, wherever it is then (WriteFile, "lpOverlapped").
-            Some(u64::MAX) => u64::MAX,
-            Some(offset) => offset.saturating_add(request.moved as u64),
+            Some(offset) => offset + request.moved as u64,
             None if disk => {
                 if request.moved == 0 {
                     match position(transfer.file, 0, FILE_CURRENT) {

@@ -45,8 +45,8 @@
 //! socket is connected, else passed over. Provided buffers: see [`provided`].
 //!
 //! **Files** ([`file`]). CreateFileW and FlushFileBuffers only block: the pool makes them. The end of a file is told by
-//! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. An offset of
-//! all ones appends. ReadFileScatter wants whole pages on unbuffered files, so vectored reads take one piece after the
+//! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. What is opened
+//! to append alone (`FILE_APPEND_DATA`) is written at its end, whatever the offset. ReadFileScatter wants whole pages on unbuffered files, so vectored reads take one piece after the
 //! other and vectored writes are gathered into one piece, which keeps an append whole.
 //!
 //! **Readiness** ([`afd`]) is not the port's, but the socket driver can be asked so that a packet tells it.
@@ -65,7 +65,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+    CloseHandle, ERROR_INVALID_PARAMETER, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
 use windows_sys::Win32::System::IO::{
@@ -324,6 +324,10 @@ impl Backend for Iocp {
         let entered = match (&op, file::offset(&op)) {
             (Op::Poll { .. }, _) => None,
             (_, Some(_)) if file::is_empty(&op) => return Started::Done(Ok(0), None),
+            // The largest ones mean "at the end" and "at the position" to the system, and nothing elsewhere.
+            (_, Some(Some(offset))) if i64::try_from(offset).is_err() => {
+                return Started::Done(Err(error::error(ERROR_INVALID_PARAMETER)), None);
+            }
             (_, Some(offset)) => match core.handles.enter_file(key) {
                 Ok(Entered::Associated(handle)) => {
                     takes_turns = handle.disk && offset.is_none();
@@ -549,8 +553,11 @@ impl Core {
                     Received::Failed(code) => Next::fails(code),
                 }
             }
-            Op::RecvProvided { socket, .. } => self.absorb_provided(request, sys::socket_key(*socket), false, ending),
-            Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), true, ending),
+            Op::RecvProvided { socket, limit, flags } => {
+                let wanted = if stream && socket::waits_for_all(*flags) { *limit } else { 1 };
+                self.absorb_provided(request, sys::socket_key(*socket), (wanted, false), ending)
+            }
+            Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), (1, true), ending),
             Op::Send { socket, buffer, all, .. } => match ending.code {
                 0 => progress(request, ending.bytes, buffer.len(), *all && stream),
                 code => {

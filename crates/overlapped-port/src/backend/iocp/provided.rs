@@ -24,13 +24,14 @@ impl Core {
     ) -> Call {
         let (mut buffer, mut flags) = (WSABUF { len: 0, buf: std::ptr::null_mut() }, flags);
         if request.fetch {
-            let Some(taken) = self.pool.take() else {
+            let Some(taken) = request.buffer.take().or_else(|| self.pool.take()) else {
                 request.awaits = Awaits::Buffer;
                 self.starved.push_back(request.id);
                 return Call::InFlight;
             };
-            let length = limit.min(self.pool.size()) as u32;
-            buffer = WSABUF { len: length, buf: self.pool.whole_mut(&taken).as_mut_ptr() };
+            let room = limit.min(self.pool.size());
+            let rest = &mut self.pool.whole_mut(&taken)[request.moved..room];
+            buffer = WSABUF { len: rest.len() as u32, buf: rest.as_mut_ptr() };
             request.buffer = Some(taken);
         } else if !stream {
             flags |= MSG_PEEK;
@@ -43,38 +44,48 @@ impl Core {
         answered_receive(result, bytes, skips)
     }
 
+    /// Takes in how a call ended. A multishot receive goes on after its bytes, another until its buffer holds `wanted`.
     pub(super) fn absorb_provided(
         &mut self,
         request: &mut Request,
         socket: usize,
-        goes_on: bool,
+        (wanted, is_multishot): (usize, bool),
         ending: Ending,
     ) -> Next {
         let taken = request.buffer.take();
-        let count = match self.received(request, socket, taken.is_some(), ending) {
-            Received::Bytes { count, .. } => count,
-            Received::Again => {
-                taken.into_iter().for_each(|buffer| self.pool.give_back(buffer));
-                request.fetch = false;
+        let received = self.received(request, socket, taken.is_some(), ending);
+        let Some(mut buffer) = taken else {
+            return match received {
+                // Bytes are there, or the end is: the next call tells which.
+                Received::Bytes { .. } => {
+                    request.fetch = true;
+                    Next::Again
+                }
+                Received::Again => Next::Again,
+                Received::Failed(code) => Next::fails(code),
+            };
+        };
+        if let Received::Bytes { count, .. } = received {
+            buffer.length = (request.moved + count) as u32;
+            if count > 0 && buffer.len() < wanted.min(self.pool.size()) && !request.cancelled {
+                request.moved = buffer.len();
+                request.buffer = Some(buffer);
                 return Next::Again;
             }
-            Received::Failed(code) => {
-                taken.into_iter().for_each(|buffer| self.pool.give_back(buffer));
-                return Next::fails(code);
-            }
-        };
-        let Some(mut buffer) = taken else {
-            // Bytes are there, or the end is: the next call tells which.
-            request.fetch = true;
-            return Next::Again;
-        };
-        request.fetch = false;
-        if count == 0 {
-            self.pool.give_back(buffer);
-            return Next::Over(Ok(0), None);
+        } else {
+            buffer.length = request.moved as u32;
         }
-        buffer.length = count as u32;
-        if goes_on {
+        request.fetch = false;
+        if buffer.is_empty() {
+            self.pool.give_back(buffer);
+            return match received {
+                Received::Bytes { .. } => Next::Over(Ok(0), None),
+                Received::Again => Next::Again,
+                Received::Failed(code) => Next::fails(code),
+            };
+        }
+        let count = buffer.len();
+        if is_multishot {
             self.ready.push(Event { id: request.id, result: Ok(count), buffer: Some(buffer), more: true });
             return Next::Again;
         }

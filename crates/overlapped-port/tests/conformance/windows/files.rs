@@ -1,4 +1,4 @@
-//! Files in Windows' own ways: the offset that appends, the position of an overlapped handle, long paths.
+//! Files in Windows' own ways: the position of an overlapped handle, long paths.
 
 use std::io::{Seek, SeekFrom};
 
@@ -9,30 +9,11 @@ use crate::driver::Driver;
 use crate::system::{self, content, file_with};
 
 crate::on_every_backend!(
-    an_offset_of_all_ones_appends,
     operations_at_the_position_take_turns,
     one_that_waits_for_its_turn_is_cancelled,
     a_file_open_to_append_moves_its_position_to_the_end,
     a_long_path_is_opened,
 );
-
-fn an_offset_of_all_ones_appends(config: Config) {
-    let mut driver = Driver::new(config);
-    let file = file_with(b"first");
-    let writes: Vec<_> =
-        (b'0'..=b'9').map(|number| driver.begin_write(raw_file(&file), vec![number; 3], Some(u64::MAX))).collect();
-    for write in writes {
-        assert_eq!(driver.counted(write).unwrap(), 3);
-    }
-    driver.write_vectored(raw_file(&file), &[b"la", b"st"], Some(u64::MAX)).unwrap();
-    let text = content(&file);
-    assert!(text.starts_with(b"first") && text.ends_with(b"last"));
-    let mut middle = text[5..35].to_vec();
-    middle.sort_unstable();
-    let wanted: Vec<u8> = (b'0'..=b'9').flat_map(|number| [number; 3]).collect();
-    assert_eq!(middle, wanted);
-    assert_eq!((&file).stream_position().unwrap(), 0);
-}
 
 fn operations_at_the_position_take_turns(config: Config) {
     let mut driver = Driver::new(config);
