@@ -205,7 +205,8 @@ def patch_socket() -> None:
 
         if "ssl" in sys.modules:
             _warn("ssl was imported before: its sockets are still the system's, and block the thread")
-        names = {name for name in vars(ours) if not name.startswith("_") and hasattr(socket, name)}
+        # The functions that only make use of these names (create_connection, …) find ours by themselves.
+        names = {name for name in vars(ours) if not name.startswith("_") and hasattr(socket, name)} - set(ours._REBOUND)
         _replace(socket, {name: getattr(ours, name) for name in names})
 
 

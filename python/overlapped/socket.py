@@ -39,6 +39,7 @@ _R = _TypeVar("_R")
 
 # The originals: once the program is patched, the module's own names lead back here.
 _getaddrinfo = _std.getaddrinfo
+_Giveup = _std._GiveupOnSendfile  # type: ignore[attr-defined]
 _SocketIO = _std.SocketIO
 
 
@@ -145,12 +146,13 @@ class socket(_std.socket):  # type: ignore[no-redef]
 
         def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
             """Receive into several buffers, with control data: ``(nbytes, ancdata, msg_flags, address)``."""
-            return self._retry(_Base.recvmsg_into, False, flags, buffers, ancbufsize, flags | _DONTWAIT)
+            return self._retry(_Base.recvmsg_into, False, flags, tuple(buffers), ancbufsize, flags | _DONTWAIT)
 
         def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
             """Send several buffers, with control data and to an address where they are given."""
             if address is not None:
                 address = self._numeric(address)
+            buffers, ancdata = tuple(buffers), tuple(ancdata)
             return self._retry(_Base.sendmsg, True, flags, buffers, ancdata, flags | _DONTWAIT, address)
 
     def makefile(
@@ -165,26 +167,28 @@ class socket(_std.socket):  # type: ignore[no-redef]
         """A file object on the socket, as in the standard library; several tasklets may use it."""
         return _makefile(self, mode, buffering, encoding=encoding, errors=errors, newline=newline)
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a file from ``offset`` on, ``count`` bytes or to its end; return how many bytes were sent.
-
-        The file's position is then behind the last byte that was sent.
-        """
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        # The first of the two ways in which the standard library's sendfile tries to send; the other reads the file.
         self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]
-        if self.gettimeout() == 0:
-            raise ValueError("non-blocking sockets are not supported")
         try:
             descriptor = file.fileno()
             size = _os.fstat(descriptor).st_size
-        except (AttributeError, _std_io.UnsupportedOperation, OSError):
-            return super().sendfile(file, offset, count)
+        except (AttributeError, _std_io.UnsupportedOperation, OSError) as error:
+            raise _Giveup(error) from None
         if not size:
             return 0
+        if self.gettimeout() == 0:
+            raise ValueError("non-blocking sockets are not supported")
         sent = 0
         try:
             while count is None or sent < count:
                 wanted = _PIECE if count is None else min(_PIECE, count - sent)
-                piece = _engine.read_at(descriptor, wanted, offset + sent)
+                try:
+                    piece = _engine.read_at(descriptor, wanted, offset + sent)
+                except OSError as error:
+                    if sent:
+                        raise
+                    raise _Giveup(error) from None
                 if not piece:
                     break
                 self.sendall(piece)
@@ -295,7 +299,7 @@ _names.update(
     getnameinfo=getnameinfo,
     io=_io,
 )
-for _name in (
+_REBOUND = (
     "create_connection",
     "create_server",
     "fromfd",
@@ -303,7 +307,8 @@ for _name in (
     "getfqdn",
     "has_dualstack_ipv6",
     "socketpair",
-):
+)
+for _name in _REBOUND:
     if hasattr(_std, _name):
         _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
 _makefile = _rebind(_std.socket.makefile, _names, __name__)
