@@ -17,17 +17,24 @@
 //! thread, and another tasklet would think that it panics. So such a park polls the port alone, and one that would wait
 //! for another tasklet is refused.
 
+mod operation;
+mod token;
+mod waiter;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use overlapped_port::{Completion, Op, OpId, Outcome, Port, Submitted, TimerId, Waker};
+use overlapped_port::{Completion, Port, TimerId};
 use slab::Slab;
 
+use self::operation::Wait;
+use self::token::{INDEX_BITS, Token};
+pub(crate) use self::waiter::Remote;
+pub use self::waiter::{Waiter, park};
 use crate::interrupt::{Cause, Interrupted};
 
 /// After so many switches the port is polled even though tasklets are ready.
@@ -85,15 +92,6 @@ struct Entry {
     since: Instant,
 }
 
-/// What one operation of a tasklet has come to.
-struct Wait {
-    tasklet: TaskletId,
-    result: Option<io::Result<Outcome>>,
-    expired: bool,
-    /// Nobody waits any more: the completion frees the slot.
-    abandoned: bool,
-}
-
 /// Called when a timer is due; it must not wait.
 type Callback = Box<dyn FnOnce(&Scheduler)>;
 
@@ -131,71 +129,6 @@ pub struct Scheduler {
     switcher: Box<dyn Switcher>,
 }
 
-/// The part of a scheduler that other threads see.
-pub(crate) struct Remote {
-    waker: Waker,
-    /// `None` once the scheduler is gone.
-    calls: Mutex<Option<Vec<Call>>>,
-}
-
-type Call = Box<dyn FnOnce() + Send>;
-
-impl Remote {
-    fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is
-    /// gone.
-    pub(crate) fn call(&self, call: Call) {
-        match &mut *self.calls() {
-            Some(calls) => calls.push(call),
-            None => return,
-        }
-        self.waker.post(Token::Calls.pack());
-    }
-}
-
-const INDEX_BITS: u32 = 29;
-const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
-
-/// What a completion is for.
-enum Token {
-    /// An operation of a tasklet: a slot in `waits`.
-    Operation(u32),
-    /// The time of such an operation is up.
-    Deadline(u32),
-    /// A tasklet is to be woken.
-    Wake(TaskletId),
-    /// A timer's function is due: a slot in `callbacks`.
-    Callback(u32),
-    /// Another thread has left functions to be called.
-    Calls,
-}
-
-impl Token {
-    fn pack(self) -> u64 {
-        match self {
-            Token::Operation(slot) => u64::from(slot) << 3,
-            Token::Deadline(slot) => u64::from(slot) << 3 | 1,
-            Token::Wake(id) => id.number() << 3 | 2,
-            Token::Callback(slot) => u64::from(slot) << 3 | 3,
-            Token::Calls => 4,
-        }
-    }
-
-    fn unpack(token: u64) -> Token {
-        let rest = token >> 3;
-        match token & 7 {
-            0 => Token::Operation(rest as u32),
-            1 => Token::Deadline(rest as u32),
-            2 => Token::Wake(TaskletId { index: (rest & INDEX_MASK) as u32, generation: (rest >> INDEX_BITS) as u32 }),
-            3 => Token::Callback(rest as u32),
-            _ => Token::Calls,
-        }
-    }
-}
-
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Scheduler>>> = const { RefCell::new(None) };
 }
@@ -222,7 +155,7 @@ impl Scheduler {
     /// Where one runs here already.
     pub fn enter(port: Port, switcher: Box<dyn Switcher>) -> io::Result<Rc<Scheduler>> {
         let now = Instant::now();
-        let remote = Remote { waker: port.waker(), calls: Mutex::new(Some(Vec::new())) };
+        let remote = Remote::new(port.waker());
         let root = Entry { alive: true, state: State::Running, ..Entry::dead(0, now) };
         let scheduler = Rc::new(Scheduler {
             port: RefCell::new(port),
@@ -547,208 +480,6 @@ impl Scheduler {
         }
     }
 
-    /// Runs one operation to its end; only the current tasklet waits. Past `deadline` it is cancelled.
-    ///
-    /// # Errors
-    /// The system's; `TimedOut` past the deadline, if nothing was moved by then; in a foreign tasklet, the
-    /// [`Interrupted`] that is to be raised.
-    pub fn operate(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
-        self.perform(op, deadline, false)
-    }
-
-    /// Runs a function on a thread of the port's pool; only the current tasklet waits. Past `deadline`, or where this
-    /// tasklet is interrupted, the function is left alone: if it has begun it runs to its end, and its result is lost.
-    ///
-    /// # Errors
-    /// The function's, and as for [`Scheduler::operate`].
-    pub fn call(
-        self: &Rc<Self>,
-        function: impl FnOnce() -> io::Result<usize> + Send + 'static,
-        deadline: Option<Instant>,
-    ) -> io::Result<usize> {
-        match self.perform(Op::Call { function: Box::new(function) }, deadline, true)? {
-            Outcome::Count(count) => Ok(count),
-            outcome => unreachable!("a call brings a number, not {outcome:?}"),
-        }
-    }
-
-    /// Runs `op` to its end or, where it `may_be_left` because it borrows nothing, until this tasklet has to leave.
-    fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
-        self.check().map_err(|interrupted| interrupted.raise(self))?;
-        let waits_for = op.name();
-        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
-        let slot = self.waits.borrow_mut().insert(wait);
-        #[allow(unsafe_code, reason = "the one place where a borrow is handed to the port")]
-        // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before the completion
-        // has come: the wait below goes on until it has, whatever wakes it. One that may be left is an `Op::Call`, which
-        // borrows nothing.
-        let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
-        let (result, stopped) = match submitted {
-            Submitted::Done(result) => (Some(result), Stopped::No),
-            Submitted::Pending(id) => self.await_completion(id, slot, deadline, waits_for, may_be_left),
-        };
-        let result = match result {
-            Some(result) => {
-                self.waits.borrow_mut().remove(slot);
-                result
-            }
-            None => Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED)),
-        };
-        match (result, stopped) {
-            (Err(error), stopped) if is_cancelled(&error) => Err(match stopped {
-                Stopped::No => error,
-                Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
-                Stopped::Interrupt => Interrupted(()).raise(self),
-            }),
-            (result, Stopped::No) if self.immediate.get() > IMMEDIATE_IN_A_ROW => {
-                // An interrupt that comes now is for the next wait: this result is not lost.
-                let _ = self.yield_now();
-                result
-            }
-            (result, _) => {
-                self.immediate.set(self.immediate.get() + 1);
-                result
-            }
-        }
-    }
-
-    fn await_completion(
-        self: &Rc<Self>,
-        id: OpId,
-        slot: usize,
-        deadline: Option<Instant>,
-        waits_for: &'static str,
-        may_be_left: bool,
-    ) -> (Option<io::Result<Outcome>>, Stopped) {
-        let timer: Option<TimerId> =
-            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack()));
-        let mut stopped = Stopped::No;
-        let result = loop {
-            self.park_masked(waits_for);
-            let (result, expired) = {
-                let mut waits = self.waits.borrow_mut();
-                let wait = &mut waits[slot];
-                (wait.result.take(), wait.expired)
-            };
-            if result.is_some() {
-                break result;
-            }
-            if stopped == Stopped::No && (expired || self.is_interrupted()) {
-                stopped = if expired { Stopped::Deadline } else { Stopped::Interrupt };
-                self.port.borrow_mut().cancel(id);
-                if may_be_left {
-                    self.waits.borrow_mut()[slot].abandoned = true;
-                    break None;
-                }
-            }
-        };
-        if let Some(timer) = timer {
-            self.port.borrow_mut().clear_timer(timer);
-        }
-        (result, stopped)
-    }
-
-    /// Runs several operations (one at least) until one has ended: the others are then cancelled, and their completions
-    /// awaited. Returns those that have ended by themselves, each with its place in `ops`.
-    ///
-    /// # Errors
-    /// `TimedOut` past the deadline, where none had ended by then; in a foreign tasklet, the [`Interrupted`] that is to
-    /// be raised. What an operation failed with is in its own result.
-    pub fn operate_any<'a>(
-        self: &Rc<Self>,
-        ops: impl IntoIterator<Item = Op<'a>>,
-        deadline: Option<Instant>,
-    ) -> io::Result<Vec<(usize, io::Result<Outcome>)>> {
-        self.check().map_err(|interrupted| interrupted.raise(self))?;
-        let new_wait = || {
-            let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
-            self.waits.borrow_mut().insert(wait)
-        };
-        let (mut ended, mut under_way, mut waits_for) = (Vec::new(), Vec::new(), "");
-        for (place, op) in ops.into_iter().enumerate() {
-            waits_for = op.name();
-            let slot = new_wait();
-            #[allow(unsafe_code, reason = "as in `operate`")]
-            // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before every
-            // completion has come: the loop below goes on until it has.
-            let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
-            match submitted {
-                Submitted::Pending(id) => under_way.push((place, id, slot)),
-                Submitted::Done(result) => {
-                    self.waits.borrow_mut().remove(slot);
-                    ended.push((place, result));
-                    break;
-                }
-            }
-        }
-        // The deadline has a wait of its own: those of the operations go one by one.
-        let alarm = new_wait();
-        let timer =
-            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(alarm as u32).pack()));
-        let mut stopped = Stopped::No;
-        let mut cancelled = false;
-        loop {
-            under_way.retain(|(place, _, slot)| {
-                let mut waits = self.waits.borrow_mut();
-                let Some(result) = waits[*slot].result.take() else { return true };
-                waits.remove(*slot);
-                if !cancelled || !matches!(&result, Err(error) if is_cancelled(error)) {
-                    ended.push((*place, result));
-                }
-                false
-            });
-            if under_way.is_empty() {
-                break;
-            }
-            if !cancelled {
-                if self.waits.borrow()[alarm].expired {
-                    stopped = Stopped::Deadline;
-                } else if self.is_interrupted() {
-                    stopped = Stopped::Interrupt;
-                }
-                if !ended.is_empty() || stopped != Stopped::No {
-                    cancelled = true;
-                    under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));
-                }
-            }
-            self.park_masked(waits_for);
-        }
-        if let Some(timer) = timer {
-            self.port.borrow_mut().clear_timer(timer);
-        }
-        self.waits.borrow_mut().remove(alarm);
-        match stopped {
-            Stopped::Deadline if ended.is_empty() => Err(io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for))),
-            Stopped::Interrupt if ended.is_empty() => Err(Interrupted(()).raise(self)),
-            _ => Ok(ended),
-        }
-    }
-
-    /// To be called where a tasklet was answered without a wait: after some times in a row, lets others run.
-    ///
-    /// # Errors
-    /// The interrupt that was left on this tasklet.
-    pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
-        if self.immediate.get() > IMMEDIATE_IN_A_ROW {
-            return self.yield_now();
-        }
-        self.immediate.set(self.immediate.get() + 1);
-        Ok(())
-    }
-
-    /// Hands the bytes of a provided buffer to `read`, and gives the buffer back.
-    pub fn consume<R>(&self, outcome: Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
-        match outcome {
-            Outcome::Provided(Some(buffer)) => {
-                let mut port = self.port.borrow_mut();
-                let value = read(port.buffer(&buffer));
-                port.recycle(buffer);
-                value
-            }
-            _ => read(&[]),
-        }
-    }
-
     /// Every tasklet that has not ended, the thread itself first.
     pub fn tasklets(&self) -> Vec<Status> {
         let now = Instant::now();
@@ -833,30 +564,6 @@ impl Scheduler {
     }
 }
 
-/// Why an operation was cancelled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stopped {
-    No,
-    Deadline,
-    Interrupt,
-}
-
-fn is_cancelled(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(overlapped_port::sys::CANCELLED)
-}
-
-/// The error of an operation whose time was up.
-#[derive(Debug)]
-struct Expired(&'static str);
-
-impl fmt::Display for Expired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} timed out", self.0)
-    }
-}
-
-impl std::error::Error for Expired {}
-
 /// Names a call that [`Scheduler::call_at`] has set.
 #[derive(Debug)]
 pub struct Timer {
@@ -875,111 +582,6 @@ impl Entry {
             interrupts: Vec::new(),
             waits_for: "",
             since: now,
-        }
-    }
-}
-
-/// Somebody who waits, on whatever thread: a tasklet, or a thread without a scheduler.
-#[derive(Clone)]
-pub struct Waiter(Who);
-
-#[derive(Clone)]
-enum Who {
-    Tasklet(Arc<Remote>, TaskletId),
-    Thread(std::thread::Thread),
-}
-
-impl Waiter {
-    /// The one that calls.
-    pub fn current() -> Waiter {
-        Waiter(match try_current() {
-            Some(scheduler) => Who::Tasklet(Arc::clone(&scheduler.remote), scheduler.current.get()),
-            None => Who::Thread(std::thread::current()),
-        })
-    }
-
-    pub(crate) fn of(remote: &Arc<Remote>, id: TaskletId) -> Waiter {
-        Waiter(Who::Tasklet(Arc::clone(remote), id))
-    }
-
-    /// Ends its [`park`], or the next one.
-    pub fn wake(&self) {
-        match &self.0 {
-            Who::Thread(thread) => thread.unpark(),
-            Who::Tasklet(remote, id) => match try_current() {
-                Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.wake(*id),
-                _ => remote.waker.post(Token::Wake(*id).pack()),
-            },
-        }
-    }
-
-    /// The tasklet on its thread; `None` for a thread without a scheduler.
-    pub fn id(&self) -> Option<TaskletId> {
-        match &self.0 {
-            Who::Tasklet(_, id) => Some(*id),
-            Who::Thread(_) => None,
-        }
-    }
-
-    /// The tasklet's number on its thread; 0 for a thread without a scheduler.
-    pub fn number(&self) -> u64 {
-        match &self.0 {
-            Who::Tasklet(_, id) => id.number(),
-            Who::Thread(_) => 0,
-        }
-    }
-
-    /// Leaves an interrupt on the tasklet, from whatever thread. A thread without a scheduler cannot be interrupted.
-    pub fn interrupt(&self, cause: Cause) {
-        let Who::Tasklet(remote, id) = &self.0 else { return };
-        let id = *id;
-        match try_current() {
-            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.interrupt(id, cause),
-            _ => remote.call(Box::new(move || {
-                if let Some(scheduler) = try_current() {
-                    scheduler.interrupt(id, cause);
-                }
-            })),
-        }
-    }
-
-    /// Wakes it and, where it is a tasklet of this thread, lets it run at once.
-    pub(crate) fn wake_and_yield(&self) -> Result<(), Interrupted> {
-        if let Who::Tasklet(remote, id) = &self.0
-            && let Some(scheduler) = try_current()
-            && Arc::ptr_eq(&scheduler.remote, remote)
-        {
-            return scheduler.yield_to(*id);
-        }
-        self.wake();
-        Ok(())
-    }
-}
-
-impl PartialEq for Waiter {
-    fn eq(&self, other: &Waiter) -> bool {
-        match (&self.0, &other.0) {
-            (Who::Tasklet(a, i), Who::Tasklet(b, j)) => Arc::ptr_eq(a, b) && i == j,
-            (Who::Thread(a), Who::Thread(b)) => a.id() == b.id(),
-            _ => false,
-        }
-    }
-}
-
-/// Waits until [`Waiter::wake`], or until `deadline`; it may also return for no reason.
-///
-/// # Errors
-/// The interrupt to be raised, once the caller has taken its wait back.
-pub fn park(deadline: Option<Instant>, waits_for: &'static str) -> Result<(), Interrupted> {
-    match (try_current(), deadline) {
-        (Some(scheduler), deadline) => scheduler.park_until(deadline, waits_for),
-        (None, None) => {
-            std::thread::park();
-            Ok(())
-        }
-        (None, Some(deadline)) => {
-            std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
-            Ok(())
         }
     }
 }

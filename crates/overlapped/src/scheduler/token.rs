@@ -1,0 +1,43 @@
+//! What a completion is for, in the 64 bits that the port hands back.
+
+use super::TaskletId;
+
+pub(super) const INDEX_BITS: u32 = 29;
+const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
+
+/// What a completion is for.
+pub(super) enum Token {
+    /// An operation of a tasklet: a slot in `waits`.
+    Operation(u32),
+    /// The time of such an operation is up.
+    Deadline(u32),
+    /// A tasklet is to be woken.
+    Wake(TaskletId),
+    /// A timer's function is due: a slot in `callbacks`.
+    Callback(u32),
+    /// Another thread has left functions to be called.
+    Calls,
+}
+
+impl Token {
+    pub(super) fn pack(self) -> u64 {
+        match self {
+            Token::Operation(slot) => u64::from(slot) << 3,
+            Token::Deadline(slot) => u64::from(slot) << 3 | 1,
+            Token::Wake(id) => id.number() << 3 | 2,
+            Token::Callback(slot) => u64::from(slot) << 3 | 3,
+            Token::Calls => 4,
+        }
+    }
+
+    pub(super) fn unpack(token: u64) -> Token {
+        let rest = token >> 3;
+        match token & 7 {
+            0 => Token::Operation(rest as u32),
+            1 => Token::Deadline(rest as u32),
+            2 => Token::Wake(TaskletId { index: (rest & INDEX_MASK) as u32, generation: (rest >> INDEX_BITS) as u32 }),
+            3 => Token::Callback(rest as u32),
+            _ => Token::Calls,
+        }
+    }
+}
