@@ -25,7 +25,7 @@
 //! behind our back, and for that one no packet would ever come, a handle on which nothing is in flight is tried again
 //! each time; 87 is then the good answer. A duplicate of a handle is of the same object, so its packets come here too.
 //! On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a `std::fs::File`) the system
-//! has blocking calls alone, and the pool's threads make them: such a read ends only when the system ends it.
+//! has blocking calls alone, and the pool's threads make them; CancelSynchronousIo ends them ([`interrupt`]).
 //!
 //! **Cancel and close.** CancelIoEx asks; the packet comes all the same, with `ERROR_OPERATION_ABORTED` (995) or with what
 //! was faster. Closing with a call in flight ends it with one of several errors (Wine: 676): so it is cancel, packet,
@@ -69,8 +69,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
 use windows_sys::Win32::System::IO::{
-    CancelIoEx, CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY,
-    PostQueuedCompletionStatus,
+    CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 use windows_sys::Win32::System::Threading::INFINITE;
 
@@ -85,6 +84,8 @@ mod afd;
 mod error;
 mod file;
 mod handles;
+mod interrupt;
+mod operation;
 mod provided;
 mod request;
 mod socket;
@@ -92,8 +93,8 @@ mod winsock;
 
 use error::Ending;
 use handles::{Entered, Handles};
-use request::{Awaits, Request, Requests, Shared};
-use socket::Received;
+use interrupt::Interrupts;
+use request::{Awaits, Requests, Shared};
 
 /// The key of every packet of an operation.
 const PACKET_KEY: usize = 0;
@@ -104,6 +105,9 @@ const WAKE_KEY: usize = 1;
 const BATCH: usize = 256;
 /// The most such calls in one wait: operations that go on by themselves must not keep it from returning.
 const BATCHES: usize = 128;
+
+/// How long a wait is at most while a blocking call has not let itself be interrupted, in milliseconds.
+const INSISTENCE: u32 = 5;
 
 /// What a system call answered.
 enum Call {
@@ -180,6 +184,7 @@ struct Core {
 pub(super) struct Iocp {
     requests: Requests,
     core: Core,
+    interrupts: Interrupts,
     entries: Box<[OVERLAPPED_ENTRY; BATCH]>,
 }
 
@@ -205,6 +210,7 @@ impl Iocp {
                 ready: Vec::new(),
                 entries: 0,
             },
+            interrupts: Interrupts::default(),
             entries: Box::new([OVERLAPPED_ENTRY::default(); BATCH]),
         })
     }
@@ -306,8 +312,8 @@ impl Backend for Iocp {
             }
             Op::CloseSocket { socket } => return core.close_socket(sys::socket_key(socket)),
             Op::CloseFile { file } => return core.close_file(file),
-            Op::Open { path, how } => return Started::Offload(file::open(path.clone(), how)),
-            Op::Sync { file, .. } => return Started::Offload(file::sync(file)),
+            Op::Open { path, how } => return self.interrupts.offload(id, file::open(path.clone(), how)),
+            Op::Sync { file, .. } => return self.interrupts.offload(id, file::sync(file)),
             Op::Call { function } => return Started::Offload(function),
             Op::Connect { socket, address } => {
                 let socket = sys::socket_key(socket);
@@ -333,7 +339,7 @@ impl Backend for Iocp {
                     takes_turns = handle.disk && offset.is_none();
                     Some(handle)
                 }
-                Ok(Entered::Synchronous) => return Started::Offload(file::blocking(op)),
+                Ok(Entered::Synchronous) => return self.interrupts.offload(id, file::blocking(op)),
                 Err(error) => return Started::Done(Err(error), None),
             },
             (_, None) => match core.handles.enter_socket(key) {
@@ -370,7 +376,7 @@ impl Backend for Iocp {
     }
 
     fn cancel(&mut self, id: OpId) {
-        let Some(request) = self.requests.get(id) else { return };
+        let Some(request) = self.requests.get(id) else { return self.interrupts.interrupt(id) };
         request.cancelled = true;
         match request.awaits {
             Awaits::Packet if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) => {
@@ -389,6 +395,9 @@ impl Backend for Iocp {
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut patience = if self.core.ready.is_empty() { milliseconds(timeout) } else { 0 };
+        if self.interrupts.insist() {
+            patience = patience.min(INSISTENCE);
+        }
         let mut result = Ok(());
         for _ in 0..BATCHES {
             let mut count = 0;
@@ -463,150 +472,6 @@ impl Iocp {
             self.settle(id, Step::Over(Ok(0), None));
         }
     }
-}
-
-impl Core {
-    /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is over.
-    fn drive(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
-        if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) {
-            return self.accept(request, arrived);
-        }
-        let mut ended = arrived.map(|(_, ending)| ending);
-        loop {
-            if let Some(ending) = ended {
-                match self.absorb(request, ending) {
-                    Next::Again => {}
-                    Next::Over(result, buffer) => return Step::Over(result, buffer),
-                }
-            }
-            self.entries += 1;
-            match self.issue(request) {
-                Call::InFlight => return Step::InFlight,
-                Call::Ended(ending) => ended = Some(ending),
-            }
-        }
-    }
-
-    /// Makes the call that the operation needs next.
-    fn issue(&mut self, request: &mut Request) -> Call {
-        let Some(handle) = request.entered.map_or(Some((true, false, false)), |key| self.facts(key)) else {
-            // Closed with this in flight.
-            return Call::Ended(Ending::failed(ERROR_OPERATION_ABORTED));
-        };
-        let (stream, skips, disk) = handle;
-        // The operation is put back below; while it is out, the request's other fields can be lent.
-        let mut op = request.op.take().expect("in flight");
-        let call = match &mut op {
-            Op::Connect { socket, address } => {
-                socket::issue_connect(&mut request.packet, request.id, sys::socket_key(*socket), address)
-            }
-            Op::Recv { socket, buffer, flags } => {
-                let memory = (buffer.as_mut_ptr().cast(), buffer.len());
-                socket::issue_recv(request, sys::socket_key(*socket), memory, *flags, skips)
-            }
-            Op::RecvProvided { socket, limit, flags } => {
-                self.issue_provided(request, sys::socket_key(*socket), *limit, *flags, (stream, skips))
-            }
-            Op::RecvMultishot { socket } => {
-                self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, (stream, skips))
-            }
-            Op::RecvMessage { socket, message, flags } => {
-                socket::issue_recv_message(request, sys::socket_key(*socket), message.0, *flags, (stream, skips))
-            }
-            Op::Send { socket, buffer, flags, .. } => {
-                socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, skips)
-            }
-            Op::SendMessage { socket, message, flags } => {
-                socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
-            }
-            Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
-            op => self.issue_transfer(request, op, (disk, skips)),
-        };
-        request.op = Some(op);
-        call
-    }
-
-    /// Takes in how a call ended.
-    fn absorb(&mut self, request: &mut Request, ending: Ending) -> Next {
-        let (stream, _, disk) = request.entered.and_then(|key| self.facts(key)).unwrap_or((true, false, false));
-        let mut op = request.op.take().expect("in flight");
-        let next = match &mut op {
-            Op::Connect { socket, address } => socket::absorb_connect(sys::socket_key(*socket), address, ending.code),
-            Op::Recv { socket, buffer, flags } => {
-                let (key, room) = (sys::socket_key(*socket), buffer.len());
-                match self.received(request, key, room > 0, ending) {
-                    Received::Bytes { count, .. } => {
-                        progress(request, count, room, stream && socket::waits_for_all(*flags))
-                    }
-                    Received::Again => Next::Again,
-                    Received::Failed(code) => Next::fails(code),
-                }
-            }
-            Op::RecvMessage { socket, message, flags } => {
-                let (key, room) = (sys::socket_key(*socket), socket::room(message.0));
-                match self.received(request, key, room > 0, ending) {
-                    Received::Bytes { count, truncated } => {
-                        socket::absorb_recv_message(message.0, stream, truncated);
-                        progress(request, count, room, stream && socket::waits_for_all(*flags))
-                    }
-                    Received::Again => Next::Again,
-                    Received::Failed(code) => Next::fails(code),
-                }
-            }
-            Op::RecvProvided { socket, limit, flags } => {
-                let wanted = if stream && socket::waits_for_all(*flags) { *limit } else { 1 };
-                self.absorb_provided(request, sys::socket_key(*socket), (wanted, false), ending)
-            }
-            Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), (1, true), ending),
-            Op::Send { socket, buffer, all, .. } => match ending.code {
-                0 => progress(request, ending.bytes, buffer.len(), *all && stream),
-                code => {
-                    // Under Wine a cancelled send says what it has moved.
-                    request.moved += ending.bytes;
-                    self.unsent(sys::socket_key(*socket), stream, None, code)
-                }
-            },
-            Op::SendMessage { socket, message, .. } => match ending.code {
-                0 => progress(request, ending.bytes, 0, false),
-                code => {
-                    request.moved += ending.bytes;
-                    self.unsent(sys::socket_key(*socket), stream, message.address, code)
-                }
-            },
-            Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
-            op => self.absorb_transfer(request, op, disk, ending),
-        };
-        request.op = Some(op);
-        let next = match next {
-            // What was moved before an error or a cancel is told first; the error shows at the next operation.
-            Next::Over(Err(_), buffer) if request.moved > 0 => Next::Over(Ok(request.moved), buffer),
-            Next::Again if request.cancelled && request.moved > 0 => Next::Over(Ok(request.moved), None),
-            Next::Over(Err(_), _) | Next::Again if request.cancelled => Next::fails(ERROR_OPERATION_ABORTED),
-            next => next,
-        };
-        if let (Next::Over(Ok(_), _), Some(key)) = (&next, request.entered) {
-            self.move_on(request, key);
-        }
-        next
-    }
-
-    /// Whether a handle is a stream, skips packets, is a disk file. `None` where it was closed.
-    fn facts(&mut self, key: usize) -> Option<(bool, bool, bool)> {
-        self.handles.get(key).map(|handle| (handle.stream, handle.skips, handle.disk))
-    }
-
-    fn cancel_call(&mut self, target: HANDLE, overlapped: *mut OVERLAPPED) {
-        self.entries += 1;
-        // It fails where the call has ended, and then its packet is under way.
-        // SAFETY: the `OVERLAPPED` is that of a call whose packet has not been dequeued.
-        unsafe { CancelIoEx(target, overlapped) };
-    }
-}
-
-/// What an operation that may take several calls does after `count` bytes more.
-fn progress(request: &mut Request, count: usize, room: usize, all: bool) -> Next {
-    request.moved += count;
-    if all && count > 0 && request.moved < room { Next::Again } else { Next::Over(Ok(request.moved), None) }
 }
 
 /// A time-out as the system takes it: rounded up, and never by chance the number that stands for "without end".

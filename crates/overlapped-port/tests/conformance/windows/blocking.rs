@@ -2,11 +2,12 @@
 //! wait for them.
 
 use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use overlapped_port::Config;
 use overlapped_port::sys::raw_file;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, PATIENCE};
 
 crate::on_every_backend!(
     a_file_is_read_and_written,
@@ -15,6 +16,8 @@ crate::on_every_backend!(
     vectored_reads_and_writes_keep_the_order,
     an_anonymous_pipe_is_read_and_written,
     operations_run_beside_one_that_blocks,
+    a_read_that_blocks_is_cancelled,
+    a_port_with_a_read_that_blocks_shuts_down,
 );
 
 fn offloaded(driver: &mut Driver) -> u64 {
@@ -89,4 +92,29 @@ fn operations_run_beside_one_that_blocks(config: Config) {
     }
     drop(writer);
     assert_eq!(driver.received(read).unwrap(), b"");
+}
+
+fn a_read_that_blocks_is_cancelled(config: Config) {
+    let mut driver = Driver::new(config);
+    let (reader, writer) = std::io::pipe().unwrap();
+    for round in 0..50 {
+        let read = driver.begin_read(raw_file(&reader), 64, None);
+        // Before its thread runs it, while it begins, or when it waits.
+        if round % 3 == 0 {
+            driver.assert_waits(read);
+        } else if round % 3 == 1 {
+            driver.turn(Duration::from_micros(round * 10));
+        }
+        driver.cancel_waiting(read);
+    }
+    driver.write(raw_file(&writer), b"nothing was taken", None).unwrap();
+    assert_eq!(driver.read(raw_file(&reader), 64, None).unwrap(), b"nothing was taken");
+}
+
+fn a_port_with_a_read_that_blocks_shuts_down(config: Config) {
+    let mut driver = Driver::new(config);
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let read = driver.begin_read(raw_file(&reader), 64, None);
+    driver.assert_waits(read);
+    driver.shutdown(PATIENCE).unwrap();
 }

@@ -1,0 +1,155 @@
+//! Carrying an operation on: the calls that it needs, and what each brings.
+
+use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, HANDLE};
+use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
+
+use super::error::Ending;
+use super::request::Request;
+use super::socket::{self, Received};
+use super::{Call, Core, Next, Step};
+use crate::op::{Brings, Op};
+use crate::sys;
+
+impl Core {
+    /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is over.
+    pub(super) fn drive(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
+        if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) {
+            return self.accept(request, arrived);
+        }
+        let mut ended = arrived.map(|(_, ending)| ending);
+        loop {
+            if let Some(ending) = ended {
+                match self.absorb(request, ending) {
+                    Next::Again => {}
+                    Next::Over(result, buffer) => return Step::Over(result, buffer),
+                }
+            }
+            self.entries += 1;
+            match self.issue(request) {
+                Call::InFlight => return Step::InFlight,
+                Call::Ended(ending) => ended = Some(ending),
+            }
+        }
+    }
+
+    /// Makes the call that the operation needs next.
+    fn issue(&mut self, request: &mut Request) -> Call {
+        let Some(handle) = request.entered.map_or(Some((true, false, false)), |key| self.facts(key)) else {
+            // Closed with this in flight.
+            return Call::Ended(Ending::failed(ERROR_OPERATION_ABORTED));
+        };
+        let (stream, skips, disk) = handle;
+        // The operation is put back below; while it is out, the request's other fields can be lent.
+        let mut op = request.op.take().expect("in flight");
+        let call = match &mut op {
+            Op::Connect { socket, address } => {
+                socket::issue_connect(&mut request.packet, request.id, sys::socket_key(*socket), address)
+            }
+            Op::Recv { socket, buffer, flags } => {
+                let memory = (buffer.as_mut_ptr().cast(), buffer.len());
+                socket::issue_recv(request, sys::socket_key(*socket), memory, *flags, skips)
+            }
+            Op::RecvProvided { socket, limit, flags } => {
+                self.issue_provided(request, sys::socket_key(*socket), *limit, *flags, (stream, skips))
+            }
+            Op::RecvMultishot { socket } => {
+                self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, (stream, skips))
+            }
+            Op::RecvMessage { socket, message, flags } => {
+                socket::issue_recv_message(request, sys::socket_key(*socket), message.0, *flags, (stream, skips))
+            }
+            Op::Send { socket, buffer, flags, .. } => {
+                socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, skips)
+            }
+            Op::SendMessage { socket, message, flags } => {
+                socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
+            }
+            Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
+            op => self.issue_transfer(request, op, (disk, skips)),
+        };
+        request.op = Some(op);
+        call
+    }
+
+    /// Takes in how a call ended.
+    fn absorb(&mut self, request: &mut Request, ending: Ending) -> Next {
+        let (stream, _, disk) = request.entered.and_then(|key| self.facts(key)).unwrap_or((true, false, false));
+        let mut op = request.op.take().expect("in flight");
+        let next = match &mut op {
+            Op::Connect { socket, address } => socket::absorb_connect(sys::socket_key(*socket), address, ending.code),
+            Op::Recv { socket, buffer, flags } => {
+                let (key, room) = (sys::socket_key(*socket), buffer.len());
+                match self.received(request, key, room > 0, ending) {
+                    Received::Bytes { count, .. } => {
+                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                    }
+                    Received::Again => Next::Again,
+                    Received::Failed(code) => Next::fails(code),
+                }
+            }
+            Op::RecvMessage { socket, message, flags } => {
+                let (key, room) = (sys::socket_key(*socket), socket::room(message.0));
+                match self.received(request, key, room > 0, ending) {
+                    Received::Bytes { count, truncated } => {
+                        socket::absorb_recv_message(message.0, stream, truncated);
+                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                    }
+                    Received::Again => Next::Again,
+                    Received::Failed(code) => Next::fails(code),
+                }
+            }
+            Op::RecvProvided { socket, limit, flags } => {
+                let wanted = if stream && socket::waits_for_all(*flags) { *limit } else { 1 };
+                self.absorb_provided(request, sys::socket_key(*socket), (wanted, false), ending)
+            }
+            Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), (1, true), ending),
+            Op::Send { socket, buffer, all, .. } => match ending.code {
+                0 => progress(request, ending.bytes, buffer.len(), *all && stream),
+                code => {
+                    // Under Wine a cancelled send says what it has moved.
+                    request.moved += ending.bytes;
+                    self.unsent(sys::socket_key(*socket), stream, None, code)
+                }
+            },
+            Op::SendMessage { socket, message, .. } => match ending.code {
+                0 => progress(request, ending.bytes, 0, false),
+                code => {
+                    request.moved += ending.bytes;
+                    self.unsent(sys::socket_key(*socket), stream, message.address, code)
+                }
+            },
+            Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
+            op => self.absorb_transfer(request, op, disk, ending),
+        };
+        request.op = Some(op);
+        let next = match next {
+            // What was moved before an error or a cancel is told first; the error shows at the next operation.
+            Next::Over(Err(_), buffer) if request.moved > 0 => Next::Over(Ok(request.moved), buffer),
+            Next::Again if request.cancelled && request.moved > 0 => Next::Over(Ok(request.moved), None),
+            Next::Over(Err(_), _) | Next::Again if request.cancelled => Next::fails(ERROR_OPERATION_ABORTED),
+            next => next,
+        };
+        if let (Next::Over(Ok(_), _), Some(key)) = (&next, request.entered) {
+            self.move_on(request, key);
+        }
+        next
+    }
+
+    /// Whether a handle is a stream, skips packets, is a disk file. `None` where it was closed.
+    fn facts(&mut self, key: usize) -> Option<(bool, bool, bool)> {
+        self.handles.get(key).map(|handle| (handle.stream, handle.skips, handle.disk))
+    }
+
+    pub(super) fn cancel_call(&mut self, target: HANDLE, overlapped: *mut OVERLAPPED) {
+        self.entries += 1;
+        // It fails where the call has ended, and then its packet is under way.
+        // SAFETY: the `OVERLAPPED` is that of a call whose packet has not been dequeued.
+        unsafe { CancelIoEx(target, overlapped) };
+    }
+}
+
+/// What an operation that may take several calls does after `count` bytes more.
+fn progress(request: &mut Request, count: usize, room: usize, all: bool) -> Next {
+    request.moved += count;
+    if all && count > 0 && request.moved < room { Next::Again } else { Next::Over(Ok(request.moved), None) }
+}
