@@ -98,7 +98,7 @@ def main() -> None:
                 raise SystemExit(f"the file of client {client.number} is not what it sent")
     count = sum(client.count for client in clients)
     print(
-        f"plain program: {chosen.clients} clients with a thread each, {chosen.clients * chosen.rounds} requests,"
+        f"plain program: {chosen.clients} client threads, {chosen.clients * chosen.rounds} requests,"
         f" {count} bytes stored and back as sent, in {seconds:.3f} s"
     )
 
