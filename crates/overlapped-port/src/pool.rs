@@ -11,18 +11,36 @@ use std::time::Duration;
 
 use crate::inbox::Inbox;
 use crate::slots::OpId;
+use crate::sys;
 
 /// How long an idle thread waits for work before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) type Job = Box<dyn FnOnce() -> io::Result<usize> + Send>;
 
+struct Work {
+    id: OpId,
+    job: Job,
+    opens: bool,
+}
+
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<(OpId, Job)>,
+    jobs: VecDeque<Work>,
+    /// Opens that threads have begun and that were not cancelled. Such a call may wait without end, for the other end of
+    /// a FIFO, and borrows nothing: so it can be left to its thread.
+    opening: Vec<OpId>,
     threads: usize,
     idle: usize,
     closed: bool,
+}
+
+impl Queue {
+    /// True where the open goes on and was not cancelled; from now on it counts as over.
+    fn take_open(&mut self, id: OpId) -> bool {
+        let at = self.opening.iter().position(|opening| *opening == id);
+        at.map(|at| self.opening.swap_remove(at)).is_some()
+    }
 }
 
 struct Shared {
@@ -49,10 +67,11 @@ impl Pool {
         Pool { shared: Arc::new(shared), limit: limit.max(1) }
     }
 
-    /// Runs `job` on a thread; its result arrives in the inbox.
-    pub(crate) fn run(&self, id: OpId, job: Job) {
+    /// Runs `job` on a thread; its result arrives in the inbox. Where it `opens` a file, which is its result then, it can
+    /// be cancelled while it runs.
+    pub(crate) fn run(&self, id: OpId, job: Job, opens: bool) {
         let mut queue = self.shared.queue();
-        queue.jobs.push_back((id, job));
+        queue.jobs.push_back(Work { id, job, opens });
         if queue.idle >= queue.jobs.len() || queue.threads >= self.limit {
             drop(queue);
             self.shared.work.notify_one();
@@ -67,7 +86,7 @@ impl Pool {
             queue.threads -= 1;
             // With no thread at all, nobody would ever take the job.
             if queue.threads == 0
-                && let Some(at) = queue.jobs.iter().position(|(queued, _)| *queued == id)
+                && let Some(at) = queue.jobs.iter().position(|work| work.id == id)
             {
                 queue.jobs.remove(at);
                 self.shared.inbox.finished(id, Err(error));
@@ -75,12 +94,12 @@ impl Pool {
         }
     }
 
-    /// Takes a job back that no thread has begun; false where it is too late.
+    /// Takes a job back that no thread has begun, or that opens a file; false where it is too late.
     pub(crate) fn cancel(&self, id: OpId) -> bool {
         let mut queue = self.shared.queue();
-        match queue.jobs.iter().position(|(queued, _)| *queued == id) {
+        match queue.jobs.iter().position(|work| work.id == id) {
             Some(at) => queue.jobs.remove(at).is_some(),
-            None => false,
+            None => queue.take_open(id),
         }
     }
 }
@@ -96,11 +115,19 @@ fn work(shared: &Shared) {
     crate::sys::block_signals();
     let mut queue = shared.queue();
     loop {
-        if let Some((id, job)) = queue.jobs.pop_front() {
+        if let Some(Work { id, job, opens }) = queue.jobs.pop_front() {
+            if opens {
+                queue.opening.push(id);
+            }
             drop(queue);
             let result = catch_unwind(AssertUnwindSafe(job))
                 .unwrap_or_else(|_| Err(io::Error::other("the function that the port ran on a thread panicked")));
-            shared.inbox.finished(id, result);
+            if !opens || shared.queue().take_open(id) {
+                shared.inbox.finished(id, result);
+            } else if let Ok(file) = result {
+                // SAFETY: the file was just opened, and the operation that asked for it is over: nobody knows of it.
+                drop(unsafe { sys::own_file(file) });
+            }
             queue = shared.queue();
             continue;
         }

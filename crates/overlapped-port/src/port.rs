@@ -261,7 +261,8 @@ impl Port {
             Started::Done(result, buffer) => Some((result, buffer)),
             Started::Offload(job) => {
                 self.counters.offloaded += 1;
-                self.pool.run(id, job);
+                let opens = self.slots.get(id).is_some_and(|occupant| matches!(occupant.brings, Brings::File));
+                self.pool.run(id, job, opens);
                 None
             }
         }

@@ -77,7 +77,8 @@ pub(crate) enum Started {
     InFlight,
     /// It is done, without an event to come. The buffer is that of a provided receive.
     Done(io::Result<usize>, Option<Buffer>),
-    /// The system has only a blocking form: the port runs this on its pool, and reports what it returns.
+    /// The system has only a blocking form: the port runs this on its pool, and reports what it returns. Where it opens
+    /// a file it borrows nothing: cancelled, the operation is over before the function is.
     Offload(Box<dyn FnOnce() -> io::Result<usize> + Send>),
 }
 

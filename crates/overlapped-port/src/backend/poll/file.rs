@@ -71,23 +71,11 @@ pub(super) unsafe fn transfer(side: Side, fd: RawFd, vector: Vector, offset: Opt
     }
 }
 
-/// The path of an open, on its way to a thread.
-struct Path(*const SystemPath);
-
-// SAFETY: the path is the operation's: it stays until the completion, and nobody writes to it.
-unsafe impl Send for Path {}
-
-impl Path {
-    fn open(self, how: OpenHow) -> io::Result<usize> {
-        // SAFETY: as above.
-        call::open(unsafe { &*self.0 }, how)
-    }
-}
-
-/// Begins to open a file.
+/// Begins to open a file. The thread has a path of its own: it may still wait for the other end of a FIFO when the
+/// operation was cancelled and is over.
 pub(super) fn open(path: &SystemPath, how: OpenHow) -> Started {
-    let path = Path(path);
-    Started::Offload(Box::new(move || path.open(how)))
+    let path = path.clone();
+    Started::Offload(Box::new(move || call::open(&path, how)))
 }
 
 /// Begins to bring a file's data to the device.

@@ -23,6 +23,7 @@ crate::on_every_backend!(
     cancel_of_all_on_a_file,
     more_waiting_pipes_than_threads,
     a_named_pipe_is_opened_by_both_ends,
+    the_open_of_a_named_pipe_without_another_end_can_be_cancelled,
     a_big_transfer_arrives_whole,
 );
 
@@ -275,6 +276,20 @@ fn a_named_pipe_is_opened_by_both_ends(config: Config) {
     driver.assert_waits(read);
     driver.write(raw_file(&writer), b"through", None).unwrap();
     assert_eq!(driver.received(read).unwrap(), b"through");
+}
+
+fn the_open_of_a_named_pipe_without_another_end_can_be_cancelled(config: Config) {
+    let mut driver = Driver::new(config);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    super::system::make_named_pipe(&path);
+    let how = OpenHow::new(OpenMode { read: true, ..OpenMode::default() }).unwrap();
+    let open = driver.begin_with(overlapped_port::sys::system_path(&path).unwrap(), |path| Op::Open { path, how });
+    driver.assert_waits(open);
+    driver.cancel(open);
+    assert_cancelled(&driver.finish(open).0);
+    // A thread that still waits for the other end may have it, and goes.
+    let _ = std::fs::File::options().read(true).write(true).open(&path).unwrap();
 }
 
 fn a_big_transfer_arrives_whole(config: Config) {
