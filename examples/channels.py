@@ -6,6 +6,8 @@ A channel is a rendezvous: `send` waits until somebody receives, `receive` until
 of tasklets that wait to send, or, below zero, to receive. A loop over a channel receives until `StopIteration` is sent.
 """
 
+from __future__ import annotations
+
 import itertools
 
 import overlapped
@@ -14,20 +16,20 @@ STATIONS = 1000
 PARCELS = 10
 
 
-def station(incoming: overlapped.Channel, outgoing: overlapped.Channel) -> None:
+def station(incoming: overlapped.Channel[int], outgoing: overlapped.Channel[int]) -> None:
     for parcel in incoming:
         outgoing.send(parcel + 1)
     outgoing.send_exception(StopIteration)
 
 
-def loading(first: overlapped.Channel) -> None:
+def loading(first: overlapped.Channel[int]) -> None:
     for parcel in range(PARCELS):
         first.send(parcel)
     first.send_exception(StopIteration)
 
 
 def main() -> None:
-    channels = [overlapped.Channel() for _ in range(STATIONS + 1)]
+    channels: list[overlapped.Channel[int]] = [overlapped.Channel() for _ in range(STATIONS + 1)]
     for incoming, outgoing in itertools.pairwise(channels):
         overlapped.spawn(station, incoming, outgoing)
 
