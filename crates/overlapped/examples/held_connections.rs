@@ -7,6 +7,8 @@
 //! cargo run --release --example held_connections
 //! ```
 
+mod descriptors;
+
 use std::io::{self, Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -117,30 +119,8 @@ fn resident_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// Lets the process open as many descriptors as it may.
-#[cfg(unix)]
-fn raise_descriptor_limit() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place to write one limit to.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let needed = CONNECTIONS + 100;
-    if limit.rlim_max < needed {
-        let message = format!("this needs {needed} descriptors, the limit is {}: see `ulimit -Hn`", limit.rlim_max);
-        return Err(io::Error::other(message));
-    }
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` is a valid limit to read.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 fn main() -> io::Result<()> {
-    #[cfg(unix)]
-    raise_descriptor_limit()?;
+    descriptors::allow(CONNECTIONS + 100)?;
     match std::env::args().nth(2) {
         Some(address) => clients(address.parse().map_err(io::Error::other)?),
         None => server(),

@@ -5,6 +5,8 @@
 //! cargo run --release --example socket_scene
 //! ```
 
+mod descriptors;
+
 use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ const MESSAGE: &[u8] = b"Disconnecting you..";
 const PATIENCE: Duration = Duration::from_millis(50);
 
 fn main() -> io::Result<()> {
+    // Both ends of each connection are in this process.
+    descriptors::allow(2 * CONNECTIONS as u64 + 100)?;
     overlapped::run(|| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let server = listener.local_addr()?;
