@@ -95,11 +95,12 @@ impl Core {
                     parts.push(Part { packet: Packet::new(), socket: None, addresses: Box::new([0; _]) });
                 }
             }
-            Some((part, ending)) => {
+            Some((part, ending)) if request.accepts.parts[part].socket.is_some() => {
                 if let Some(step) = self.accepted(request, socket, part, ending) {
                     return step;
                 }
             }
+            Some(_) => {}
         }
         let mut refused = None;
         for part in 0..wanted {

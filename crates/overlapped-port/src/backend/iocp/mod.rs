@@ -65,7 +65,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    CloseHandle, ERROR_INVALID_PARAMETER, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
+    CloseHandle, ERROR_INVALID_PARAMETER, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, STATUS_PENDING,
+    WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
 use windows_sys::Win32::System::IO::{
@@ -270,10 +271,10 @@ impl Iocp {
             let overlapped = (*shared).overlapped;
             (OpId::from_u64((*shared).id), (*shared).part, overlapped.Internal as i32, overlapped.InternalHigh)
         };
-        let Some(request) = self.requests.get(id) else {
-            debug_assert!(false, "a packet for an operation that is over");
-            return;
-        };
+        // Wine posts packets of some calls that have failed already. So a packet is a hint to look, and the memory says
+        // whether the call that it is in use for has ended.
+        let awaiting = self.requests.get(id).filter(|request| request.awaits == Awaits::Packet);
+        let Some(request) = awaiting.filter(|_| status != STATUS_PENDING) else { return };
         let is_file = request.op.as_ref().is_some_and(|op| file::offset(op).is_some());
         let code = if is_file { error::of_file(status) } else { error::of_socket(status) };
         let step = self.resume(id, Some((part, Ending { bytes, code })));

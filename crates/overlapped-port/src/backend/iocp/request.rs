@@ -2,7 +2,7 @@
 
 use std::ptr::{self, NonNull};
 
-use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Foundation::{HANDLE, STATUS_PENDING};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::accept::Accepts;
@@ -43,7 +43,7 @@ impl Packet {
         unsafe {
             (*shared).id = id.to_u64();
             (*shared).part = part;
-            let mut overlapped = OVERLAPPED::default();
+            let mut overlapped = OVERLAPPED { Internal: STATUS_PENDING as usize, ..OVERLAPPED::default() };
             overlapped.Anonymous.Anonymous.Offset = offset as u32;
             overlapped.Anonymous.Anonymous.OffsetHigh = (offset >> 32) as u32;
             (&raw mut (*shared).overlapped).write(overlapped);
