@@ -17,8 +17,8 @@ use crate::sys::{self, OwnedSocket};
 /// What AcceptEx wants for each of the two addresses: the longest address, and 16 bytes of its own.
 const ADDRESS_ROOM: usize = size_of::<SOCKADDR_STORAGE>() + 16;
 
-/// How many a multishot accept keeps outstanding: each holds a socket. A connection that finds none outstanding waits in
-/// the listener's backlog, so this bounds how many are taken per turn of the loop and nothing else.
+/// How many a multishot accept keeps outstanding: each holds a socket. A connection that finds none outstanding waits
+/// in the listener's backlog, so this bounds how many are taken per turn of the loop and nothing else.
 const OUTSTANDING: usize = 8;
 
 /// How often at most a call that met a connection that is gone already is tried again at once.
@@ -142,7 +142,7 @@ impl Core {
     /// Begins one call: `None` where its packet will come, else its ending.
     fn arm(&mut self, request: &mut Request, socket: usize, index: usize) -> Result<Option<Ending>, u32> {
         let listener = self.listener(socket)?;
-        let skips = self.handles.get(socket).is_some_and(|handle| handle.skips);
+        let skips = self.handles.get(socket).is_some_and(|handle| handle.facts.skips);
         let accept = listener.accept.ok_or(WSAEOPNOTSUPP as u32)?;
         let part = &mut request.accepts.parts[index];
         for _ in 0..RETRIES {

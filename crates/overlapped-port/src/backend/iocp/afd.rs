@@ -1,11 +1,11 @@
 //! Readiness of a socket, which completion ports do not have.
 //!
 //! Winsock's own `select` and `WSAPoll` are built on one control code of the driver under all sockets, \Device\Afd:
-//! IOCTL_AFD_POLL, which completes when one of the asked-for events is there, and thus can have a packet. The interface is
-//! not documented, and unchanged since Windows 2000; wepoll, libuv and mio build on it (the constants are theirs to
-//! read). One poll serves one operation, with all its events at once; several may be under way on one socket.
-//! The driver knows only its own sockets, so the base socket is asked for. Polls are on a handle of the driver's own,
-//! not on the socket: a socket can be polled without being associated with this port.
+//! IOCTL_AFD_POLL, which completes when one of the asked-for events is there, and thus can have a packet. The interface
+//! is not documented, and unchanged since Windows 2000; wepoll, libuv and mio build on it (the constants are theirs to
+//! read). One poll serves one operation, with all its events at once; several may be under way on one socket. The
+//! driver knows only its own sockets, so the base socket is asked for. Polls are on a handle of the driver's own, not
+//! on the socket: a socket can be polled without being associated with this port.
 
 use std::ptr;
 

@@ -1,9 +1,9 @@
 //! One name for each failure.
 //!
 //! The same cause has several numbers on Windows: the `NTSTATUS` of a packet, the Win32 code that
-//! `RtlNtStatusToDosError` makes of it (which calls a reset connection `ERROR_NETNAME_DELETED`, 64), and the Winsock code
-//! that WSAGetOverlappedResult would have told (`WSAECONNRESET`, 10054). `io::ErrorKind` knows the last, so sockets
-//! report those. The pairs are those of "Windows Sockets Error Codes" and "System Error Codes".
+//! `RtlNtStatusToDosError` makes of it (which calls a reset connection `ERROR_NETNAME_DELETED`, 64), and the Winsock
+//! code that WSAGetOverlappedResult would have told (`WSAECONNRESET`, 10054). `io::ErrorKind` knows the last, so
+//! sockets report those. The pairs are those of "Windows Sockets Error Codes" and "System Error Codes".
 
 use std::io;
 

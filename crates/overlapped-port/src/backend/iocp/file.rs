@@ -13,6 +13,7 @@ use windows_sys::Win32::Storage::FileSystem::*;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::error::{self, Ending};
+use super::handles::Facts;
 use super::request::Request;
 use super::{Call, Core, Next};
 use crate::backend::Started;
@@ -120,8 +121,8 @@ impl Transfer {
     }
 }
 
-/// Whether a read ended so because there is no more: past a file's last byte (told by the call or by its packet), or on a
-/// pipe whose other end is closed.
+/// Whether a read ended so because there is no more: past a file's last byte (told by the call or by its packet), or on
+/// a pipe whose other end is closed.
 fn is_end(code: u32) -> bool {
     code == ERROR_HANDLE_EOF || code == ERROR_BROKEN_PIPE
 }
@@ -227,16 +228,11 @@ pub(super) fn is_empty(op: &Op<'_>) -> bool {
 }
 
 impl Core {
-    pub(super) fn issue_transfer(
-        &mut self,
-        request: &mut Request,
-        op: &mut Op<'_>,
-        (disk, skips): (bool, bool),
-    ) -> Call {
+    pub(super) fn issue_transfer(&mut self, request: &mut Request, op: &mut Op<'_>, facts: Facts) -> Call {
         let transfer = Transfer::next(op, request.moved, &mut request.gathered);
         let offset = match transfer.offset {
             Some(offset) => offset + request.moved as u64,
-            None if disk => {
+            None if facts.disk => {
                 if request.moved == 0 {
                     match position(transfer.file, 0, FILE_CURRENT) {
                         Ok(position) => request.start = position,
@@ -250,9 +246,10 @@ impl Core {
         };
         let overlapped = request.packet.prepare(request.id, 0, offset);
         let mut bytes = 0;
-        // SAFETY: memory, handle and packet stay valid until the packet has come; the count is written by the call itself.
+        // SAFETY: memory, handle and packet stay valid until the packet has come; the count is written by the call
+        // itself.
         match unsafe { transfer.call(&raw mut bytes, overlapped) } {
-            0 if skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
+            0 if facts.skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
             0 | ERROR_IO_PENDING => Call::InFlight,
             // A warning, so a packet comes: the pipe's message is longer than the buffer.
             code if transfer.reads && error::truncated(code) => Call::InFlight,
@@ -264,7 +261,7 @@ impl Core {
         &mut self,
         request: &mut Request,
         op: &mut Op<'_>,
-        disk: bool,
+        facts: Facts,
         ending: Ending,
     ) -> Next {
         let reads = matches!(op, Op::Read { .. } | Op::ReadVectored { .. });
@@ -278,18 +275,18 @@ impl Core {
             }
         }
         // On a pipe the rest may be long in coming, and what is there must not wait for it.
-        let goes_on = disk && ending.bytes > 0 && is_between(op, request.moved);
+        let goes_on = facts.disk && ending.bytes > 0 && is_between(op, request.moved);
         if goes_on { Next::Again } else { Next::Over(Ok(request.moved), None) }
     }
 
     /// After an operation at the file's own position: moves that on.
     pub(super) fn move_on(&mut self, request: &Request, key: usize) {
         let own_position = request.op.as_ref().and_then(offset) == Some(None);
-        let Some(handle) = self.handles.get(key).filter(|handle| own_position && handle.disk) else { return };
+        let Some(handle) = self.handles.get(key).filter(|handle| own_position && handle.facts.disk) else { return };
         let file = key as HANDLE;
         let mut end = request.start as i64 + request.moved as i64;
         // SAFETY: `end` is filled by the call, which fails where the handle may not be asked for the size.
-        if handle.appends && unsafe { GetFileSizeEx(file, &raw mut end) } == 0 {
+        if handle.facts.appends && unsafe { GetFileSizeEx(file, &raw mut end) } == 0 {
             return;
         }
         // It can only fail where the file is closed already, and then nobody asks.

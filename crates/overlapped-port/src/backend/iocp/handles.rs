@@ -25,25 +25,31 @@ use super::accept::Listener;
 use super::{PACKET_KEY, error, winsock};
 use crate::slots::OpId;
 
+/// What a handle is, once and for all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Facts {
+    /// No packet comes for a call that succeeded at once.
+    pub(super) skips: bool,
+    /// A socket for a byte stream, not for datagrams.
+    pub(super) stream: bool,
+    /// A file that has a position and a size, not a pipe or a device.
+    pub(super) disk: bool,
+    /// Every write goes to the end, whatever its offset.
+    pub(super) appends: bool,
+}
+
 /// What is known of a handle that is associated with the port.
 #[derive(Default)]
 pub(super) struct Handle {
+    pub(super) facts: Facts,
     /// Operations in flight on it.
     pub(super) in_flight: usize,
-    /// No packet comes for a call that succeeded at once.
-    pub(super) skips: bool,
-    /// A byte stream, not datagrams.
-    pub(super) stream: bool,
     /// Its receiving side was shut down: a receive that this ended brings the end of the stream.
     pub(super) receives_ended: bool,
     /// An operation has told that the connection was reset.
     pub(super) reset_told: bool,
     /// What an accept on it takes.
     pub(super) listener: Option<Listener>,
-    /// A file that has a position and a size, not a pipe or a device.
-    pub(super) disk: bool,
-    /// Every write goes to the end, whatever its offset.
-    pub(super) appends: bool,
     /// Operations at the file's own position, one after the other; the first is under way.
     pub(super) turns: VecDeque<OpId>,
 }
@@ -80,8 +86,8 @@ impl Handles {
                 skip_on_success(key as HANDLE);
             }
             if new || self.is_duplicate(key) {
-                let skips = skips(key)?;
-                self.known.insert(key, Handle { stream, skips, ..Handle::default() });
+                let facts = Facts { stream, skips: skips(key)?, ..Facts::default() };
+                self.known.insert(key, Handle { facts, ..Handle::default() });
             }
         }
         self.known.get_mut(&key).ok_or_else(|| {
@@ -110,8 +116,8 @@ impl Handles {
             let disk = unsafe { GetFileType(key as HANDLE) } == FILE_TYPE_DISK;
             let access = query(key, FileAccessInformation)?;
             let appends = access & FILE_APPEND_DATA != 0 && access & FILE_WRITE_DATA == 0;
-            let skips = skips(key)?;
-            self.known.insert(key, Handle { disk, appends, skips, ..Handle::default() });
+            let facts = Facts { disk, appends, skips: skips(key)?, stream: false };
+            self.known.insert(key, Handle { facts, ..Handle::default() });
         }
         self.known.get_mut(&key).map(Entered::Associated).ok_or_else(|| {
             io::Error::new(

@@ -1,7 +1,7 @@
 //! Ending a call that blocks a thread of the pool.
 //!
-//! CancelSynchronousIo ends the call that a thread is in. It says so where the thread is in none: just before its call, or
-//! between two. So who cancels insists, once a turn of the loop, until the job is over. The job's end takes the same
+//! CancelSynchronousIo ends the call that a thread is in. It says so where the thread is in none: just before its call,
+//! or between two. So who cancels insists, once a turn of the loop, until the job is over. The job's end takes the same
 //! lock, lest the thread's next job be meant.
 
 use std::io;

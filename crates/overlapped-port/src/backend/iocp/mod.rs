@@ -2,61 +2,67 @@
 //!
 //! # How a completion port works, and where it bites
 //!
-//! A port is a queue in the kernel. A handle is associated with it once and for its life; from then on each overlapped call
-//! on the handle that ends posts a packet, and the packet names the `OVERLAPPED` that the call was given ("I/O
-//! Completion Ports", "CreateIoCompletionPort", "GetQueuedCompletionStatusEx"). What follows from that, and from
-//! what Windows does beside its documentation, is dealt with here:
+//! A port is a queue in the kernel. A handle is associated with it once and for its life; from then on each overlapped
+//! call on the handle that ends posts a packet, and the packet names the `OVERLAPPED` that the call was given ("I/O
+//! Completion Ports", "CreateIoCompletionPort", "GetQueuedCompletionStatusEx"). What follows from that, and from what
+//! Windows does beside its documentation, is dealt with here:
 //!
-//! **Memory.** From the call to the packet the `OVERLAPPED` and the buffer belong to the kernel. Each slot of operations has
-//! its own [`Packet`](request::Packet): memory at an address that never changes, used again for the slot's next call.
-//! The dequeued pointer is the pointer to it, and says which operation the packet is for.
+//! **Memory.** From the call to the packet the `OVERLAPPED` and the buffer belong to the kernel. Each slot of
+//! operations has its own [`Packet`](request::Packet): memory at an address that never changes, used again for the
+//! slot's next call. The dequeued pointer is the pointer to it, and says which operation the packet is for.
 //!
 //! **Which calls have a packet** (`socket::answered`, `Transfer::call`). One that returns success has a packet like one
 //! that returns `ERROR_IO_PENDING`, unless the handle has `FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`
 //! ("SetFileCompletionNotificationModes"). One that fails has none, unless what it failed with is a warning: a receive
 //! of a truncated datagram returns `WSAEMSGSIZE`, a read of part of a pipe's message `ERROR_MORE_DATA`, and both have
 //! packets (`error::truncated`). To skip packets saves a turn of the queue, but is right only where nobody else may
-//! wait for them and where the socket is a real handle of the system, not a layered provider's
-//! (`XP1_IFS_HANDLES`): so only on sockets that an accept of ours made.
+//! wait for them and where the socket is a real handle of the system, not a layered provider's (`XP1_IFS_HANDLES`): so
+//! only on sockets that an accept of ours made. Wine posts packets of some file calls that have failed at once: so a
+//! packet is taken for a hint, and the status in its `OVERLAPPED` says whether that call has ended.
 //!
 //! **Association** ([`handles`]) is for the life of the file object, whatever handles it has in whatever process, and
-//! cannot be asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first operation, so
-//! that an accepted socket can still be handed to another process. Since a number can come to stand for another handle
-//! behind our back, and for that one no packet would ever come, a handle on which nothing is in flight is tried again
-//! each time; 87 is then the good answer. A duplicate of a handle is of the same object, so its packets come here too.
-//! On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a `std::fs::File`) the system
-//! has blocking calls alone, and the pool's threads make them; CancelSynchronousIo ends them ([`interrupt`]).
+//! cannot be asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first
+//! operation, so that an accepted socket can still be handed to another process. Since a number can come to stand for
+//! another handle behind our back, and for that one no packet would ever come, a handle on which nothing is in flight
+//! is tried again each time; 87 is then the good answer. A duplicate of a handle is of the same object, so its packets
+//! come here too. On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a
+//! `std::fs::File`) the system has blocking calls alone, and the pool's threads make them; CancelSynchronousIo ends
+//! them ([`interrupt`]).
 //!
-//! **Cancel and close.** CancelIoEx asks; the packet comes all the same, with `ERROR_OPERATION_ABORTED` (995) or with what
-//! was faster. Closing with a call in flight ends it with one of several errors (Wine: 676): so it is cancel, packet,
-//! close, and after a cancel any error counts as one cancelled. A *send* that is cancelled half-way reports no bytes on
-//! Windows, though some may be out: the stream is then of no more use, and Windows cannot say how much was sent.
+//! **Cancel and close.** A cancel ("CancelIoEx") asks; the packet comes all the same, with `ERROR_OPERATION_ABORTED`
+//! (995) or with what was faster. Closing with a call in flight ends it with one of several errors (Wine: 676): so it
+//! is cancel, packet, close, and after a cancel any error counts as one cancelled. A *send* that is cancelled half-way
+//! reports no bytes on Windows, though some may be out: the stream is then of no more use, and Windows cannot say how
+//! much was sent.
 //!
-//! **Errors** ([`error`]) arrive as the `NTSTATUS` of the packet and are made the Winsock code that `io::ErrorKind` knows.
+//! **Errors** ([`error`]) arrive as the `NTSTATUS` of the packet and are made the Winsock code that `io::ErrorKind`
+//! knows.
 //!
-//! **Accept and connect.** AcceptEx ([`accept`]) takes the future socket and room for both addresses, 16 bytes more than the
-//! longest each, and no first bytes; several are kept outstanding for a multishot accept. ConnectEx wants a bound
-//! socket. Both leave a socket that knows neither its peer nor its options until `SO_UPDATE_ACCEPT_CONTEXT` or
-//! `SO_UPDATE_CONNECT_CONTEXT` is set. A peer that was reset in the queue makes AcceptEx fail: the next is taken.
+//! **Accept and connect.** AcceptEx ([`accept`]) takes the future socket and room for both
+//! addresses, 16 bytes more than the longest each, and no first bytes; several are kept outstanding for a multishot
+//! accept. ConnectEx wants a bound socket. Both leave a socket that knows neither its peer nor its options until
+//! `SO_UPDATE_ACCEPT_CONTEXT` or `SO_UPDATE_CONNECT_CONTEXT` is set. A peer that was reset in the queue makes AcceptEx
+//! fail: the next is taken.
 //!
-//! **Receiving.** `MSG_WAITALL` is put together here. A shut-down receiving side does not end a receive in flight and fails the
-//! next (`WSAESHUTDOWN`); elsewhere both find the end of the stream, so both do here. A datagram socket fails a receive
-//! because an earlier *send* was refused (`WSAECONNRESET`, "WSARecvFrom"): told as `WSAECONNREFUSED` where the
-//! socket is connected, else passed over. Provided buffers: see [`provided`].
+//! **Receiving.** `MSG_WAITALL` is put together here. A shut-down receiving side does not end a receive in flight and
+//! fails the next (`WSAESHUTDOWN`); elsewhere both find the end of the stream, so both do here. A datagram socket fails
+//! a receive because an earlier *send* was refused (`WSAECONNRESET`, "WSARecvFrom"): told as `WSAECONNREFUSED` where
+//! the socket is connected, else passed over. Provided buffers: see [`provided`].
 //!
 //! **Files** ([`file`]). CreateFileW and FlushFileBuffers only block: the pool makes them. The end of a file is told by
-//! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. What is opened
-//! to append alone (`FILE_APPEND_DATA`) is written at its end, whatever the offset. ReadFileScatter wants whole pages on unbuffered files, so vectored reads take one piece after the
-//! other and vectored writes are gathered into one piece, which keeps an append whole.
+//! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. What is
+//! opened to append alone (`FILE_APPEND_DATA`) is written at its end, whatever the offset. ReadFileScatter wants whole
+//! pages on unbuffered files, so vectored reads take one piece after the other and vectored writes are gathered into
+//! one piece, which keeps an append whole.
 //!
 //! **Readiness** ([`afd`]) is not the port's, but the socket driver can be asked so that a packet tells it.
 //!
-//! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine.
-//! Time-outs are whole milliseconds: they are rounded up, or the end of each would be a spin, and kept below `INFINITE`.
-//! How exact they are is the system's timer's affair (some 15 ms unless the program asks for more, "timeBeginPeriod").
+//! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine. Time-outs
+//! are whole milliseconds: they are rounded up, or the end of each would be a spin, and kept below `INFINITE`. How
+//! exact they are is the system's timer's affair (some 15 ms unless the program asks for more, "timeBeginPeriod").
 //!
-//! All of it is tested under Wine, which has no sockets of the family `AF_UNIX`, no reports of refused datagrams on sockets
-//! that are not connected, and no file call that ends at once.
+//! All of it is tested under Wine, which has no sockets of the family `AF_UNIX`, no reports of refused datagrams on
+//! sockets that are not connected, and no file call that ends at once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -337,7 +343,7 @@ impl Backend for Iocp {
             }
             (_, Some(offset)) => match core.handles.enter_file(key) {
                 Ok(Entered::Associated(handle)) => {
-                    takes_turns = handle.disk && offset.is_none();
+                    takes_turns = handle.facts.disk && offset.is_none();
                     Some(handle)
                 }
                 Ok(Entered::Synchronous) => return self.interrupts.offload(id, file::blocking(op)),

@@ -4,6 +4,7 @@ use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, HANDLE};
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::error::Ending;
+use super::handles::Facts;
 use super::request::Request;
 use super::socket::{self, Received};
 use super::{Call, Core, Next, Step};
@@ -11,7 +12,8 @@ use crate::op::{Brings, Op};
 use crate::sys;
 
 impl Core {
-    /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is over.
+    /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is
+    /// over.
     pub(super) fn drive(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
         if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) {
             return self.accept(request, arrived);
@@ -34,11 +36,10 @@ impl Core {
 
     /// Makes the call that the operation needs next.
     fn issue(&mut self, request: &mut Request) -> Call {
-        let Some(handle) = request.entered.map_or(Some((true, false, false)), |key| self.facts(key)) else {
+        let Some(facts) = request.entered.map_or(Some(Facts::default()), |key| self.facts(key)) else {
             // Closed with this in flight.
             return Call::Ended(Ending::failed(ERROR_OPERATION_ABORTED));
         };
-        let (stream, skips, disk) = handle;
         // The operation is put back below; while it is out, the request's other fields can be lent.
         let mut op = request.op.take().expect("in flight");
         let call = match &mut op {
@@ -47,25 +48,25 @@ impl Core {
             }
             Op::Recv { socket, buffer, flags } => {
                 let memory = (buffer.as_mut_ptr().cast(), buffer.len());
-                socket::issue_recv(request, sys::socket_key(*socket), memory, *flags, skips)
+                socket::issue_recv(request, sys::socket_key(*socket), memory, *flags, facts)
             }
             Op::RecvProvided { socket, limit, flags } => {
-                self.issue_provided(request, sys::socket_key(*socket), *limit, *flags, (stream, skips))
+                self.issue_provided(request, sys::socket_key(*socket), *limit, *flags, facts)
             }
             Op::RecvMultishot { socket } => {
-                self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, (stream, skips))
+                self.issue_provided(request, sys::socket_key(*socket), usize::MAX, 0, facts)
             }
             Op::RecvMessage { socket, message, flags } => {
-                socket::issue_recv_message(request, sys::socket_key(*socket), message.0, *flags, (stream, skips))
+                socket::issue_recv_message(request, sys::socket_key(*socket), message.0, *flags, facts)
             }
             Op::Send { socket, buffer, flags, .. } => {
-                socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, skips)
+                socket::issue_send(request, sys::socket_key(*socket), buffer, *flags, facts)
             }
             Op::SendMessage { socket, message, flags } => {
-                socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, (stream, skips))
+                socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, facts)
             }
             Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
-            op => self.issue_transfer(request, op, (disk, skips)),
+            op => self.issue_transfer(request, op, facts),
         };
         request.op = Some(op);
         call
@@ -73,7 +74,7 @@ impl Core {
 
     /// Takes in how a call ended.
     fn absorb(&mut self, request: &mut Request, ending: Ending) -> Next {
-        let (stream, _, disk) = request.entered.and_then(|key| self.facts(key)).unwrap_or((true, false, false));
+        let facts = request.entered.and_then(|key| self.facts(key)).unwrap_or_default();
         let mut op = request.op.take().expect("in flight");
         let next = match &mut op {
             Op::Connect { socket, address } => socket::absorb_connect(sys::socket_key(*socket), address, ending.code),
@@ -81,7 +82,7 @@ impl Core {
                 let (key, room) = (sys::socket_key(*socket), buffer.len());
                 match self.received(request, key, room > 0, ending) {
                     Received::Bytes { count, .. } => {
-                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                        progress(request, count, room, facts.stream && socket::waits_for_all(*flags))
                     }
                     Received::Again => Next::Again,
                     Received::Failed(code) => Next::fails(code),
@@ -91,35 +92,35 @@ impl Core {
                 let (key, room) = (sys::socket_key(*socket), socket::room(message.0));
                 match self.received(request, key, room > 0, ending) {
                     Received::Bytes { count, truncated } => {
-                        socket::absorb_recv_message(message.0, stream, truncated);
-                        progress(request, count, room, stream && socket::waits_for_all(*flags))
+                        socket::absorb_recv_message(message.0, facts, truncated);
+                        progress(request, count, room, facts.stream && socket::waits_for_all(*flags))
                     }
                     Received::Again => Next::Again,
                     Received::Failed(code) => Next::fails(code),
                 }
             }
             Op::RecvProvided { socket, limit, flags } => {
-                let wanted = if stream && socket::waits_for_all(*flags) { *limit } else { 1 };
+                let wanted = if facts.stream && socket::waits_for_all(*flags) { *limit } else { 1 };
                 self.absorb_provided(request, sys::socket_key(*socket), (wanted, false), ending)
             }
             Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), (1, true), ending),
             Op::Send { socket, buffer, all, .. } => match ending.code {
-                0 => progress(request, ending.bytes, buffer.len(), *all && stream),
+                0 => progress(request, ending.bytes, buffer.len(), *all && facts.stream),
                 code => {
                     // Under Wine a cancelled send says what it has moved.
                     request.moved += ending.bytes;
-                    self.unsent(sys::socket_key(*socket), stream, None, code)
+                    self.unsent(sys::socket_key(*socket), facts, None, code)
                 }
             },
             Op::SendMessage { socket, message, .. } => match ending.code {
                 0 => progress(request, ending.bytes, 0, false),
                 code => {
                     request.moved += ending.bytes;
-                    self.unsent(sys::socket_key(*socket), stream, message.address, code)
+                    self.unsent(sys::socket_key(*socket), facts, message.address, code)
                 }
             },
             Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
-            op => self.absorb_transfer(request, op, disk, ending),
+            op => self.absorb_transfer(request, op, facts, ending),
         };
         request.op = Some(op);
         let next = match next {
@@ -135,9 +136,9 @@ impl Core {
         next
     }
 
-    /// Whether a handle is a stream, skips packets, is a disk file. `None` where it was closed.
-    fn facts(&mut self, key: usize) -> Option<(bool, bool, bool)> {
-        self.handles.get(key).map(|handle| (handle.stream, handle.skips, handle.disk))
+    /// What a handle is; `None` where it was closed.
+    fn facts(&mut self, key: usize) -> Option<Facts> {
+        self.handles.get(key).map(|handle| handle.facts)
     }
 
     pub(super) fn cancel_call(&mut self, target: HANDLE, overlapped: *mut OVERLAPPED) {

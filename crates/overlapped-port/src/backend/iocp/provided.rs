@@ -1,13 +1,14 @@
 //! Receives into the port's own buffers.
 //!
-//! A receive in flight owns its buffer, so thousands of idle connections would hold thousands of buffers. A receive of no
-//! bytes owns none, and ends when bytes are there (WSARecv, "zero-byte receive"): that waits, and then a buffer is taken
-//! and filled by a second call, which finds the bytes and ends at once. On a datagram socket a receive of no bytes would
-//! take the datagram and throw it away, so there it only looks (`MSG_PEEK`).
+//! A receive in flight owns its buffer, so thousands of idle connections would hold thousands of buffers. A receive of
+//! no bytes owns none, and ends when bytes are there (WSARecv, "zero-byte receive"): that waits, and then a buffer is
+//! taken and filled by a second call, which finds the bytes and ends at once. On a datagram socket a receive of no
+//! bytes would take the datagram and throw it away, so there it only looks (`MSG_PEEK`).
 
 use windows_sys::Win32::Networking::WinSock::{MSG_PEEK, WSABUF, WSARecv};
 
 use super::error::Ending;
+use super::handles::Facts;
 use super::request::{Awaits, Request};
 use super::socket::{Received, answered_receive, receive_flags};
 use super::{Call, Core, Next};
@@ -20,7 +21,7 @@ impl Core {
         socket: usize,
         limit: usize,
         flags: i32,
-        (stream, skips): (bool, bool),
+        facts: Facts,
     ) -> Call {
         let (mut buffer, mut flags) = (WSABUF { len: 0, buf: std::ptr::null_mut() }, flags);
         if request.fetch {
@@ -33,7 +34,7 @@ impl Core {
             let rest = &mut self.pool.whole_mut(&taken)[request.moved..room];
             buffer = WSABUF { len: rest.len() as u32, buf: rest.as_mut_ptr() };
             request.buffer = Some(taken);
-        } else if !stream {
+        } else if !facts.stream {
             flags |= MSG_PEEK;
         }
         let flags = request.packet.flags(receive_flags(flags));
@@ -41,7 +42,7 @@ impl Core {
         let mut bytes = 0;
         // SAFETY: the buffer is the request's until the packet has come, and so is the packet; the pool does not move.
         let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
-        answered_receive(result, bytes, skips)
+        answered_receive(result, bytes, facts)
     }
 
     /// Takes in how a call ended. A multishot receive goes on after its bytes, another until its buffer holds `wanted`.

@@ -9,6 +9,7 @@ use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPER
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::error::{self, Ending};
+use super::handles::Facts;
 use super::request::{Packet, Request};
 use super::{Call, Core, Next, winsock};
 use crate::address::Address;
@@ -28,18 +29,18 @@ pub(super) enum Received {
 }
 
 /// What a Winsock call with an `OVERLAPPED` answered.
-pub(super) fn answered(result: i32, bytes: u32, skips: bool) -> Call {
+pub(super) fn answered(result: i32, bytes: u32, facts: Facts) -> Call {
     let code = if result == 0 { 0 } else { winsock::last_error() };
     match code {
-        0 if skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
+        0 if facts.skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
         0 | ERROR_IO_PENDING => Call::InFlight,
         code => Call::Ended(Ending::failed(error::socket(code))),
     }
 }
 
 /// The same of a receive. A truncated datagram is a failure with a packet.
-pub(super) fn answered_receive(result: i32, bytes: u32, skips: bool) -> Call {
-    if result != 0 && error::truncated(winsock::last_error()) { Call::InFlight } else { answered(result, bytes, skips) }
+pub(super) fn answered_receive(result: i32, bytes: u32, facts: Facts) -> Call {
+    if result != 0 && error::truncated(winsock::last_error()) { Call::InFlight } else { answered(result, bytes, facts) }
 }
 
 /// One buffer, from its `from`th byte on.
@@ -49,8 +50,8 @@ fn piece(start: *const u8, length: usize, from: usize) -> WSABUF {
     WSABUF { len: (length - from).min(LONGEST) as u32, buf: unsafe { start.add(from) }.cast_mut() }
 }
 
-/// Several buffers from their `from`th byte on, put into `room` where they are not simply all of them. Never none at all:
-/// the system refuses that.
+/// Several buffers from their `from`th byte on, put into `room` where they are not simply all of them. Never none at
+/// all: the system refuses that.
 fn rest<'b>(buffers: &'b [WSABUF], mut from: usize, room: &'b mut Vec<WSABUF>) -> &'b [WSABUF] {
     if from == 0 && !buffers.is_empty() {
         return buffers;
@@ -79,8 +80,8 @@ fn buffers<'b>(slices: &'b [IoSlice<'_>]) -> &'b [WSABUF] {
     unsafe { &*(ptr::from_ref(slices) as *const [WSABUF]) }
 }
 
-/// What a call with an address failed with: where the socket cannot speak the address's family, that, whatever the system
-/// calls it.
+/// What a call with an address failed with: where the socket cannot speak the address's family, that, whatever the
+/// system calls it.
 fn of_family(socket: usize, address: &Address, code: u32) -> u32 {
     // SAFETY: an `Address` always has its whole storage.
     let family = unsafe { (*address.as_raw().0).ss_family };
@@ -121,7 +122,7 @@ pub(super) fn issue_connect(packet: &mut Packet, id: OpId, socket: usize, addres
         }
         let overlapped = packet.prepare(id, 0, 0);
         let done = connect(socket, storage.cast(), length, ptr::null(), 0, ptr::null_mut(), overlapped);
-        answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, false)
+        answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, Facts::default())
     }
 }
 
@@ -135,8 +136,8 @@ pub(super) fn absorb_connect(socket: usize, address: &Address, code: u32) -> Nex
     }
 }
 
-/// The flags for the system: waiting for a full buffer is done here, for the system has it on some sockets only, and then
-/// not together with other flags.
+/// The flags for the system: waiting for a full buffer is done here, for the system has it on some sockets only, and
+/// then not together with other flags.
 pub(super) fn receive_flags(flags: i32) -> u32 {
     (flags & !MSG_WAITALL) as u32
 }
@@ -146,7 +147,7 @@ pub(super) fn issue_recv(
     socket: usize,
     (start, length): (*mut u8, usize),
     flags: i32,
-    skips: bool,
+    facts: Facts,
 ) -> Call {
     let buffer = piece(start, length, request.moved);
     let flags = request.packet.flags(receive_flags(flags));
@@ -155,16 +156,16 @@ pub(super) fn issue_recv(
     // SAFETY: the buffer stays valid and untouched until the packet has come (the caller's promise to `begin`), and so
     // does the packet; the `WSABUF` itself is copied by the call.
     let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
-    answered_receive(result, bytes, skips)
+    answered_receive(result, bytes, facts)
 }
 
-pub(super) fn issue_send(request: &mut Request, socket: usize, buffer: &[u8], flags: i32, skips: bool) -> Call {
+pub(super) fn issue_send(request: &mut Request, socket: usize, buffer: &[u8], flags: i32, facts: Facts) -> Call {
     let buffer = piece(buffer.as_ptr(), buffer.len(), request.moved);
     let overlapped = request.packet.prepare(request.id, 0, 0);
     let mut bytes = 0;
     // SAFETY: as for a receive; the system only reads the buffer.
     let result = unsafe { WSASend(socket, &buffer, 1, &raw mut bytes, flags as u32, overlapped, None) };
-    answered(result, bytes, skips)
+    answered(result, bytes, facts)
 }
 
 /// Begins a receive of a message: with control data by WSARecvMsg, which is for datagrams alone, with an address by
@@ -174,7 +175,7 @@ pub(super) fn issue_recv_message(
     socket: usize,
     message: &mut RecvMessage<'_>,
     flags: i32,
-    (stream, skips): (bool, bool),
+    facts: Facts,
 ) -> Call {
     let flags = receive_flags(flags);
     let overlapped = request.packet.prepare(request.id, 0, 0);
@@ -183,12 +184,12 @@ pub(super) fn issue_recv_message(
     message.control_length = 0;
     let mut room = Vec::new();
     let list = rest(buffers_mut(message.buffers), request.moved, &mut room);
-    if stream {
+    if facts.stream {
         let flags = request.packet.flags(flags);
         // SAFETY: as for a plain receive.
         let result =
             unsafe { WSARecv(socket, list.as_ptr(), list.len() as u32, &raw mut bytes, flags, overlapped, None) };
-        return answered_receive(result, bytes, skips);
+        return answered_receive(result, bytes, facts);
     }
     let (storage, length) = message.address.as_raw_mut();
     if message.control.is_empty() {
@@ -198,7 +199,7 @@ pub(super) fn issue_recv_message(
             let (list, count) = (list.as_ptr(), list.len() as u32);
             WSARecvFrom(socket, list, count, &raw mut bytes, flags, storage.cast(), length, overlapped, None)
         };
-        return answered_receive(result, bytes, skips);
+        return answered_receive(result, bytes, facts);
     }
     // SAFETY: the name is that of the type.
     let receive = match unsafe { winsock::extension::<LPFN_WSARECVMSG>(socket, &WSAID_WSARECVMSG) } {
@@ -219,12 +220,12 @@ pub(super) fn issue_recv_message(
     });
     // SAFETY: as above; the header is part of the message too.
     let result = unsafe { receive(socket, header, &raw mut bytes, overlapped, None) };
-    answered_receive(result, bytes, skips)
+    answered_receive(result, bytes, facts)
 }
 
 /// Notes what came with a message.
-pub(super) fn absorb_recv_message(message: &mut RecvMessage<'_>, stream: bool, truncated: bool) {
-    if stream {
+pub(super) fn absorb_recv_message(message: &mut RecvMessage<'_>, facts: Facts, truncated: bool) {
+    if facts.stream {
         message.address = Address::empty();
     }
     if let Some(header) = message.header.take() {
@@ -243,13 +244,13 @@ pub(super) fn issue_send_message(
     socket: usize,
     message: &mut SendMessage<'_>,
     flags: i32,
-    (stream, skips): (bool, bool),
+    facts: Facts,
 ) -> Call {
     let overlapped = request.packet.prepare(request.id, 0, 0);
     let (mut bytes, flags) = (0, flags as u32);
     let mut room = Vec::new();
     let list = rest(buffers(message.buffers), 0, &mut room);
-    let (name, namelen) = message.address.filter(|_| !stream).map_or((ptr::null(), 0), Address::as_raw);
+    let (name, namelen) = message.address.filter(|_| !facts.stream).map_or((ptr::null(), 0), Address::as_raw);
     let count = list.len() as u32;
     // SAFETY: buffers, address, control data and header belong to the message, which stays where it is until the packet
     // has come, and so does the packet; the system writes to none but the packet.
@@ -270,7 +271,7 @@ pub(super) fn issue_send_message(
             WSASendTo(socket, list.as_ptr(), count, &raw mut bytes, flags, name.cast(), namelen, overlapped, None)
         }
     };
-    answered(result, bytes, skips)
+    answered(result, bytes, facts)
 }
 
 /// Whether a receive goes on until its buffers are full.
@@ -287,7 +288,7 @@ impl Core {
     /// Puts the system's ways of ending a receive together.
     pub(super) fn received(&mut self, request: &Request, socket: usize, asked: bool, ending: Ending) -> Received {
         let handle = self.handles.get(socket);
-        let (stream, shut) = handle.map_or((true, false), |handle| (handle.stream, handle.receives_ended));
+        let (stream, shut) = handle.map_or((true, false), |handle| (handle.facts.stream, handle.receives_ended));
         let received = match ending.code {
             // The end, unless no byte was asked for.
             0 if ending.bytes == 0 && stream && !shut && asked && winsock::was_reset(socket) => {
@@ -318,13 +319,13 @@ impl Core {
     }
 
     /// What a send is to say that failed with `code`.
-    pub(super) fn unsent(&mut self, socket: usize, stream: bool, address: Option<&Address>, code: u32) -> Next {
+    pub(super) fn unsent(&mut self, socket: usize, facts: Facts, address: Option<&Address>, code: u32) -> Next {
         let told = self.note_reset(socket, code);
         Next::fails(match code as WSA_ERROR {
             // Elsewhere the reset is told once, and then the pipe is broken.
-            WSAECONNRESET if stream && told => ERROR_NO_DATA,
+            WSAECONNRESET if facts.stream && told => ERROR_NO_DATA,
             // Wine, of a datagram that names no receiver.
-            WSAEINVAL if !stream && address.is_none() && !winsock::is_connected(socket) => WSAENOTCONN as u32,
+            WSAEINVAL if !facts.stream && address.is_none() && !winsock::is_connected(socket) => WSAENOTCONN as u32,
             _ => address.map_or(code, |address| of_family(socket, address, code)),
         })
     }

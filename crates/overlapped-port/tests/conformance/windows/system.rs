@@ -137,8 +137,8 @@ fn unique(prefix: &str) -> String {
     format!("{prefix}-{:016x}-{}", fastrand::u64(..), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The handles that this process has open, each with what it is. Left out are events, of which Winsock keeps one for each
-/// thread that it has made wait, and threads, which the test program starts for its next tests. Handles are small
+/// The handles that this process has open, each with what it is. Left out are events, of which Winsock keeps one for
+/// each thread that it has made wait, and threads, which the test program starts for its next tests. Handles are small
 /// multiples of four.
 pub(crate) fn open_handles() -> BTreeSet<(usize, String)> {
     let handles = (4..0x2000).step_by(4).filter_map(|number| Some((number, kind_of(number)?)));
