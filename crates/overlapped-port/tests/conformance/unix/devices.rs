@@ -12,7 +12,7 @@ use crate::driver::{CANARY, Driver};
 
 crate::on_every_backend!(
     a_full_disk_says_so,
-    an_endless_device_fills_the_buffer,
+    an_endless_device_never_ends,
     a_device_that_swallows_everything,
     a_terminal_waits_for_a_line,
     a_terminal_that_is_gone_is_an_error,
@@ -35,11 +35,13 @@ fn a_full_disk_says_so(config: Config) {
     }
 }
 
-fn an_endless_device_fills_the_buffer(config: Config) {
+fn an_endless_device_never_ends(config: Config) {
     let mut driver = Driver::new(config);
     let zero = driver.open(Path::new("/dev/zero"), READ).unwrap();
     assert_ne!(CANARY, 0);
-    assert_eq!(driver.read(raw_file(&zero), 100_000, None).unwrap(), vec![0; 100_000]);
+    // It does not always fill the buffer: the kernel stops after a page where the thread has a signal pending.
+    let zeros = driver.read(raw_file(&zero), 100_000, None).unwrap();
+    assert!(!zeros.is_empty() && zeros.iter().all(|byte| *byte == 0), "{} bytes", zeros.len());
     let random = driver.open(Path::new("/dev/urandom"), READ).unwrap();
     assert_eq!(driver.read(raw_file(&random), 100, None).unwrap().len(), 100);
 }
