@@ -44,7 +44,7 @@ impl Core {
         let mut op = request.op.take().expect("in flight");
         let call = match &mut op {
             Op::Connect { socket, address } => {
-                socket::issue_connect(&mut request.packet, request.id, sys::socket_key(*socket), address)
+                socket::issue_connect(&mut request.packet, request.id, sys::socket_key(*socket), address, facts)
             }
             Op::Recv { socket, buffer, flags } => {
                 let memory = (buffer.as_mut_ptr().cast(), buffer.len());

@@ -103,7 +103,7 @@ pub(super) fn connect_datagrams(socket: usize, address: &Address) -> io::Result<
 
 /// Begins a connect. ConnectEx wants a bound socket (else `WSAEINVAL`, 10022), so one that is not is bound to any
 /// address first.
-pub(super) fn issue_connect(packet: &mut Packet, id: OpId, socket: usize, address: &Address) -> Call {
+pub(super) fn issue_connect(packet: &mut Packet, id: OpId, socket: usize, address: &Address, facts: Facts) -> Call {
     let (storage, length) = address.as_raw();
     // SAFETY: the name is that of the type; locals and the caller's address are as long as said; the packet and the
     // address stay where they are until the packet has come.
@@ -122,7 +122,7 @@ pub(super) fn issue_connect(packet: &mut Packet, id: OpId, socket: usize, addres
         }
         let overlapped = packet.prepare(id, 0, 0);
         let done = connect(socket, storage.cast(), length, ptr::null(), 0, ptr::null_mut(), overlapped);
-        answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, Facts::default())
+        answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, facts)
     }
 }
 
