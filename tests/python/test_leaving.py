@@ -1,4 +1,4 @@
-"""Each kind of wait can be left early: by a cancel, by an exception thrown in, by a time-out. It then leaves no trace."""
+"""Each kind of wait can be left early: by a cancel, an exception thrown in, a time-out. It then leaves no trace."""
 
 from __future__ import annotations
 

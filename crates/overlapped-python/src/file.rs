@@ -87,7 +87,10 @@ unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, narg
             if given.len() != 1 || never_waits(descriptor) {
                 return base(py, "readinto", slf, given);
             }
-            let Some(mut view) = View::new(given[0], ffi::PyBUF_WRITABLE) else { return Err(PyErr::fetch(py)) };
+            let Some(mut view) = View::new(given[0], ffi::PyBUF_WRITABLE) else {
+                ffi::PyErr_Clear();
+                return base(py, "readinto", slf, given);
+            };
             let op = Op::Read { file: descriptor, buffer: view.memory(), offset: None };
             match operate(py, op)? {
                 Some(count) => Ok(ffi::PyLong_FromSize_t(count)),

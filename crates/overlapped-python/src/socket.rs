@@ -225,7 +225,10 @@ unsafe extern "C" fn recv_into(
             let Some(buffer) = buffer else { return base("recv_into", slf, args, nargs).map(Py::into_ptr) };
             let size = size.as_ref().map_or(Ok(0), |size| size.extract::<isize>())?;
             let flags = flags.as_ref().map_or(Ok(0), |flags| flags.extract::<c_int>())?;
-            if never_waits(socket, flags) {
+            let view = if never_waits(socket, flags) { None } else { View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) };
+            let Some(mut view) = view else {
+                // The standard library's own does it, or says what is wrong with the buffer.
+                ffi::PyErr_Clear();
                 let all = [
                     buffer.clone().unbind(),
                     size.into_pyobject(py)?.unbind().into_any(),
@@ -233,11 +236,10 @@ unsafe extern "C" fn recv_into(
                 ];
                 let raw = all.each_ref().map(Py::as_ptr);
                 return base("recv_into", slf, raw.as_ptr(), 3).map(Py::into_ptr);
-            }
+            };
             if size < 0 {
                 return Err(PyValueError::new_err("negative buffersize in recv_into"));
             }
-            let Some(mut view) = View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) else { return Err(PyErr::fetch(py)) };
             let limit = if size == 0 { view.len() } else { size as usize };
             if limit > view.len() {
                 return Err(PyValueError::new_err("buffer too small for requested bytes"));
