@@ -249,7 +249,10 @@ fn repeat(
 }
 
 fn connect(fd: RawFd, address: &crate::Address, connecting: &mut bool) -> Attempt {
-    if *connecting {
+    // Linux is asked by connect(2) again: EALREADY until it is over, then how it ended, and after an error the socket can
+    // be used anew; taken as SO_ERROR instead, the error would leave the next connect an ECONNABORTED. Elsewhere connect(2)
+    // would itself begin anew after an error.
+    if *connecting && !cfg!(any(target_os = "linux", target_os = "android")) {
         // Woken for another reason, the socket would have no error yet, and would seem connected.
         match call::poll_now(fd, libc::POLLOUT).and_then(|found| call::take_error(fd).map(|()| found)) {
             Ok(0) => return Attempt::Again,
