@@ -174,7 +174,7 @@ def test_recv_into_refuses_what_is_wrong(pair):
         server.recv_into(bytearray(3), -1)
     with pytest.raises(TypeError):
         server.recv_into(bytearray(3), what=1)
-    with pytest.raises(BufferError):
+    with pytest.raises(TypeError):
         server.recv_into(memoryview(bytearray(8))[::2])
 
 
@@ -537,7 +537,7 @@ def test_connect_refused():
         with pytest.raises(ConnectionRefusedError) as caught:
             sock.connect(address)
         assert caught.value.errno == errno.ECONNREFUSED
-        assert sock.connect_ex(address) == errno.ECONNREFUSED
+        assert [sock.connect_ex(address) for _ in range(3)] == [errno.ECONNREFUSED] * 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
 

@@ -141,7 +141,7 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
         let py = Python::assume_attached();
         let socket = Socket::new(slf);
         let asked = with_flags(args, nargs).and_then(|(size, flags)| {
-            let size = ffi::PyNumber_AsSsize_t(size, std::ptr::null_mut());
+            let size = ffi::PyNumber_AsSsize_t(size, ffi::PyExc_OverflowError);
             if size == -1 {
                 ffi::PyErr_Clear();
             }
