@@ -21,17 +21,21 @@ test: tools-for-tests
 test-rust test-python test-pythons: test-%: tools-for-tests
 	@$(BIN)/python scripts/test.py $*
 
-## Formatting, lints and types.
+## Formatting, lints, types, and links in the documentation.
 check: $(VENV)/.built
 	@bash scripts/prepare.sh check
 	cargo fmt --check
+	cargo fmt --check --manifest-path benches/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	cargo clippy --quiet --manifest-path benches/Cargo.toml --target-dir target/benches --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
 
 format: $(VENV)/.tools
 	cargo fmt
+	cargo fmt --manifest-path benches/Cargo.toml
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OTHER_PYTHONS = ("3.12", "3.13")
+OTHER_PYTHONS = ["3.12", "3.13"]
 LEFT_OUT = "--ignore-glob='*/test_stdlib*' --ignore-glob='*/test_clients*'"
 """What is not run again on the other versions of CPython."""
 PATIENCE = 900
@@ -124,9 +124,10 @@ def python(backends: list[str]) -> Iterable[Part]:
 
 
 def pythons(backends: list[str]) -> Iterable[Part]:
-    """`pip install .` into a fresh environment of each other CPython that is found, and a part of the tests there."""
-    for version in OTHER_PYTHONS:
-        interpreter = find(version)
+    """`pip install .` into a fresh environment of this Python and of others that are found, and most tests there."""
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for version in [ours, *(other for other in OTHER_PYTHONS if other != ours)]:
+        interpreter = sys.executable if version == ours else find(version)
         if interpreter is None:
             warn(f"CPYTHON {version} IS NOT ON THIS MACHINE: nothing is tested on it.")
             continue
@@ -139,7 +140,7 @@ def pythons(backends: list[str]) -> Iterable[Part]:
             f"'{environment}/bin/python' -m pytest tests/python {LEFT_OUT}",
         ]
         yield Part(
-            f"CPython {version}",
+            f"pip install, CPython {version}",
             ["sh", "-c", " && ".join(script)],
             # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
             {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")},
@@ -188,10 +189,10 @@ def main() -> None:
 
     total = sum((part.counts for part in parts), Counter())
     seconds = sum(part.seconds for part in parts)
-    print(f"\n{'part':24} {'passed':>8} {'failed':>8} {'skipped':>8} {'seconds':>8}")
+    print(f"\n{'part':26} {'passed':>8} {'failed':>8} {'skipped':>8} {'seconds':>8}")
     for part in parts:
         figures = " ".join(f"{part.counts[kind]:8}" for kind in ("passed", "failed", "skipped"))
-        print(f"{part.name:24} {figures} {part.seconds:8.0f}  {part.failure}".rstrip())
+        print(f"{part.name:26} {figures} {part.seconds:8.0f}  {part.failure}".rstrip())
     told = ", ".join(f"{number} {kind}" for kind, number in total.items() if number)
     print(f"\n===== {told} in {seconds:.1f}s =====")
     sys.exit(any(part.failure for part in parts))

@@ -3,7 +3,7 @@
 //! An operation is tried at once in a form that never blocks ([`call`]). What would have to wait is queued at its
 //! descriptor, receives and sends apart and each in order, and a one-shot interest is armed; when the descriptor is
 //! ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has no readiness goes
-//! to the port's threads ([`file`]).
+//! to the port's threads ([`mod@file`]).
 //!
 //! Traps, and what is done about them:
 //!
