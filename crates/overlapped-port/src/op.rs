@@ -149,12 +149,14 @@ pub enum Op<'a> {
         /// Leave out metadata that is not needed to read the data back (fdatasync(2)).
         data_only: bool,
     },
-    /// Closes a file. Result: 0. Nothing else may be in flight on it: see [`Port::cancel_file`](crate::Port::cancel_file).
+    /// Closes a file. Result: 0. Nothing else may be in flight on it: see
+    /// [`Port::cancel_file`](crate::Port::cancel_file).
     CloseFile {
         /// The file.
         file: RawFile,
     },
-    /// Closes a socket. Result: 0. Nothing else may be in flight on it: see [`Port::cancel_socket`](crate::Port::cancel_socket).
+    /// Closes a socket. Result: 0. Nothing else may be in flight on it: see
+    /// [`Port::cancel_socket`](crate::Port::cancel_socket).
     CloseSocket {
         /// The socket.
         socket: RawSocket,

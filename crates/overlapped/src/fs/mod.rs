@@ -1,7 +1,7 @@
 //! Files shaped as in [`std::fs`], whose waits are those of the calling tasklet alone.
 //!
 //! Opening, reading, writing and syncing go through the thread's completion port. What the system offers in blocking form
-//! alone (names, directories, truncation) runs on the port's pool of threads ([`offload`](crate::offload)). Moving
+//! alone (names, directories, truncation) runs on the port's pool of threads ([`offload`](crate::offload())). Moving
 //! a file's position and asking an open file for its metadata are direct calls: they only read what the system
 //! has in memory.
 //!
