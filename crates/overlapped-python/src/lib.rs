@@ -93,6 +93,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(forget, module)?,
         wrap_pyfunction!(socket::install_socket, module)?,
         wrap_pyfunction!(socket::retry, module)?,
+        wrap_pyfunction!(socket::call_without_waiting, module)?,
         wrap_pyfunction!(socket::accept, module)?,
         wrap_pyfunction!(socket::connect, module)?,
         wrap_pyfunction!(socket::wait, module)?,

@@ -337,6 +337,23 @@ pub(crate) fn retry(
     }
 }
 
+/// Calls `method(*args)` while `socket` passes for one in non-blocking mode, whatever its time-out: OpenSSL's calls then
+/// say that they want to read or write, and do not wait for it.
+#[pyfunction]
+#[pyo3(signature = (socket, method, *args))]
+pub(crate) fn call_without_waiting(
+    socket: Bound<'_, PyAny>,
+    method: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+) -> PyResult<Py<PyAny>> {
+    // SAFETY: only `overlapped.ssl` calls this, with its own sockets.
+    let inside = unsafe { Socket::new(socket.as_ptr()) };
+    let timeout = inside.replace_timeout(0);
+    let result = method.call1(args);
+    inside.replace_timeout(timeout);
+    result.map(Bound::unbind)
+}
+
 /// Takes a connection off a listening socket: its descriptor and the peer's `sockaddr`, as bytes.
 #[pyfunction]
 pub(crate) fn accept(py: Python<'_>, listener: RawSocket, timeout: Option<f64>) -> PyResult<(RawSocket, Py<PyBytes>)> {

@@ -1,0 +1,109 @@
+"""The standard library's :mod:`ssl` over :mod:`overlapped.socket`: handshakes, reads and writes block only the calling tasklet.
+
+Everything of :mod:`ssl` is here under its own name. The protocol, the certificates and the record layer are the standard
+library's (OpenSSL's); ours is only the waiting: a call that wants to read from or write to the network is made again when
+the port says that the socket is ready.
+"""
+
+from __future__ import annotations
+
+import os as _os
+import ssl as _std
+from collections.abc import Callable as _Callable
+from ssl import *  # noqa: F403
+from time import monotonic as _monotonic
+from typing import Any
+
+from . import _engine
+from . import socket as _socket
+from ._rebind import rebind as _rebind
+
+_READABLE, _WRITABLE = 1, 2
+
+
+class _Waiting:
+    """OpenSSL's object of a connection, whose calls wait in their tasklet."""
+
+    def __init__(self, socket: SSLSocket, connection: Any) -> None:
+        self._socket = socket
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def _wait(self, method: _Callable[..., Any], *args: Any) -> Any:
+        socket = self._socket
+        timeout = socket.gettimeout()
+        deadline = None if timeout is None else _monotonic() + timeout
+        while True:
+            try:
+                return _engine.call_without_waiting(socket, method, *args)
+            except _std.SSLWantReadError:
+                interest = _READABLE
+                if timeout == 0:
+                    raise
+            except _std.SSLWantWriteError:
+                interest = _WRITABLE
+                if timeout == 0:
+                    raise
+            left = None if deadline is None else max(0.0, deadline - _monotonic())
+            _engine.wait(socket.fileno(), interest, left)
+
+    def do_handshake(self) -> Any:
+        return self._wait(self._connection.do_handshake)
+
+    def read(self, *args: Any) -> Any:
+        return self._wait(self._connection.read, *args)
+
+    def write(self, data: Any) -> Any:
+        return self._wait(self._connection.write, data)
+
+    def shutdown(self) -> Any:
+        return self._wait(self._connection.shutdown)
+
+
+class SSLSocket(_std.SSLSocket, _socket.socket):
+    """A TLS socket that blocks only the calling tasklet. Made by :meth:`SSLContext.wrap_socket`, like the standard library's."""
+
+    _waiting: _Waiting | None = None
+
+    # The standard library keeps OpenSSL's object under this name, and calls it from everywhere.
+    @property
+    def _sslobj(self) -> Any:
+        return self._waiting
+
+    @_sslobj.setter
+    def _sslobj(self, connection: Any) -> None:
+        self._waiting = None if connection is None else _Waiting(self, connection)
+        self._never_block()
+
+    def _never_block(self) -> None:
+        """OpenSSL reads and writes the descriptor itself: whatever the time-out, that must not block."""
+        if self._waiting is not None and self.fileno() >= 0:
+            _os.set_blocking(self.fileno(), False)
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Set the time-out of the socket's operations in seconds; ``None`` for none."""
+        super().settimeout(value)
+        self._never_block()
+
+    def setblocking(self, flag: bool, /) -> None:
+        """``True``: operations wait without end; ``False``: they do not wait."""
+        super().setblocking(flag)
+        self._never_block()
+
+
+class SSLContext(_std.SSLContext):
+    """The standard library's context; its sockets block only the calling tasklet."""
+
+    sslsocket_class = SSLSocket
+
+
+# The standard library's own functions, over the names above.
+_names = dict(vars(_std))
+_names.update(SSLContext=SSLContext, SSLSocket=SSLSocket, create_connection=_socket.create_connection)
+_REBOUND = ("create_default_context", "get_server_certificate")
+for _name in ("_create_unverified_context", "_create_stdlib_context", *_REBOUND):
+    if hasattr(_std, _name):
+        _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
+_names["_create_default_https_context"] = _names["create_default_context"]
