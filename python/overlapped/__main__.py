@@ -1,7 +1,7 @@
 """``python -m overlapped``: runs a Python program, unmodified, on the completion port.
 
-The program sees what it would see under ``python``: its own ``__main__`` module, ``sys.argv``, ``sys.path[0]``, exit status,
-and tracebacks without a frame of ours.
+The program sees what it would see under ``python``: its own ``__main__`` module, ``sys.argv``, ``sys.path[0]``, exit
+status, and tracebacks without a frame of ours.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def read(path: str) -> CodeType:
     """The code of a script, from its source or, as python takes it too, from a compiled file."""
     try:
         with io.open_code(path) as file:
-            compiled = pkgutil.read_code(file)
+            compiled: CodeType | None = pkgutil.read_code(file)
         if compiled is not None:
             return compiled
         with io.open_code(path) as file:
@@ -159,7 +159,8 @@ def read(path: str) -> CodeType:
     except OSError as error:
         print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
         sys.exit(2)
-    return compile(source, path, "exec", dont_inherit=True)
+    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    return code
 
 
 def hide_our_frames(error: BaseException) -> None:

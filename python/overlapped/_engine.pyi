@@ -7,10 +7,10 @@ tasklet alone, and ends early with the exception that another tasklet throws int
 import io
 import socket as _socket
 from collections.abc import Callable, Iterator
-from types import GenericAlias, TracebackType
+from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, TypeVarTuple, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -219,6 +219,40 @@ class RLock:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
+@disjoint_base
+class SimpleQueue(Generic[_T]):
+    """As :class:`queue.SimpleQueue`: ``get`` blocks a tasklet, not the thread, and ``put`` never waits."""
+
+    def __new__(cls) -> SimpleQueue[_T]: ...
+    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None: ...
+    def put_nowait(self, item: _T) -> None: ...
+    def get(self, block: bool = True, timeout: float | None = None) -> _T: ...
+    def get_nowait(self) -> _T: ...
+    def empty(self) -> bool: ...
+    def qsize(self) -> int: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+
+@disjoint_base
+class _local:
+    """As :class:`threading.local`: attributes that each tasklet, and each thread, has for itself."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _local: ...
+    def __getattribute__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
+    def __delattr__(self, name: str) -> None: ...
+
+@final
+class MainHandler:
+    """A signal handler around another: what that raises is raised in the main tasklet."""
+
+    def __new__(cls, handler: Callable[[int, FrameType | None], object]) -> MainHandler: ...
+    @property
+    def handler(self) -> Callable[[int, FrameType | None], object]:
+        """The handler within."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None: ...
+
 def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Tasklet[_R]:
     """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits."""
 
@@ -294,3 +328,33 @@ def cancel_file(descriptor: int) -> None:
 
 def fsync(descriptor: int) -> None:
     """Wait until the file's data has reached the device."""
+
+def wait_any(descriptors: list[tuple[int, int]], timeout: float | None = None) -> bool:
+    """Wait until one of several descriptors, each with its interest as for :func:`wait`, is ready or has an error.
+
+    False where ``timeout`` seconds were up.
+    """
+
+def give_way() -> None:
+    """Say that something was answered without a wait: after some times in a row, the others run."""
+
+def read_descriptor(descriptor: int, size: int) -> bytes | None:
+    """Read at most ``size`` bytes; None where :func:`os.read` is to do it, for that will not wait."""
+
+def write_descriptor(descriptor: int, data: Buffer) -> int | None:
+    """Write all of ``data``, unless something goes wrong in between; None where :func:`os.write` is to do it."""
+
+def sleep_as_time(seconds: float, /) -> None:
+    """As :func:`sleep`, with the errors of :func:`time.sleep`."""
+
+def get_ident() -> int:
+    """The identifier of the tasklet that runs; a thread's main tasklet has that of the thread."""
+
+def start_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> int:
+    """Start ``function(*args, **kwargs)`` in a tasklet with an empty context; return its identifier."""
+
+def thread_of(ident: int) -> int:
+    """The identifier of this thread where ``ident`` is that of one of its tasklets; else ``ident``."""
+
+def release_at_end(lock: Lock) -> None:
+    """Release ``lock``, if it is then held, when the calling tasklet has ended."""

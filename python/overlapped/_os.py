@@ -54,8 +54,8 @@ if hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
     def _until_ended(ask: Any, pid: int, options: int) -> Any:
         """Call ``ask(options)`` without waiting until it tells of a child process.
 
-        Where it is one process whose end is waited for, and the system has descriptors of processes, the port watches one;
-        else the system is asked at growing intervals.
+        Where it is one process whose end is waited for, and the system has descriptors of processes, the port watches
+        that; else the system is asked at growing intervals.
         """
         if options & _std.WNOHANG:
             _engine.give_way()

@@ -1,7 +1,7 @@
 """The standard library's :mod:`_thread` with tasklets for threads, under the names of every supported version.
 
-What a version of Python does not have there, :mod:`overlapped.monkey` does not put there. :mod:`threading` is left as it
-is: over these names its threads, locks, events and locals are those of tasklets.
+What a version of Python does not have there, :mod:`overlapped.monkey` does not put there. :mod:`threading` is left as
+it is: over these names its threads, locks, events and locals are those of tasklets.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ start_new = start_new_thread
 def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     global _running
     _running += 1
+    hooks = sys.gettrace(), sys.getprofile()
     try:
         function(*args, **kwargs)
     except SystemExit:
@@ -74,6 +75,11 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
         _report(error, function)
     finally:
         _running -= 1
+        # A thread's end is that of its hooks, which Python keeps for the thread that all tasklets share.
+        if hooks[0] is None and sys.gettrace() is not None:
+            sys.settrace(None)
+        if hooks[1] is None and sys.getprofile() is not None:
+            sys.setprofile(None)
 
 
 def _set_sentinel() -> Lock:

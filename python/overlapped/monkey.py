@@ -1,8 +1,8 @@
 """Puts the completion port under a program that knows nothing of it.
 
-After :func:`patch_all`, sockets, files, ``time.sleep``, ``select``, threads with their locks, queues and locals, pipes and
-waits for child processes are those of Overlapped: what looks like a thread is a tasklet, and what blocks it lets the others
-run. Call it first, before other modules are imported and before threads are started::
+After :func:`patch_all`, sockets, files, ``time.sleep``, ``select``, threads with their locks, queues and locals, pipes
+and waits for child processes are those of Overlapped: what looks like a thread is a tasklet, and what blocks it lets
+the others run. Call it first, before other modules are imported and before threads are started::
 
     from overlapped import monkey
     monkey.patch_all()
@@ -271,9 +271,12 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
 def _standard_modules() -> Iterator[ModuleType]:
     """The imported modules of the standard library that are written in Python."""
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in sys.stdlib_module_names and isinstance(module, ModuleType):
-            if str(vars(module).get("__file__", "")).endswith(".py"):
-                yield module
+        if (
+            name.partition(".")[0] in sys.stdlib_module_names
+            and isinstance(module, ModuleType)
+            and str(vars(module).get("__file__", "")).endswith(".py")
+        ):
+            yield module
 
 
 def _rebind(namespace: dict[str, Any], replaced: dict[int, Any]) -> None:
@@ -319,7 +322,7 @@ def _renew_main_thread(threading: Any) -> None:
     main._started.set()
     if hasattr(main, "_tstate_lock"):
         # Up to Python 3.12; the program's end releases it.
-        old, main._tstate_lock = main._tstate_lock, ours.Lock()
+        old, main._tstate_lock = main._tstate_lock, ours.allocate_lock()
         main._tstate_lock.acquire()
         if old in threading._shutdown_locks:
             threading._shutdown_locks.discard(old)

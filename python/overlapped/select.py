@@ -1,8 +1,8 @@
 """The standard library's :mod:`select`, on the completion port: what waits, waits in the calling tasklet alone.
 
-Each call first asks the system without waiting: its answer, or its error, is the result. Where nothing is ready, the port
-watches the descriptors until one is, and the system is asked again. An ``epoll`` object is itself a descriptor, readable
-when something in it is ready: the port watches that one. ``devpoll`` and ``kqueue`` are the standard library's own.
+Each call first asks the system without waiting: its answer, or its error, is the result. Where nothing is ready, the
+port watches the descriptors until one is, and the system is asked again. An ``epoll`` object is itself a descriptor,
+readable when something in it is ready: the port watches that. ``devpoll`` and ``kqueue`` are the standard library's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time as _time
 from collections.abc import Callable
 from operator import index as _index
 from select import *  # noqa: F403
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from . import _engine
 
@@ -69,7 +69,9 @@ def _fileno(file: Any) -> int:
     return file if isinstance(file, int) else file.fileno()
 
 
-def select(rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None, /) -> tuple[list[Any], list[Any], list[Any]]:
+def select(  # type: ignore[no-redef]
+    rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None, /
+) -> tuple[list[Any], list[Any], list[Any]]:
     """Wait until one of the descriptors is ready for reading, writing, or has an exceptional condition.
 
     As :func:`select.select`: three lists of those that are. Any descriptor that can be polled may be given.
@@ -115,19 +117,19 @@ if hasattr(_std, "poll"):
     )
     _MOST_MILLISECONDS = 2**31 - 1
 
-    class poll:
+    class _Poll:
         """Waits for many descriptors, as the object that :func:`select.poll` makes."""
 
         __slots__ = ("_masks", "_polling", "_system")
 
-        def __init__(self) -> None:
-            self._system = _poll()
-            self._masks: dict[int, int] = {}
-            self._polling = False
+        _masks: dict[int, int]
+        _polling: bool
+        _system: Any
 
-        def register(
-            self, fd: Any, eventmask: int = _std.POLLIN | _std.POLLPRI | _std.POLLOUT, /
-        ) -> None:
+        def __new__(cls) -> _Poll:
+            raise TypeError(f"cannot create '{cls.__module__}.poll' instances")
+
+        def register(self, fd: Any, eventmask: int = _std.POLLIN | _std.POLLPRI | _std.POLLOUT, /) -> None:
             """Watch a descriptor for the events of ``eventmask``."""
             self._system.register(fd, eventmask)
             self._masks[_fileno(fd)] = eventmask
@@ -171,11 +173,23 @@ if hasattr(_std, "poll"):
                 if fd >= 0
             ]
 
+    _Poll.__module__, _Poll.__name__, _Poll.__qualname__ = "select", "poll", "poll"
+
+    def _make_poll() -> _Poll:
+        """Make an object that waits for many descriptors."""
+        made: _Poll = object.__new__(_Poll)
+        made._system, made._masks, made._polling = _poll(), {}, False
+        return made
+
+    _make_poll.__name__ = _make_poll.__qualname__ = "poll"
+    # As the built-in function, it is no method of a class that has it as an attribute.
+    poll: Any = staticmethod(_make_poll)  # type: ignore[no-redef]
+
 
 if hasattr(_std, "epoll"):
     _epoll = _std.epoll
 
-    class epoll:
+    class epoll:  # type: ignore[no-redef]
         """Waits for many descriptors, as :class:`select.epoll`."""
 
         __slots__ = ("__weakref__", "_system")
@@ -184,7 +198,7 @@ if hasattr(_std, "epoll"):
             self._system = _epoll(sizehint, flags)
 
         @classmethod
-        def fromfd(cls, fd: int, /) -> epoll:
+        def fromfd(cls, fd: int, /) -> Self:
             """An object for an epoll descriptor that exists."""
             made = cls.__new__(cls)
             made._system = _epoll.fromfd(fd)
@@ -231,7 +245,7 @@ if hasattr(_std, "epoll"):
                 lambda: self._system.poll(0, maxevents), lambda: [(self._system.fileno(), _READABLE)], timeout
             )
 
-        def __enter__(self) -> epoll:
+        def __enter__(self) -> Self:
             self._system.__enter__()
             return self
 
