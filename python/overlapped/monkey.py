@@ -11,7 +11,7 @@ or run the program by ``python -m overlapped script.py``. The functions may be c
 standard library's modules took from each other when they were imported is put right; what others took
 (``from time import sleep``) before the call stays what it was.
 
-Not touched: locks between processes and ``fcntl`` locks, ``os.sendfile``, ``signal.sigwait`` and its kin, and what C
+Not touched: ``fcntl`` locks, ``os.sendfile``, ``signal.sigwait`` and its kin, and what C
 extensions do by themselves; these block the thread. A tasklet that computes keeps the thread: there is no preemption.
 """
 
@@ -30,6 +30,7 @@ __all__ = [
     "original",
     "patch_all",
     "patch_files",
+    "patch_multiprocessing",
     "patch_os",
     "patch_queue",
     "patch_select",
@@ -58,6 +59,7 @@ def patch_all(
     queue: bool = True,
     select: bool = True,
     os: bool = True,
+    multiprocessing: bool = True,
     signal: bool = True,
     stdin: bool = False,
 ) -> None:
@@ -69,6 +71,7 @@ def patch_all(
         patch_time: time,
         patch_select: select,
         patch_os: os,
+        patch_multiprocessing: multiprocessing,
         patch_signal: signal,
         patch_files: files,
         patch_socket: socket,
@@ -162,6 +165,19 @@ def patch_os() -> None:
         from . import _os as ours
 
         _replace(os, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+
+
+def patch_multiprocessing() -> None:
+    """Locks, semaphores and queues between processes wait in their tasklet."""
+    if _begin("multiprocessing"):
+        try:
+            import _multiprocessing
+        except ImportError:
+            # A Python without shared semaphores has none of these.
+            return
+        from . import _multiprocessing as ours
+
+        _replace(_multiprocessing, {"SemLock": ours.SemLock})
 
 
 def patch_signal() -> None:
