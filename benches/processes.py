@@ -29,7 +29,7 @@ class Process:
 
     def __init__(self, command: Sequence[object], core: int | None = None) -> None:
         self.command = [str(word) for word in command]
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         self._lines = b""
         pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
         pipe = subprocess.PIPE

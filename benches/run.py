@@ -6,6 +6,7 @@ figures to `results.json`.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -154,10 +155,9 @@ def files(plan: Plan) -> list[dict]:
             for small in range(20):
                 (source / f"{number}-small-{small}").write_bytes(os.urandom(100 * small + 1))
         for name in commands:
-            try:
-                measure(name)  # once for nothing: fills the page cache and the guest's free memory
-            except Failed:
-                pass  # and is told in the rounds
+            # Once for nothing: fills the page cache and the guest's free memory. What fails is told in the rounds.
+            with contextlib.suppress(Failed):
+                measure(name)
         rounds = tables.interleaved(list(commands), plan.rounds, measure)
     return [tables.show(f"Python, {sets * 30} files copied at once in pieces of 64 KiB", *rounds, costs)]
 
@@ -201,7 +201,8 @@ SCENES = {"echo-rust": echo_rust, "echo-python": echo_python, "files": files, "m
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
     stat = subprocess.run(["stat", "-f", "-c", "%T", plan.files_in], capture_output=True, text=True)
     told = {
         "kernel": platform.release(),

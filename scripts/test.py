@@ -1,7 +1,8 @@
 """Runs all tests, part after part, and ends with a table and a line that counts them.
 
-`test.py [rust] [python] [pythons]` runs some. It is run by the Python of the virtual environment in which the package is
-built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one backend.
+`test.py [rust] [python] [pythons]` runs some. It is run by the Python of the virtual environment in which the package
+is built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one
+backend.
 """
 
 import os

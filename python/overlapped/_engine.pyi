@@ -299,6 +299,9 @@ def install_file(cls: type[io.FileIO]) -> None:
 def retry(method: Callable[..., _R], socket: _socket.socket, writable: bool, *args: Any) -> _R:
     """Call ``method(socket, *args)`` until it would not block, waiting between for the socket to be ready."""
 
+def call_without_waiting(socket: _socket.socket, method: Callable[..., _R], *args: Any) -> _R:
+    """Call ``method(*args)`` while ``socket`` passes for one in non-blocking mode."""
+
 def accept(listener: int, timeout: float | None) -> tuple[int, bytes]:
     """Take a connection off a listening descriptor; return its descriptor and the peer's ``sockaddr``."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _multiprocessing as _std  # type: ignore[import-not-found]
 import time as _time
 from typing import Any
-
-import _multiprocessing as _std
 
 from . import _engine
 
@@ -15,7 +14,7 @@ _monotonic = _time.monotonic
 _RECURSIVE = 0
 
 
-class SemLock(_std.SemLock):
+class SemLock(_std.SemLock):  # type: ignore[misc]
     """A semaphore that processes share. The system wakes no tasklet for it: it is tried at growing intervals."""
 
     # The tasklet that holds a lock that its holder may take again; the original knows threads alone.

@@ -36,6 +36,7 @@ __all__ = [
     "patch_select",
     "patch_signal",
     "patch_socket",
+    "patch_ssl",
     "patch_stdin",
     "patch_thread",
     "patch_time",
@@ -53,6 +54,7 @@ _done: set[str] = set()
 def patch_all(
     *,
     socket: bool = True,
+    ssl: bool = True,
     files: bool = True,
     time: bool = True,
     thread: bool = True,
@@ -75,6 +77,7 @@ def patch_all(
         patch_signal: signal,
         patch_files: files,
         patch_socket: socket,
+        patch_ssl: ssl,
         patch_stdin: stdin,
     }
     for patch, wanted in chosen.items():
@@ -171,7 +174,7 @@ def patch_multiprocessing() -> None:
     """Locks, semaphores and queues between processes wait in their tasklet."""
     if _begin("multiprocessing"):
         try:
-            import _multiprocessing
+            import _multiprocessing  # type: ignore[import-not-found]
         except ImportError:
             # A Python without shared semaphores has none of these.
             return
@@ -219,11 +222,22 @@ def patch_socket() -> None:
 
         from . import socket as ours
 
-        if "ssl" in sys.modules:
-            _warn("ssl was imported before: its sockets are still the system's, and block the thread")
         # The functions that only make use of these names (create_connection, …) find ours by themselves.
         names = {name for name in vars(ours) if not name.startswith("_") and hasattr(socket, name)} - set(ours._REBOUND)
         _replace(socket, {name: getattr(ours, name) for name in names})
+
+
+def patch_ssl() -> None:
+    """TLS: what :class:`ssl.SSLContext` wraps. A Python without :mod:`ssl` has nothing to patch."""
+    if _begin("ssl"):
+        try:
+            import ssl
+
+            from . import ssl as ours
+        except ImportError:
+            return
+        # Only what a context makes: the module's own code finds its class under its own name.
+        ssl.SSLContext.sslsocket_class = ours.SSLSocket
 
 
 def patch_stdin() -> None:

@@ -1,8 +1,8 @@
-"""The standard library's :mod:`ssl` over :mod:`overlapped.socket`: handshakes, reads and writes block only the calling tasklet.
+"""The standard library's :mod:`ssl` over :mod:`overlapped.socket`: what blocks, blocks only the calling tasklet.
 
-Everything of :mod:`ssl` is here under its own name. The protocol, the certificates and the record layer are the standard
-library's (OpenSSL's); ours is only the waiting: a call that wants to read from or write to the network is made again when
-the port says that the socket is ready.
+Everything of :mod:`ssl` is here under its own name. The protocol, the certificates and the record layer are the
+standard library's (OpenSSL's); ours is only the waiting: a call that wants to read from or write to the network is
+made again when the port says that the socket is ready.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class _Waiting:
         return self._wait(self._connection.shutdown)
 
 
-class SSLSocket(_std.SSLSocket, _socket.socket):
-    """A TLS socket that blocks only the calling tasklet. Made by :meth:`SSLContext.wrap_socket`, like the standard library's."""
+class SSLSocket(_std.SSLSocket, _socket.socket):  # type: ignore[no-redef]
+    """A TLS socket that blocks only the calling tasklet. :meth:`SSLContext.wrap_socket` makes it."""
 
     _waiting: _Waiting | None = None
 
@@ -93,7 +93,7 @@ class SSLSocket(_std.SSLSocket, _socket.socket):
         self._never_block()
 
 
-class SSLContext(_std.SSLContext):
+class SSLContext(_std.SSLContext):  # type: ignore[no-redef]
     """The standard library's context; its sockets block only the calling tasklet."""
 
     sslsocket_class = SSLSocket

@@ -1,7 +1,9 @@
 """TLS: only the caller waits, in handshakes, reads and writes."""
 
+import pathlib
 import ssl as std_ssl
-import urllib.request
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -109,9 +111,7 @@ def test_a_read_times_out_and_the_connection_lives_on(
     server.result(10)
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(
-    listener: socket.socket, server_context: ssl.SSLContext
-) -> None:
+def test_a_certificate_that_nobody_trusts_is_refused(listener: socket.socket, server_context: ssl.SSLContext) -> None:
     def serve() -> None:
         connection = listener.accept()[0]
         with connection, pytest.raises((ssl.SSLError, ConnectionError)):
@@ -123,9 +123,10 @@ def test_a_certificate_that_nobody_trusts_is_refused(
     server.result(10)
 
 
-def test_urllib_takes_the_context(
-    listener: socket.socket, server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
-    assert issubclass(ssl.SSLContext, std_ssl.SSLContext)
-    handler = urllib.request.HTTPSHandler(context=client_context)
-    assert handler is not None
+def test_https_in_an_unmodified_program(authority: trustme.CA, tmp_path: pathlib.Path) -> None:
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    program = pathlib.Path(__file__).parent / "programs" / "https.py"
+    command = [sys.executable, "-m", "overlapped", str(program), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "50 pages\n", done.stderr
