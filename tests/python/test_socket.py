@@ -311,6 +311,16 @@ def test_peek(pair):
     assert server.recv(100) == b"peeked at"
 
 
+def test_peek_sees_all_that_is_asked_for(pair):
+    client, server = pair
+    data = pattern(60_000)
+    client.sendall(data)
+    while len(server.recv(100_000, socket.MSG_PEEK)) < len(data):
+        sleep(0.001)
+    assert server.recv(100_000, socket.MSG_PEEK) == data
+    assert server.recv(60_000, socket.MSG_WAITALL) == data
+
+
 def test_peek_waits(pair):
     client, server = pair
     tasklet = spawn(server.recv, 10, socket.MSG_PEEK)

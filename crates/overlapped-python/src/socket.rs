@@ -9,7 +9,7 @@
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
-use overlapped_port::sys::{self, MSG_WAITALL, RawSocket};
+use overlapped_port::sys::{self, RawSocket};
 use overlapped_port::{Address, Interest, Op, Outcome};
 use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError, PyValueError};
 use pyo3::ffi::{self, PyObject};
@@ -157,8 +157,9 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
 fn receive(py: Python<'_>, socket: Socket, size: usize, flags: c_int) -> PyResult<*mut PyObject> {
     let runtime = runtime(py)?;
     let due = due(socket);
+    // Of a stream more comes with the next call; a message that does not fit is cut, and a peek always sees the same.
+    let provided = size <= PROVIDED || (socket.is_stream() && flags == 0);
     let socket = socket.descriptor();
-    let provided = size <= PROVIDED || flags & MSG_WAITALL == 0;
     if provided && !runtime.expects_large(socket) {
         let limit = size.min(PROVIDED);
         let outcome = operate(py, &runtime, Op::RecvProvided { socket, limit, flags }, due)?;

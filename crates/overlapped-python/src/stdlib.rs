@@ -51,6 +51,13 @@ impl Socket {
         unsafe { (*self.0).family }
     }
 
+    /// Whether it is a byte stream, and not a socket of messages.
+    pub(crate) fn is_stream(self) -> bool {
+        // SOCK_STREAM is 1 on every system.
+        // SAFETY: as above.
+        unsafe { (*self.0).kind == 1 }
+    }
+
     /// In nanoseconds; negative for none, 0 for non-blocking.
     pub(crate) fn timeout(self) -> i64 {
         // SAFETY: as above.

@@ -1,0 +1,239 @@
+"""Datagrams on `overlapped.socket`."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import overlapped
+from overlapped import TaskletExit, sleep, socket, spawn
+
+
+@pytest.fixture
+def udp() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two bound UDP sockets on the loopback."""
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        yield one, other
+
+
+def test_sendto_and_recvfrom(udp):
+    one, other = udp
+    assert one.sendto(b"hello", other.getsockname()) == 5
+    assert other.recvfrom(100) == (b"hello", one.getsockname())
+    assert other.sendto(b"flags too", 0, one.getsockname()) == 9
+    assert one.recvfrom(100)[0] == b"flags too"
+
+
+def test_recvfrom_waits(udp, ticker):
+    one, other = udp
+    waiting = spawn(one.recvfrom, 100)
+    with ticker:
+        sleep(0.01)
+        assert waiting.alive
+        other.sendto(b"late", one.getsockname())
+        assert waiting.result() == (b"late", other.getsockname())
+
+
+def test_recvfrom_into(udp):
+    one, other = udp
+    buffer = bytearray(8)
+    other.sendto(b"abc", one.getsockname())
+    assert one.recvfrom_into(buffer) == (3, other.getsockname())
+    assert buffer == b"abc\0\0\0\0\0"
+    other.sendto(b"defgh", one.getsockname())
+    assert one.recvfrom_into(memoryview(buffer)[4:], 2)[0] == 2
+    assert buffer == b"abc\0de\0\0"
+
+
+def test_connected(udp):
+    one, other = udp
+    one.connect(other.getsockname())
+    other.connect(one.getsockname())
+    assert one.send(b"to my peer") == 10
+    assert other.recv(100) == b"to my peer"
+    one.sendall(b"again")
+    buffer = bytearray(10)
+    assert other.recv_into(buffer) == 5
+    assert one.getpeername() == other.getsockname()
+
+
+def test_each_recv_is_one_datagram(udp):
+    one, other = udp
+    one.connect(other.getsockname())
+    for message in (b"first", b"", b"third"):
+        one.send(message)
+    assert [other.recv(100) for _ in range(3)] == [b"first", b"", b"third"]
+
+
+@pytest.mark.parametrize("size", [4, 20_000])
+def test_what_does_not_fit_is_cut(udp, size):
+    one, other = udp
+    message = bytes(range(256)) * 120
+    for receive in (lambda: other.recv(size), lambda: other.recvfrom(size)[0], lambda: other.recvmsg(size)[0]):
+        one.sendto(message, other.getsockname())
+        one.sendto(b"next", other.getsockname())
+        assert receive() == message[:size]
+        assert other.recv(100) == b"next"
+
+
+def test_truncation_is_told(udp):
+    one, other = udp
+    one.sendto(b"123456789", other.getsockname())
+    data, control, flags, address = other.recvmsg(4)
+    assert (data, control, address) == (b"1234", [], one.getsockname())
+    assert flags & socket.MSG_TRUNC
+    one.sendto(b"123456789", other.getsockname())
+    assert not other.recvmsg(9)[2] & socket.MSG_TRUNC
+    one.sendto(b"123456789", other.getsockname())
+    buffers = [bytearray(2), bytearray(3)]
+    count, _control, flags, _address = other.recvmsg_into(buffers)
+    assert (count, buffers) == (5, [bytearray(b"12"), bytearray(b"345")])
+    assert flags & socket.MSG_TRUNC
+
+
+def test_largest_datagram(udp):
+    one, other = udp
+    message = bytes(65_507)
+    one.sendto(message, other.getsockname())
+    assert other.recv(1 << 17) == message
+    with pytest.raises(OSError) as caught:
+        one.sendto(bytes(65_508), other.getsockname())
+    assert caught.value.errno == errno.EMSGSIZE
+
+
+def test_sendmsg_to_an_address(udp):
+    one, other = udp
+    assert one.sendmsg([b"two ", b"parts"], [], 0, other.getsockname()) == 9
+    assert other.recvfrom(100) == (b"two parts", one.getsockname())
+
+
+def test_control_data(udp):
+    one, other = udp
+    other.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    one.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x10)
+    one.sendto(b"x", other.getsockname())
+    _data, control, _flags, _address = other.recvmsg(100, socket.CMSG_SPACE(1))
+    assert control == [(socket.IPPROTO_IP, socket.IP_TOS, b"\x10")]
+
+
+def test_control_data_that_does_not_fit_is_told(udp):
+    one, other = udp
+    other.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    one.sendto(b"x", other.getsockname())
+    _data, control, flags, _address = other.recvmsg(100, 0)
+    assert control == []
+    assert flags & socket.MSG_CTRUNC
+
+
+def test_by_name(udp):
+    one, other = udp
+    one.sendto(b"by name", ("localhost", other.getsockname()[1]))
+    assert other.recv(100) == b"by name"
+
+
+def test_refused_by_a_peer_that_is_gone(udp):
+    one, other = udp
+    one.connect(other.getsockname())
+    other.close()
+    one.send(b"into the void")
+    sleep(0.01)
+    with pytest.raises(ConnectionRefusedError):
+        one.recv(100)
+
+
+def test_timeouts(udp):
+    one, _other = udp
+    one.settimeout(0.01)
+    for receive in (
+        lambda: one.recv(10),
+        lambda: one.recvfrom(10),
+        lambda: one.recvfrom_into(bytearray(10)),
+        lambda: one.recvmsg(10),
+    ):
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match="timed out"):
+            receive()
+        assert time.monotonic() - started >= 0.01
+
+
+def test_non_blocking(udp):
+    one, other = udp
+    one.setblocking(False)
+    for receive in (lambda: one.recv(10), lambda: one.recvfrom(10), lambda: one.recvmsg(10)):
+        with pytest.raises(BlockingIOError):
+            receive()
+    other.sendto(b"x", one.getsockname())
+    assert one.recvfrom(10)[0] == b"x"
+
+
+def test_broadcast_needs_the_option(udp):
+    one, _other = udp
+    with pytest.raises(PermissionError):
+        one.sendto(b"x", ("255.255.255.255", 9))
+    with pytest.raises(PermissionError):
+        one.sendto(b"x", ("<broadcast>", 9))
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    assert one.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
+
+
+def test_wrong_arguments(udp):
+    one, other = udp
+    for arguments in ((b"x",), (b"x", 0, other.getsockname(), 3), ("text", other.getsockname()), (b"x", "address")):
+        with pytest.raises(TypeError):
+            one.sendto(*arguments)
+
+
+def test_peek(udp):
+    one, other = udp
+    one.sendto(b"peeked", other.getsockname())
+    assert other.recvfrom(3, socket.MSG_PEEK) == (b"pee", one.getsockname())
+    assert other.recv(100, socket.MSG_PEEK) == b"peeked"
+    assert other.recvfrom(100)[0] == b"peeked"
+
+
+def test_several_receivers_get_each_datagram_once(udp):
+    one, other = udp
+    receivers = [spawn(other.recvfrom, 100) for _ in range(50)]
+    sleep(0.001)
+    for number in range(50):
+        one.sendto(b"%d" % number, other.getsockname())
+    got = sorted(int(receiver.result()[0]) for receiver in receivers)
+    assert got == list(range(50))
+
+
+def test_an_echo_server_for_many_clients(udp):
+    server, _other = udp
+
+    def echo():
+        while True:
+            data, address = server.recvfrom(100)
+            server.sendto(data.upper(), address)
+
+    def ask(number):
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.connect(server.getsockname())
+            client.send(b"client %d" % number)
+            return client.recv(100)
+
+    serving = spawn(echo)
+    clients = [spawn(ask, number) for number in range(100)]
+    assert [client.result() for client in clients] == [b"CLIENT %d" % number for number in range(100)]
+    serving.cancel()
+    assert isinstance(serving.exception(), TaskletExit)
+
+
+def test_a_close_wakes_who_receives(udp):
+    one, _other = udp
+    waiting = [spawn(one.recvfrom, 10), spawn(one.recv, 10), spawn(one.recvmsg, 10)]
+    sleep(0.005)
+    one.close()
+    for tasklet in waiting:
+        with pytest.raises(OSError) as caught:
+            tasklet.result(5)
+        assert caught.value.errno == errno.EBADF
+    overlapped.run()

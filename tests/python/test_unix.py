@@ -1,0 +1,216 @@
+"""Unix sockets on `overlapped.socket`: streams, datagrams, names, and descriptors that are passed on."""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import struct
+
+import pytest
+
+import overlapped
+from overlapped import sleep, socket, spawn
+
+
+def test_stream(tmp_path):
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert listener.getsockname() == path
+
+        def serve():
+            connection, address = listener.accept()
+            with connection:
+                assert address == ""
+                connection.sendall(connection.recv(100).upper())
+
+        server = spawn(serve)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            assert client.getpeername() == path
+            client.sendall(b"over a unix socket")
+            assert client.recv(100) == b"OVER A UNIX SOCKET"
+            assert client.recv(100) == b""
+        server.result()
+
+
+def test_accept_gives_the_name_of_a_bound_peer(tmp_path):
+    path, own = str(tmp_path / "listener"), str(tmp_path / "client")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen()
+        client.bind(own)
+        client.connect(path)
+        connection, address = listener.accept()
+        connection.close()
+        assert address == own
+
+
+def test_names_of_all_kinds(tmp_path):
+    path = tmp_path / "s\u00f6cket"
+    abstract = b"\0overlapped-test-%d" % os.getpid()
+    for name in (os.fsencode(path), abstract, bytearray(abstract + b"2")):
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+            listener.bind(name)
+            listener.listen()
+            client.connect(name)
+            connection, _address = listener.accept()
+            with connection:
+                client.sendall(b"x")
+                assert connection.recv(1) == b"x"
+                assert os.fsencode(client.getpeername()) == name
+
+
+def test_a_listener_that_is_not_there(tmp_path):
+    with socket.socket(socket.AF_UNIX) as client:
+        with pytest.raises(FileNotFoundError):
+            client.connect(str(tmp_path / "nobody"))
+        assert client.connect_ex(str(tmp_path / "nobody")) == errno.ENOENT
+        with pytest.raises(OSError, match="too long"):
+            client.connect("x" * 200)
+
+
+def test_connect_waits_while_the_backlog_is_full(tmp_path):
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+
+        def visit():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                client.sendall(b"x")
+
+        visitors = [spawn(visit) for _ in range(5)]
+        sleep(0.01)
+        assert any(visitor.alive for visitor in visitors)
+        for _ in visitors:
+            connection, _address = listener.accept()
+            with connection:
+                assert connection.recv(10) == b"x"
+        for visitor in visitors:
+            visitor.result()
+
+
+def test_datagrams(tmp_path):
+    paths = [str(tmp_path / name) for name in "ab"]
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other,
+    ):
+        one.bind(paths[0])
+        other.bind(paths[1])
+        waiting = spawn(other.recvfrom, 100)
+        sleep(0.001)
+        one.sendto(b"hello", paths[1])
+        assert waiting.result() == (b"hello", paths[0])
+        one.connect(paths[1])
+        one.send(b"again")
+        assert other.recv(100) == b"again"
+
+
+def test_datagrams_wait_for_room():
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    count = 2000
+
+    def send():
+        for number in range(count):
+            one.send(b"%d" % number)
+
+    with one, other:
+        sender = spawn(send)
+        sleep(0.005)
+        assert sender.alive
+        assert [int(other.recv(100)) for _ in range(count)] == list(range(count))
+        sender.result()
+
+
+def test_sequenced_packets():
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with one, other:
+        one.send(b"first")
+        one.send(b"second")
+        assert other.recv(3) == b"fir"
+        large = bytes(range(256)) * 150
+        one.send(large)
+        assert other.recv(30_000) == b"second"
+        assert other.recv(30_000) == large[:30_000]
+        one.send(b"second")
+        assert other.recv(100) == b"second"
+        one.close()
+        assert other.recv(100) == b""
+
+
+def test_file_descriptors_are_passed(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"contents")
+    one, other = socket.socketpair()
+    with one, other, path.open("rb") as file:
+        waiting = spawn(socket.recv_fds, other, 100, 4)
+        sleep(0.001)
+        assert socket.send_fds(one, [b"here it is"], [file.fileno()]) == 10
+        data, descriptors, _flags, _address = waiting.result()
+        assert data == b"here it is"
+        with os.fdopen(descriptors[0], "rb") as copy:
+            assert copy.read() == b"contents"
+
+
+def test_a_socket_is_passed_and_used(pair):
+    client, server = pair
+    one, other = socket.socketpair()
+    with one, other:
+        socket.send_fds(one, [b"x"], [server.fileno()])
+        server.close()
+        descriptors = socket.recv_fds(other, 1, 1)[1]
+        with socket.socket(fileno=descriptors[0]) as passed:
+            passed.sendall(b"from another hand")
+            assert client.recv(100) == b"from another hand"
+
+
+def test_descriptors_that_do_not_fit_are_told(tmp_path):
+    one, other = socket.socketpair()
+    with one, other, open(os.devnull) as null:
+        rights = array.array("i", [null.fileno()] * 4)
+        one.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        _data, control, flags, _address = other.recvmsg(10, socket.CMSG_LEN(2 * rights.itemsize))
+        assert flags & socket.MSG_CTRUNC
+        for _level, _kind, data in control:
+            received = array.array("i", data[: len(data) - len(data) % rights.itemsize])
+            for descriptor in received:
+                os.close(descriptor)
+
+
+def test_credentials():
+    one, other = socket.socketpair()
+    with one, other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        one.sendall(b"who am I")
+        _data, control, _flags, _address = other.recvmsg(100, socket.CMSG_SPACE(12))
+        ((_level, kind, data),) = control
+        assert kind == socket.SCM_CREDENTIALS
+        assert struct.unpack("iii", data) == (os.getpid(), os.getuid(), os.getgid())
+
+
+def test_a_close_wakes_who_waits():
+    one, other = socket.socketpair()
+    with other:
+        waiting = [spawn(one.recv, 10), spawn(one.recvmsg, 10), spawn(one.recv, 100_000)]
+        sleep(0.001)
+        one.close()
+        for tasklet in waiting:
+            with pytest.raises(OSError) as caught:
+                tasklet.result(5)
+            assert caught.value.errno == errno.EBADF
+        assert other.recv(10) == b""
+    overlapped.run()
+
+
+def test_large_transfer_between_tasklets():
+    one, other = socket.socketpair()
+    data = bytes(range(256)) * 40_000
+    with one, other:
+        sender = spawn(one.sendall, data)
+        assert other.recv(len(data), socket.MSG_WAITALL) == data
+        sender.result()
