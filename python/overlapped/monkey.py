@@ -20,7 +20,8 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -228,16 +229,19 @@ def patch_socket() -> None:
 
 
 def patch_ssl() -> None:
-    """TLS: what :class:`ssl.SSLContext` wraps. A Python without :mod:`ssl` has nothing to patch."""
+    """TLS: what :class:`ssl.SSLContext` wraps. Where :mod:`ssl` was not imported yet, once it is: it takes its time."""
     if _begin("ssl"):
-        try:
-            import ssl
 
+        def patch(ssl: Any) -> None:
             from . import ssl as ours
-        except ImportError:
-            return
-        # Only what a context makes: the module's own code finds its class under its own name.
-        ssl.SSLContext.sslsocket_class = ours.SSLSocket
+
+            # Only what a context makes: the module's own code finds its class under its own name.
+            ssl.SSLContext.sslsocket_class = ours.SSLSocket
+
+        if "ssl" in sys.modules:
+            patch(sys.modules["ssl"])
+        else:
+            sys.meta_path.insert(0, _AfterImport("ssl", patch))
 
 
 def patch_stdin() -> None:
@@ -260,6 +264,30 @@ def patch_stdin() -> None:
             _originals["sys", "__stdin__"] = old
             sys.__stdin__ = new  # type: ignore[misc]
         sys.stdin = new
+
+
+class _AfterImport:
+    """Finds one module as the others would, and calls a function with it when it has been executed."""
+
+    def __init__(self, name: str, call: Callable[[ModuleType], None]) -> None:
+        self.name = name
+        self.call = call
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path)
+        spec = next(filter(None, found), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                self.call(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
 
 
 def _begin(part: str) -> bool:

@@ -110,7 +110,7 @@ class socket(_std.socket):  # type: ignore[no-redef]
         if self.gettimeout() == 0:
             return super().connect_ex(address)
         try:
-            self.connect(address)
+            socket.connect(self, address)
         except _std.gaierror:
             raise
         except TimeoutError as error:

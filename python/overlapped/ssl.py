@@ -25,11 +25,14 @@ class _Waiting:
     """OpenSSL's object of a connection, whose calls wait in their tasklet."""
 
     def __init__(self, socket: SSLSocket, connection: Any) -> None:
-        self._socket = socket
-        self._connection = connection
+        self.__dict__.update(_socket=socket, _connection=connection)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The session to go on with, the context that the name of the server chose.
+        setattr(self._connection, name, value)
 
     def _wait(self, method: _Callable[..., Any], *args: Any) -> Any:
         socket = self._socket
