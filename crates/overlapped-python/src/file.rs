@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::runtime::{runtime, settle, to_error};
+use crate::runtime::{program_ends, runtime, settle, to_error};
 use crate::stdlib::{View, file_descriptor, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -72,9 +72,10 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
 pub(crate) fn never_waits(descriptor: c_int) -> bool {
     #[cfg(unix)]
     // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
-    return descriptor < 0 || unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;
+    let non_blocking = unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;
     #[cfg(not(unix))]
-    return descriptor < 0;
+    let non_blocking = false;
+    descriptor < 0 || non_blocking || program_ends()
 }
 
 unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
@@ -170,6 +171,9 @@ fn remaining(descriptor: c_int) -> usize {
 #[pyfunction]
 pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
     use std::os::fd::IntoRawFd;
+    if program_ends() {
+        return py.import("os")?.call_method1("open", (name, flags, 0o666))?.extract();
+    }
     let runtime = runtime(py)?;
     // Read while this stack may be elsewhere, so all of it is on the heap: not the bytes of the path alone.
     let path = overlapped_port::sys::SystemPath::new(path)

@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     if let Some(runtime) = RUNTIME.with(ThisThread::get) {
         return Ok(runtime);
+    }
+    if program_ends() {
+        return Err(PyRuntimeError::new_err("overlapped: the program is ending, and nothing can wait any more"));
     }
     let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
     let main_thread = MAIN_THREAD.load(Ordering::Relaxed) == thread_ident();
@@ -200,8 +203,17 @@ pub(crate) fn after_fork() {
     std::mem::forget(runtime);
 }
 
+static PROGRAM_ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`forget`] was called: objects that are still being destroyed flush and close their files, and greenlet is no
+/// more. What then would wait is the standard library's own call, which blocks the thread.
+pub(crate) fn program_ends() -> bool {
+    PROGRAM_ENDS.load(Ordering::Relaxed)
+}
+
 /// The end of the process: what is in flight is left to the kernel.
 pub(crate) fn forget() {
+    PROGRAM_ENDS.store(true, Ordering::Relaxed);
     if let Some(runtime) = RUNTIME.with(|here| here.0.take()) {
         runtime.scheduler.leave();
         std::mem::forget(runtime);

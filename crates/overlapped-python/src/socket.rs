@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::runtime::{Runtime, runtime, settle, to_error};
+use crate::runtime::{Runtime, program_ends, runtime, settle, to_error};
 use crate::stdlib::{Socket, View, install};
 use crate::tasklet::deadline;
 
@@ -81,7 +81,7 @@ fn due(socket: Socket) -> Option<Instant> {
 }
 
 fn never_waits(socket: Socket, flags: c_int) -> bool {
-    socket.timeout() == 0 || flags & (DONTWAIT | ERRQUEUE) != 0 || socket.descriptor() == CLOSED
+    socket.timeout() == 0 || flags & (DONTWAIT | ERRQUEUE) != 0 || socket.descriptor() == CLOSED || program_ends()
 }
 
 /// The descriptor of a closed socket object: -1, also as Windows's unsigned number.

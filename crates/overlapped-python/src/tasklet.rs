@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use std::rc::Rc;
 
-use crate::runtime::{keep_thrown, runtime, take_thrown};
+use crate::runtime::{keep_thrown, program_ends, runtime, take_thrown};
 use crate::sync::Lock;
 
 /// What a tasklet is to do.
@@ -371,6 +371,10 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<Py<Tasklet>> {
 pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
     if seconds < 0.0 {
         return Err(PyValueError::new_err("sleep length must be non-negative"));
+    }
+    if program_ends() {
+        py.detach(|| std::thread::sleep(Duration::from_secs_f64(seconds.min(FOREVER.as_secs_f64()))));
+        return Ok(());
     }
     let runtime = runtime(py)?;
     if seconds == 0.0 {
