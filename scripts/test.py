@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OTHER_PYTHONS = ["3.12", "3.13"]
-LEFT_OUT = "--ignore-glob='*/test_stdlib*' --ignore-glob='*/test_clients*'"
-"""What is not run again on the other versions of CPython."""
+LEFT_OUT = "--ignore-glob='*/test_stdlib*'"
+"""What is not run again where the package was installed by pip: the longest."""
 PATIENCE = 900
 """Seconds after which a part that has not ended is killed, and has failed."""
 
@@ -133,12 +133,11 @@ def pythons(backends: list[str]) -> Iterable[Part]:
             warn(f"CPYTHON {version} IS NOT ON THIS MACHINE: nothing is tested on it.")
             continue
         environment = ROOT / f".venv-{version}"
-        pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        python = f"'{environment}/bin/python' -m"
         script = [
             f"'{interpreter}' -m venv --clear '{environment}'",
-            " ".join([*pip, "."]),
-            " ".join([*pip, *requirement("pytest")]),
-            f"'{environment}/bin/python' -m pytest tests/python {LEFT_OUT}",
+            f"{python} pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt .",
+            f"{python} pytest tests/python {LEFT_OUT}",
         ]
         yield Part(
             f"pip install, CPython {version}",
@@ -146,12 +145,6 @@ def pythons(backends: list[str]) -> Iterable[Part]:
             # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
             {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")},
         )
-
-
-def requirement(*names: str) -> list[str]:
-    """The pinned requirements of those names."""
-    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
-    return [line for line in lines if line.split("==")[0] in names]
 
 
 def find(version: str) -> str | None:
