@@ -418,6 +418,17 @@ pub(crate) fn numeric_address(py: Python<'_>, host: &str, port: u16, flowinfo: u
     Some(PyBytes::new(py, Address::from(address).as_bytes()).unbind())
 }
 
+/// What a function on a thread has returned. Where nobody waits for it any more, it is destroyed there and then.
+struct Returned(Option<PyResult<Py<PyAny>>>);
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        if let Some(result) = self.0.take() {
+            Python::attach(|_| drop(result));
+        }
+    }
+}
+
 /// Runs `function(*args)` on a thread of the port's pool; only the calling tasklet waits.
 #[pyfunction]
 #[pyo3(signature = (function, *args))]
@@ -427,11 +438,11 @@ pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) ->
         Python::attach(|py| {
             let result = function.call1(py, args);
             drop(function);
-            result
+            Returned(Some(result))
         })
     });
     match called {
-        Ok(result) => result,
+        Ok(mut returned) => returned.0.take().expect("it is taken once"),
         Err(error) => Err(to_error(py, &runtime, error)),
     }
 }

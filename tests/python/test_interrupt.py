@@ -1,0 +1,252 @@
+"""Ctrl-C, and what ends a program: as under plain Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from overlapped import sleep, spawn
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Callable[[str], Result]:
+    """Runs a program, sends it SIGINT when it has printed a line, and returns its status, output and errors."""
+
+    def run(program: str) -> Result:
+        path = tmp_path / "program.py"
+        path.write_text(textwrap.dedent(program))
+        process = subprocess.Popen(
+            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+        return process.returncode, first + output, errors
+
+    return run
+
+
+def as_plain_python(result: Result, where: str) -> None:
+    status, _output, errors = result
+    assert status == -signal.SIGINT
+    assert errors.startswith("Traceback (most recent call last):\n")
+    assert errors.endswith("\nKeyboardInterrupt\n")
+    assert where in errors
+    assert errors.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "overlapped.sleep(60)",
+        "overlapped.Event().wait(60)",
+        "overlapped.Queue().get(timeout=60)",
+        "socket.create_server(('127.0.0.1', 0)).accept()",
+        "one.recv(10)",
+        "io.open(os.pipe()[0], 'rb').read()",
+        "overlapped.spawn(overlapped.sleep, 60).join()",
+        "overlapped.run(60)",
+        "overlapped.offload(time.sleep, 3)",
+    ],
+)
+def test_main_waits(interrupted: Callable[[str], Result], wait: str) -> None:
+    program = f"""
+        import os, sys, time, warnings, overlapped
+        from overlapped import io, socket
+        warnings.simplefilter("ignore")
+        one, other = socket.socketpair()
+        overlapped.spawn(overlapped.sleep, 60)
+        print("ready")
+        {wait}
+    """
+    as_plain_python(interrupted(program), wait.partition("(")[0])
+
+
+def test_main_computes(interrupted: Callable[[str], Result]) -> None:
+    as_plain_python(interrupted("import overlapped\nprint('ready')\nwhile True:\n    pass\n"), "while True")
+
+
+def test_a_tasklet_computes(interrupted: Callable[[str], Result]) -> None:
+    """Python notices Ctrl-C in whatever runs; the program ends all the same, as if main had been interrupted."""
+    status, _output, errors = interrupted(
+        """
+        import overlapped
+
+        def compute():
+            print("ready")
+            while True:
+                pass
+
+        overlapped.spawn(compute).join()
+        """
+    )
+    assert status == -signal.SIGINT
+    assert errors.endswith("\nKeyboardInterrupt\n")
+
+
+def test_all_tasklets_wait_and_main_joins(interrupted: Callable[[str], Result]) -> None:
+    status, output, errors = interrupted(
+        """
+        import overlapped
+
+        def work():
+            try:
+                overlapped.sleep(60)
+            finally:
+                print("never printed: other tasklets end with the program as daemon threads do")
+
+        tasklets = [overlapped.spawn(work) for _ in range(100)]
+        print("ready")
+        for tasklet in tasklets:
+            tasklet.join()
+        """
+    )
+    assert (status, output) == (-signal.SIGINT, "ready\n")
+    assert errors.endswith("\nKeyboardInterrupt\n")
+
+
+def test_caught_and_gone_on(interrupted: Callable[[str], Result]) -> None:
+    result = interrupted(
+        """
+        import overlapped
+        print("ready")
+        try:
+            overlapped.sleep(60)
+        except KeyboardInterrupt:
+            print("caught")
+        overlapped.sleep(0.01)
+        print(overlapped.spawn(lambda: "works").result())
+        """
+    )
+    assert result == (0, "ready\ncaught\nworks\n", "")
+
+
+def test_finally_and_with_of_main_run(interrupted: Callable[[str], Result]) -> None:
+    status, output, _errors = interrupted(
+        """
+        import overlapped
+        from overlapped import socket
+        one, other = socket.socketpair()
+        with one, other:
+            try:
+                print("ready")
+                one.recv(10)
+            finally:
+                other.sendall(b"x")
+                print(one.recv(10))
+        """
+    )
+    assert (status, output) == (-signal.SIGINT, "ready\nb'x'\n")
+
+
+def test_handlers_of_other_signals_run_while_all_wait() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    try:
+        spawn(lambda: (sleep(0.005), os.kill(os.getpid(), signal.SIGUSR1)))
+        started = time.monotonic()
+        sleep(0.05)
+        assert time.monotonic() - started >= 0.05
+        assert seen == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_exception_of_a_handler_ends_the_wait_of_main() -> None:
+    def raise_it(_number: int, _frame: Any) -> None:
+        raise LookupError("from the handler")
+
+    before = signal.signal(signal.SIGUSR1, raise_it)
+    try:
+        thread = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1))
+        thread.start()
+        other = spawn(sleep, 0.05)
+        with pytest.raises(LookupError, match="from the handler"):
+            sleep(20)
+        assert other.result() is None
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_storm_of_signals_disturbs_no_operation(pair: Any) -> None:
+    client, server = pair
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        data = os.urandom(8 << 20)
+        sender = spawn(client.sendall, data)
+        got = b""
+        while len(got) < len(data):
+            got += server.recv(1 << 16)
+        sender.result()
+        assert got == data
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_end_of_main_ends_the_program(run_python: Any) -> None:
+    """Tasklets that are left end with it, as daemon threads do."""
+    done = run_python(
+        """
+import overlapped
+from overlapped import socket
+def work():
+    try:
+        overlapped.sleep(60)
+    finally:
+        print("never")
+listener = socket.create_server(("127.0.0.1", 0))
+overlapped.spawn(work)
+overlapped.spawn(listener.accept)
+overlapped.sleep(0.001)
+print("main has ended")
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "main has ended\n")
+    assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize(("ending", "status"), [("sys.exit(3)", 3), ("raise SystemExit('why')", 1), ("1 / 0", 1)])
+def test_exit_statuses(run_python: Any, ending: str, status: int) -> None:
+    done = run_python(f"import sys, overlapped\noverlapped.spawn(overlapped.sleep, 60)\noverlapped.sleep(0)\n{ending}")
+    assert done.returncode == status
+
+
+def test_system_exit_in_a_tasklet_ends_that_alone(run_python: Any) -> None:
+    """As in a thread."""
+    done = run_python("import sys, overlapped\noverlapped.spawn(sys.exit, 3).join()\nprint('main goes on')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "main goes on\n", "")
+
+
+def test_deadlock_ends_a_program_with_its_traceback(run_python: Any) -> None:
+    done = run_python("import overlapped\noverlapped.Channel().receive()")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: Deadlock")
+
+
+def test_an_exception_in_a_tasklet_does_not_end_the_program(run_python: Any) -> None:
+    done = run_python(
+        "import overlapped\nt = overlapped.spawn(lambda: 1 / 0)\nt.name = 'divider'\nt.join()\nprint('goes on')"
+    )
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+    assert done.stderr.startswith("Exception in tasklet divider:\nTraceback (most recent call last):\n")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
