@@ -68,6 +68,21 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
     }
 }
 
+/// Writes until all is written, as write(2) does on a pipe whose reader is slow; returns how many bytes were. What ends
+/// it after a part, an error or an interrupt, is left for the next wait. `None` as for [`operate`].
+pub(crate) fn write_all(py: Python<'_>, descriptor: RawFile, bytes: &[u8]) -> PyResult<Option<usize>> {
+    let op = |rest| Op::Write { file: descriptor, buffer: rest, offset: None };
+    let Some(mut written) = operate(py, op(bytes))? else { return Ok(None) };
+    let runtime = runtime(py)?;
+    while written < bytes.len() {
+        match runtime.scheduler.operate(op(&bytes[written..]), None) {
+            Ok(Outcome::Count(count)) if count > 0 => written += count,
+            _ => break,
+        }
+    }
+    Ok(Some(written))
+}
+
 /// Whether a read or write of the descriptor is not to wait: then it is not the port's.
 pub(crate) fn never_waits(descriptor: c_int) -> bool {
     #[cfg(unix)]
@@ -113,8 +128,7 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
                 return base(py, "write", slf, given);
             }
             let Some(view) = View::new(given[0], ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            let op = Op::Write { file: descriptor, buffer: view.bytes(), offset: None };
-            match operate(py, op)? {
+            match write_all(py, descriptor, view.bytes())? {
                 Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
                 None => base(py, "write", slf, given),
             }

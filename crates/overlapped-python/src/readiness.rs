@@ -8,7 +8,7 @@ use overlapped_port::{Interest, Op, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::file::never_waits;
+use crate::file::{never_waits, write_all};
 use crate::runtime::{runtime, to_error};
 use crate::stdlib::View;
 use crate::tasklet::deadline;
@@ -79,24 +79,7 @@ pub(crate) fn write_descriptor(
     let Some(view) = (unsafe { View::new(data.as_ptr(), pyo3::ffi::PyBUF_SIMPLE) }) else {
         return Err(PyErr::fetch(py));
     };
-    let runtime = runtime(py)?;
-    let (mut rest, mut written) = (view.bytes(), 0);
-    loop {
-        match runtime.scheduler.operate(Op::Write { file: descriptor, buffer: rest, offset: None }, None) {
-            Ok(Outcome::Count(count)) => {
-                written += count;
-                rest = &rest[count..];
-                if rest.is_empty() || count == 0 {
-                    return Ok(Some(written));
-                }
-            }
-            Ok(_) => unreachable!("a write brings a number of bytes"),
-            // What was written is told; the error comes at the next write.
-            Err(_) if written > 0 => return Ok(Some(written)),
-            Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => return Ok(None),
-            Err(error) => return Err(to_error(py, &runtime, error)),
-        }
-    }
+    write_all(py, descriptor, view.bytes())
 }
 
 /// As `time.sleep`: with its errors.

@@ -18,6 +18,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,6 +68,8 @@ struct Greenlets {
     /// This is the thread to which Python gives signals.
     main_thread: bool,
     look_for_signals: Cell<bool>,
+    /// The number of the exception that a signal handler has raised, until the main tasklet has it.
+    from_signal: Cell<Option<u64>>,
     /// The thread ends, and its greenlets with it.
     ending: Cell<bool>,
 }
@@ -117,6 +120,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
         handed_over: Cell::new(None),
         main_thread,
         look_for_signals: Cell::new(false),
+        from_signal: Cell::new(None),
         ending: Cell::new(false),
     });
     let scheduler = Scheduler::enter(port, Box::new(Handle(Rc::clone(&greenlets))))?;
@@ -421,8 +425,32 @@ pub(crate) fn throw_in_main(py: Python<'_>, error: PyErr) -> PyResult<()> {
     if scheduler.current_tasklet() == TaskletId::ROOT {
         return Err(error);
     }
-    throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+    throw_from_signal(&runtime.greenlets, scheduler, error.into_value(py).into_any());
     scheduler.yield_now().map_err(|_| runtime.raise(py))
+}
+
+/// Raises in the main tasklet what a signal handler has raised. What it waits for ends; where that still brings a result,
+/// the exception comes right after it, and not with the next wait, which may be far.
+fn throw_from_signal(greenlets: &Greenlets, scheduler: &Scheduler, exception: Py<PyAny>) {
+    let number = keep_thrown(exception);
+    greenlets.from_signal.set(Some(number));
+    scheduler.interrupt(TaskletId::ROOT, Cause::Thrown(number));
+}
+
+/// Python calls this when it goes on to execute code; raises what a signal handler has raised and nobody yet.
+extern "C" fn raise_from_signal(_: *mut c_void) -> c_int {
+    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return 0 };
+    if runtime.scheduler.current_tasklet() != TaskletId::ROOT {
+        // The main tasklet has this called again when it goes on.
+        return 0;
+    }
+    let Some(number) = runtime.greenlets.from_signal.take() else { return 0 };
+    runtime.scheduler.withdraw(TaskletId::ROOT, Cause::Thrown(number));
+    let Some(exception) = take_thrown(number) else { return 0 };
+    // SAFETY: Python calls this, so the GIL is held.
+    let py = unsafe { Python::assume_attached() };
+    PyErr::from_value(exception.into_bound(py)).restore(py);
+    -1
 }
 
 fn throw(scheduler: &Scheduler, id: TaskletId, exception: Py<PyAny>) {
@@ -472,8 +500,13 @@ impl Switcher for Handle {
         if me == TaskletId::ROOT && greenlets.look_for_signals.take() {
             // SAFETY: the GIL is held, and this is the main thread's main tasklet.
             if unsafe { ffi::PyErr_CheckSignals() } != 0 {
-                throw(scheduler, me, PyErr::fetch(py).into_value(py).into_any());
+                throw_from_signal(greenlets, scheduler, PyErr::fetch(py).into_value(py).into_any());
             }
+        }
+        if me == TaskletId::ROOT && greenlets.from_signal.get().is_some() {
+            // SAFETY: the function may be called at any time. Where Python's list of calls is full, the exception comes
+            // with the next wait.
+            unsafe { ffi::Py_AddPendingCall(Some(raise_from_signal), std::ptr::null_mut()) };
         }
     }
 
@@ -506,7 +539,7 @@ fn work() -> PyResult<()> {
         if let Err(error) = ended {
             // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
             debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
-            throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+            throw_from_signal(greenlets, scheduler, error.into_value(py).into_any());
         }
         let body = std::mem::replace(&mut greenlets.bodies.borrow_mut()[id.index()], Body::Ended);
         scheduler.retire(id);
