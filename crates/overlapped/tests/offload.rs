@@ -138,13 +138,16 @@ fn run_ends_after_the_functions_that_were_left() {
     let theirs = ended.clone();
     let start = Instant::now();
     run(|| {
+        let begun = Event::new();
+        let begins = begun.clone();
         spawn(move || {
             offload(move || {
+                begins.set();
                 std::thread::sleep(Duration::from_millis(100));
                 theirs.store(true, Ordering::SeqCst);
             })
         });
-        sleep(MOMENT);
+        begun.wait();
     });
     assert!(ended.load(Ordering::SeqCst) && start.elapsed() < LONG);
 }

@@ -220,14 +220,14 @@ fn run_cancels_tasklets_that_are_started_while_it_ends() {
 #[test]
 fn a_destructor_may_do_io_while_its_tasklet_unwinds() {
     use std::io::{Read, Write};
-    struct SaysGoodbye(overlapped::net::UnixStream);
+    struct SaysGoodbye(support::Stream);
     impl Drop for SaysGoodbye {
         fn drop(&mut self) {
             self.0.write_all(b"goodbye").unwrap();
         }
     }
     run(|| {
-        let (mut here, there) = overlapped::net::UnixStream::pair().unwrap();
+        let (mut here, there) = support::stream_pair();
         for how in ["cancel", "panic"] {
             let goodbye = SaysGoodbye(there.try_clone().unwrap());
             let handle = spawn(move || {

@@ -187,6 +187,9 @@ impl File {
     }
 }
 
+/// `ERROR_NEGATIVE_SEEK` ("System Error Codes").
+const NEGATIVE_SEEK: i32 = 131;
+
 /// The least room that a read into a growing vector is given, in bytes.
 const LEAST_ROOM: usize = 8 << 10;
 
@@ -257,7 +260,13 @@ impl Write for &File {
 
 impl Seek for &File {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        (&self.inner).seek(position)
+        (&self.inner).seek(position).map_err(|error| match error.raw_os_error() {
+            // Windows has a number of its own for what is an invalid argument elsewhere.
+            Some(NEGATIVE_SEEK) if cfg!(windows) => {
+                io::Error::new(io::ErrorKind::InvalidInput, "seek to before the first byte of the file")
+            }
+            _ => error,
+        })
     }
 }
 
@@ -356,6 +365,51 @@ const _: () = {
         unsafe fn from_raw_fd(fd: RawFd) -> File {
             // SAFETY: the caller's promise.
             File::from(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    }
+};
+
+#[cfg(windows)]
+const _: () = {
+    use std::os::windows::io::{
+        AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawHandle, OwnedHandle, RawHandle,
+    };
+
+    impl From<OwnedHandle> for File {
+        fn from(handle: OwnedHandle) -> File {
+            std::fs::File::from(handle).into()
+        }
+    }
+
+    impl From<File> for OwnedHandle {
+        fn from(file: File) -> OwnedHandle {
+            file.inner.into()
+        }
+    }
+
+    impl AsHandle for File {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.inner.as_handle()
+        }
+    }
+
+    impl AsRawHandle for File {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.inner.as_raw_handle()
+        }
+    }
+
+    impl IntoRawHandle for File {
+        fn into_raw_handle(self) -> RawHandle {
+            self.inner.into_raw_handle()
+        }
+    }
+
+    #[allow(unsafe_code, reason = "the trait is the standard library's")]
+    impl FromRawHandle for File {
+        unsafe fn from_raw_handle(handle: RawHandle) -> File {
+            // SAFETY: the caller's promise.
+            File::from(unsafe { OwnedHandle::from_raw_handle(handle) })
         }
     }
 };

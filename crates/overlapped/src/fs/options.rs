@@ -25,10 +25,32 @@ use crate::scheduler;
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     mode: OpenMode,
-    #[cfg(unix)]
+    system: System,
+}
+
+/// What only one family of systems knows.
+#[cfg(unix)]
+#[derive(Clone, Debug)]
+struct System {
     flags: i32,
-    #[cfg(unix)]
     permissions: u32,
+}
+
+/// What only one family of systems knows.
+#[cfg(windows)]
+#[derive(Clone, Debug, Default)]
+struct System {
+    access: Option<u32>,
+    share: Option<u32>,
+    flags: u32,
+    attributes: u32,
+}
+
+#[cfg(unix)]
+impl Default for System {
+    fn default() -> System {
+        System { flags: 0, permissions: 0o666 }
+    }
 }
 
 impl Default for OpenOptions {
@@ -40,13 +62,7 @@ impl Default for OpenOptions {
 impl OpenOptions {
     /// Nothing set: at least one of `read`, `write` and `append` must be.
     pub fn new() -> OpenOptions {
-        OpenOptions {
-            mode: OpenMode::default(),
-            #[cfg(unix)]
-            flags: 0,
-            #[cfg(unix)]
-            permissions: 0o666,
-        }
+        OpenOptions { mode: OpenMode::default(), system: System::default() }
     }
 
     /// To read.
@@ -85,27 +101,6 @@ impl OpenOptions {
         self
     }
 
-    /// The permission bits of a file that is made, 0o666 unless told; the process's umask is taken from them.
-    #[cfg(unix)]
-    pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
-        self.permissions = mode;
-        self
-    }
-
-    /// Further flags for open(2), such as `O_NOFOLLOW`; those for the access mode are ignored.
-    #[cfg(unix)]
-    pub fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
-        self.flags = flags;
-        self
-    }
-
-    fn how(&self) -> io::Result<OpenHow> {
-        let how = OpenHow::new(self.mode)?;
-        #[cfg(unix)]
-        let how = OpenHow { mode: self.permissions, ..how.with_flags(self.flags) };
-        Ok(how)
-    }
-
     /// Opens the file. Child processes do not inherit it.
     ///
     /// # Errors
@@ -119,5 +114,62 @@ impl OpenOptions {
             Ok(outcome) => unreachable!("an open brought {outcome:?}"),
             Err(error) => Err(attempt(error, || format!("open {}", path.display()))),
         }
+    }
+}
+
+#[cfg(unix)]
+impl OpenOptions {
+    /// The permission bits of a file that is made, 0o666 unless told; the process's umask is taken from them.
+    pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
+        self.system.permissions = mode;
+        self
+    }
+
+    /// Further flags for open(2), such as `O_NOFOLLOW`; those for the access mode are ignored.
+    pub fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
+        self.system.flags = flags;
+        self
+    }
+
+    fn how(&self) -> io::Result<OpenHow> {
+        let how = OpenHow::new(self.mode)?.with_flags(self.system.flags);
+        Ok(OpenHow { mode: self.system.permissions, ..how })
+    }
+}
+
+/// As in the standard library's `OpenOptionsExt` for Windows; the names and numbers are those of CreateFileW.
+#[cfg(windows)]
+impl OpenOptions {
+    /// The access asked for (`dwDesiredAccess`), instead of what `read`, `write` and `append` stand for.
+    pub fn access_mode(&mut self, access: u32) -> &mut OpenOptions {
+        self.system.access = Some(access);
+        self
+    }
+
+    /// What others may do while the file is open (`dwShareMode`): all of it unless told, 0 for nothing.
+    pub fn share_mode(&mut self, share: u32) -> &mut OpenOptions {
+        self.system.share = Some(share);
+        self
+    }
+
+    /// Further flags (`dwFlagsAndAttributes`), such as `FILE_FLAG_DELETE_ON_CLOSE`. `FILE_FLAG_OVERLAPPED` is always
+    /// set.
+    pub fn custom_flags(&mut self, flags: u32) -> &mut OpenOptions {
+        self.system.flags = flags;
+        self
+    }
+
+    /// The attributes of a file that is made (`dwFlagsAndAttributes`), such as `FILE_ATTRIBUTE_HIDDEN`.
+    pub fn attributes(&mut self, attributes: u32) -> &mut OpenOptions {
+        self.system.attributes = attributes;
+        self
+    }
+
+    fn how(&self) -> io::Result<OpenHow> {
+        let System { access, share, flags, attributes } = self.system;
+        // Where the access is given in full, none of the three is needed.
+        let read = self.mode.read || access.is_some();
+        let how = OpenHow::new(OpenMode { read, ..self.mode })?.with_flags(flags | attributes);
+        Ok(OpenHow { access: access.unwrap_or(how.access), share: share.unwrap_or(how.share), ..how })
     }
 }

@@ -59,6 +59,51 @@ macro_rules! socket_conversions {
                 }
             }
         };
+
+        #[cfg(windows)]
+        const _: () = {
+            use std::os::windows::io::{
+                AsRawSocket, AsSocket, BorrowedSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket,
+            };
+
+            impl From<OwnedSocket> for $type {
+                fn from(socket: OwnedSocket) -> $type {
+                    <$std>::from(socket).into()
+                }
+            }
+
+            impl From<$type> for OwnedSocket {
+                fn from(socket: $type) -> OwnedSocket {
+                    socket.inner.into()
+                }
+            }
+
+            impl AsSocket for $type {
+                fn as_socket(&self) -> BorrowedSocket<'_> {
+                    self.inner.as_socket()
+                }
+            }
+
+            impl AsRawSocket for $type {
+                fn as_raw_socket(&self) -> RawSocket {
+                    self.inner.as_raw_socket()
+                }
+            }
+
+            impl IntoRawSocket for $type {
+                fn into_raw_socket(self) -> RawSocket {
+                    self.inner.into_raw_socket()
+                }
+            }
+
+            #[allow(unsafe_code, reason = "the trait is the standard library's")]
+            impl FromRawSocket for $type {
+                unsafe fn from_raw_socket(socket: RawSocket) -> $type {
+                    // SAFETY: the caller's promise.
+                    <$std>::from(unsafe { OwnedSocket::from_raw_socket(socket) }).into()
+                }
+            }
+        };
     };
 }
 

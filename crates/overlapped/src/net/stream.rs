@@ -1,12 +1,14 @@
 //! Streams of bytes: what TCP and Unix streams have in common.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
 use std::time::Instant;
 
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Op, RecvMessage, SendMessage};
 
 use crate::blocking::{MOST_BUFFERS, count, fillable};
+use crate::scheduler;
 
 pub(super) fn recv(socket: RawSocket, buffer: &mut [u8], flags: i32, deadline: Option<Instant>) -> io::Result<usize> {
     // The system would wait for a byte before it gives none.
@@ -14,6 +16,15 @@ pub(super) fn recv(socket: RawSocket, buffer: &mut [u8], flags: i32, deadline: O
         return Ok(0);
     }
     count(Op::Recv { socket, buffer: fillable(buffer), flags }, deadline)
+}
+
+/// Ends one or both directions. On Windows the system leaves a receive that waits waiting, and the port ends it; outside
+/// of a scheduler, and elsewhere, `direct` does it all.
+pub(super) fn shutdown(socket: RawSocket, how: Shutdown, direct: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    if cfg!(windows) && scheduler::current().is_ok() {
+        return count(Op::Shutdown { socket, how }, None).map(drop);
+    }
+    direct()
 }
 
 pub(super) fn recv_vectored(
@@ -83,7 +94,7 @@ macro_rules! stream {
             /// # Errors
             /// `NotConnected` where it is not connected, or no longer.
             pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                self.inner.shutdown(how)
+                stream::shutdown(raw_socket(&self.inner), how, || self.inner.shutdown(how))
             }
 
             /// Another handle of the same stream, with the same time-outs to begin with.

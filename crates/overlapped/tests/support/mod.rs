@@ -1,5 +1,14 @@
 //! What the test binaries share. Each uses a part of it.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+pub(crate) use windows::*;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -66,9 +75,4 @@ impl Drop for LogsDrop {
 /// Bytes that are not the same anywhere near: `length` of them from `start` on.
 pub(crate) fn pattern(start: usize, length: usize) -> Vec<u8> {
     (start..start + length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
-
-/// How many descriptors the process has open.
-pub(crate) fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }

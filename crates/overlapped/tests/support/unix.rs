@@ -1,0 +1,29 @@
+//! What the tests need from the system: Unix.
+
+use std::os::fd::OwnedFd;
+
+use overlapped::fs::File;
+
+/// A stream that has its two ends here.
+pub(crate) type Stream = overlapped::net::UnixStream;
+
+/// The two ends of a stream.
+pub(crate) fn stream_pair() -> (Stream, Stream) {
+    Stream::pair().unwrap()
+}
+
+/// A pipe: its reading and its writing end.
+pub(crate) fn pipe() -> (File, File) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (OwnedFd::from(reader).into(), OwnedFd::from(writer).into())
+}
+
+/// How many descriptors the process has open.
+pub(crate) fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Runs a test that Wine cannot pass.
+pub(crate) fn except_under_wine(_reason: &str, test: impl FnOnce()) {
+    test();
+}

@@ -1,0 +1,228 @@
+//! What exists on Windows alone: handles, sharing and attributes, named pipes, blocking handles.
+#![cfg(windows)]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::windows::fs::MetadataExt;
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, AsRawSocket, AsSocket, FromRawHandle, FromRawSocket, IntoRawHandle, IntoRawSocket,
+    OwnedHandle, OwnedSocket,
+};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use overlapped::fs::{self, File, OpenOptions};
+use overlapped::net::{TcpListener, TcpStream, UdpSocket};
+use overlapped::{spawn, timeout, yield_now};
+use support::{pattern, pipe, run};
+use tempfile::TempDir;
+use windows_sys::Win32::Foundation::{ERROR_SHARING_VIOLATION, GENERIC_READ};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_ATTRIBUTE_HIDDEN, FILE_FLAG_DELETE_ON_CLOSE, FILE_SHARE_READ, FILE_WRITE_DATA,
+};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    (folder, path)
+}
+
+#[test]
+fn handles_go_in_and_out() {
+    let (_folder, path) = folder();
+    run(|| {
+        let file = File::create(&path).unwrap();
+        let number = file.as_raw_handle();
+        assert_eq!(file.as_handle().as_raw_handle(), number);
+        let handle = OwnedHandle::from(file);
+        assert_eq!(handle.as_raw_handle(), number);
+        assert_eq!(std::fs::File::from(File::from(handle)).into_raw_handle(), number);
+        // SAFETY: the handle was just given up.
+        drop(unsafe { File::from_raw_handle(number) });
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let number = client.as_raw_socket();
+        assert_eq!(client.as_socket().as_raw_socket(), number);
+        let socket = OwnedSocket::from(client);
+        assert_eq!(socket.as_raw_socket(), number);
+        assert_eq!(std::net::TcpStream::from(TcpStream::from(socket)).into_raw_socket(), number);
+        // SAFETY: the socket was just given up.
+        drop(unsafe { TcpStream::from_raw_socket(number) });
+
+        let socket = OwnedSocket::from(UdpSocket::bind("127.0.0.1:0").unwrap());
+        assert!(UdpSocket::from(socket).local_addr().is_ok());
+    });
+}
+
+#[test]
+fn share_modes_access_flags_and_attributes_reach_the_system() {
+    let (_folder, path) = folder();
+    run(|| {
+        let alone = OpenOptions::new().write(true).create(true).share_mode(FILE_SHARE_READ).open(&path).unwrap();
+        let error = OpenOptions::new().write(true).open(&path).unwrap_err();
+        let code = format!("os error {ERROR_SHARING_VIOLATION}");
+        assert!(error.to_string().contains(&code), "{error}");
+        drop(alone);
+        assert!(OpenOptions::new().write(true).open(&path).is_ok());
+
+        let mut reads = OpenOptions::new().access_mode(GENERIC_READ).open(&path).unwrap();
+        assert_eq!(reads.read(&mut [0; 4]).unwrap(), 0);
+        assert_eq!(reads.write(b"x").unwrap_err().kind(), ErrorKind::PermissionDenied);
+        let mut writes = OpenOptions::new().access_mode(FILE_WRITE_DATA).open(&path).unwrap();
+        writes.write_all(b"x").unwrap();
+        drop(writes);
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+
+        let hidden = path.with_extension("hidden");
+        OpenOptions::new().write(true).create_new(true).attributes(FILE_ATTRIBUTE_HIDDEN).open(&hidden).unwrap();
+        assert_ne!(fs::metadata(&hidden).unwrap().file_attributes() & FILE_ATTRIBUTE_HIDDEN, 0);
+
+        let passing = path.with_extension("passing");
+        let mut open = OpenOptions::new();
+        let file = open.write(true).create_new(true).custom_flags(FILE_FLAG_DELETE_ON_CLOSE).open(&passing).unwrap();
+        assert!(passing.exists());
+        drop(file);
+        assert!(!passing.exists());
+    });
+}
+
+#[test]
+fn folders_cannot_be_opened_as_files() {
+    let (folder, path) = folder();
+    run(|| {
+        assert_eq!(File::create(folder.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(File::open(folder.path()).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        File::create_new(&path).unwrap();
+        assert_eq!(File::open(path.join("below")).unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn pipes_time_out_and_break() {
+    run(|| {
+        let (mut reader, mut writer) = pipe();
+        let start = Instant::now();
+        assert!(timeout(MOMENT, || reader.read(&mut [0; 10])).is_err());
+        assert!(start.elapsed() < support::LONG);
+        writer.write_all(b"still").unwrap();
+        assert_eq!(reader.read(&mut [0; 10]).unwrap(), 5);
+        let sent = pattern(0, 1 << 20);
+        let expected = sent.clone();
+        let sending = spawn(move || writer.write_all(&sent).map(|()| writer));
+        let mut got = vec![0; expected.len()];
+        reader.read_exact(&mut got).unwrap();
+        assert!(got == expected);
+        let mut writer = sending.join().unwrap().unwrap();
+        drop(reader);
+        assert_eq!(writer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let (mut reader, writer) = pipe();
+        drop(writer);
+        assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0);
+    });
+}
+
+/// A handle that was opened without `FILE_FLAG_OVERLAPPED`: the pool's threads wait, not this one.
+#[test]
+fn blocking_handles_of_the_standard_library_block_the_caller_alone() {
+    let (_folder, path) = folder();
+    run(|| {
+        let options = || std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let mut file = File::from(options().open(&path).unwrap());
+        file.write_all(b"0123456789").unwrap();
+        file.seek(SeekFrom::Start(3)).unwrap();
+        let mut four = [0; 4];
+        file.read_exact(&mut four).unwrap();
+        assert_eq!((&four, file.stream_position().unwrap()), (b"3456", 7));
+        assert_eq!(file.read_at(&mut four, 1).unwrap(), 4);
+        assert_eq!((&four, file.stream_position().unwrap()), (b"1234", 7));
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, mut writer) = (File::from(OwnedHandle::from(reader)), File::from(OwnedHandle::from(writer)));
+        let reading = spawn(move || {
+            let mut word = [0; 5];
+            reader.read_exact(&mut word).map(|()| word)
+        });
+        for _ in 0..5 {
+            yield_now();
+        }
+        assert!(!reading.is_finished());
+        writer.write_all(b"hello").unwrap();
+        assert_eq!(&reading.join().unwrap().unwrap(), b"hello");
+    });
+}
+
+/// A duplicate, and what an earlier port has used, goes on working: for receiving, sending, accepting, cancelling.
+#[test]
+fn handles_that_belong_to_another_port_work_here() {
+    let (_folder, path) = folder();
+    let (listener, mut left, mut right, mut file, socket) = run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connecting = spawn(move || TcpStream::connect(address).unwrap());
+        let (mut right, _) = listener.accept().unwrap();
+        let mut left = connecting.join().unwrap();
+        left.write_all(b"1").unwrap();
+        right.read_exact(&mut [0]).unwrap();
+        // All of these belong to this port now.
+        let mut file = File::options().read(true).write(true).create(true).open(&path).unwrap();
+        file.write_all(b"first ").unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"kept", socket.local_addr().unwrap()).unwrap();
+        assert_eq!(socket.peek_from(&mut [0; 8]).unwrap().0, 4);
+        (listener, left, right, file, socket)
+    });
+    let work = move || {
+        file.write_all(b"second").unwrap();
+        assert_eq!(file.stream_position().unwrap(), 12);
+        let clone = file.try_clone().unwrap();
+        drop(file);
+        let mut bytes = [0; 12];
+        assert_eq!(clone.read_at(&mut bytes, 0).unwrap(), 12);
+        assert_eq!(&bytes, b"first second");
+        assert_eq!(clone.read_at(&mut bytes, 12).unwrap(), 0);
+        assert_eq!(socket.recv_from(&mut bytes).unwrap().0, 4);
+
+        assert!(timeout(MOMENT, || right.read(&mut [0; 8])).is_err());
+        assert!(timeout(MOMENT, || listener.accept()).is_err());
+        let reading = spawn(move || {
+            let mut all = Vec::new();
+            right.read_to_end(&mut all).map(|_| all)
+        });
+        yield_now();
+        let sent = pattern(1, 3 << 20);
+        left.try_clone().unwrap().write_all(&sent).unwrap();
+        left.write_all(b"the end").unwrap();
+        drop(left);
+        let all = reading.join().unwrap().unwrap();
+        assert!(all[..sent.len()] == sent && all[sent.len()..] == *b"the end");
+
+        let address = listener.local_addr().unwrap();
+        let accepting = spawn(move || listener.accept().unwrap());
+        let mut client = TcpStream::connect(address).unwrap();
+        let (mut served, peer) = accepting.join().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        served.write_all(b"served").unwrap();
+        client.read_exact(&mut bytes[..6]).unwrap();
+        assert_eq!(&bytes[..6], b"served");
+        assert_eq!(overlapped::report().unwrap().in_flight.len(), 0);
+    };
+    std::thread::spawn(move || run(work)).join().unwrap();
+}
+
+#[test]
+fn a_shutdown_releases_who_reads_through_a_duplicate() {
+    run(|| {
+        let (left, _right) = support::stream_pair();
+        let mut clone = left.try_clone().unwrap();
+        // The one belongs to the port, its duplicate does not.
+        assert!(timeout(MOMENT, || (&left).read(&mut [0; 8])).is_err());
+        let reading = spawn(move || clone.read(&mut [0; 8]));
+        yield_now();
+        left.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), 0);
+    });
+}
