@@ -4,7 +4,11 @@ export WINEPREFIX=${OVERLAPPED_WINEPREFIX:-$(cd "$here/../.." && pwd)/target/win
 export WINEDEBUG=${WINEDEBUG:--all}
 
 # Starts Wine's server, which ends by itself a minute after its last program: with it at hand a program starts in 50 ms
-# instead of 1 s. Its output goes nowhere, or who reads ours would wait for that minute.
+# instead of 1 s. The first program starts Wine's services, which live as long as the server and keep its output open: so
+# that is one whose output goes nowhere, or who reads ours would wait for that minute.
 keep_server() {
-  /usr/lib/wine/wineserver64 -p60 >/dev/null 2>&1 </dev/null || true # fails where one runs already
+  # The first fails where a server runs already.
+  if /usr/lib/wine/wineserver64 -p60 >/dev/null 2>&1 </dev/null; then
+    "$wine" wineboot >/dev/null 2>&1 </dev/null || true
+  fi
 }

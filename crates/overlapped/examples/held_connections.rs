@@ -5,6 +5,7 @@
 //!
 //! ```sh
 //! cargo run --release --example held_connections
+//! cargo run --release --example held_connections 500  # so many, where the system allows no more
 //! ```
 
 mod descriptors;
@@ -55,10 +56,10 @@ fn ask(server: SocketAddr, connecting: &Semaphore, question: u64) -> io::Result<
 }
 
 /// The child process: all clients, each of which must get its own answer.
-fn clients(server: SocketAddr) -> io::Result<()> {
+fn clients(server: SocketAddr, connections: u64) -> io::Result<()> {
     overlapped::run(|| {
         let connecting = Semaphore::new(CONNECTING);
-        let clients: Vec<_> = (0..CONNECTIONS)
+        let clients: Vec<_> = (0..connections)
             .map(|question| {
                 let connecting = connecting.clone();
                 Builder::new().stack_size(STACK).spawn(move || ask(server, &connecting, question))
@@ -68,7 +69,7 @@ fn clients(server: SocketAddr) -> io::Result<()> {
     })
 }
 
-fn server() -> io::Result<()> {
+fn server(connections: u64) -> io::Result<()> {
     overlapped::run(|| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -78,7 +79,8 @@ fn server() -> io::Result<()> {
         let start = Instant::now();
         spawn(move || serve(&listener, &theirs, &counts));
 
-        let mut child = Command::new(std::env::current_exe()?).args(["clients", &address.to_string()]).spawn()?;
+        let mut child =
+            Command::new(std::env::current_exe()?).args([&connections.to_string(), &address.to_string()]).spawn()?;
         let ended = Event::new();
         let ends = ended.clone();
         let child = spawn(move || {
@@ -88,7 +90,7 @@ fn server() -> io::Result<()> {
         });
         // All clients have asked, or their process has ended too early.
         let mut held = 0;
-        while held < CONNECTIONS && !ended.is_set() {
+        while held < connections && !ended.is_set() {
             let patience = Instant::now() + Duration::from_millis(100);
             held += u64::from(asked.acquire_until(Some(patience)).is_ok_and(|taken| taken));
         }
@@ -98,14 +100,14 @@ fn server() -> io::Result<()> {
         let start = Instant::now();
         answer.set();
         let status = child.join()???;
-        if !status.success() || held < CONNECTIONS {
+        if !status.success() || held < connections {
             return Err(io::Error::other(format!("{} connections were held; the clients: {status}", held)));
         }
         println!(
-            "held connections: {CONNECTIONS} connections held at once on one thread after {seconds:.2} s, all answered {:.2} s later{}",
+            "held connections: {connections} connections held at once on one thread after {seconds:.2} s, all answered {:.2} s later{}",
             start.elapsed().as_secs_f64(),
             memory.map_or(String::new(), |bytes| {
-                format!("; {:.1} KiB of memory each", bytes as f64 / 1024.0 / CONNECTIONS as f64)
+                format!("; {:.1} KiB of memory each", bytes as f64 / 1024.0 / connections as f64)
             })
         );
         Ok(())
@@ -120,9 +122,13 @@ fn resident_memory() -> Option<u64> {
 }
 
 fn main() -> io::Result<()> {
-    descriptors::allow(CONNECTIONS + 100)?;
+    let connections = match std::env::args().nth(1) {
+        Some(number) => number.parse().map_err(io::Error::other)?,
+        None => CONNECTIONS,
+    };
+    descriptors::allow(connections + 100)?;
     match std::env::args().nth(2) {
-        Some(address) => clients(address.parse().map_err(io::Error::other)?),
-        None => server(),
+        Some(address) => clients(address.parse().map_err(io::Error::other)?, connections),
+        None => server(connections),
     }
 }
