@@ -28,7 +28,7 @@ def test_only_the_caller_blocks(ticker):
         for sleeper in sleepers:
             sleeper.result()
     assert time.monotonic() - started < 0.35
-    assert ticker.ticks > 30
+    assert ticker.ticks > 5
     assert ticker.worst_gap < 0.09
 
 

@@ -544,7 +544,7 @@ def test_fairness_a_busy_tasklet_that_yields_lets_timers_run(ticker):
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
             sleep(0)
-    assert ticker.ticks > 20
+    assert ticker.ticks > 5
 
 
 def test_a_thread_that_ends_cancels_its_tasklets():
