@@ -24,6 +24,7 @@ pub struct RecvMessage<'a> {
     pub(crate) control_length: usize,
     pub(crate) address: Address,
     pub(crate) flags: i32,
+    #[allow(dead_code, reason = "where readiness is all there is, the call has a header of its own")]
     pub(crate) header: Option<MessageHeader>,
 }
 
@@ -83,6 +84,7 @@ pub struct SendMessage<'a> {
     pub(crate) buffers: &'a [IoSlice<'a>],
     pub(crate) address: Option<&'a Address>,
     pub(crate) control: &'a [u8],
+    #[allow(dead_code, reason = "where readiness is all there is, the call has a header of its own")]
     pub(crate) header: Option<MessageHeader>,
 }
 

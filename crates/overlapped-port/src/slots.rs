@@ -9,6 +9,7 @@ use crate::op::Brings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OpId(u64);
 
+#[allow(dead_code, reason = "where readiness is all there is, the kernel knows no operations")]
 impl OpId {
     pub(crate) fn new(slot: u32, generation: u32) -> OpId {
         OpId(u64::from(generation) << 32 | u64::from(slot))
