@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: demo test test-rust test-python test-pythons check format bench clean
+.PHONY: demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -14,11 +14,12 @@ demo: $(VENV)/.built
 	@cargo build --quiet --release --package overlapped --examples
 	@$(BIN)/python demo/run.py
 
-## All tests; `make test-rust`, `test-python` and `test-pythons` (other versions of CPython) are its parts.
+## All tests; `make test-rust`, `test-python`, `test-pythons` (other versions of CPython) and `test-windows` (under Wine) are
+## its parts. OVERLAPPED_SKIP_WINDOWS=1 leaves Windows out.
 test: tools-for-tests
 	@$(BIN)/python scripts/test.py
 
-test-rust test-python test-pythons: test-%: tools-for-tests
+test-rust test-python test-pythons test-windows: test-%: tools-for-tests
 	@$(BIN)/python scripts/test.py $*
 
 ## Formatting, lints, types, and links in the documentation.
@@ -32,6 +33,10 @@ check: $(VENV)/.built
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
+
+## Type-checks the Rust crates for the systems that are not run here.
+check-targets:
+	bash scripts/check-targets.sh
 
 format: $(VENV)/.tools
 	cargo fmt

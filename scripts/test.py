@@ -1,7 +1,7 @@
 """Runs all tests, part after part, and ends with a table and a line that counts them.
 
-`test.py [rust] [python] [pythons]` runs some. It is run by the Python of the virtual environment in which the package
-is built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one
+`test.py [rust] [python] [pythons] [windows]` runs some. It is run by the Python of the virtual environment in which the
+package is built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one
 backend.
 """
 
@@ -147,6 +147,11 @@ def pythons(backends: list[str]) -> Iterable[Part]:
         )
 
 
+def windows(backends: list[str]) -> Iterable[Part]:
+    """What runs on Windows, under Wine; the script says how to leave it out."""
+    yield Part("Windows, under Wine", ["bash", "scripts/test-windows.sh"])
+
+
 def find(version: str) -> str | None:
     """A CPython of that version that starts: on the path, or one of pyenv's or uv's."""
     home = Path.home()
@@ -167,7 +172,7 @@ def find(version: str) -> str | None:
     return None
 
 
-GROUPS = {"rust": rust, "python": python, "pythons": pythons}
+GROUPS = {"rust": rust, "python": python, "pythons": pythons, "windows": windows}
 
 
 def main() -> None:
