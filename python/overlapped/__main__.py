@@ -125,7 +125,9 @@ def run(what: str, arguments: list[str]) -> None:
             return
         if pkgutil.get_importer(what) is not None:
             # A directory or a zip file: its __main__.
-            sys.path.insert(0, what)
+            if sys.flags.safe_path:
+                sys.path.insert(0, os.path.abspath(what))
+            set_path(os.path.abspath(what))
             runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
             return
         path = os.path.abspath(what)

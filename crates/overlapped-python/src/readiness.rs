@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::file::{never_waits, write_all};
-use crate::runtime::{runtime, to_error};
+use crate::runtime::{program_ends, runtime, to_error};
 use crate::stdlib::View;
 use crate::tasklet::deadline;
 
@@ -39,6 +39,9 @@ pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(RawSocket, u8)>, timeou
 /// To be called where something was answered without a wait: after some times in a row, lets others run.
 #[pyfunction]
 pub(crate) fn give_way(py: Python<'_>) -> PyResult<()> {
+    if program_ends() {
+        return Ok(());
+    }
     let runtime = runtime(py)?;
     runtime.scheduler.give_way().map_err(|_| runtime.raise(py))
 }

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeE
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::runtime::{ident, runtime};
+use crate::runtime::{ident, program_ends, runtime};
 use crate::tasklet::{deadline, generic};
 
 /// What goes through a channel.
@@ -215,6 +215,9 @@ pub(crate) fn acquire(
     let deadline = acquire_deadline(blocking, timeout)?;
     if semaphore.try_take() {
         return Ok(true);
+    }
+    if !blocking && program_ends() {
+        return Ok(false);
     }
     let runtime = runtime(py)?;
     if !blocking {
