@@ -341,6 +341,9 @@ def wait_any(descriptors: list[tuple[int, int]], timeout: float | None = None) -
 def give_way() -> None:
     """Say that something was answered without a wait: after some times in a row, the others run."""
 
+def keep_loops_apart(get: Callable[[], object], set: Callable[[object], None]) -> None:
+    """Give each tasklet a running loop of its own, by asyncio's functions that get and set that of the thread."""
+
 def read_descriptor(descriptor: int, size: int) -> bytes | None:
     """Read at most ``size`` bytes; None where :func:`os.read` is to do it, for that will not wait."""
 

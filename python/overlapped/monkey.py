@@ -318,7 +318,10 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
             # Its id must stay its own.
             kept.append(old)
     for captor in _standard_modules():
-        _rebind(vars(captor), replaced)
+        for name, value in list(vars(captor).items()):
+            if id(value) in replaced:
+                _originals.setdefault((captor.__name__, name), value)
+                setattr(captor, name, replaced[id(value)])
         for value in list(vars(captor).values()):
             if isinstance(value, type) and value.__module__ == captor.__name__:
                 _rebind_class(value, replaced)
@@ -335,12 +338,6 @@ def _standard_modules() -> Iterator[ModuleType]:
             and str(vars(module).get("__file__", "")).endswith(".py")
         ):
             yield module
-
-
-def _rebind(namespace: dict[str, Any], replaced: dict[int, Any]) -> None:
-    for name, value in list(namespace.items()):
-        if id(value) in replaced:
-            namespace[name] = replaced[id(value)]
 
 
 def _rebind_class(captor: type, replaced: dict[int, Any]) -> None:

@@ -30,6 +30,7 @@ def _until_ready(
     ask: Callable[[], _Answer], descriptors: Callable[[], list[tuple[int, int]]], timeout: float | None
 ) -> _Answer:
     """What ``ask`` says once it says that something is ready, or after ``timeout`` seconds."""
+    _mind_asyncio()
     answer = ask()
     if any(answer) or timeout == 0:
         _engine.give_way()
@@ -38,7 +39,7 @@ def _until_ready(
     pause = 0.0
     while True:
         left = None if deadline is None else max(deadline - _monotonic(), 0.0)
-        ready = _wait_any(descriptors(), left)
+        ready = _engine.wait_any(descriptors(), left)
         answer = ask()
         if any(answer) or not ready:
             return answer
@@ -48,21 +49,17 @@ def _until_ready(
         pause = min(2 * pause + 0.0005, 0.05)
 
 
-def _wait_any(descriptors: list[tuple[int, int]], timeout: float | None) -> bool:
-    """Wait for one of the descriptors, each with its interest; false where the time is up.
+def _mind_asyncio() -> None:
+    """Have each tasklet run a loop of its own, as each thread may: asyncio's loops come here before all else."""
+    global _asyncio_minded
+    if not _asyncio_minded and "asyncio.events" in _sys.modules:
+        events: Any = _sys.modules["asyncio.events"]
+        if hasattr(events, "_set_running_loop"):
+            _asyncio_minded = True
+            _engine.keep_loops_apart(events._get_running_loop, events._set_running_loop)
 
-    An asyncio loop waits here. Which loop runs is known by thread, and other tasklets of this thread may run their own
-    meanwhile.
-    """
-    events: Any = _sys.modules.get("asyncio.events")
-    loop = events and events._get_running_loop()
-    if loop is None:
-        return _engine.wait_any(descriptors, timeout)
-    events._set_running_loop(None)
-    try:
-        return _engine.wait_any(descriptors, timeout)
-    finally:
-        events._set_running_loop(loop)
+
+_asyncio_minded = False
 
 
 def _fileno(file: Any) -> int:

@@ -97,7 +97,7 @@ def test_a_folder_and_a_zip_file(tmp_path: Path) -> None:
         "raise KeyboardInterrupt",
         "import os; os._exit(3)",
         "import sys\nsys.excepthook = lambda *a: print('hook', a[0], a[2].tb_lineno, a[2].tb_next)\n1 / 0",
-        "import atexit, sys\natexit.register(lambda: print(sys.last_type, sys.excepthook is sys.__excepthook__))\n1 / 0",
+        "import atexit, sys\natexit.register(lambda: print(sys.last_type, sys.excepthook))\n1 / 0",
         "import threading\nthreading.Thread(target=lambda: print('joined')).start()\n1 / 0",
     ],
 )
@@ -226,7 +226,7 @@ def test_standard_input_blocks_only_its_reader(tmp_path: Path) -> None:
 
 WAITS = {
     "sleep": "import time; time.sleep(60)",
-    "join": "import threading, time\nt = threading.Thread(target=time.sleep, args=(60,), daemon=True); t.start(); t.join()",
+    "join": "import threading, time\nt = threading.Timer(60, print); t.daemon = True; t.start(); t.join()",
     "lock": "import threading\nlock = threading.Lock(); lock.acquire(); lock.acquire()",
     "queue": "import queue; queue.SimpleQueue().get()",
     "accept": "import socket; socket.create_server(('127.0.0.1', 0)).accept()",

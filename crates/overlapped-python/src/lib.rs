@@ -2,6 +2,7 @@
 //!
 //! `overlapped._engine` is private to the package; `python/overlapped` makes the modules that users see of it.
 
+mod asyncio;
 mod error;
 mod file;
 mod greenlet;
@@ -103,6 +104,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::offload, module)?,
         wrap_pyfunction!(readiness::wait_any, module)?,
         wrap_pyfunction!(readiness::give_way, module)?,
+        wrap_pyfunction!(asyncio::keep_loops_apart, module)?,
         wrap_pyfunction!(readiness::read_descriptor, module)?,
         wrap_pyfunction!(readiness::write_descriptor, module)?,
         wrap_pyfunction!(readiness::sleep_as_time, module)?,

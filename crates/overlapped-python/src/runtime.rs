@@ -33,6 +33,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
+use crate::asyncio::{restore_loop, take_loop};
 use crate::greenlet;
 use crate::tasklet::Tasklet;
 
@@ -486,6 +487,7 @@ impl Switcher for Handle {
         let greenlets = &self.0;
         // SAFETY: tasklets of this side park while they hold the GIL.
         let py = unsafe { Python::assume_attached() };
+        let running = take_loop(py);
         loop {
             match scheduler.next() {
                 Ok(Some(id)) if id == me => break,
@@ -496,6 +498,9 @@ impl Switcher for Handle {
                 Ok(None) => greenlets.wait(py, scheduler),
                 Err(error) => port_failed(&error),
             }
+        }
+        if let Some(running) = running {
+            restore_loop(py, running);
         }
         if me == TaskletId::ROOT && greenlets.look_for_signals.take() {
             // SAFETY: the GIL is held, and this is the main thread's main tasklet.

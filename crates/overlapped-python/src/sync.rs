@@ -279,6 +279,11 @@ impl Semaphore {
     }
 }
 
+/// Whether somebody holds the lock that `semaphore` is: one who was handed it and has not gone on yet does not.
+fn is_held(semaphore: &overlapped::Semaphore) -> bool {
+    semaphore.value() == 0 && !semaphore.is_handed_over()
+}
+
 /// A lock that blocks a tasklet and not the thread; between threads it works as well. As `threading.Lock`.
 #[pyclass(frozen, weakref, name = "Lock", module = "overlapped")]
 pub(crate) struct Lock {
@@ -312,7 +317,7 @@ impl Lock {
     /// Releases the lock; any tasklet may. Raises `RuntimeError` where it is not held.
     pub(crate) fn release(&self) -> PyResult<()> {
         let semaphore = self.semaphore();
-        if semaphore.value() > 0 {
+        if !is_held(&semaphore) {
             return Err(PyRuntimeError::new_err("release unlocked lock"));
         }
         semaphore.release();
@@ -325,7 +330,7 @@ impl Lock {
 
     /// Whether it is held.
     fn locked(&self) -> bool {
-        self.semaphore().value() == 0
+        is_held(&self.semaphore())
     }
 
     fn locked_lock(&self) -> bool {

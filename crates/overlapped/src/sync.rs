@@ -174,6 +174,11 @@ impl Semaphore {
         self.state().value
     }
 
+    /// Whether one was given to somebody who waited and has not gone on yet.
+    pub fn is_handed_over(&self) -> bool {
+        !self.state().granted.is_empty()
+    }
+
     /// Takes one, waiting for it.
     pub fn acquire(&self) -> Permit {
         match self.acquire_until(None) {

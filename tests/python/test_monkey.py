@@ -1,0 +1,712 @@
+"""The standard library after :func:`overlapped.monkey.patch_all`; each test is a program of its own."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from conftest import RunPython
+
+PATCHED = "from overlapped import monkey\nmonkey.patch_all()\n"
+
+
+@pytest.fixture
+def patched(run_python: RunPython) -> RunPython:
+    """Runs a program after ``patch_all()``; what it asserts holds, and it says nothing on standard error."""
+
+    def run(code: str, *arguments: str, before: str = PATCHED, errors: str = "") -> str:  # type: ignore[misc]
+        done = run_python(before + textwrap.dedent(code), *arguments)
+        assert errors in done.stderr if errors else not done.stderr, done.stderr
+        assert done.returncode == 0
+        return done.stdout
+
+    return run  # type: ignore[return-value]
+
+
+class TestPatching:
+    def test_what_was_patched_is_told(self, patched: RunPython) -> None:
+        patched("""
+            import builtins, io, queue, select, signal, socket, threading, time, os
+            for part in "socket ssl files time thread queue select os signal multiprocessing".split():
+                assert monkey.is_patched(part), part
+            assert not monkey.is_patched("stdin")
+            assert monkey.is_patched("time", "sleep") and not monkey.is_patched("time", "monotonic")
+            for module, name in (
+                (builtins, "open"), (io, "open"), (io, "FileIO"), (queue, "SimpleQueue"), (select, "epoll"),
+                (select, "select"), (signal, "signal"), (socket, "socket"), (socket, "getaddrinfo"), (time, "sleep"),
+                (os, "read"), (os, "waitpid"),
+            ):
+                assert monkey.original(module.__name__, name) is not getattr(module, name), name
+            assert monkey.original("math", "pi") == __import__("math").pi
+        """)
+
+    def test_in_any_order_and_again(self, patched: RunPython) -> None:
+        names = ["thread", "queue", "time", "select", "os", "multiprocessing", "signal", "files", "socket", "ssl"]
+        check = """
+            import selectors, threading, time, queue, concurrent.futures, logging, functools, overlapped
+            assert selectors.EpollSelector._selector_cls is __import__("select").epoll
+            assert threading.Lock is __import__("_thread").allocate_lock is overlapped._engine.Lock
+            assert functools.RLock is threading._CRLock is overlapped._engine.RLock
+            assert type(threading._active_limbo_lock) is type(logging._lock) is overlapped._engine.RLock
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                begun = time.monotonic()
+                assert list(pool.map(lambda n: time.sleep(0.1) or n, range(4))) == [0, 1, 2, 3]
+            assert time.monotonic() - begun < 0.35
+            assert len(overlapped.tasklets()) == 1
+        """
+        for order in (names, names[::-1], names * 2):
+            imported = "import logging, selectors, concurrent.futures.thread\nfrom overlapped import monkey\n"
+            before = imported + "".join(f"monkey.patch_{name}()\n" for name in order)
+            patched(check, before=before)
+
+    def test_a_part_alone(self, patched: RunPython) -> None:
+        patched(
+            """
+            import socket, threading, time
+            assert monkey.is_patched("time") and not monkey.is_patched("thread") and not monkey.is_patched("socket")
+            assert monkey.original("threading", "Lock") is threading.Lock
+            """,
+            before="from overlapped import monkey\nmonkey.patch_time()\n",
+        )
+
+    def test_a_switched_off_part_is_left(self, patched: RunPython) -> None:
+        patched(
+            "assert monkey.is_patched('socket') and not monkey.is_patched('thread')",
+            before="from overlapped import monkey\nmonkey.patch_all(thread=False)\n",
+        )
+
+    def test_too_late_is_told(self, patched: RunPython) -> None:
+        patched(
+            "go.set(); thread.join()",
+            before="import threading\ngo = threading.Event()\n"
+            "thread = threading.Thread(target=go.wait, name='early'); thread.start()\n" + PATCHED,
+            errors="MonkeyPatchWarning: overlapped.monkey: threads that were started before stay the system's: early",
+        )
+
+    def test_real_threads_can_still_be_had(self, patched: RunPython) -> None:
+        patched("""
+            import _thread, threading, time
+            here, seen = threading.get_native_id(), []
+            lock = threading.Lock()
+            lock.acquire()
+            def run():
+                seen.append(threading.get_native_id())
+                time.sleep(0.01)
+                lock.release()
+            monkey.original("_thread", "start_new_thread")(run, ())
+            lock.acquire()
+            assert seen[0] != here
+        """)
+
+
+class TestThreads:
+    def test_they_are_tasklets_of_one_thread(self, patched: RunPython) -> None:
+        patched("""
+            import threading, overlapped
+            seen = []
+            def run():
+                me = threading.current_thread()
+                seen.append((me.name, me.ident, me.native_id, threading.get_ident() == me.ident, me.is_alive()))
+                gate.wait()
+            gate = threading.Event()
+            threads = [threading.Thread(target=run, name=f"t{n}") for n in range(3)]
+            for thread in threads: thread.start()
+            assert threading.active_count() == 4
+            assert set(threading.enumerate()) == {threading.main_thread(), *threads}
+            assert len(overlapped.tasklets()) == 4
+            gate.set()
+            for thread in threads: thread.join()
+            assert [name for name, *_ in seen] == ["t0", "t1", "t2"]
+            assert len({ident for _, ident, *_ in seen} | {threading.get_ident()}) == 4
+            assert len({native for _, _, native, *_ in seen} | {threading.get_native_id()}) == 1
+            assert all(same and alive for *_, same, alive in seen)
+            assert not any(thread.is_alive() for thread in threads)
+            assert threading.main_thread().ident == monkey.original("_thread", "get_ident")()
+        """)
+
+    def test_join_with_a_time_out(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            thread = threading.Thread(target=time.sleep, args=(0.2,))
+            thread.start()
+            begun = time.monotonic()
+            thread.join(0.05)
+            assert 0.04 < time.monotonic() - begun < 0.15 and thread.is_alive()
+            thread.join()
+            assert time.monotonic() - begun >= 0.19 and not thread.is_alive()
+        """)
+
+    def test_the_others_are_awaited_at_the_end_and_daemons_are_not(self, patched: RunPython) -> None:
+        said = patched("""
+            import atexit, threading, time
+            atexit.register(print, "atexit")
+            threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+            threading.Thread(target=lambda: (time.sleep(30), print("daemon")), daemon=True).start()
+            print("main")
+        """)
+        assert said == "main\nthread\natexit\n"
+
+    def test_exceptions_go_to_the_hook(self, patched: RunPython) -> None:
+        patched("""
+            import sys, threading, _thread, time
+            seen = []
+            threading.excepthook = seen.append
+            thread = threading.Thread(target=lambda: 1 / 0)
+            thread.start(); thread.join()
+            assert seen[0].exc_type is ZeroDivisionError and seen[0].thread is thread
+            threading.excepthook = threading.__excepthook__
+            thread = threading.Thread(target=sys.exit)
+            thread.start(); thread.join()
+            sys.unraisablehook = seen.append
+            def fail(): raise OSError
+            _thread.start_new_thread(fail, ())
+            time.sleep(0.01)
+            assert seen[1].exc_type is OSError and seen[1].object is fail and seen[1].err_msg.endswith("started by")
+            assert seen[1].exc_traceback.tb_frame.f_code is fail.__code__
+        """)
+
+    def test_context_and_hooks_are_a_threads_own(self, patched: RunPython) -> None:
+        patched("""
+            import contextvars, sys, threading
+            variable = contextvars.ContextVar("variable", default="unset")
+            variable.set("main")
+            seen, traced = [], []
+            threading.settrace(lambda *_: traced.append(1))
+            thread = threading.Thread(target=lambda: seen.append(variable.get()))
+            thread.start(); thread.join()
+            threading.settrace(None)
+            assert seen == ["unset"] and traced and sys.gettrace() is None
+        """)
+
+    def test_conditions_barriers_semaphores_timers(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            condition, done = threading.Condition(), []
+            def wait():
+                with condition:
+                    done.append(condition.wait(5))
+            threads = [threading.Thread(target=wait) for _ in range(3)]
+            for thread in threads: thread.start()
+            with condition:
+                condition.notify_all()
+            for thread in threads: thread.join()
+            assert done == [True] * 3
+            with condition:
+                assert condition.wait(0.01) is False
+            barrier = threading.Barrier(3)
+            threads = [threading.Thread(target=lambda: done.append(barrier.wait())) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert sorted(done[3:]) == [0, 1, 2]
+            most = running = 0
+            slots = threading.BoundedSemaphore(2)
+            def run():
+                global most, running
+                with slots:
+                    running += 1
+                    most = max(most, running)
+                    time.sleep(0.005)
+                    running -= 1
+            threads = [threading.Thread(target=run) for _ in range(6)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert most == 2
+            rang = threading.Event()
+            timer = threading.Timer(0.02, rang.set)
+            timer.start()
+            assert rang.wait(5)
+            cancelled = threading.Timer(30, rang.clear)
+            cancelled.start()
+            cancelled.cancel()
+            cancelled.join()
+        """)
+
+    def test_locks_between_real_threads_and_tasklets(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            start = monkey.original("_thread", "start_new_thread")
+            lock, count, ended = threading.Lock(), 0, threading.Semaphore(0)
+            def run():
+                global count
+                for _ in range(200):
+                    with lock:
+                        before = count
+                        time.sleep(0)
+                        count = before + 1
+                ended.release()
+            for _ in range(2): start(run, ())
+            for _ in range(3): threading.Thread(target=run).start()
+            for _ in range(5): assert ended.acquire(timeout=30)
+            assert count == 1000
+        """)
+
+    def test_a_loop_that_tries_a_lock_lets_its_holder_run(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            lock = threading.Lock()
+            def hold():
+                with lock:
+                    time.sleep(0.02)
+            threading.Thread(target=hold).start()
+            while not lock.acquire(blocking=False): pass
+        """)
+
+    def test_the_main_thread_can_be_joined(self, patched: RunPython) -> None:
+        said = patched("""
+            import threading
+            threading.Thread(target=lambda: (threading.main_thread().join(), print("after main"))).start()
+            print("main")
+        """)
+        assert said == "main\nafter main\n"
+
+
+class TestLocal:
+    def test_each_thread_has_its_own(self, patched: RunPython) -> None:
+        patched("""
+            import threading, overlapped
+            class Own(threading.local):
+                shared = "class"
+                def __init__(self, first, *, second):
+                    self.values = [first, second]
+            own = Own(1, second=2)
+            own.values.append("main")
+            seen = []
+            def run(name):
+                own.values.append(name)
+                own.name = name
+                overlapped.sleep(0.001)
+                seen.append((own.name, own.values, own.shared, sorted(vars(own))))
+                del own.name
+                assert not hasattr(own, "name")
+            threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert seen == [(name, [1, 2, name], "class", ["name", "values"]) for name in "ab"]
+            assert own.values == [1, 2, "main"] and not hasattr(own, "name")
+            try:
+                own.__dict__ = {}
+            except AttributeError as error:
+                assert "read-only" in str(error)
+            try:
+                threading.local(1)
+            except TypeError: pass
+            else: assert False
+        """)
+
+    def test_it_goes_with_its_thread_and_with_itself(self, patched: RunPython) -> None:
+        patched("""
+            import gc, threading, weakref, overlapped
+            class Value: pass
+            own, left = threading.local(), []
+            def run():
+                own.value = Value()
+                left.append(weakref.ref(own.value))
+            for _ in range(3):
+                thread = threading.Thread(target=run)
+                thread.start(); thread.join()
+            overlapped.spawn(run).join()
+            monkey.original("_thread", "start_new_thread")(run, ())
+            while len(left) < 5: overlapped.sleep(0.001)
+            for _ in range(1000):
+                if not any(reference() for reference in left): break
+                overlapped.sleep(0.001)
+            assert not any(reference() for reference in left)
+            # A cycle through the local itself.
+            cyclic = threading.local()
+            cyclic.me, cyclic.value = cyclic, Value()
+            reference = weakref.ref(cyclic.value)
+            del cyclic
+            gc.collect()
+            assert reference() is None
+        """)
+
+    def test_an_init_that_fails_is_called_again(self, patched: RunPython) -> None:
+        patched("""
+            import threading
+            class Own(threading.local):
+                def __init__(self):
+                    if threading.current_thread() is not threading.main_thread():
+                        calls.append(1)
+                        if len(calls) == 1: raise ValueError
+                    self.x = 1
+            own, calls, seen = Own(), [], []
+            def run():
+                try: own.x
+                except ValueError: seen.append("failed")
+                seen.append(own.x)
+            thread = threading.Thread(target=run)
+            thread.start(); thread.join()
+            assert seen == ["failed", 1]
+        """)
+
+
+class TestWaiting:
+    def test_sleep(self, patched: RunPython) -> None:
+        patched("""
+            import math, threading, time
+            for wrong, error in ((-1, ValueError), (math.nan, ValueError), ("1", TypeError), (1e300, OverflowError)):
+                try:
+                    time.sleep(wrong)
+                except error: pass
+                else: assert False, wrong
+            begun = time.monotonic()
+            threads = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in range(50)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert 0.1 <= time.monotonic() - begun < 1
+        """)
+
+    def test_select_and_poll(self, patched: RunPython) -> None:
+        patched("""
+            import os, select, socket, threading, time
+            a, b = socket.socketpair()
+            later = lambda: threading.Timer(0.02, b.send, [b"!"]).start()
+            waits = {
+                "select": lambda: select.select([a], [], [], 5) == ([a], [], []),
+                "poll": lambda: poll.poll(5000) == [(a.fileno(), select.POLLIN)],
+                "epoll": lambda: epoll.poll(5) == [(a.fileno(), select.EPOLLIN)],
+            }
+            poll, epoll = select.poll(), select.epoll()
+            poll.register(a, select.POLLIN)
+            epoll.register(a, select.EPOLLIN)
+            for name, wait in waits.items():
+                later()
+                begun = time.monotonic()
+                assert wait(), name
+                assert 0.01 < time.monotonic() - begun < 2
+                assert a.recv(1) == b"!"
+            begun = time.monotonic()
+            assert select.select([a], [], [a], 0.02) == ([], [], [])
+            assert poll.poll(20) == [] and epoll.poll(0.02) == []
+            assert 0.055 < time.monotonic() - begun < 1
+            assert select.select([a], [a, b], [])[1] == [a, b]
+            with open(os.devnull) as file:
+                assert select.select([file], [], [], 5)[0] == [file]
+            closed = os.dup(a.fileno()); os.close(closed)
+            for wrong, error in (
+                (([closed], [], [], 1), OSError), (([-1], [], []), ValueError), ((["x"], [], []), TypeError),
+                (([], [], [], -1), ValueError), (([], [], [], "1"), TypeError), ((1, [], []), TypeError),
+            ):
+                try:
+                    select.select(*wrong)
+                except error: pass
+                else: assert False, wrong
+            epoll.close()
+            assert epoll.closed
+            a.close(); b.close()
+        """)
+
+    def test_a_select_on_what_is_closed_meanwhile_ends(self, patched: RunPython) -> None:
+        patched("""
+            import select, socket, threading
+            a, b = socket.socketpair()
+            threading.Timer(0.02, a.close).start()
+            try:
+                select.select([a.fileno()], [], [], 5)
+            except OSError: pass
+            else: assert False
+            b.close()
+        """)
+
+    def test_a_hang_up_alone_is_seen(self, patched: RunPython) -> None:
+        patched("""
+            import select, socket, threading
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                a = socket.create_connection(listener.getsockname())
+                b, _ = listener.accept()
+            b.send(b"unread")
+            poll = select.poll()
+            poll.register(a, select.POLLRDHUP)
+            threading.Timer(0.05, b.close).start()
+            [(_, events)] = poll.poll(5000)
+            assert events & select.POLLRDHUP
+            a.close()
+        """)
+
+    def test_a_loop_that_asks_without_waiting_lets_others_run(self, patched: RunPython) -> None:
+        patched("""
+            import select, socket, threading
+            a, b = socket.socketpair()
+            threading.Thread(target=b.send, args=(b"!",)).start()
+            threading.Timer(0.01, b.send, (b"!",)).start()
+            while not select.select([a], [], [], 0)[0]: pass
+            a.recv(1)
+            poll = select.poll()
+            poll.register(a, select.POLLIN)
+            while not poll.poll(0): pass
+            a.close(); b.close()
+        """)
+
+    def test_queues(self, patched: RunPython) -> None:
+        patched("""
+            import queue, threading, time
+            for kind in queue.Queue, queue.LifoQueue, queue.PriorityQueue, queue.SimpleQueue:
+                items = kind()
+                threading.Timer(0.01, items.put, (1,)).start()
+                assert items.get(timeout=5) == 1
+                try:
+                    items.get(timeout=0.01)
+                except queue.Empty: pass
+                else: assert False
+                assert items.empty() and items.qsize() == 0
+            simple = queue.SimpleQueue()
+            for wrong in (lambda: simple.get(timeout=-1), lambda: simple.get(True, -1)):
+                try:
+                    wrong()
+                except ValueError: pass
+                else: assert False
+            got = []
+            threads = [threading.Thread(target=lambda: got.append(simple.get())) for _ in range(10)]
+            for thread in threads: thread.start()
+            for number in range(10): simple.put(number)
+            for thread in threads: thread.join()
+            assert sorted(got) == list(range(10))
+        """)
+
+    def test_pipes_and_processes(self, patched: RunPython) -> None:
+        patched("""
+            import os, subprocess, sys, threading, time
+            r, w = os.pipe()
+            threading.Timer(0.02, os.write, (w, b"pipe")).start()
+            assert os.read(r, 100) == b"pipe"
+            # More than a pipe holds: a blocking write goes on until all is written.
+            whole, got = os.urandom(1 << 20), bytearray()
+            def drain():
+                while len(got) < len(whole): got.extend(os.read(r, 65536))
+            thread = threading.Thread(target=drain)
+            thread.start()
+            assert os.write(w, whole) == len(whole)
+            thread.join()
+            assert got == whole
+            for wrong in (lambda: os.read(r, -1), lambda: os.read(10 ** 6, 1), lambda: os.write(10 ** 6, b"x")):
+                try:
+                    wrong()
+                except OSError: pass
+                else: assert False
+            os.close(r); os.close(w)
+            begun = time.monotonic()
+            sleep = [sys.executable, "-S", "-c", "import time; time.sleep(0.3)"]
+            threads = [
+                threading.Thread(target=f) for f in (
+                    lambda: subprocess.run(sleep, check=True),
+                    lambda: subprocess.run(sleep, capture_output=True, timeout=30),
+                    lambda: os.waitpid(subprocess.Popen(sleep).pid, 0),
+                    lambda: os.wait4(subprocess.Popen(sleep).pid, 0),
+                    lambda: os.waitid(os.P_PID, subprocess.Popen(sleep).pid, os.WEXITED),
+                    lambda: os.system("sleep 0.3"),
+                )
+            ]
+            for thread in threads: thread.start()
+            ticks = 0
+            while any(thread.is_alive() for thread in threads):
+                time.sleep(0.01)
+                ticks += 1
+            assert ticks > 15
+            assert os.system("exit 3") >> 8 == 3
+            command = [sys.executable, "-c", "print(input())"]
+            done = subprocess.run(command, input="in\\n", capture_output=True, text=True)
+            assert done.stdout == "in\\n"
+            try:
+                os.waitpid(os.getpid(), 0)
+            except ChildProcessError: pass
+            else: assert False
+        """)
+
+    def test_fork(self, patched: RunPython) -> None:
+        patched("""
+            import os, threading
+            def child():
+                assert threading.current_thread() is threading.main_thread()
+                assert threading.current_thread().ident == threading.get_ident()
+                assert threading.active_count() == 1
+                thread = threading.Thread(target=lambda: None)
+                thread.start(); thread.join()
+                with lock: pass
+                held.release()
+            lock, held = threading.Lock(), threading.RLock()
+            other = threading.Thread(target=lambda: end.wait())
+            end = threading.Event()
+            other.start()
+            def fork():
+                with held:
+                    pid = os.fork()
+                    if not pid:
+                        try:
+                            child()
+                            os._exit(7)
+                        except BaseException:
+                            import traceback; traceback.print_exc()
+                            os._exit(1)
+                assert os.waitpid(pid, 0)[1] >> 8 == 7
+                done.append(1)
+            done = []
+            fork()
+            thread = threading.Thread(target=fork)
+            thread.start(); thread.join()
+            end.set()
+            assert done == [1, 1]
+        """)
+
+    def test_locks_between_processes(self, patched: RunPython) -> None:
+        patched("""
+            import multiprocessing, threading, time
+            context = multiprocessing.get_context("fork")
+            lock, recursive, slots = context.Lock(), context.RLock(), context.Semaphore(1)
+            for shared in lock, recursive, slots:
+                shared.acquire()
+                taken = []
+                thread = threading.Thread(target=lambda: (shared.acquire(), taken.append(1), shared.release()))
+                thread.start()
+                time.sleep(0.01)
+                assert not taken
+                shared.release()
+                thread.join()
+                assert taken
+            with recursive, recursive: pass
+            assert lock.acquire() and not lock.acquire(timeout=0.01) and not lock.acquire(False)
+        """)
+
+
+class TestSignals:
+    def test_handlers_are_what_was_set(self, patched: RunPython) -> None:
+        patched("""
+            import signal
+            def handler(number, frame): seen.append((number, frame.f_code))
+            seen = []
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert signal.signal(signal.SIGUSR1, handler) is signal.SIG_DFL
+            assert signal.getsignal(signal.SIGUSR1) is handler
+            assert signal.signal(signal.SIGUSR1, handler) is handler
+            signal.raise_signal(signal.SIGUSR1)
+            assert seen[0][0] == signal.SIGUSR1
+            assert signal.signal(signal.SIGUSR1, signal.SIG_IGN) is handler
+            try:
+                signal.signal(signal.SIGUSR1, "x")
+            except TypeError: pass
+            else: assert False
+        """)
+
+    def test_what_they_raise_is_the_main_threads(self, patched: RunPython) -> None:
+        patched("""
+            import os, signal, threading, time
+            class Rang(Exception): pass
+            def ring(number, frame): raise Rang
+            signal.signal(signal.SIGALRM, ring)
+            def busy():
+                end = time.monotonic() + 0.1
+                while time.monotonic() < end: pass
+                ended.append(1)
+            ended = []
+            thread = threading.Thread(target=busy)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            try:
+                thread.start()
+                thread.join()
+            except Rang: pass
+            else: assert False
+            assert not ended
+            thread.join()
+            assert ended
+            # To a thread by its identifier.
+            threading.Timer(0.01, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGALRM)).start()
+            try:
+                time.sleep(5)
+            except Rang: pass
+            else: assert False
+            # A wait that brings something after all: the exception comes right behind it.
+            r, w = os.pipe()
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            try:
+                os.write(w, bytes(1 << 20))
+                after = True
+            except Rang: pass
+            assert "after" not in globals()
+        """)
+
+
+class TestLibraries:
+    def test_asyncio(self, patched: RunPython) -> None:
+        patched("""
+            import asyncio, threading, time
+            async def echo(reader, writer):
+                writer.write(await reader.readline())
+                await writer.drain()
+                writer.close()
+            async def main(name):
+                server = await asyncio.start_server(echo, "127.0.0.1", 0)
+                async with server:
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    writer.write(name + b"\\n")
+                    await asyncio.sleep(0.05)
+                    assert await reader.readline() == name + b"\\n"
+                    writer.close()
+                await asyncio.to_thread(time.sleep, 0.05)
+                process = await asyncio.create_subprocess_exec("true")
+                assert await process.wait() == 0
+            begun = time.monotonic()
+            threads = [threading.Thread(target=asyncio.run, args=(main(b"%d" % n),)) for n in range(5)]
+            for thread in threads: thread.start()
+            asyncio.run(main(b"main"))
+            for thread in threads: thread.join()
+            assert time.monotonic() - begun < 3
+        """)
+
+    def test_executors(self, patched: RunPython) -> None:
+        patched("""
+            import concurrent.futures, time
+            with concurrent.futures.ThreadPoolExecutor(5) as pool:
+                futures = [pool.submit(lambda n=n: time.sleep(0.01 * n) or n) for n in (3, 1, 2)]
+                assert [future.result() for future in concurrent.futures.as_completed(futures)] == [1, 2, 3]
+                failing = pool.submit(lambda: 1 / 0)
+                assert isinstance(failing.exception(), ZeroDivisionError)
+                slow = pool.submit(time.sleep, 0.2)
+                try:
+                    slow.result(timeout=0.01)
+                except TimeoutError: pass
+                else: assert False
+            with concurrent.futures.ProcessPoolExecutor(2) as pool:
+                assert list(pool.map(abs, [-1, -2, -3])) == [1, 2, 3]
+        """)
+
+    def test_a_thousand_clients_of_a_threading_server(self, patched: RunPython) -> None:
+        patched("""
+            import socket, socketserver, threading
+            class Handler(socketserver.StreamRequestHandler):
+                def handle(self):
+                    for line in self.rfile: self.wfile.write(line.upper())
+            class Server(socketserver.ThreadingTCPServer):
+                request_queue_size = 1000
+                daemon_threads = True
+            with Server(("127.0.0.1", 0), Handler) as server:
+                threading.Thread(target=server.serve_forever).start()
+                def client(number):
+                    with socket.create_connection(server.server_address) as connection:
+                        file = connection.makefile("rw", newline="")
+                        for word in "one", "two":
+                            file.write(f"{word} {number}\\n"); file.flush()
+                            assert file.readline() == f"{word} {number}\\n".upper()
+                    done.append(number)
+                done = []
+                threads = [threading.Thread(target=client, args=(number,)) for number in range(1000)]
+                for thread in threads: thread.start()
+                for thread in threads: thread.join()
+                server.shutdown()
+            assert sorted(done) == list(range(1000))
+        """)
+
+    def test_logging_from_threads(self, patched: RunPython) -> None:
+        said = patched(
+            """
+            import threading
+            def run():
+                for number in range(20): logging.warning("%s %s", threading.current_thread().name, number)
+            threads = [threading.Thread(target=run, name=name) for name in "ab"]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            """,
+            before="import logging, sys\nlogging.basicConfig(stream=sys.stdout, format='%(threadName)s|%(message)s')\n"
+            + PATCHED,
+        )
+        lines = said.splitlines()
+        assert sorted(lines) == sorted(f"{name}|{name} {number}" for name in "ab" for number in range(20))
