@@ -21,9 +21,31 @@ MODULES = [
     "test_selectors",
     "test_thread",
     "test_threading_local",
+    "test_threading",
+    "test_threadedtempfile",
+    "test_queue",
+    "test_time",
+    "test_subprocess",
+    "test_logging",
+    "test_ssl",
+    "test_io",
+    "test_asyncio.test_runners",
+    "test_asyncio.test_server",
+    "test_asyncio.test_sock_lowlevel",
+    "test_asyncio.test_streams",
+    "test_asyncio.test_subprocess",
+    "test_asyncio.test_threads",
+    "test_asyncio.test_unix_events",
 ]
 
-FEWEST = {"test_socket": 600, "test_file": 30, "test_fileio": 80}
+FEWEST = {
+    "test_socket": 600,
+    "test_file": 30,
+    "test_fileio": 80,
+    "test_threading": 180,
+    "test_io": 600,
+    "test_ssl": 150,
+}
 """How many tests there are at the least: a run of fewer has lost some on the way."""
 
 needs_tests = pytest.mark.skipif(
