@@ -32,6 +32,7 @@ case $for_what in
   test)
     finds test.test_socket || packages+=("lib$version-testsuite")
     command -v redis-server >/dev/null || packages+=(redis-server)
+    [ -e /etc/services ] || packages+=(netbase)
     ;;
   check)
     for component in rustfmt clippy; do
