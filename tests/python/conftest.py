@@ -91,7 +91,6 @@ class Ticker:
     """A tasklet that ticks every millisecond while the body of the ``with`` statement runs."""
 
     ticks = 0
-    worst_gap = 0.0
 
     def __enter__(self) -> Ticker:
         self._tasklet = overlapped.spawn(self._tick)
@@ -103,12 +102,8 @@ class Ticker:
         self._tasklet.join()
 
     def _tick(self) -> None:
-        last = time.perf_counter()
         while True:
             overlapped.sleep(0.001)
-            now = time.perf_counter()
-            self.worst_gap = max(self.worst_gap, now - last)
-            last = now
             self.ticks += 1
 
 

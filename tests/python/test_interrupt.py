@@ -28,7 +28,12 @@ def interrupted(tmp_path: Path) -> Callable[[str], Result]:
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(program))
         process = subprocess.Popen(
-            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-u", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts what it runs in the background with SIGINT ignored, and so would this be.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             assert process.stdout is not None

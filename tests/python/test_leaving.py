@@ -412,7 +412,7 @@ def test_timeout(scene: Scene) -> None:
     with pytest.raises(TimeoutError), overlapped.timeout(0.02) as limit:
         wait()
     assert limit.expired
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     check()
 
 

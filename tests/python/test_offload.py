@@ -24,12 +24,11 @@ def test_exception():
 def test_only_the_caller_blocks(ticker):
     with ticker:
         started = time.monotonic()
-        sleepers = [spawn(offload, time.sleep, 0.1) for _ in range(4)]
+        sleepers = [spawn(offload, time.sleep, 0.5) for _ in range(4)]
         for sleeper in sleepers:
             sleeper.result()
-    assert time.monotonic() - started < 0.35
-    assert ticker.ticks > 5
-    assert ticker.worst_gap < 0.09
+    assert time.monotonic() - started < 1.9
+    assert ticker.ticks >= 50
 
 
 def test_many_more_than_threads():
@@ -58,13 +57,13 @@ def test_what_is_thrown_in_comes_at_once_and_the_function_runs_on():
     done = threading.Event()
 
     def work():
-        time.sleep(0.05)
+        time.sleep(1)
         done.set()
 
     started = time.monotonic()
     with pytest.raises(TimeoutError), overlapped.timeout(0.01):
         offload(work)
-    assert time.monotonic() - started < 0.045
+    assert time.monotonic() - started < 0.9
     assert not done.is_set()
     assert offload(done.wait, 5)
 

@@ -235,7 +235,7 @@ def test_sendall_of_50_megabytes_waits_for_a_slow_reader(pair, ticker):
         client.shutdown(socket.SHUT_WR)
         reader.result()
     assert received == len(data)
-    assert ticker.ticks > 2
+    assert ticker.ticks >= 3
 
 
 def test_sendall_with_a_timeout_says_so(pair):
@@ -244,7 +244,7 @@ def test_sendall_with_a_timeout_says_so(pair):
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="timed out"):
         client.sendall(bytes(50 * MB))
-    assert 0.05 <= time.monotonic() - started < 5
+    assert 0.05 <= time.monotonic() - started < 20
     client.shutdown(socket.SHUT_WR)
     assert 0 < len(read_all(server)) < 50 * MB
 
@@ -392,7 +392,7 @@ def test_timeout_of_each_call(listener, pair):
         started = time.monotonic()
         with pytest.raises(TimeoutError, match="timed out"):
             call()
-        assert 0.01 <= time.monotonic() - started < 2
+        assert 0.01 <= time.monotonic() - started < 20
 
 
 def test_data_just_in_time(pair):
@@ -572,7 +572,7 @@ def test_connect_times_out():
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             sock.connect(listener.getsockname())
-        assert 0.05 <= time.monotonic() - started < 5
+        assert 0.05 <= time.monotonic() - started < 20
     with socket.socket() as sock:
         sock.settimeout(0.01)
         assert sock.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED
@@ -1066,7 +1066,7 @@ def test_sendfile_waits_for_the_reader_alone(pair, tmp_path, ticker):
         assert client.sendfile(file) == 16 * MB
         client.shutdown(socket.SHUT_WR)
         assert reader.result() == path.read_bytes()
-    assert ticker.ticks > 1
+    assert ticker.ticks >= 3
 
 
 # Control data and several buffers.
@@ -1218,7 +1218,7 @@ def test_getaddrinfo_is_the_standard_one():
 
 def test_getaddrinfo_blocks_only_the_caller(monkeypatch, ticker):
     def slow(*arguments):
-        time.sleep(0.1)
+        time.sleep(0.3)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))]
 
     monkeypatch.setattr(socket, "_getaddrinfo", slow)
@@ -1226,8 +1226,7 @@ def test_getaddrinfo_blocks_only_the_caller(monkeypatch, ticker):
         lookups = [spawn(socket.getaddrinfo, "slow.example", 80) for _ in range(3)]
         for lookup in lookups:
             assert lookup.result()[0][4] == ("127.0.0.1", 1)
-    assert ticker.ticks > 2
-    assert ticker.worst_gap < 0.09
+    assert ticker.ticks >= 30
 
 
 def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, listener):
@@ -1235,7 +1234,7 @@ def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, liste
 
     def slow(host, *arguments):
         looked_up.append(host)
-        time.sleep(0.05)
+        time.sleep(0.3)
         return std_socket.getaddrinfo("127.0.0.1", *arguments)
 
     monkeypatch.setattr(socket, "_getaddrinfo", slow)
@@ -1243,7 +1242,7 @@ def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, liste
         client.connect(("name.example", listener.getsockname()[1]))
         listener.accept()[0].close()
     assert looked_up == ["name.example"]
-    assert ticker.ticks > 1
+    assert ticker.ticks >= 30
 
 
 def test_other_lookups():

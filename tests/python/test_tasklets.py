@@ -135,23 +135,29 @@ def test_exception_state_belongs_to_the_tasklet():
 
 
 def test_join_with_a_timeout_looks_at_alive():
-    tasklet = spawn(sleep, 0.1)
+    tasklet = spawn(sleep, 60)
     started = time.monotonic()
     tasklet.join(0.01)
-    assert 0.01 <= time.monotonic() - started < 0.09
+    assert 0.01 <= time.monotonic() - started < 20
     assert tasklet.alive
+    tasklet.cancel()
     tasklet.join()
     assert not tasklet.alive
 
 
 def test_result_and_exception_with_a_timeout():
-    tasklet = spawn(sleep, 0.05)
+    gate = Event()
+    tasklet = spawn(gate.wait)
+    other = spawn(sleep, 60)
     for ask in (tasklet.result, tasklet.exception):
         with pytest.raises(TimeoutError):
             ask(0.001)
         with pytest.raises(TimeoutError):
             ask(timeout=0)
-    assert tasklet.result(5) is None
+    gate.set()
+    assert tasklet.result(5) is True
+    other.cancel()
+    other.join()
 
 
 def test_a_tasklet_cannot_join_itself():
@@ -381,7 +387,7 @@ def test_run_with_a_timeout():
     tasklet = spawn(sleep, 60)
     started = time.monotonic()
     overlapped.run(0.02)
-    assert 0.02 <= time.monotonic() - started < 5
+    assert 0.02 <= time.monotonic() - started < 20
     assert tasklet.alive
     tasklet.cancel()
     overlapped.run()
@@ -396,7 +402,7 @@ def test_sleep_times():
     for seconds in (0.001, 0.01, 0.05):
         started = time.monotonic()
         sleep(seconds)
-        assert seconds <= time.monotonic() - started < seconds + 1
+        assert seconds <= time.monotonic() - started < seconds + 20
     with pytest.raises(ValueError, match="non-negative"):
         sleep(-1)
     with pytest.raises(ValueError, match="NaN"):
@@ -409,7 +415,7 @@ def test_sleepers_wake_in_the_order_of_their_deadlines():
     order = []
 
     def work(number):
-        sleep(number / 200)
+        sleep(number / 20)
         order.append(number)
 
     for number in (5, 1, 4, 2, 3, 0):
@@ -423,7 +429,7 @@ def test_ten_thousand_sleepers():
     tasklets = [spawn(sleep, 0.2) for _ in range(10_000)]
     for tasklet in tasklets:
         tasklet.join()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
 
 
 def test_ten_thousand_parked_each_started_by_another():
@@ -544,7 +550,7 @@ def test_fairness_a_busy_tasklet_that_yields_lets_timers_run(ticker):
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
             sleep(0)
-    assert ticker.ticks > 5
+    assert ticker.ticks >= 3
 
 
 def test_a_thread_that_ends_cancels_its_tasklets():

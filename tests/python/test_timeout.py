@@ -14,14 +14,17 @@ def test_ends_a_wait():
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"timed out after 0\.02 s"), timeout(0.02):
         sleep(60)
-    assert 0.02 <= time.monotonic() - started < 5
+    assert 0.02 <= time.monotonic() - started < 20
 
 
 def test_leaves_a_body_in_time_alone():
-    with timeout(0.05) as limit:
+    with timeout(60) as limit:
         sleep(0.001)
     assert not limit.expired
-    sleep(0.06)
+    with timeout(0.02) as limit:
+        pass
+    sleep(0.04)
+    assert not limit.expired
 
 
 def test_none_sets_none():
@@ -52,11 +55,11 @@ def test_the_outer_one_goes_through_the_inner():
 
 def test_the_inner_can_be_caught_and_the_outer_still_holds():
     started = time.monotonic()
-    with pytest.raises(TimeoutError, match=r"0\.05"), timeout(0.05):
-        for _ in range(100):
-            with pytest.raises(TimeoutError, match=r"0\.01"), timeout(0.01):
+    with pytest.raises(TimeoutError, match=r"0\.2 s"), timeout(0.2):
+        for _ in range(1000):
+            with pytest.raises(TimeoutError, match=r"0\.01 s"), timeout(0.01):
                 sleep(60)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_both_due_at_once():
