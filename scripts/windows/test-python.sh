@@ -12,6 +12,7 @@ TESTS=(tasklets channels sync timeout queue)
 # Python's monotonic clock on Windows counts 15 ms steps: these measure shorter times.
 LEFT_OUT=(
   --deselect tests/python/test_tasklets.py::test_sleep_times
+  --deselect tests/python/test_queue.py::test_timeout_of_get_is_kept
   --deselect tests/python/test_tasklets.py::test_result_and_exception_with_a_timeout
 )
 EXAMPLES=(channels echo file_copies timeouts)
