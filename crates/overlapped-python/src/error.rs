@@ -17,13 +17,6 @@ pub(crate) fn from_io(error: io::Error) -> PyErr {
     }
 }
 
-/// `OSError` of an error number.
 fn numbered(number: i32) -> PyErr {
-    Python::attach(|py| {
-        let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
-        match text {
-            Ok(text) => PyOSError::new_err((number, text.unbind())),
-            Err(error) => error,
-        }
-    })
+    Python::attach(|py| crate::descriptor::error(py, number))
 }

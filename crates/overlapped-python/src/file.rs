@@ -7,13 +7,13 @@ use std::ffi::c_int;
 
 use overlapped_port::sys::RawFile;
 use overlapped_port::{Op, Outcome};
-use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::runtime::{program_ends, runtime, settle, to_error};
+use crate::descriptor::{file, never_waits, remaining};
+use crate::runtime::{runtime, settle, to_error};
 use crate::stdlib::{View, file_descriptor, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -70,8 +70,8 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
 
 /// Writes until all is written, as write(2) does on a pipe whose reader is slow; returns how many bytes were. What ends
 /// it after a part, an error or an interrupt, is left for the next wait. `None` as for [`operate`].
-pub(crate) fn write_all(py: Python<'_>, descriptor: RawFile, bytes: &[u8]) -> PyResult<Option<usize>> {
-    let op = |rest| Op::Write { file: descriptor, buffer: rest, offset: None };
+pub(crate) fn write_all(py: Python<'_>, file: RawFile, bytes: &[u8]) -> PyResult<Option<usize>> {
+    let op = |rest| Op::Write { file, buffer: rest, offset: None };
     let Some(mut written) = operate(py, op(bytes))? else { return Ok(None) };
     let runtime = runtime(py)?;
     while written < bytes.len() {
@@ -81,16 +81,6 @@ pub(crate) fn write_all(py: Python<'_>, descriptor: RawFile, bytes: &[u8]) -> Py
         }
     }
     Ok(Some(written))
-}
-
-/// Whether a read or write of the descriptor is not to wait: then it is not the port's.
-pub(crate) fn never_waits(descriptor: c_int) -> bool {
-    #[cfg(unix)]
-    // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
-    let non_blocking = unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;
-    #[cfg(not(unix))]
-    let non_blocking = false;
-    descriptor < 0 || non_blocking || program_ends()
 }
 
 unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
@@ -107,7 +97,7 @@ unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, narg
                 ffi::PyErr_Clear();
                 return base(py, "readinto", slf, given);
             };
-            let op = Op::Read { file: descriptor, buffer: view.memory(), offset: None };
+            let op = Op::Read { file: file(py, descriptor)?, buffer: view.memory(), offset: None };
             match operate(py, op)? {
                 Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
                 None => base(py, "readinto", slf, given),
@@ -128,7 +118,7 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
                 return base(py, "write", slf, given);
             }
             let Some(view) = View::new(given[0], ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            match write_all(py, descriptor, view.bytes())? {
+            match write_all(py, file(py, descriptor)?, view.bytes())? {
                 Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
                 None => base(py, "write", slf, given),
             }
@@ -147,12 +137,14 @@ unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
             if !given.is_empty() || never_waits(descriptor) {
                 return base(py, "readall", slf, given);
             }
-            let mut bytes: Vec<u8> = Vec::with_capacity(remaining(descriptor));
+            let file = file(py, descriptor)?;
+            // One more, so that the end shows in one read.
+            let mut bytes: Vec<u8> = Vec::with_capacity(remaining(file).map_or(PIECE, |left| left + 1));
             loop {
                 if bytes.capacity() == bytes.len() {
                     bytes.reserve(PIECE.max(bytes.len()));
                 }
-                let op = Op::Read { file: descriptor, buffer: bytes.spare_capacity_mut(), offset: None };
+                let op = Op::Read { file, buffer: bytes.spare_capacity_mut(), offset: None };
                 let Some(count) = operate(py, op)? else { return base(py, "readall", slf, given) };
                 if count == 0 {
                     return Ok(PyBytes::new(py, &bytes).into_ptr());
@@ -165,54 +157,13 @@ unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
     }
 }
 
-/// How many bytes a regular file has from here to its end, and one more, so that the end shows in one read.
-fn remaining(descriptor: c_int) -> usize {
-    #[cfg(unix)]
-    // SAFETY: `stat` is a plain value that the call fills; the descriptor is the caller's.
-    unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        let here = libc::lseek(descriptor, 0, libc::SEEK_CUR);
-        if here >= 0 && libc::fstat(descriptor, &raw mut stat) == 0 && stat.st_size > here {
-            return (stat.st_size - here) as usize + 1;
-        }
-    }
-    let _ = descriptor;
-    PIECE
-}
-
-/// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`. `name` is for the error.
-#[cfg(unix)]
-#[pyfunction]
-pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
-    use std::os::fd::IntoRawFd;
-    if program_ends() {
-        return py.import("os")?.call_method1("open", (name, flags, 0o666))?.extract();
-    }
-    let runtime = runtime(py)?;
-    // Read while this stack may be elsewhere, so all of it is on the heap: not the bytes of the path alone.
-    let path = overlapped_port::sys::SystemPath::new(path)
-        .map(Box::new)
-        .map_err(|_| PyValueError::new_err("embedded null byte"))?;
-    let how = overlapped_port::sys::OpenHow { flags: flags | libc::O_CLOEXEC, mode: 0o666 };
-    match runtime.scheduler.operate(Op::Open { path: &path, how }, None) {
-        Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
-        Ok(_) => unreachable!("an open brings a file"),
-        Err(error) => {
-            let error = to_error(py, &runtime, error);
-            if error.is_instance_of::<PyOSError>(py) {
-                error.value(py).setattr("filename", name)?;
-            }
-            Err(error)
-        }
-    }
-}
-
 /// Reads at most `size` bytes at `offset`.
 #[pyfunction]
-pub(crate) fn read_at(py: Python<'_>, descriptor: RawFile, size: usize, offset: u64) -> PyResult<Py<PyBytes>> {
+pub(crate) fn read_at(py: Python<'_>, descriptor: c_int, size: usize, offset: u64) -> PyResult<Py<PyBytes>> {
     let runtime = runtime(py)?;
     let mut bytes: Vec<u8> = Vec::with_capacity(size);
-    let op = Op::Read { file: descriptor, buffer: &mut bytes.spare_capacity_mut()[..size], offset: Some(offset) };
+    let op =
+        Op::Read { file: file(py, descriptor)?, buffer: &mut bytes.spare_capacity_mut()[..size], offset: Some(offset) };
     match runtime.scheduler.operate(op, None) {
         // SAFETY: the read has filled them.
         Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
@@ -224,12 +175,13 @@ pub(crate) fn read_at(py: Python<'_>, descriptor: RawFile, size: usize, offset: 
 
 /// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.
 #[pyfunction]
-pub(crate) fn cancel_file(descriptor: RawFile) -> PyResult<()> {
-    settle(|port| port.cancel_file(descriptor), |port| port.in_flight_on_file(descriptor))
+pub(crate) fn cancel_file(py: Python<'_>, descriptor: c_int) -> PyResult<()> {
+    let file = file(py, descriptor)?;
+    settle(|port| port.cancel_file(file), |port| port.in_flight_on_file(file))
 }
 
 /// Waits until the file's data has reached the device, as os.fsync.
 #[pyfunction]
-pub(crate) fn fsync(py: Python<'_>, descriptor: RawFile) -> PyResult<()> {
-    operate(py, Op::Sync { file: descriptor, data_only: false }).map(drop)
+pub(crate) fn fsync(py: Python<'_>, descriptor: c_int) -> PyResult<()> {
+    operate(py, Op::Sync { file: file(py, descriptor)?, data_only: false }).map(drop)
 }

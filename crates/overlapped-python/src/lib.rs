@@ -3,6 +3,8 @@
 //! `overlapped._engine` is private to the package; `python/overlapped` makes the modules that users see of it.
 
 mod asyncio;
+mod capi;
+mod descriptor;
 mod error;
 mod file;
 mod greenlet;
@@ -113,7 +115,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(thread::thread_of, module)?,
         wrap_pyfunction!(thread::release_at_end, module)?,
         wrap_pyfunction!(file::install_file, module)?,
-        wrap_pyfunction!(file::open, module)?,
+        wrap_pyfunction!(descriptor::open, module)?,
         wrap_pyfunction!(file::read_at, module)?,
         wrap_pyfunction!(file::cancel_file, module)?,
         wrap_pyfunction!(file::fsync, module)?,

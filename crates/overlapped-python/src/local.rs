@@ -6,7 +6,6 @@
 //! alive, and an identifier that is given out again finds nothing of its predecessor's.
 
 use std::collections::HashMap;
-use std::os::raw::c_int;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
@@ -15,24 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
+use crate::capi::{_PyObject_GenericGetAttrWithDict, _PyObject_GenericSetAttrWithDict};
 use crate::runtime::{ident, in_tasklet};
-
-unsafe extern "C" {
-    // What `object.__getattribute__` and `object.__setattr__` do, with another dictionary (CPython, Objects/object.c);
-    // `_thread._local` is made with them too.
-    fn _PyObject_GenericGetAttrWithDict(
-        object: *mut PyObject,
-        name: *mut PyObject,
-        dict: *mut PyObject,
-        suppress: c_int,
-    ) -> *mut PyObject;
-    fn _PyObject_GenericSetAttrWithDict(
-        object: *mut PyObject,
-        name: *mut PyObject,
-        value: *mut PyObject,
-        dict: *mut PyObject,
-    ) -> c_int;
-}
 
 type Arguments = (Py<PyTuple>, Option<Py<PyDict>>);
 

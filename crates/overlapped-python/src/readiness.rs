@@ -1,14 +1,15 @@
 //! Waiting for descriptors: what stands in for `select`, `poll` and the descriptors of `os`.
 
+use std::ffi::c_int;
 use std::time::Duration;
 
 use overlapped::engine::park;
-use overlapped_port::sys::{RawFile, RawSocket};
 use overlapped_port::{Interest, Op, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::file::{never_waits, write_all};
+use crate::descriptor::{self, SocketNumber, file, never_waits};
+use crate::file::write_all;
 use crate::runtime::{program_ends, runtime, to_error};
 use crate::stdlib::View;
 use crate::tasklet::deadline;
@@ -17,7 +18,7 @@ use crate::tasklet::deadline;
 /// with its interest: 1 readable, 2 writable, 4 urgent. Which one it was, the system's own call tells.
 #[pyfunction]
 #[pyo3(signature = (descriptors, timeout=None))]
-pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(RawSocket, u8)>, timeout: Option<f64>) -> PyResult<bool> {
+pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(SocketNumber, u8)>, timeout: Option<f64>) -> PyResult<bool> {
     let runtime = runtime(py)?;
     let deadline = deadline(timeout)?;
     if descriptors.is_empty() {
@@ -28,7 +29,9 @@ pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(RawSocket, u8)>, timeou
         }
         return Ok(false);
     }
-    let ops = descriptors.into_iter().map(|(socket, interest)| Op::Poll { socket, interest: Interest(interest) });
+    let ops = descriptors
+        .into_iter()
+        .map(|(number, interest)| Op::Poll { socket: descriptor::socket(number), interest: Interest(interest) });
     match runtime.scheduler.operate_any(ops, deadline) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(false),
@@ -49,14 +52,14 @@ pub(crate) fn give_way(py: Python<'_>) -> PyResult<()> {
 /// Reads from a descriptor, as `os.read`; `None` where the system's own call is to be made: the descriptor is in
 /// non-blocking mode, or something is wrong with it.
 #[pyfunction]
-pub(crate) fn read_descriptor(py: Python<'_>, descriptor: RawFile, size: usize) -> PyResult<Option<Py<PyBytes>>> {
+pub(crate) fn read_descriptor(py: Python<'_>, descriptor: c_int, size: usize) -> PyResult<Option<Py<PyBytes>>> {
     if never_waits(descriptor) {
         return Ok(None);
     }
     let runtime = runtime(py)?;
     // On the heap, and not zeroed: the kernel fills it while this stack may be elsewhere.
     let mut bytes: Vec<u8> = Vec::with_capacity(size);
-    let op = Op::Read { file: descriptor, buffer: &mut bytes.spare_capacity_mut()[..size], offset: None };
+    let op = Op::Read { file: file(py, descriptor)?, buffer: &mut bytes.spare_capacity_mut()[..size], offset: None };
     match runtime.scheduler.operate(op, None) {
         // SAFETY: the read has filled them.
         Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
@@ -70,11 +73,7 @@ pub(crate) fn read_descriptor(py: Python<'_>, descriptor: RawFile, size: usize) 
 /// Writes to a descriptor, as `os.write`: all of `data`, where nothing goes wrong in between. `None` as for
 /// `read_descriptor`.
 #[pyfunction]
-pub(crate) fn write_descriptor(
-    py: Python<'_>,
-    descriptor: RawFile,
-    data: &Bound<'_, PyAny>,
-) -> PyResult<Option<usize>> {
+pub(crate) fn write_descriptor(py: Python<'_>, descriptor: c_int, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if never_waits(descriptor) {
         return Ok(None);
     }
@@ -82,7 +81,7 @@ pub(crate) fn write_descriptor(
     let Some(view) = (unsafe { View::new(data.as_ptr(), pyo3::ffi::PyBUF_SIMPLE) }) else {
         return Err(PyErr::fetch(py));
     };
-    write_all(py, descriptor, view.bytes())
+    write_all(py, file(py, descriptor)?, view.bytes())
 }
 
 /// As `time.sleep`: with its errors.

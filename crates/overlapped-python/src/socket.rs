@@ -17,6 +17,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::capi::_PyBytes_Resize;
+use crate::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
 use crate::runtime::{Runtime, program_ends, runtime, settle, to_error};
 use crate::stdlib::{Socket, View, install};
 use crate::tasklet::deadline;
@@ -27,11 +29,6 @@ const PROVIDED: usize = 16 << 10;
 /// A socket whose last receive brought this much gets the next one straight into the object that is returned: measured on
 /// an echo of 4 KiB messages over 500 connections, the copy and its cache misses cost a seventh of the whole request.
 const LARGE: usize = 1 << 10;
-
-unsafe extern "C" {
-    /// Cuts a bytes object that nobody else knows (C API reference, "Bytes Objects").
-    fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: isize) -> c_int;
-}
 
 /// `_socket.socket`'s own methods, for what never waits.
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -81,19 +78,11 @@ fn due(socket: Socket) -> Option<Instant> {
 }
 
 fn never_waits(socket: Socket, flags: c_int) -> bool {
-    socket.timeout() == 0 || flags & (DONTWAIT | ERRQUEUE) != 0 || socket.descriptor() == CLOSED || program_ends()
+    socket.timeout() == 0 || flags & NEVER_WAITS != 0 || socket.descriptor() == CLOSED || program_ends()
 }
 
 /// The descriptor of a closed socket object: -1, also as Windows's unsigned number.
 const CLOSED: RawSocket = !0;
-#[cfg(target_os = "linux")]
-const ERRQUEUE: c_int = libc::MSG_ERRQUEUE;
-#[cfg(not(target_os = "linux"))]
-const ERRQUEUE: c_int = 0;
-#[cfg(unix)]
-const DONTWAIT: c_int = libc::MSG_DONTWAIT;
-#[cfg(not(unix))]
-const DONTWAIT: c_int = 0;
 
 /// Reads `(required, flags=0)`; `None` where only the standard library can say what is wrong with them.
 unsafe fn with_flags(args: *const *mut PyObject, count: isize) -> Option<(*mut PyObject, c_int)> {
@@ -325,9 +314,7 @@ pub(crate) fn retry(
     all.extend(args.iter());
     let all = PyTuple::new(py, all)?;
     loop {
-        let timeout = inside.replace_timeout(0);
-        let result = method.call1(&all);
-        inside.replace_timeout(timeout);
+        let result = try_once(inside, || method.call1(&all));
         match result {
             Err(error) if !non_blocking && error.is_instance_of::<PyBlockingIOError>(py) => {}
             result => return result.map(Bound::unbind),
@@ -349,19 +336,28 @@ pub(crate) fn call_without_waiting(
 ) -> PyResult<Py<PyAny>> {
     // SAFETY: only `overlapped.ssl` calls this, with its own sockets.
     let inside = unsafe { Socket::new(socket.as_ptr()) };
-    let timeout = inside.replace_timeout(0);
-    let result = method.call1(args);
-    inside.replace_timeout(timeout);
-    result.map(Bound::unbind)
+    try_once(inside, || method.call1(args)).map(Bound::unbind)
+}
+
+/// Calls something of the standard library's while `socket` passes for one in non-blocking mode.
+fn try_once<T>(socket: Socket, call: impl FnOnce() -> T) -> T {
+    let timeout = socket.replace_timeout(0);
+    let result = without_waiting(socket.descriptor(), timeout < 0, call);
+    socket.replace_timeout(timeout);
+    result
 }
 
 /// Takes a connection off a listening socket: its descriptor and the peer's `sockaddr`, as bytes.
 #[pyfunction]
-pub(crate) fn accept(py: Python<'_>, listener: RawSocket, timeout: Option<f64>) -> PyResult<(RawSocket, Py<PyBytes>)> {
+pub(crate) fn accept(
+    py: Python<'_>,
+    listener: SocketNumber,
+    timeout: Option<f64>,
+) -> PyResult<(RawSocket, Py<PyBytes>)> {
     let runtime = runtime(py)?;
     // The kernel fills it while this stack may be elsewhere.
     let mut peer = Box::new(Address::empty());
-    let op = Op::Accept { listener, peer: Some(&mut peer) };
+    let op = Op::Accept { listener: descriptor::socket(listener), peer: Some(&mut peer) };
     match operate(py, &runtime, op, deadline(timeout)?)? {
         Outcome::Socket(socket) => Ok((sys::into_raw_socket(socket), PyBytes::new(py, peer.as_bytes()).unbind())),
         _ => unreachable!("an accept brings a socket"),
@@ -370,18 +366,19 @@ pub(crate) fn accept(py: Python<'_>, listener: RawSocket, timeout: Option<f64>) 
 
 /// Connects a socket to a `sockaddr`, given as bytes.
 #[pyfunction]
-pub(crate) fn connect(py: Python<'_>, socket: RawSocket, address: &[u8], timeout: Option<f64>) -> PyResult<()> {
+pub(crate) fn connect(py: Python<'_>, socket: SocketNumber, address: &[u8], timeout: Option<f64>) -> PyResult<()> {
     let runtime = runtime(py)?;
     let address = Box::new(Address::from_bytes(address)?);
-    operate(py, &runtime, Op::Connect { socket, address: &address }, deadline(timeout)?).map(drop)
+    operate(py, &runtime, Op::Connect { socket: descriptor::socket(socket), address: &address }, deadline(timeout)?)
+        .map(drop)
 }
 
 /// Waits until a descriptor is ready; returns the bits that are. 1 readable, 2 writable, 4 urgent, 8 error, 16 hang-up.
 #[pyfunction]
 #[pyo3(signature = (descriptor, interest, timeout=None))]
-pub(crate) fn wait(py: Python<'_>, descriptor: RawSocket, interest: u8, timeout: Option<f64>) -> PyResult<usize> {
+pub(crate) fn wait(py: Python<'_>, descriptor: SocketNumber, interest: u8, timeout: Option<f64>) -> PyResult<usize> {
     let runtime = runtime(py)?;
-    let op = Op::Poll { socket: descriptor, interest: Interest(interest) };
+    let op = Op::Poll { socket: descriptor::socket(descriptor), interest: Interest(interest) };
     operate(py, &runtime, op, deadline(timeout)?).map(|outcome| count(&outcome))
 }
 

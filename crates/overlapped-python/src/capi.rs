@@ -1,0 +1,37 @@
+//! Functions of CPython's C interface that `pyo3::ffi` does not have.
+//!
+//! On Windows each version of CPython has them in a library of its own name, which the linker is to be told.
+
+use std::ffi::c_int;
+
+use pyo3::ffi::PyObject;
+
+#[cfg_attr(all(windows, not(Py_3_12)), link(name = "python311", kind = "raw-dylib"))]
+#[cfg_attr(all(windows, Py_3_12, not(Py_3_13)), link(name = "python312", kind = "raw-dylib"))]
+#[cfg_attr(all(windows, Py_3_13, not(Py_3_14)), link(name = "python313", kind = "raw-dylib"))]
+#[cfg_attr(all(windows, Py_3_14), link(name = "python314", kind = "raw-dylib"))]
+unsafe extern "C" {
+    /// Cuts a bytes object that nobody else knows (C API reference, "Bytes Objects").
+    pub(crate) fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: isize) -> c_int;
+
+    /// What `object.__getattribute__` does, with another dictionary (CPython, Objects/object.c); `_thread._local` is
+    /// made with it too.
+    pub(crate) fn _PyObject_GenericGetAttrWithDict(
+        object: *mut PyObject,
+        name: *mut PyObject,
+        dict: *mut PyObject,
+        suppress: c_int,
+    ) -> *mut PyObject;
+
+    /// The same of `object.__setattr__`.
+    pub(crate) fn _PyObject_GenericSetAttrWithDict(
+        object: *mut PyObject,
+        name: *mut PyObject,
+        value: *mut PyObject,
+        dict: *mut PyObject,
+    ) -> c_int;
+
+    /// Sets the `OSError` of an error code of Windows's, and returns null (C API reference, "Exception Handling").
+    #[cfg(windows)]
+    pub(crate) fn PyErr_SetFromWindowsErr(number: c_int) -> *mut PyObject;
+}

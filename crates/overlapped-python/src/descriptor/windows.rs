@@ -1,0 +1,106 @@
+//! Windows: a file's number is the C runtime's, which has a handle under it; a socket's is the `SOCKET` itself.
+//!
+//! The handle is one that blocks, as the C runtime opens it and as child processes that inherit it need it: the port's
+//! threads read and write it. It keeps the file's position, for the C runtime as for the port.
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io::Seek;
+use std::mem::ManuallyDrop;
+use std::net::UdpSocket;
+use std::os::windows::io::{FromRawHandle, FromRawSocket};
+
+use overlapped_port::sys::{RawFile, RawSocket};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::runtime::{program_ends, runtime, to_error};
+
+/// A socket's number as Python has it, -1 where it is closed.
+pub(crate) type SocketNumber = i64;
+
+/// The socket of that number.
+pub(crate) fn socket(number: SocketNumber) -> RawSocket {
+    number as RawSocket
+}
+
+/// The handle under a descriptor. Python's C runtime has to be asked: this module may be linked with another one.
+pub(crate) fn file(py: Python<'_>, descriptor: c_int) -> PyResult<RawFile> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let get = GET.get_or_try_init(py, || py.import("msvcrt")?.getattr("get_osfhandle").map(Bound::unbind))?;
+    Ok(get.bind(py).call1((descriptor,))?.extract::<isize>()? as RawFile)
+}
+
+/// Whether a read or write of the descriptor is not to wait: then it is not the port's. No mode of the descriptor says so.
+pub(crate) fn never_waits(descriptor: c_int) -> bool {
+    descriptor < 0 || program_ends()
+}
+
+/// How many bytes a regular file has from its position to its end; `None` where that is not known.
+pub(crate) fn remaining(file: RawFile) -> Option<usize> {
+    // SAFETY: the handle is the caller's, and not closed here.
+    let mut file = unsafe { ManuallyDrop::new(File::from_raw_handle(file)) };
+    let size = file.metadata().ok()?.len();
+    size.checked_sub(file.stream_position().ok()?)?.try_into().ok()
+}
+
+/// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`. It is the standard library's `os.open`,
+/// on a thread of the port's.
+#[pyfunction]
+#[pyo3(signature = (_path, flags, name))]
+pub(crate) fn open(py: Python<'_>, _path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
+    if program_ends() {
+        return open_now(py, name, flags);
+    }
+    let runtime = runtime(py)?;
+    let opened = overlapped::offload(move || Python::attach(|py| open_now(py, name, flags).map(Opened)));
+    match opened {
+        Ok(opened) => Ok(ManuallyDrop::new(opened?).0),
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}
+
+fn open_now(py: Python<'_>, name: Py<PyAny>, flags: c_int) -> PyResult<c_int> {
+    py.import("os")?.call_method1("open", (name, flags, 0o666))?.extract()
+}
+
+/// A descriptor, closed where nobody waits for it any more.
+struct Opened(c_int);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            let closed = py.import("os").and_then(|os| os.call_method1("close", (self.0,)));
+            if let Err(error) = closed {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}
+
+/// Flags of a receive or a send that never waits: there are none.
+pub(crate) const NEVER_WAITS: c_int = 0;
+
+/// Makes a call while the socket is in the system's non-blocking mode; `waits` says that it is not in it by itself. An
+/// overlapped operation that another tasklet has in flight is not concerned.
+pub(crate) fn without_waiting<T>(socket: RawSocket, waits: bool, call: impl FnOnce() -> T) -> T {
+    // SAFETY: the socket is the caller's, and not closed here; a mode is all that is set, whatever its kind.
+    let socket = unsafe { ManuallyDrop::new(UdpSocket::from_raw_socket(socket)) };
+    // A closed socket cannot be set; the call itself says so.
+    let set = waits && socket.set_nonblocking(true).is_ok();
+    let result = call();
+    if set {
+        let _ = socket.set_nonblocking(false);
+    }
+    result
+}
+
+/// The `OSError` of an error code, of the subclass that goes with it.
+pub(crate) fn error(py: Python<'_>, number: i32) -> PyErr {
+    // SAFETY: the GIL is held; the call sets an error and returns null.
+    unsafe {
+        let nothing = crate::capi::PyErr_SetFromWindowsErr(number);
+        debug_assert!(nothing.is_null());
+    }
+    PyErr::fetch(py)
+}
