@@ -7,6 +7,7 @@ status, and tracebacks without a frame of ours.
 from __future__ import annotations
 
 import io
+import linecache
 import os
 import pkgutil
 import runpy
@@ -115,6 +116,9 @@ def run(what: str, arguments: list[str]) -> None:
             sys.argv = ["-c", *arguments]
             sys.modules["__main__"] = module
             set_path("")
+            if sys.version_info >= (3, 13):
+                # From then on a traceback shows the lines of this too.
+                linecache.cache["<string>"] = (len(code), None, code.splitlines(keepends=True), "<string>")
             exec(compile(code, "<string>", "exec", dont_inherit=True), namespace)
             return
         sys.argv = [what, *arguments]

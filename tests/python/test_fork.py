@@ -16,6 +16,9 @@ import pytest
 import overlapped
 from overlapped import Channel, Event, io, sleep, socket, spawn
 
+# From 3.12 on Python warns of what is tested here: the pool of the poll backend has threads.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
 
 def in_child(work: Callable[[], None]) -> int:
     """Runs `work` in a forked process; returns its status: 0 where it returned."""
