@@ -1,0 +1,275 @@
+"""Files and pipes of `overlapped.io`: only the caller blocks, and several tasklets use one file."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import overlapped
+from overlapped import io, sleep, spawn
+
+
+def test_one_file_read_by_several_tasklets(tmp_path: Path) -> None:
+    """Each byte goes to exactly one reader."""
+    path = tmp_path / "file"
+    records = [b"%07d\n" % number for number in range(20_000)]
+    path.write_bytes(b"".join(records))
+    for buffering in (-1, 64, 0):
+        with io.open(path, "rb", buffering) as file:
+
+            def read(file: Any = file) -> list[bytes]:
+                got = []
+                while record := file.read(8):
+                    got.append(record)
+                    if len(got) % 50 == 0:
+                        sleep(0)
+                return got
+
+            readers = [spawn(read) for _ in range(5)]
+            got = [record for reader in readers for record in reader.result()]
+        assert sorted(got) == records
+
+
+def test_one_file_written_by_several_tasklets(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for buffering in (-1, 100, 0):
+        with io.open(path, "wb", buffering) as file:
+
+            def write(letter: bytes, file: Any = file) -> None:
+                for number in range(500):
+                    file.write(letter * 40 + b"\n")
+                    if number % 20 == 0:
+                        file.flush()
+                        sleep(0)
+
+            writers = [spawn(write, bytes([65 + number])) for number in range(6)]
+            for writer in writers:
+                writer.result()
+        lines = path.read_bytes().splitlines()
+        assert sorted(lines) == sorted(bytes([65 + number]) * 40 for number in range(6) for _ in range(500))
+
+
+def test_one_file_read_and_written_by_several_tasklets(tmp_path: Path) -> None:
+    """No reentrant call is refused, and each record is at its place in the end."""
+    path = tmp_path / "file"
+    path.write_bytes(b"....\n" * 1000)
+    with io.open(path, "r+b") as file:
+        lock = overlapped.Semaphore(1)
+
+        def write(first: int) -> None:
+            for number in range(first, 1000, 4):
+                with lock:
+                    file.seek(5 * number)
+                    file.write(b"%04d" % number)
+                if number % 7 == 0:
+                    sleep(0)
+
+        def read() -> int:
+            count = 0
+            for number in range(0, 1000, 3):
+                with lock:
+                    file.seek(5 * number)
+                    record = file.read(5)
+                assert record in (b"....\n", b"%04d\n" % number)
+                count += 1
+            return count
+
+        def disturb() -> None:
+            for _ in range(100):
+                file.flush()
+                file.tell()
+                sleep(0)
+
+        tasklets = [spawn(write, first) for first in range(4)] + [spawn(read) for _ in range(3)] + [spawn(disturb)]
+        for tasklet in tasklets:
+            tasklet.result()
+    assert path.read_bytes() == b"".join(b"%04d\n" % number for number in range(1000))
+
+
+def test_a_pipe_read_and_written_by_several_tasklets() -> None:
+    """All wait in the same buffers at once: their calls are whole, and none is refused."""
+    reading, writing = os.pipe()
+    with io.open(reading, "rb") as source, io.open(writing, "wb") as sink:
+
+        def write(letter: bytes) -> None:
+            for _ in range(300):
+                sink.write(letter * 99 + b"\n")
+                sink.flush()
+
+        def read() -> list[bytes]:
+            return [source.readline() for _ in range(300)]
+
+        readers = [spawn(read) for _ in range(3)]
+        sleep(0)
+        writers = [spawn(write, letter) for letter in (b"a", b"b", b"c")]
+        for writer in writers:
+            writer.result()
+        lines = [line for reader in readers for line in reader.result()]
+    assert sorted(lines) == sorted(letter * 99 + b"\n" for letter in (b"a", b"b", b"c") for _ in range(300))
+
+
+def test_text_written_by_several_tasklets(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with io.open(path, "w", encoding="utf-8") as file:
+
+        def write(name: str) -> None:
+            for number in range(300):
+                print(f"{name} {number}", file=file)
+                sleep(0)
+
+        writers = [spawn(write, name) for name in ("\u00e4", "b", "c")]
+        for writer in writers:
+            writer.result()
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert sorted(lines) == sorted(f"{name} {number}" for name in ("\u00e4", "b", "c") for number in range(300))
+
+
+def test_thirty_files_copied_at_once_while_a_ticker_runs(tmp_path: Path, ticker: Any) -> None:
+    """The file scene: 10 big and 20 small files."""
+    rng = random.Random(3)
+    sizes = [3 << 20] * 10 + [3000] * 20
+    for number, size in enumerate(sizes):
+        (tmp_path / f"from{number}").write_bytes(rng.randbytes(size))
+
+    def copy(number: int) -> None:
+        with (
+            io.open(tmp_path / f"from{number}", "rb") as source,
+            io.open(tmp_path / f"to{number}", "wb") as target,
+        ):
+            while piece := source.read(64 << 10):
+                target.write(piece)
+
+    with ticker:
+        copies = [spawn(copy, number) for number in range(len(sizes))]
+        for tasklet in copies:
+            tasklet.result()
+    for number in range(len(sizes)):
+        assert (tmp_path / f"to{number}").read_bytes() == (tmp_path / f"from{number}").read_bytes()
+    assert ticker.ticks >= 3
+
+
+def test_a_fifo_blocks_only_the_caller(tmp_path: Path, ticker: Any) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+
+    def read() -> str:
+        with io.open(path, encoding="utf-8") as file:
+            return file.read()
+
+    with ticker:
+        reader = spawn(read)
+        sleep(0.02)
+        assert reader.alive
+        with io.open(path, "w", encoding="utf-8") as file:
+            file.write("first ")
+            file.flush()
+            sleep(0.02)
+            assert reader.alive
+            file.write("second")
+        assert reader.result() == "first second"
+    assert ticker.ticks >= 3
+
+
+def test_many_pipes_wait_at_once(ticker: Any) -> None:
+    """More than any pool has threads."""
+    pipes = [os.pipe() for _ in range(200)]
+
+    def read(descriptor: int) -> bytes:
+        with io.open(descriptor, "rb") as file:
+            return file.read()
+
+    with ticker:
+        readers = [spawn(read, reading) for reading, _ in pipes]
+        sleep(0.01)
+        for number, (_, writing) in enumerate(pipes):
+            with io.open(writing, "wb") as file:
+                file.write(b"%d" % number)
+        assert [reader.result() for reader in readers] == [b"%d" % number for number in range(200)]
+    assert ticker.ticks >= 1
+
+
+def test_a_broken_pipe() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with io.open(writing, "wb", buffering=0) as file, pytest.raises(BrokenPipeError):
+        file.write(b"x")
+
+
+def test_a_close_wakes_who_reads() -> None:
+    for buffering in (0,):
+        reading, writing = os.pipe()
+        file = io.open(reading, "rb", buffering)
+        waiting = spawn(file.read, 10)
+        sleep(0.005)
+        file.close()
+        with pytest.raises(OSError) as caught:
+            waiting.result(5)
+        assert caught.value.errno == errno.EBADF
+        os.close(writing)
+
+
+def test_a_cancelled_reader_loses_nothing() -> None:
+    reading, writing = os.pipe()
+    with io.open(reading, "rb") as source, builtins.open(writing, "wb", buffering=0) as sink:
+        for number in range(20):
+            waiting = spawn(source.read, 4)
+            sleep(0.001)
+            waiting.cancel()
+            waiting.join()
+            sink.write(b"%04d" % number)
+            assert source.read(4) == b"%04d" % number
+
+
+def test_a_non_blocking_descriptor_behaves_as_always() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with io.open(reading, "rb", buffering=0) as source, builtins.open(writing, "wb", buffering=0) as sink:
+        assert source.read(10) is None
+        assert source.readinto(bytearray(10)) is None
+        assert source.readall() is None
+        sink.write(b"x")
+        assert source.read(10) == b"x"
+
+
+def test_a_terminal_is_read_without_blocking_the_others(ticker: Any) -> None:
+    master, slave = os.openpty()
+    with (
+        io.open(slave, "rb", buffering=0) as terminal,
+        ticker,
+    ):
+        waiting = spawn(terminal.read, 100)
+        sleep(0.02)
+        assert waiting.alive
+        os.write(master, b"typed\n")
+        assert waiting.result(5) == b"typed\n"
+    os.close(master)
+    assert ticker.ticks >= 3
+
+
+def test_files_in_several_threads(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        for turn in range(20):
+            path = tmp_path / f"{number}-{turn}"
+            with io.open(path, "wb") as file:
+                file.write(b"%d" % number * 1000)
+            with io.open(path, "rb") as file:
+                assert file.read() == b"%d" % number * 1000
+        done.append(number)
+
+    done: list[int] = []
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    tasklets = [spawn(work, 10 + number) for number in range(4)]
+    for tasklet in tasklets:
+        tasklet.result()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 8

@@ -1,0 +1,284 @@
+"""Sockets with a time-out, in non-blocking mode, and closed or shut down while tasklets wait."""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+
+import pytest
+
+import overlapped
+from overlapped import sleep, socket, spawn
+from streams import MB, pattern, read_all, reset
+
+
+def test_timeout_of_each_call(listener, pair):
+    client, _server = pair
+    client.settimeout(0.01)
+    listener.settimeout(0.01)
+    for call in (
+        lambda: client.recv(1),
+        lambda: client.recv(1 << 20),
+        lambda: client.recv_into(bytearray(1)),
+        lambda: client.recvfrom(1),
+        lambda: client.recvmsg(1),
+        listener.accept,
+    ):
+        started = time.monotonic()
+        with pytest.raises(TimeoutError, match="timed out"):
+            call()
+        assert 0.01 <= time.monotonic() - started < 20
+
+
+def test_data_just_in_time(pair):
+    client, server = pair
+    client.settimeout(10)
+    spawn(lambda: (sleep(0.02), server.sendall(b"in time")))
+    assert client.recv(100) == b"in time"
+    overlapped.run()
+
+
+def test_blocking_modes():
+    with socket.socket() as sock:
+        assert sock.gettimeout() is None
+        assert sock.getblocking()
+        sock.setblocking(False)
+        assert sock.gettimeout() == 0
+        assert not sock.getblocking()
+        sock.settimeout(1.5)
+        assert sock.gettimeout() == 1.5
+        assert sock.timeout == 1.5
+        for wrong in (-1, "1"):
+            with pytest.raises((ValueError, TypeError)):
+                sock.settimeout(wrong)
+
+
+def test_default_timeout():
+    socket.setdefaulttimeout(0.01)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            assert listener.gettimeout() == 0.01
+            with pytest.raises(TimeoutError):
+                listener.accept()
+    finally:
+        socket.setdefaulttimeout(None)
+
+
+def test_non_blocking_socket_behaves_as_always(listener):
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    with socket.socket() as client:
+        client.setblocking(False)
+        assert client.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+        assert select.select([listener], [], [], 5)[0]
+        server, _address = listener.accept()
+        with server:
+            server.setblocking(False)
+            assert select.select([], [client], [], 5)[1]
+            assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            for call in (lambda: server.recv(1), lambda: server.recv_into(bytearray(1)), lambda: server.recvfrom(1)):
+                with pytest.raises(BlockingIOError):
+                    call()
+            client.send(b"x")
+            assert select.select([server], [], [], 5)[0]
+            assert server.recv(10) == b"x"
+            with pytest.raises(BlockingIOError):
+                while True:
+                    server.send(bytes(MB))
+            with pytest.raises(BlockingIOError):
+                server.sendall(bytes(MB))
+
+
+def test_mode_changed_while_another_tasklet_waits(pair):
+    """The wait goes on as it began; later calls are of the new mode."""
+    client, server = pair
+    waiting = spawn(client.recv, 10)
+    sleep(0.001)
+    client.settimeout(0.005)
+    sleep(0.01)
+    assert waiting.alive
+    server.sendall(b"x")
+    assert waiting.result() == b"x"
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_reset_is_connection_reset(pair, size):
+    client, server = pair
+    waiting = spawn(server.recv, size)
+    sleep(0.001)
+    reset(client)
+    with pytest.raises(ConnectionResetError):
+        waiting.result()
+
+
+def test_a_reset_shows_in_recv_into_and_send(pair, capsys):
+    client, server = pair
+    reset(client)
+    sleep(0.01)
+    with pytest.raises(ConnectionResetError):
+        server.recv_into(bytearray(10))
+    with pytest.raises(BrokenPipeError):
+        server.send(b"x")
+    with pytest.raises(BrokenPipeError):
+        server.sendall(b"x")
+
+
+def test_broken_pipe_after_shutdown(pair):
+    client, _server = pair
+    client.shutdown(socket.SHUT_WR)
+    with pytest.raises(BrokenPipeError):
+        client.send(b"x")
+    with pytest.raises(BrokenPipeError):
+        client.sendall(bytes(MB))
+
+
+def test_sendall_to_a_peer_that_goes_away(pair):
+    client, server = pair
+    sender = spawn(client.sendall, bytes(50 * MB))
+    sleep(0.01)
+    assert sender.alive
+    server.close()
+    with pytest.raises((BrokenPipeError, ConnectionResetError)):
+        sender.result()
+
+
+def test_not_connected():
+    with socket.socket() as sock:
+        for call in (lambda: sock.recv(1), lambda: sock.recv(100_000), lambda: sock.recv_into(bytearray(1))):
+            with pytest.raises(OSError) as caught:
+                call()
+            assert caught.value.errno == errno.ENOTCONN
+        with pytest.raises(OSError) as caught:
+            sock.send(b"x")
+        assert caught.value.errno in (errno.EPIPE, errno.ENOTCONN)
+        with pytest.raises(OSError) as caught:
+            sock.accept()
+        assert caught.value.errno == errno.EINVAL
+
+
+def test_accept_on_a_connection(pair):
+    with pytest.raises(OSError) as caught:
+        pair[0].accept()
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_every_call_on_a_closed_socket():
+    sock = socket.socket()
+    sock.close()
+    sock.close()
+    assert sock.fileno() == -1
+    for call in (
+        lambda: sock.recv(1),
+        lambda: sock.recv(100_000),
+        lambda: sock.recv_into(bytearray(1)),
+        lambda: sock.recvfrom(1),
+        lambda: sock.recvmsg(1),
+        lambda: sock.send(b"x"),
+        lambda: sock.sendall(b"x"),
+        lambda: sock.sendto(b"x", ("127.0.0.1", 1)),
+        lambda: sock.sendmsg([b"x"]),
+        lambda: sock.connect(("127.0.0.1", 1)),
+        lambda: sock.bind(("127.0.0.1", 0)),
+        sock.accept,
+        sock.listen,
+        sock.getsockname,
+        lambda: sock.shutdown(socket.SHUT_RD),
+        sock.dup,
+    ):
+        with pytest.raises(OSError) as caught:
+            call()
+        assert caught.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda sock: sock.recv(10),
+        lambda sock: sock.recv(100_000),
+        lambda sock: sock.recv_into(bytearray(10)),
+        lambda sock: sock.recvfrom(10),
+        lambda sock: sock.recvmsg(10),
+        lambda sock: sock.sendall(bytes(50 * MB)),
+    ],
+    ids=["recv", "large recv", "recv_into", "recvfrom", "recvmsg", "sendall"],
+)
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_close_wakes_who_waits(pair, wait, timeout):
+    client, _server = pair
+    client.settimeout(timeout)
+    waiting = [spawn(wait, client) for _ in range(3)]
+    sleep(0.01)
+    client.close()
+    for tasklet in waiting:
+        with pytest.raises(OSError) as caught:
+            tasklet.result(5)
+        assert caught.value.errno == errno.EBADF
+
+
+def test_a_close_wakes_who_accepts():
+    listener = socket.create_server(("127.0.0.1", 0))
+    waiting = [spawn(listener.accept) for _ in range(3)]
+    sleep(0.001)
+    listener.close()
+    for tasklet in waiting:
+        with pytest.raises(OSError) as caught:
+            tasklet.result(5)
+        assert caught.value.errno == errno.EBADF
+
+
+def test_a_close_tells_the_peer(pair):
+    client, server = pair
+    waiting = spawn(client.recv, 10)
+    sleep(0.001)
+    client.close()
+    assert server.recv(10) == b""
+    with pytest.raises(OSError):
+        waiting.result()
+
+
+def test_a_number_given_away_is_not_read_by_who_waited(pair, listener):
+    """A closed descriptor's number is used again at once: what waited on the old socket must not touch the new one."""
+    client, _server = pair
+    waiting = spawn(client.recv, 10)
+    sleep(0.001)
+    number = client.fileno()
+    client.close()
+    fresh = socket.create_connection(listener.getsockname())
+    with fresh, listener.accept()[0] as other:
+        assert fresh.fileno() == number
+        other.sendall(b"for the new one")
+        with pytest.raises(OSError):
+            waiting.result()
+        assert fresh.recv(100) == b"for the new one"
+
+
+def test_shutdown_wakes_who_receives(pair):
+    client, server = pair
+    waiting = spawn(client.recv, 10)
+    sleep(0.001)
+    client.shutdown(socket.SHUT_RD)
+    assert waiting.result(5) == b""
+    server.sendall(b"x")
+
+
+def test_half_close(pair):
+    client, server = pair
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(server) == b"question"
+    server.sendall(b"answer")
+    server.close()
+    assert read_all(client) == b"answer"
+
+
+def test_closing_a_socket_with_unsent_data_still_sends_it(listener):
+    data = pattern(200_000)
+    with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as server:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * len(data))
+        client.sendall(data)
+        client.close()
+        assert read_all(server) == data
