@@ -18,10 +18,11 @@ LEFT_OUT=(
 EXAMPLES=(channels echo file_copies timeouts)
 
 "$here/windows-python.sh" "$folder"
-PYO3_CROSS_PYTHON_VERSION=3.12 "$PYTHON" -m maturin build --quiet --release --target x86_64-pc-windows-gnu \
-  --interpreter python3.12 --features pyo3/generate-import-lib --out target/windows-wheels
-rm -rf "$package"
-"$PYTHON" -m zipfile -e target/windows-wheels/overlapped-*-cp312-cp312-win_amd64.whl "$package"
+version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+rm -rf "$package" target/windows-wheels
+PYO3_CROSS_PYTHON_VERSION=$version "$PYTHON" -m maturin build --quiet --release --target x86_64-pc-windows-gnu \
+  --interpreter "python$version" --features pyo3/generate-import-lib --out target/windows-wheels
+"$PYTHON" -m zipfile -e target/windows-wheels/overlapped-*.whl "$package"
 export PYTHONPATH="Z:${package//\//\\};Z:${folder//\//\\}\\packages"
 export PYTHONDONTWRITEBYTECODE=1
 

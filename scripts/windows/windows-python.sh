@@ -1,61 +1,42 @@
 #!/bin/bash
-# Puts a CPython 3.12 for Windows into FOLDER, with greenlet and pytest, to run under Wine: windows-python.sh FOLDER
-# Some 10 s; nothing where FOLDER is complete. Needs mingw (setup-wine.sh) and two sources, for python.org's own
-# packages are no Python packages:
+# Puts a CPython for Windows into FOLDER, with greenlet and pytest, to run under Wine: windows-python.sh FOLDER
+# It is of the version of PYTHON, the interpreter at hand. Some 15 s; nothing where FOLDER is complete. Needs mingw
+# (setup-wine.sh) and two sources, for python.org's own packages are no Python packages:
 # - the DLLs come from PyPI: the wheel of panda3d for Windows brings those of CPython;
-# - the standard library's .py files come from a CPython 3.12 of this machine: PY312_LIB names its folder (the one with
-#   os.py in it); unset, that of python3.12 on the path, of pyenv or of uv.
-# PYTHON is the interpreter whose pip is used. There is no venv under Wine: FOLDER/packages goes into PYTHONPATH.
+# - the standard library's .py files are PYTHON's own. Its micro version may be another than the DLL's (Debian 12 has
+#   3.11.2, the DLL is 3.11.9): the bytecode is the same, and nothing that the tests need has changed in between. Debian
+#   has the modules of `test` in libpython3.11-testsuite, which prepare.sh installs.
+# There is no venv under Wine: FOLDER/packages goes into PYTHONPATH.
 set -euo pipefail
-[ $# = 1 ] || { sed -n 2,8p "$0" >&2; exit 2; }
+[ $# = 1 ] || { sed -n 2,9p "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 python=$(command -v "${PYTHON:-python3}")
 python=$(realpath -s "$python")
-[ ! -e "$1/.complete" ] || exit 0
+library=$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+# What was put there is from here, and as this script would do it today; without the modules of `test` it is another.
+mark="$(ls -d "$library" "$library/test/test_socket.py" 2>/dev/null || true) $(cat "$0" "$here/launcher.c" | sha256sum)"
+[ "$(cat "$1/.complete" 2>/dev/null)" != "$mark" ] || exit 0
+rm -rf "$1"
 mkdir -p "$1"
 cd "$1"
-
-# What the standard library says of itself must be the version that the DLL is.
-is_312() { [ -n "$1" ] && [ -e "$1/os.py" ] && [ "$("$python" - "$1" <<'P'
-import os, sys
-folder = sys.argv[1]
-opcodes = open(os.path.join(folder, "importlib", "_bootstrap_external.py")).read()
-print("3.12" if "MAGIC_NUMBER = (3531)" in opcodes else "other")
-P
-)" = 3.12 ]; }
-
-library=${PY312_LIB:-}
-if [ -z "$library" ]; then
-  for candidate in "$(command -v python3.12 || true)" \
-    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python3.12 "$HOME"/.local/share/uv/python/cpython-3.12.*/bin/python3.12; do
-    [ -x "$candidate" ] || continue
-    found=$("$candidate" -c 'import sysconfig; print(sysconfig.get_paths()["stdlib"])' 2>/dev/null) || continue
-    is_312 "$found" && library=$found && break
-  done
-fi
-if ! is_312 "$library"; then
-  cat >&2 <<'T'
-overlapped: the tests on a Windows Python need the standard library of CPython 3.12 (its .py files), and this machine
-has none. Install a CPython 3.12 (pyenv install 3.12, uv python install 3.12, or a distribution that has it), or name
-its folder: PY312_LIB=/where/it/is/lib/python3.12
-T
-  exit 1
-fi
 
 wheels=$(mktemp -d)
 trap 'rm -r "$wheels"' EXIT
 download() {
   "$python" -m pip download --quiet --disable-pip-version-check --only-binary=:all: --platform win_amd64 \
-    --python-version 3.12 --implementation cp --dest "$wheels" "$@"
+    --python-version "$version" --implementation cp --dest "$wheels" "$@"
 }
 download --no-deps panda3d==1.10.16 'greenlet>=3.1'
 download pytest colorama
-rm -rf Lib packages
-"$python" - "$wheels" <<'P'
-import glob, os, sys, zipfile
+"$python" - "$wheels" "$library" <<'P'
+import glob, os, shutil, sys, zipfile
 
-DLLS = "python312 vcruntime140 vcruntime140_1 libffi-8 libcrypto-3 libssl-3 sqlite3".split()
-for wheel in glob.glob(os.path.join(sys.argv[1], "*.whl")):
+wheels, library = sys.argv[1:]
+VERSION = "%d%d" % sys.version_info[:2]
+DLLS = [f"python{VERSION}", *"vcruntime140 vcruntime140_1 libffi-8 libcrypto-3 libssl-3 sqlite3 zlib1".split()]
+for wheel in glob.glob(os.path.join(wheels, "*.whl")):
     archive = zipfile.ZipFile(wheel)
     if not os.path.basename(wheel).startswith("panda3d-"):
         archive.extractall("packages")
@@ -63,13 +44,16 @@ for wheel in glob.glob(os.path.join(sys.argv[1], "*.whl")):
     for member in archive.namelist():
         folder, _, name = member.rpartition("/")
         stem, extension = os.path.splitext(name.lower())
-        wanted = extension == ".pyd" and "tkinter" not in stem or extension == ".dll" and stem in DLLS
+        # Not those of tkinter, nor of the Python without a GIL (.cp313t-win_amd64.pyd).
+        wanted = extension == ".pyd" and "." not in stem and stem != "_tkinter" or extension == ".dll" and stem in DLLS
         if folder == "deploy_libs" and wanted:
             with open(name, "wb") as file:
                 file.write(archive.read(member))
+
+# Neither what is installed there, nor what is built for this system; a Linux distribution's sitecustomize is for it.
+OTHERS = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "lib-dynload", "config-*", "sitecustomize.py")
+shutil.copytree(library, "Lib", ignore=OTHERS, symlinks=False, ignore_dangling_symlinks=True)
+os.makedirs(os.path.join("Lib", "site-packages"), exist_ok=True)
 P
-cp -r "$library" Lib
-rm -rf Lib/site-packages/* Lib/lib-dynload Lib/config-*
-find Lib -name __pycache__ -prune -exec rm -r {} +
-x86_64-w64-mingw32-gcc -O2 -municode -o python.exe "$here/launcher.c"
-touch .complete
+x86_64-w64-mingw32-gcc -O2 -municode "-DLIBRARY=L\"python${version/./}.dll\"" -o python.exe "$here/launcher.c"
+echo "$mark" >.complete
