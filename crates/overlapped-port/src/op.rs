@@ -142,6 +142,15 @@ pub enum Op<'a> {
         /// How to open it.
         how: OpenHow,
     },
+    /// Waits until a client has opened the other end of a named pipe of Windows; one that is there already is taken at
+    /// once, even if it is gone again: what it wrote can be read, and then the end. The pipe is then that client's
+    /// until DisconnectNamedPipe. Result: 0.
+    ///
+    /// `Unsupported` on Unix, whose named pipes have their other end when [`Op::Open`] has opened them.
+    AcceptPipe {
+        /// The pipe's server end, from [`sys::new_pipe`](crate::sys) or CreateNamedPipeW.
+        pipe: RawFile,
+    },
     /// Waits until a file's data has reached the device. Result: 0.
     Sync {
         /// The file.
@@ -196,6 +205,7 @@ impl Op<'_> {
             Op::Write { .. } => "write",
             Op::WriteVectored { .. } => "writev",
             Op::Open { .. } => "open",
+            Op::AcceptPipe { .. } => "accept (pipe)",
             Op::Sync { .. } => "fsync",
             Op::CloseFile { .. } | Op::CloseSocket { .. } => "close",
             Op::Poll { .. } => "poll",
@@ -223,6 +233,7 @@ impl Op<'_> {
             | Op::ReadVectored { file: f, .. }
             | Op::Write { file: f, .. }
             | Op::WriteVectored { file: f, .. }
+            | Op::AcceptPipe { pipe: f }
             | Op::Sync { file: f, .. }
             | Op::CloseFile { file: f } => file_key(f),
             Op::Open { .. } | Op::Call { .. } => return None,

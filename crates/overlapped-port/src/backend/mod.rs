@@ -163,6 +163,14 @@ impl Kind {
     }
 }
 
+/// The answer of Unix to [`Op::AcceptPipe`].
+#[cfg(unix)]
+fn no_pipe_clients() -> Started {
+    let message = "accept on a named pipe: on Unix none has clients; opening a FIFO waits for its other end, and a socket \
+                   of the family AF_UNIX accepts";
+    Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, message)), None)
+}
+
 /// Starts one backend.
 ///
 /// # Errors

@@ -3,10 +3,17 @@
 use std::io;
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
 use std::path::{Component, Path, Prefix};
+use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE};
+use windows_sys::Win32::Foundation::{
+    ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_OPERATION_ABORTED, ERROR_PATH_NOT_FOUND, GENERIC_READ,
+    GENERIC_WRITE, INVALID_HANDLE_VALUE,
+};
 use windows_sys::Win32::Networking::WinSock;
 use windows_sys::Win32::Storage::FileSystem::*;
+use windows_sys::Win32::System::Pipes::{
+    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES,
+};
 
 use crate::open::OpenMode;
 
@@ -157,6 +164,39 @@ impl OpenHow {
     /// With further attributes and flags of CreateFileW.
     pub fn with_flags(self, flags: u32) -> OpenHow {
         OpenHow { flags: self.flags | flags, ..self }
+    }
+}
+
+/// How many bytes a pipe of [`new_pipe`] holds in each direction, where the system takes the hint.
+const PIPE_ROOM: u32 = 64 << 10;
+
+/// Makes the server's end of a named pipe (CreateNamedPipeW), for [`Op::AcceptPipe`](crate::Op::AcceptPipe): bytes in
+/// both directions, for clients on this machine, not inherited by child processes. Further ends of the same name serve
+/// further clients.
+///
+/// # Errors
+/// `PermissionDenied` where it should be the `first` of its name and is not, or where the name is another user's;
+/// `InvalidInput` where the name does not begin with `\\.\pipe\`.
+pub fn new_pipe(name: &Path, first: bool) -> io::Result<OwnedFile> {
+    use std::os::windows::io::FromRawHandle;
+    let path = system_path(name)?;
+    let open = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | if first { FILE_FLAG_FIRST_PIPE_INSTANCE } else { 0 };
+    let mode = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_REJECT_REMOTE_CLIENTS;
+    // SAFETY: the path ends with a NUL and lives through the call; without attributes the handle is not inherited.
+    let pipe = unsafe {
+        CreateNamedPipeW(path.as_ptr(), open, mode, PIPE_UNLIMITED_INSTANCES, PIPE_ROOM, PIPE_ROOM, 0, ptr::null())
+    };
+    if pipe != INVALID_HANDLE_VALUE {
+        // SAFETY: a new handle, and this is its only owner.
+        return Ok(unsafe { OwnedFile::from_raw_handle(pipe) });
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error().map(|code| code as u32) {
+        Some(ERROR_INVALID_NAME | ERROR_PATH_NOT_FOUND) => {
+            let message = format!(r"{}: the name of a pipe begins with \\.\pipe\ ({error})", name.display());
+            Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        }
+        _ => Err(error),
     }
 }
 

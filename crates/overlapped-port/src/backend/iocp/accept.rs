@@ -162,7 +162,7 @@ impl Core {
             match code {
                 0 if skips => {
                     part.socket = Some(fresh);
-                    return Ok(Some(Ending { bytes: 0, code: 0 }));
+                    return Ok(Some(Ending::done(0)));
                 }
                 0 | ERROR_IO_PENDING => {
                     part.socket = Some(fresh);

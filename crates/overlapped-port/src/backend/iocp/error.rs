@@ -18,6 +18,10 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    pub(super) fn done(bytes: usize) -> Ending {
+        Ending { bytes, code: ERROR_SUCCESS }
+    }
+
     pub(super) fn failed(code: u32) -> Ending {
         Ending { bytes: 0, code }
     }
@@ -54,6 +58,8 @@ pub(super) fn file(code: u32) -> u32 {
     match code {
         // Wine: the handle was closed with the operation in flight.
         ERROR_HANDLES_CLOSED => ERROR_OPERATION_ABORTED,
+        // The server has thrown its client out. To the client that is the same end as where it has closed the pipe.
+        ERROR_PIPE_NOT_CONNECTED => ERROR_BROKEN_PIPE,
         code => code,
     }
 }

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 use super::error::{self, Ending};
 use super::handles::Facts;
 use super::request::Request;
-use super::{Call, Core, Next};
+use super::{Call, Core, Next, pipe};
 use crate::backend::Started;
 use crate::op::Op;
 use crate::pool::Job;
@@ -127,7 +127,7 @@ fn is_end(code: u32) -> bool {
     code == ERROR_HANDLE_EOF || code == ERROR_BROKEN_PIPE
 }
 
-/// A read or write on a handle that can only block, for the pool.
+/// A read, a write or an accept on a handle that can only block, for the pool.
 pub(super) fn blocking(op: Op<'static>) -> Job {
     let job = Blocking(op);
     Box::new(move || job.run())
@@ -141,6 +141,9 @@ unsafe impl Send for Blocking {}
 
 impl Blocking {
     fn run(mut self) -> io::Result<usize> {
+        if let Op::AcceptPipe { pipe } = self.0 {
+            return pipe::accept_blocking(pipe);
+        }
         let mut gathered = Vec::new();
         let mut transfer = Transfer::next(&mut self.0, 0, &mut gathered);
         // SAFETY: only asks.
@@ -207,9 +210,10 @@ pub(super) fn sync(file: RawFile) -> Job {
     })
 }
 
-/// Where the operation is to be; the outer `None` for operations that are no reads or writes.
+/// Where an operation on a file is to be; the outer `None` for operations on sockets.
 pub(super) fn offset(op: &Op<'_>) -> Option<Option<u64>> {
     match op {
+        Op::AcceptPipe { .. } => Some(None),
         Op::Read { offset, .. } | Op::ReadVectored { offset, .. } => Some(*offset),
         Op::Write { offset, .. } | Op::WriteVectored { offset, .. } => Some(*offset),
         _ => None,
@@ -249,7 +253,7 @@ impl Core {
         // SAFETY: memory, handle and packet stay valid until the packet has come; the count is written by the call
         // itself.
         match unsafe { transfer.call(&raw mut bytes, overlapped) } {
-            0 if facts.skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
+            0 if facts.skips => Call::Ended(Ending::done(bytes as usize)),
             0 | ERROR_IO_PENDING => Call::InFlight,
             // A warning, so a packet comes: the pipe's message is longer than the buffer.
             code if transfer.reads && error::truncated(code) => Call::InFlight,

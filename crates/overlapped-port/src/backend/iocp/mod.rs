@@ -55,6 +55,10 @@
 //! pages on unbuffered files, so vectored reads take one piece after the other and vectored writes are gathered into
 //! one piece, which keeps an append whole.
 //!
+//! **Named pipes** ([`pipe`]) are files. Their server waits for a client by ConnectNamedPipe, which fails where one is
+//! there already. A client that its server throws out reads the end, as where the pipe was closed
+//! (`ERROR_PIPE_NOT_CONNECTED`). A message that is longer than the buffer comes in parts.
+//!
 //! **Readiness** ([`afd`]) is not the port's, but the socket driver can be asked so that a packet tells it.
 //!
 //! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine. Time-outs
@@ -93,6 +97,7 @@ mod file;
 mod handles;
 mod interrupt;
 mod operation;
+mod pipe;
 mod provided;
 mod request;
 mod socket;

@@ -7,7 +7,7 @@ use super::error::Ending;
 use super::handles::Facts;
 use super::request::Request;
 use super::socket::{self, Received};
-use super::{Call, Core, Next, Step};
+use super::{Call, Core, Next, Step, pipe};
 use crate::op::{Brings, Op};
 use crate::sys;
 
@@ -65,6 +65,7 @@ impl Core {
             Op::SendMessage { socket, message, flags } => {
                 socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, facts)
             }
+            Op::AcceptPipe { pipe } => pipe::issue_accept(request, *pipe, facts),
             Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
             op => self.issue_transfer(request, op, facts),
         };
@@ -119,6 +120,7 @@ impl Core {
                     self.unsent(sys::socket_key(*socket), facts, message.address, code)
                 }
             },
+            Op::AcceptPipe { .. } => pipe::absorb_accept(ending.code),
             Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
             op => self.absorb_transfer(request, op, facts, ending),
         };

@@ -32,7 +32,7 @@ pub(super) enum Received {
 pub(super) fn answered(result: i32, bytes: u32, facts: Facts) -> Call {
     let code = if result == 0 { 0 } else { winsock::last_error() };
     match code {
-        0 if facts.skips => Call::Ended(Ending { bytes: bytes as usize, code: 0 }),
+        0 if facts.skips => Call::Ended(Ending::done(bytes as usize)),
         0 | ERROR_IO_PENDING => Call::InFlight,
         code => Call::Ended(Ending::failed(error::socket(code))),
     }

@@ -401,6 +401,7 @@ impl Backend for Poll {
             Op::Call { function } => return Started::Offload(function),
             Op::Open { path, how } => return file::open(path, how),
             Op::Sync { file, data_only } => return file::sync(file, data_only),
+            Op::AcceptPipe { .. } => return no_pipe_clients(),
             Op::Shutdown { socket, how } => return Started::Done(call::shutdown(socket, how), None),
             Op::CloseFile { file: fd } | Op::CloseSocket { socket: fd } => {
                 self.forget(fd);

@@ -185,7 +185,7 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             kind = Kind::Poll(interest);
             opcode::PollAdd::new(Fd(socket), poll_events(interest)).build()
         }
-        Op::Shutdown { .. } | Op::Call { .. } => unreachable!("neither is for the ring"),
+        Op::Shutdown { .. } | Op::AcceptPipe { .. } | Op::Call { .. } => unreachable!("none is for the ring"),
     };
     (entry, kind)
 }

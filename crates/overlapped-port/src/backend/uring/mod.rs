@@ -31,7 +31,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use self::buffers::BufferRing;
 use self::progress::{Internal, PAUSES, Request};
-use super::{Backend, Event, Notify, Settings, Started};
+use super::{Backend, Event, Notify, Settings, Started, no_pipe_clients};
 use crate::buffers::Buffer;
 use crate::op::Op;
 use crate::slots::OpId;
@@ -230,6 +230,9 @@ impl Backend for Uring {
             // SAFETY: takes no pointers.
             let done = unsafe { libc::shutdown(socket, entry::shutdown_how(how)) };
             return Started::Done(if done < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }, None);
+        }
+        if let Op::AcceptPipe { .. } = op {
+            return no_pipe_clients();
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
         let (entry, kind) = entry::prepare(op);

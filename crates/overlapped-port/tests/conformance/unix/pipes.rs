@@ -24,6 +24,7 @@ crate::on_every_backend!(
     more_waiting_pipes_than_threads,
     a_named_pipe_is_opened_by_both_ends,
     the_open_of_a_named_pipe_without_another_end_can_be_cancelled,
+    a_pipe_accepts_nobody,
     a_big_transfer_arrives_whole,
 );
 
@@ -290,6 +291,15 @@ fn the_open_of_a_named_pipe_without_another_end_can_be_cancelled(config: Config)
     assert_cancelled(&driver.finish(open).0);
     // A thread that still waits for the other end may have it, and goes.
     let _ = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+}
+
+fn a_pipe_accepts_nobody(config: Config) {
+    let mut driver = Driver::new(config);
+    for (reader, _writer) in pipes() {
+        let error = driver.run(Op::AcceptPipe { pipe: raw_file(&reader) }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("AF_UNIX"), "{error}");
+    }
 }
 
 fn a_big_transfer_arrives_whole(config: Config) {

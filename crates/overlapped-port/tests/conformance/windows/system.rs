@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
-use std::os::windows::io::{FromRawHandle, IntoRawHandle, IntoRawSocket, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, IntoRawSocket, OwnedHandle};
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use overlapped_port::sys::{RawFile, RawSocket};
+use overlapped_port::sys::{self, RawFile, RawSocket};
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE, HANDLE,
@@ -20,9 +21,9 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, DELETE, FILE_FLAG_DELETE_ON_CLOSE, FILE_FLAG_OVERLAPPED, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_INBOUND,
+    FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, PIPE_ACCESS_INBOUND,
 };
-use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_TYPE_BYTE};
+use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, DisconnectNamedPipe, PIPE_READMODE_BYTE, PIPE_TYPE_BYTE};
 
 /// The error of a cancelled operation.
 pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
@@ -166,9 +167,14 @@ pub(crate) fn pipe() -> Option<(OwnedHandle, OwnedHandle)> {
     Some(pipe_of(PIPE_TYPE_BYTE | PIPE_READMODE_BYTE))
 }
 
+/// The name of a pipe that nobody else has.
+pub(crate) fn pipe_name() -> PathBuf {
+    format!(r"\\.\pipe\{}", unique("overlapped-test")).into()
+}
+
 /// A named pipe for bytes or for messages: its reading end, which made it, and its writing end, which opened it.
 pub(crate) fn pipe_of(mode: u32) -> (OwnedHandle, OwnedHandle) {
-    let name: Vec<u16> = format!(r"\\.\pipe\{}", unique("overlapped-test")).encode_utf16().chain([0]).collect();
+    let name = sys::system_path(&pipe_name()).unwrap();
     let (name, open) = (name.as_ptr(), PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED);
     let (none, no_file) = (ptr::null(), ptr::null_mut());
     // SAFETY: the name ends with a NUL and lives through both calls; each handle is new and gets its only owner.
@@ -180,4 +186,23 @@ pub(crate) fn pipe_of(mode: u32) -> (OwnedHandle, OwnedHandle) {
         assert_ne!(writer, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
         (reader, OwnedHandle::from_raw_handle(writer))
     }
+}
+
+/// The server's end of a named pipe that can only block.
+pub(crate) fn blocking_pipe(name: &Path) -> File {
+    let name = sys::system_path(name).unwrap();
+    let (open, mode) = (PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_READMODE_BYTE);
+    // SAFETY: the name ends with a NUL and lives through the call; the handle is new and gets its only owner.
+    unsafe {
+        let pipe = CreateNamedPipeW(name.as_ptr(), open, mode, 1, 4096, 4096, 0, ptr::null());
+        assert_ne!(pipe, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
+        File::from_raw_handle(pipe)
+    }
+}
+
+/// Takes the client of a pipe's server end away.
+pub(crate) fn throw_client_out(server: &File) {
+    // SAFETY: takes an open handle.
+    let done = unsafe { DisconnectNamedPipe(server.as_raw_handle()) };
+    assert_ne!(done, 0, "{}", io::Error::last_os_error());
 }
