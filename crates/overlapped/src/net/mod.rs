@@ -43,6 +43,8 @@
 
 mod datagram;
 mod handle;
+#[cfg(windows)]
+mod pipe;
 mod stream;
 mod tcp;
 mod udp;
@@ -51,6 +53,8 @@ mod unix;
 
 pub use crate::resolve::{ToSocketAddrs, lookup_host};
 pub use datagram::Received;
+#[cfg(windows)]
+pub use pipe::{NamedPipeListener, NamedPipeStream};
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
