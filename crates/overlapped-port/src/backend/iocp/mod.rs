@@ -49,7 +49,7 @@
 //! a receive because an earlier *send* was refused (`WSAECONNRESET`, "WSARecvFrom"): told as `WSAECONNREFUSED` where
 //! the socket is connected, else passed over. Provided buffers: see [`provided`].
 //!
-//! **Files** ([`file`]). CreateFileW and FlushFileBuffers only block: the pool makes them. The end of a file is told by
+//! **Files** ([`mod@file`]). CreateFileW and FlushFileBuffers only block: the pool makes them. The end of a file is told by
 //! the call or by the packet (`ERROR_HANDLE_EOF`), that of a pipe is `ERROR_BROKEN_PIPE`: all of them 0 bytes. What is
 //! opened to append alone (`FILE_APPEND_DATA`) is written at its end, whatever the offset. ReadFileScatter wants whole
 //! pages on unbuffered files, so vectored reads take one piece after the other and vectored writes are gathered into
