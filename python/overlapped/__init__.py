@@ -32,12 +32,14 @@ from ._engine import (
     TaskletExit,
     backend,
     current,
+    explain,
     offload,
     report,
     run,
     sleep,
     spawn,
     tasklets,
+    watch,
 )
 from ._engine import after_fork_in_child as _after_fork_in_child
 from ._engine import forget as _forget
@@ -57,6 +59,7 @@ __all__ = [
     "TaskletExit",
     "backend",
     "current",
+    "explain",
     "offload",
     "report",
     "run",
@@ -64,6 +67,7 @@ __all__ = [
     "spawn",
     "tasklets",
     "timeout",
+    "watch",
 ]
 
 if hasattr(os, "register_at_fork"):

@@ -275,6 +275,22 @@ def offload(function: Callable[[*_Ts], _R], *args: *_Ts) -> _R:
 def tasklets() -> list[_Status]:
     """Every tasklet of this thread that has not ended, the main one first."""
 
+def explain() -> str:
+    """Every thread that has tasklets, as text: what each waits for, since when and where, and what its port has done.
+
+    From any thread and at any time, also while a tasklet holds its thread. To have it on demand::
+
+        signal.signal(signal.SIGUSR1, lambda *_: print(overlapped.explain(), file=sys.stderr))
+    """
+
+def watch(limit: float | None = 0.1) -> None:
+    """Warn on standard error when a tasklet of this thread has held it for longer than ``limit`` seconds.
+
+    The warning names the tasklet and shows its stack: all others stand still meanwhile. Unless asked for it is off, for
+    it takes a thread of its own, which wakes four times within the limit; ``None`` ends it. The environment variable
+    ``OVERLAPPED_WATCH`` sets a limit, in seconds, for every thread that has tasklets.
+    """
+
 def backend() -> str:
     """The backend under this thread's port: ``"uring"``, ``"poll"``, ``"iocp"``."""
 

@@ -49,5 +49,5 @@ pub use message::{Receiving, RecvMessage, SendMessage};
 pub use op::{Interest, Op};
 pub use open::OpenMode;
 pub use port::{Completion, Config, Outcome, Port, Submitted, TimerId};
-pub use report::{Counters, Pending, Report};
+pub use report::{Counters, Observer, Pending, Report};
 pub use slots::OpId;

@@ -13,7 +13,7 @@ use crate::buffers::Buffer;
 use crate::inbox::{Inbox, Message, Waker};
 use crate::op::{Brings, Op};
 use crate::pool::Pool;
-use crate::report::{Counters, Pending, Report};
+use crate::report::{Observer, Pending, Report, Tally};
 use crate::slots::{InFlight, OpId, Slots};
 use crate::sys::{self, OwnedFile, OwnedSocket, RawSocket};
 
@@ -178,7 +178,7 @@ pub struct Port {
     inbox: Arc<Inbox>,
     messages: Vec<Message>,
     events: Vec<Event>,
-    counters: Counters,
+    tally: Arc<Tally>,
     /// The time at the last poll: near enough for the age of an operation.
     now: Instant,
     /// A port stays on its thread: io_uring has one submitter, and completions wake that thread's tasklets.
@@ -209,7 +209,7 @@ impl Port {
             inbox,
             messages: Vec::new(),
             events: Vec::new(),
-            counters: Counters::default(),
+            tally: Arc::default(),
             now: Instant::now(),
             _here: PhantomData,
         }
@@ -228,9 +228,9 @@ impl Port {
         let occupant = InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
         let id = self.slots.insert(occupant);
         self.busy.add(occupant.handle);
-        self.counters.submitted += 1;
+        self.tally.submitted.count();
         if self.slots.len() > self.capacity {
-            self.counters.held_back += 1;
+            self.tally.held_back.count();
             // SAFETY: the caller keeps what `op` borrows until the operation has ended; only the lifetime is erased.
             self.held.push_back((id, unsafe { mem::transmute::<Op<'_>, Op<'static>>(op) }));
             return Submitted::Pending(id);
@@ -238,7 +238,7 @@ impl Port {
         // SAFETY: the caller's promise.
         match unsafe { self.begin(id, op) } {
             Some((result, buffer)) => {
-                self.counters.immediate += 1;
+                self.tally.immediate.count();
                 let occupant = self.end(id).expect("the operation that was just begun has its slot");
                 Submitted::Done(outcome(occupant.brings, result, buffer))
             }
@@ -260,7 +260,7 @@ impl Port {
             Started::InFlight => None,
             Started::Done(result, buffer) => Some((result, buffer)),
             Started::Offload(job) => {
-                self.counters.offloaded += 1;
+                self.tally.offloaded.count();
                 let opens = self.slots.get(id).is_some_and(|occupant| matches!(occupant.brings, Brings::File));
                 self.pool.run(id, job, opens);
                 None
@@ -272,7 +272,7 @@ impl Port {
     fn end(&mut self, id: OpId) -> Option<InFlight> {
         let occupant = self.slots.remove(id)?;
         self.busy.remove(occupant.handle);
-        self.counters.completed += 1;
+        self.tally.completed.count();
         Some(occupant)
     }
 
@@ -282,7 +282,7 @@ impl Port {
         if self.slots.get(id).is_none() {
             return;
         }
-        self.counters.cancels += 1;
+        self.tally.cancels.count();
         if let Some(at) = self.held.iter().position(|(held, _)| *held == id) {
             self.held.remove(at);
             self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
@@ -363,7 +363,7 @@ impl Port {
     /// What the system says when its interface fails as a whole; single operations fail in their completions.
     pub fn poll(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<usize> {
         let before = completions.len();
-        self.counters.polls += 1;
+        self.tally.polls.count();
         self.now = Instant::now();
         self.expire(completions);
         let woken = self.read_inbox(completions);
@@ -380,6 +380,7 @@ impl Port {
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
         let mut events = mem::take(&mut self.events);
         let waited = self.backend.wait(timeout, &mut events);
+        self.tally.kernel_entries.set(self.backend.kernel_entries());
         if sleeps {
             self.inbox.awake();
             self.now = Instant::now();
@@ -463,8 +464,14 @@ impl Port {
         Waker(Arc::clone(&self.inbox))
     }
 
+    /// What shows this port's counters to other threads.
+    pub fn observer(&self) -> Observer {
+        Observer::new(Arc::clone(&self.tally), self.waker())
+    }
+
     /// What runs, how it is set up, why not a better one, what it did and what is in flight.
     pub fn report(&self) -> Report {
+        self.tally.kernel_entries.set(self.backend.kernel_entries());
         let now = Instant::now();
         let mut in_flight: Vec<Pending> = self
             .slots
@@ -482,11 +489,7 @@ impl Port {
             setup: self.backend.setup(),
             refused: self.refused.clone(),
             capacity: self.capacity,
-            counters: Counters {
-                kernel_entries: self.backend.kernel_entries(),
-                wakes: self.inbox.notified(),
-                ..self.counters
-            },
+            counters: self.observer().counters(),
             in_flight,
             timers: self.timers.len(),
         }

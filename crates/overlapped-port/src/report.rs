@@ -1,7 +1,11 @@
 //! What a port says of itself.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::inbox::Waker;
 
 /// How often a port did what, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +28,84 @@ pub struct Counters {
     pub kernel_entries: u64,
     /// Times that another thread had to wake the sleeping port.
     pub wakes: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "operations: {} begun ({} done at once, {} on the thread pool, {} held back), {} ended, {} cancels",
+            self.submitted, self.immediate, self.offloaded, self.held_back, self.completed, self.cancels
+        )?;
+        write!(f, "polls: {} with {} kernel entries; woken {} times", self.polls, self.kernel_entries, self.wakes)
+    }
+}
+
+/// A number that one thread counts and others read.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// One more. Only the port's thread writes, so a plain load and store will do.
+    pub(crate) fn count(&self) {
+        self.set(self.get() + 1);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The counters while they are counted: [`Counters`] has what each is.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) submitted: Count,
+    pub(crate) immediate: Count,
+    pub(crate) completed: Count,
+    pub(crate) cancels: Count,
+    pub(crate) held_back: Count,
+    pub(crate) offloaded: Count,
+    pub(crate) polls: Count,
+    pub(crate) kernel_entries: Count,
+}
+
+/// Shows a port's counters to whatever thread, at any time.
+#[derive(Clone)]
+pub struct Observer {
+    tally: Arc<Tally>,
+    waker: Waker,
+}
+
+impl Observer {
+    pub(crate) fn new(tally: Arc<Tally>, waker: Waker) -> Observer {
+        Observer { tally, waker }
+    }
+
+    /// What the port has done until now.
+    pub fn counters(&self) -> Counters {
+        let tally = &self.tally;
+        Counters {
+            submitted: tally.submitted.get(),
+            immediate: tally.immediate.get(),
+            completed: tally.completed.get(),
+            cancels: tally.cancels.get(),
+            held_back: tally.held_back.get(),
+            offloaded: tally.offloaded.get(),
+            polls: tally.polls.get(),
+            kernel_entries: tally.kernel_entries.get(),
+            wakes: self.waker.0.notified(),
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("counters", &self.counters()).finish()
+    }
 }
 
 /// An operation in flight.
@@ -68,13 +150,7 @@ impl fmt::Display for Report {
         for reason in &self.refused {
             writeln!(f, "not used: {reason}")?;
         }
-        let c = &self.counters;
-        writeln!(
-            f,
-            "operations: {} begun ({} done at once, {} on the thread pool, {} held back), {} ended, {} cancels",
-            c.submitted, c.immediate, c.offloaded, c.held_back, c.completed, c.cancels
-        )?;
-        writeln!(f, "polls: {} with {} kernel entries; woken {} times", c.polls, c.kernel_entries, c.wakes)?;
+        writeln!(f, "{}", self.counters)?;
         write!(f, "in flight: {} of at most {}; timers: {}", self.in_flight.len(), self.capacity, self.timers)?;
         for pending in &self.in_flight {
             write!(f, "\n  {}", pending.operation)?;

@@ -6,6 +6,7 @@ mod asyncio;
 mod capi;
 mod descriptor;
 mod error;
+mod explain;
 mod file;
 mod greenlet;
 mod local;
@@ -62,8 +63,8 @@ fn after_fork_in_child() {
 }
 
 #[pyfunction]
-fn forget() {
-    runtime::forget();
+fn forget(py: Python<'_>) {
+    runtime::forget(py);
 }
 
 #[pymodule]
@@ -89,6 +90,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(tasklet::sleep, module)?,
         wrap_pyfunction!(tasklet::run, module)?,
         wrap_pyfunction!(tasklets, module)?,
+        wrap_pyfunction!(explain::explain, module)?,
+        wrap_pyfunction!(explain::watch, module)?,
         wrap_pyfunction!(backend, module)?,
         wrap_pyfunction!(report, module)?,
         wrap_pyfunction!(in_flight, module)?,

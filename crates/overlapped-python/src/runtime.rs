@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{self, Cause, Interrupted, Scheduler, Switcher, TaskletId, Waiter};
+use overlapped::engine::{self, Cause, Interrupted, Onlooker, Scheduler, Switcher, TaskletId, Waiter};
 use overlapped_port::Port;
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError};
@@ -34,6 +34,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
 use crate::asyncio::{restore_loop, take_loop};
+use crate::explain;
 use crate::greenlet;
 use crate::tasklet::Tasklet;
 
@@ -59,7 +60,7 @@ pub(crate) struct Runtime {
     large: RefCell<Vec<bool>>,
 }
 
-struct Greenlets {
+pub(crate) struct Greenlets {
     bodies: RefCell<Vec<Body>>,
     starter: RefCell<Option<Py<PyAny>>>,
     worker: Py<PyAny>,
@@ -130,6 +131,7 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     greenlets.bodies.borrow_mut().push(Body::Started(root, greenlet::current(py)));
     let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
     *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
+    explain::include(py, thread_ident(), scheduler.board(), &greenlets);
     let runtime = Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() });
     RUNTIME.with(|here| here.0.replace(Some(Rc::clone(&runtime))));
     ThreadEnd::announce(py)?;
@@ -198,6 +200,7 @@ pub(crate) fn learn_main_thread(py: Python<'_>) -> PyResult<()> {
 /// thread's main tasklet, on a port that is made when it is first needed.
 pub(crate) fn after_fork() {
     MAIN_THREAD.store(thread_ident(), Ordering::Relaxed);
+    explain::after_fork();
     let ident = ident();
     let Some(runtime) = RUNTIME.with(|here| here.0.take()) else { return };
     if ident != thread_ident() {
@@ -217,9 +220,14 @@ pub(crate) fn program_ends() -> bool {
 }
 
 /// The end of the process: what is in flight is left to the kernel.
-pub(crate) fn forget() {
+pub(crate) fn forget(py: Python<'_>) {
     PROGRAM_ENDS.store(true, Ordering::Relaxed);
     if let Some(runtime) = RUNTIME.with(|here| here.0.take()) {
+        explain::leave_out(thread_ident());
+        // It may be waiting for the GIL, which nobody gets any more when the interpreter has gone.
+        if let Some(watch) = runtime.scheduler.unwatch() {
+            py.detach(|| watch.join()).expect("a watching thread does not panic");
+        }
         runtime.scheduler.leave();
         std::mem::forget(runtime);
     }
@@ -252,6 +260,7 @@ impl Drop for ThreadEnd {
         match runtime.end(py) {
             Ok(()) => {
                 RUNTIME.with(|here| here.0.take());
+                explain::leave_out(self.0);
                 runtime.scheduler.leave();
             }
             Err(left) => eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will"),
@@ -373,6 +382,16 @@ pub(crate) fn take_thrown(number: u64) -> Option<Py<PyAny>> {
 }
 
 impl Greenlets {
+    /// Each tasklet's greenlet, by index.
+    pub(crate) fn all(&self, py: Python<'_>) -> Vec<Option<Py<PyAny>>> {
+        let bodies = self.bodies.borrow();
+        let greenlet = |body: &Body| match body {
+            Body::Started(_, greenlet) => Some(greenlet.clone_ref(py)),
+            Body::New(_) | Body::Ended => None,
+        };
+        bodies.iter().map(greenlet).collect()
+    }
+
     /// Goes to the tasklet that the scheduler has just made the current one. Returns when somebody comes back.
     fn go_to(&self, py: Python<'_>, id: TaskletId) {
         let target = match &self.bodies.borrow()[id.index()] {
@@ -517,6 +536,16 @@ impl Switcher for Handle {
 
     fn unwinds(&self) -> bool {
         false
+    }
+
+    fn thread(&self) -> Option<String> {
+        // As Python's `faulthandler` has it.
+        Some(if self.0.main_thread { "main".to_owned() } else { format!("{:#018x}", thread_ident()) })
+    }
+
+    fn onlooker(&self) -> Option<Onlooker> {
+        let ident = thread_ident();
+        Some(Box::new(move |still_held| explain::stack_of_thread(ident, still_held)))
     }
 }
 

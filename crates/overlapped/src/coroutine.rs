@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
@@ -25,7 +26,7 @@ struct Started {
     body: Coroutine<(), (), (), PooledStack>,
     yielder: *const Yielder<(), ()>,
     bounds: Bounds,
-    name: Option<Rc<str>>,
+    name: Option<Arc<str>>,
 }
 
 /// A tasklet's function; it is told, instead of being run, why there is no stack to run it on.
@@ -110,7 +111,7 @@ impl Coroutines {
 }
 
 impl Coroutines {
-    fn start(&self, function: Body, stack: PooledStack, name: Option<Rc<str>>) -> Box<Started> {
+    fn start(&self, function: Body, stack: PooledStack, name: Option<Arc<str>>) -> Box<Started> {
         let bounds = stack.bounds();
         let this: *const Coroutines = self;
         let body = Coroutine::with_stack(stack, move |yielder, ()| {

@@ -3,4 +3,4 @@
 //! A program that only uses tasklets needs nothing from here.
 
 pub use crate::interrupt::{Cause, Interrupted};
-pub use crate::scheduler::{Scheduler, Switcher, TaskletId, Timer, Waiter, current, park};
+pub use crate::scheduler::{Board, Onlooker, Scheduler, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park};

@@ -23,8 +23,8 @@ pub use offload::offload;
 pub use scheduler::Status;
 pub use sync::{Event, Permit, Semaphore};
 pub use tasklet::{
-    Builder, DEFAULT_STACK_SIZE, Handle, JoinError, JoinHandle, handle, report, run, spawn, tasklets, try_run,
-    yield_now,
+    Builder, DEFAULT_STACK_SIZE, Handle, JoinError, JoinHandle, explain, handle, report, run, spawn, tasklets, try_run,
+    watch, yield_now,
 };
 pub use time::{Elapsed, sleep, timeout};
 

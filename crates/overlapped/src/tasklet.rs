@@ -8,12 +8,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use overlapped_port::Port;
 
 use crate::coroutine::Coroutines;
 use crate::interrupt::{self, Cause};
-use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, try_current};
+use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, boards, current, try_current};
 
 /// Stack of a tasklet in bytes unless its [`Builder`] says otherwise. Only what is touched takes memory.
 pub const DEFAULT_STACK_SIZE: usize = 256 << 10;
@@ -354,6 +355,22 @@ impl Handle {
         }));
         JoinHandle { packet, remote: Arc::clone(&self.0) }
     }
+
+    /// As [`tasklets`], for the handle's thread: at any time, also while a tasklet holds that thread.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// overlapped::run(|| {
+    ///     let here = overlapped::handle();
+    ///     overlapped::spawn(|| overlapped::sleep(Duration::from_millis(1)));
+    ///     overlapped::yield_now();
+    ///     let listed = std::thread::spawn(move || here.tasklets()).join().unwrap();
+    ///     assert_eq!((listed[0].waits_for, listed[1].waits_for), ("running", "sleep"));
+    /// });
+    /// ```
+    pub fn tasklets(&self) -> Vec<Status> {
+        self.0.board().tasklets()
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -407,4 +424,47 @@ pub fn report() -> Option<overlapped_port::Report> {
     let mut report = try_current()?.port().borrow().report();
     report.setup.push(format!("stacks: {}", crate::stack::guards()));
     Some(report)
+}
+
+/// Every thread that has tasklets in this process, as text: its tasklets with what each waits for, the longest wait
+/// first, and what its port has done. From whatever thread and at any time, also while a tasklet holds its thread.
+///
+/// ```
+/// overlapped::run(|| {
+///     let text = overlapped::explain();
+///     assert!(text.contains("tasklet 0: running"), "{text}");
+/// });
+/// ```
+pub fn explain() -> String {
+    boards().iter().map(|board| board.explain(|_| String::new())).collect::<Vec<_>>().join("\n")
+}
+
+/// Warns on standard error when a tasklet of this thread has held it for longer than `limit`: which one, and for how
+/// long. All others stand still meanwhile, and nothing else would show why. `None` ends that. A tenth of a second is a
+/// good limit to begin with; the environment variable `OVERLAPPED_WATCH` sets one for every [`run`], in seconds.
+///
+/// Unless asked for it is off, for it takes a thread of its own, which wakes four times within the limit. The tasklets
+/// pay nothing for it.
+///
+/// ```
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     overlapped::watch(Some(Duration::from_millis(100)))?;
+///     // … what waits now and then is not complained of …
+///     overlapped::watch(None)
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// Outside [`run`], and where the system has no thread for it.
+pub fn watch(limit: Option<Duration>) -> io::Result<()> {
+    let scheduler = current()?;
+    match limit {
+        Some(limit) => scheduler.watch(limit),
+        None => {
+            drop(scheduler.unwatch());
+            Ok(())
+        }
+    }
 }

@@ -17,24 +17,32 @@
 //! thread, and another tasklet would think that it panics. So such a park polls the port alone, and one that would wait
 //! for another tasklet is refused.
 
+mod board;
 mod operation;
 mod token;
 mod waiter;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overlapped_port::{Completion, Port, TimerId};
 use slab::Slab;
 
+pub(crate) use self::board::boards;
+pub use self::board::{Board, Status};
+use self::board::{Row, State};
 use self::operation::Wait;
 use self::token::{INDEX_BITS, Token};
 pub(crate) use self::waiter::Remote;
 pub use self::waiter::{Waiter, park};
+use self::watch::Watch;
+pub use self::watch::{Onlooker, StillHeld};
 use crate::interrupt::{Cause, Interrupted};
 
 /// After so many switches the port is polled even though tasklets are ready.
@@ -58,6 +66,11 @@ impl TaskletId {
         self.index as usize
     }
 
+    fn of_number(number: u64) -> TaskletId {
+        let index = number & ((1 << INDEX_BITS) - 1);
+        TaskletId { index: index as u32, generation: (number >> INDEX_BITS) as u32 }
+    }
+
     /// A number for the tasklet that no other of this thread has had in a long while.
     pub fn number(self) -> u64 {
         u64::from(self.generation) << INDEX_BITS | u64::from(self.index)
@@ -71,43 +84,32 @@ pub trait Switcher {
 
     /// Whether an interrupt is raised by unwinding the stack; else by an error that the caller passes on.
     fn unwinds(&self) -> bool;
+
+    /// What the thread is called; where this does not say, it is the name that Rust knows.
+    fn thread(&self) -> Option<String> {
+        None
+    }
+
+    /// What shows where the tasklet is that holds the thread, where a warning of [`Scheduler::watch`] can tell.
+    fn onlooker(&self) -> Option<Onlooker> {
+        None
+    }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Running,
-    Ready,
-    Parked,
-}
-
+/// What the scheduler knows of a tasklet, beside what its row tells to other threads too.
 struct Entry {
     generation: u32,
     alive: bool,
-    state: State,
     /// Woken while it was not parked.
     notified: bool,
-    name: Option<Rc<str>>,
+    /// Its row has a name.
+    named: bool,
     interrupts: Vec<Cause>,
-    waits_for: &'static str,
-    since: Instant,
+    row: Arc<Row>,
 }
 
 /// Called when a timer is due; it must not wait.
 type Callback = Box<dyn FnOnce(&Scheduler)>;
-
-/// A tasklet as [`tasklets`](crate::tasklets) lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its number: no other tasklet of this thread has had it in a long while.
-    pub number: u64,
-    /// The name it was given.
-    pub name: Option<String>,
-    /// What it waits for: an operation's name, `"channel"`, `"sleep"`, …; `"ready"` or `"running"` where it waits for
-    /// nothing.
-    pub waits_for: &'static str,
-    /// How long it has.
-    pub since: Duration,
-}
 
 /// The scheduler of one thread.
 pub struct Scheduler {
@@ -121,11 +123,12 @@ pub struct Scheduler {
     completions: RefCell<Vec<Completion>>,
     switches: Cell<u32>,
     immediate: Cell<u32>,
-    now: Cell<Instant>,
     alive: Cell<usize>,
     /// Tasklets are being cancelled for good: those that still come are too.
     closing: Cell<bool>,
     remote: Arc<Remote>,
+    board: Arc<Board>,
+    watch: RefCell<Option<Watch>>,
     switcher: Box<dyn Switcher>,
 }
 
@@ -154,9 +157,10 @@ impl Scheduler {
     /// # Errors
     /// Where one runs here already.
     pub fn enter(port: Port, switcher: Box<dyn Switcher>) -> io::Result<Rc<Scheduler>> {
-        let now = Instant::now();
-        let remote = Remote::new(port.waker());
-        let root = Entry { alive: true, state: State::Running, ..Entry::dead(0, now) };
+        let board = Board::new(port.observer(), switcher.thread());
+        let remote = Remote::new(port.waker(), Arc::clone(&board));
+        let root = Entry { alive: true, ..Entry::new(0, board.add()) };
+        root.row.set_state(State::Ready);
         let scheduler = Rc::new(Scheduler {
             port: RefCell::new(port),
             entries: RefCell::new(vec![root]),
@@ -168,20 +172,46 @@ impl Scheduler {
             completions: RefCell::default(),
             switches: Cell::new(0),
             immediate: Cell::new(0),
-            now: Cell::new(now),
             alive: Cell::new(0),
             closing: Cell::new(false),
             remote: Arc::new(remote),
+            board,
+            watch: RefCell::new(None),
             switcher,
         });
+        if let Some(limit) = watch::limit_from_environment() {
+            scheduler.watch(limit)?;
+        }
         CURRENT.with(|current| {
             let mut current = current.borrow_mut();
             if current.is_some() {
                 return Err(io::Error::other("a scheduler runs on this thread already: overlapped::run is not nested"));
             }
             *current = Some(Rc::clone(&scheduler));
-            Ok(scheduler)
-        })
+            Ok(())
+        })?;
+        Ok(scheduler)
+    }
+
+    /// Warns on standard error when a tasklet has held the thread for longer than `limit`.
+    ///
+    /// # Errors
+    /// Where the system has no thread for it.
+    pub fn watch(&self, limit: Duration) -> io::Result<()> {
+        let watch = Watch::start(Arc::clone(&self.board), limit, self.switcher.onlooker())?;
+        drop(self.watch.replace(Some(watch)));
+        Ok(())
+    }
+
+    /// Ends what [`Scheduler::watch`] began. The watching thread ends soon; whoever has to know when, joins it, holding
+    /// nothing that an [`Onlooker`] waits for.
+    pub fn unwatch(&self) -> Option<JoinHandle<()>> {
+        self.watch.take().map(Watch::stop)
+    }
+
+    /// What this scheduler shows to other threads.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
     }
 
     /// Ends what [`Scheduler::enter`] began; the port shuts down when the last reference is gone.
@@ -189,6 +219,7 @@ impl Scheduler {
         // What was not called any more is dropped outside of the lock, for its destructors may look here again.
         let uncalled = self.remote.calls().take();
         drop(uncalled);
+        self.watch.take();
         let _ = CURRENT.try_with(|current| current.borrow_mut().take());
     }
 
@@ -215,18 +246,19 @@ impl Scheduler {
     pub fn create(&self, name: Option<&str>) -> TaskletId {
         let mut entries = self.entries.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            entries.push(Entry::dead(1, self.now.get()));
+            entries.push(Entry::new(1, self.board.add()));
             u32::try_from(entries.len() - 1).expect("fewer than 2^29 tasklets")
         });
         let entry = &mut entries[index as usize];
+        let id = TaskletId { index, generation: entry.generation };
         entry.alive = true;
-        entry.state = State::Ready;
-        entry.name = name.map(Rc::from);
-        entry.since = self.now.get();
+        if let Some(name) = name {
+            entry.rename(name);
+        }
+        entry.row.begin(id, self.board.now());
         if self.closing.get() {
             entry.interrupts.push(Cause::Cancel);
         }
-        let id = TaskletId { index, generation: entry.generation };
         drop(entries);
         self.ready.borrow_mut().push_back(id);
         self.alive.set(self.alive.get() + 1);
@@ -236,8 +268,14 @@ impl Scheduler {
     /// Removes a tasklet that has run to its end.
     pub fn retire(&self, id: TaskletId) {
         let mut entries = self.entries.borrow_mut();
-        let generation = id.generation.wrapping_add(1).max(1);
-        entries[id.index()] = Entry::dead(generation, self.now.get());
+        let entry = &mut entries[id.index()];
+        entry.generation = id.generation.wrapping_add(1).max(1);
+        (entry.alive, entry.notified) = (false, false);
+        entry.row.set_state(State::Ended);
+        entry.interrupts.clear();
+        if std::mem::take(&mut entry.named) {
+            entry.row.rename(None);
+        }
         drop(entries);
         self.free.borrow_mut().push(id.index);
         self.alive.set(self.alive.get() - 1);
@@ -252,14 +290,16 @@ impl Scheduler {
     }
 
     /// The name that the tasklet was given.
-    pub fn name(&self, id: TaskletId) -> Option<Rc<str>> {
-        if self.is_alive(id) { self.entries.borrow()[id.index()].name.clone() } else { None }
+    pub fn name(&self, id: TaskletId) -> Option<Arc<str>> {
+        let entries = self.entries.borrow();
+        let entry = entries.get(id.index()).filter(|entry| entry.named && entry.generation == id.generation);
+        entry.and_then(|entry| entry.row.name())
     }
 
     /// Gives the tasklet another name.
     pub fn rename(&self, id: TaskletId, name: &str) {
         if self.is_alive(id) {
-            self.entries.borrow_mut()[id.index()].name = Some(Rc::from(name));
+            self.entries.borrow_mut()[id.index()].rename(name);
         }
     }
 
@@ -275,8 +315,8 @@ impl Scheduler {
         let Some(id) = self.ready.borrow_mut().pop_front() else { return Ok(None) };
         self.switches.set(self.switches.get() + 1);
         self.immediate.set(0);
-        self.entries.borrow_mut()[id.index()].state = State::Running;
         self.current.set(id);
+        self.board.run(id.index);
         Ok(Some(id))
     }
 
@@ -287,9 +327,12 @@ impl Scheduler {
     /// Where the port fails as a whole.
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.switches.set(0);
+        if timeout.is_none() {
+            self.board.rest();
+        }
         let mut completions = self.completions.take();
         let polled = self.port.borrow_mut().poll(timeout, &mut completions);
-        self.now.set(Instant::now());
+        self.board.turned();
         for completion in completions.drain(..) {
             self.dispatch(completion);
         }
@@ -352,8 +395,8 @@ impl Scheduler {
         if !entry.alive || entry.generation != id.generation {
             return false;
         }
-        if entry.state == State::Parked {
-            entry.state = State::Ready;
+        if entry.row.state() == State::Parked {
+            entry.row.set_state(State::Ready);
             return true;
         }
         entry.notified = true;
@@ -397,7 +440,6 @@ impl Scheduler {
     pub fn yield_now(self: &Rc<Self>) -> Result<(), Interrupted> {
         let me = self.current.get();
         if !std::thread::panicking() {
-            self.entries.borrow_mut()[me.index()].state = State::Ready;
             self.ready.borrow_mut().push_back(me);
             self.switcher.park(self, me);
         }
@@ -438,19 +480,17 @@ impl Scheduler {
             if std::mem::take(&mut entry.notified) {
                 return;
             }
-            entry.state = State::Parked;
-            entry.waits_for = waits_for;
-            entry.since = self.now.get();
+            entry.row.park(waits_for, self.board.now());
         }
         if !std::thread::panicking() {
             self.switcher.park(self, me);
             return;
         }
-        while self.entries.borrow()[me.index()].state == State::Parked {
+        while self.entries.borrow()[me.index()].row.state() == State::Parked {
             self.turn(None).expect("the port works");
         }
         self.ready.borrow_mut().retain(|id| *id != me);
-        self.entries.borrow_mut()[me.index()].state = State::Running;
+        self.board.run(me.index);
     }
 
     /// Waits like [`Scheduler::park`], but not past `deadline`.
@@ -482,23 +522,7 @@ impl Scheduler {
 
     /// Every tasklet that has not ended, the thread itself first.
     pub fn tasklets(&self) -> Vec<Status> {
-        let now = Instant::now();
-        let current = self.current.get();
-        let entries = self.entries.borrow();
-        let listed = entries.iter().enumerate().filter(|(_, entry)| entry.alive).map(|(index, entry)| {
-            let id = TaskletId { index: index as u32, generation: entry.generation };
-            Status {
-                number: id.number(),
-                name: entry.name.as_deref().map(String::from),
-                waits_for: match entry.state {
-                    _ if id == current => "running",
-                    State::Parked => entry.waits_for,
-                    State::Ready | State::Running => "ready",
-                },
-                since: now.saturating_duration_since(entry.since),
-            }
-        });
-        listed.collect()
+        self.board.tasklets()
     }
 
     /// Whether a tasklet is ready to run.
@@ -515,7 +539,7 @@ impl Scheduler {
 
     /// What a parked tasklet waits for.
     pub fn waits_for(&self, id: TaskletId) -> &'static str {
-        self.entries.borrow()[id.index()].waits_for
+        self.entries.borrow()[id.index()].row.waits_for()
     }
 
     /// Somebody to wake a tasklet of this thread by.
@@ -531,6 +555,8 @@ impl Scheduler {
 
     /// Leaves the port to the parent process, in the child after fork(2): see [`Port::abandon_after_fork`].
     pub fn abandon_after_fork(&self) {
+        // The watching thread does not exist here, and may have held a lock when the process was copied.
+        std::mem::forget(self.watch.take());
         self.leave();
         self.port.borrow_mut().abandon_after_fork();
     }
@@ -572,16 +598,12 @@ pub struct Timer {
 }
 
 impl Entry {
-    fn dead(generation: u32, now: Instant) -> Entry {
-        Entry {
-            generation,
-            alive: false,
-            state: State::Parked,
-            notified: false,
-            name: None,
-            interrupts: Vec::new(),
-            waits_for: "",
-            since: now,
-        }
+    fn new(generation: u32, row: Arc<Row>) -> Entry {
+        Entry { generation, alive: false, notified: false, named: false, interrupts: Vec::new(), row }
+    }
+
+    fn rename(&mut self, name: &str) {
+        self.named = true;
+        self.row.rename(Some(name.into()));
     }
 }

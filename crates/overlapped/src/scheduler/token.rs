@@ -3,7 +3,6 @@
 use super::TaskletId;
 
 pub(super) const INDEX_BITS: u32 = 29;
-const INDEX_MASK: u64 = (1 << INDEX_BITS) - 1;
 
 /// What a completion is for.
 pub(super) enum Token {
@@ -35,7 +34,7 @@ impl Token {
         match token & 7 {
             0 => Token::Operation(rest as u32),
             1 => Token::Deadline(rest as u32),
-            2 => Token::Wake(TaskletId { index: (rest & INDEX_MASK) as u32, generation: (rest >> INDEX_BITS) as u32 }),
+            2 => Token::Wake(TaskletId::of_number(rest)),
             3 => Token::Callback(rest as u32),
             _ => Token::Calls,
         }

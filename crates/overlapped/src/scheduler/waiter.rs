@@ -6,7 +6,7 @@ use std::time::Instant;
 use overlapped_port::Waker;
 
 use super::token::Token;
-use super::{TaskletId, try_current};
+use super::{Board, TaskletId, try_current};
 use crate::interrupt::{Cause, Interrupted};
 
 /// The part of a scheduler that other threads see.
@@ -14,13 +14,18 @@ pub(crate) struct Remote {
     waker: Waker,
     /// `None` once the scheduler is gone.
     calls: Mutex<Option<Vec<Call>>>,
+    board: Arc<Board>,
 }
 
 type Call = Box<dyn FnOnce() + Send>;
 
 impl Remote {
-    pub(super) fn new(waker: Waker) -> Remote {
-        Remote { waker, calls: Mutex::new(Some(Vec::new())) }
+    pub(super) fn new(waker: Waker, board: Arc<Board>) -> Remote {
+        Remote { waker, calls: Mutex::new(Some(Vec::new())), board }
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 
     pub(super) fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {

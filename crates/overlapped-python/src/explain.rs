@@ -1,0 +1,120 @@
+//! What the tasklets of all threads wait for and where they are, as any thread sees it; and the warning's stack.
+//!
+//! A scheduler's board can be read at any time. Which greenlet a tasklet has, and its frames, belong to the GIL: a thread
+//! gives it up only while none of that changes.
+
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use overlapped::engine::{Board, StillHeld};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::runtime::{Greenlets, runtime};
+
+/// Of a deep stack, so many frames are shown: the innermost.
+const FRAMES: usize = 20;
+
+/// A thread that has tasklets.
+struct Thread {
+    ident: u64,
+    board: Arc<Board>,
+    greenlets: Rc<Greenlets>,
+}
+
+// SAFETY: `greenlets` is touched under the GIL alone: by its own thread, and by `explain`.
+unsafe impl Send for Thread {}
+
+static THREADS: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
+
+/// Locked for moments in which the GIL is not given up: a fork finds it free.
+fn threads() -> MutexGuard<'static, Vec<Thread>> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has the thread `ident` explained too, from now on.
+pub(crate) fn include(_: Python<'_>, ident: u64, board: &Arc<Board>, greenlets: &Rc<Greenlets>) {
+    threads().push(Thread { ident, board: Arc::clone(board), greenlets: Rc::clone(greenlets) });
+}
+
+/// Ends what [`include()`] began; called with the GIL held.
+pub(crate) fn leave_out(ident: u64) {
+    let left = threads().extract_if(.., |thread| thread.ident == ident).collect::<Vec<_>>();
+    drop(left);
+}
+
+/// The child after a fork has none of its parent's threads.
+pub(crate) fn after_fork() {
+    std::mem::forget(std::mem::take(&mut *threads()));
+}
+
+/// Every thread that has tasklets, as text: what each waits for, since when and where, the longest wait first, and what
+/// its port has done. From any thread and at any time, also while a tasklet holds its thread.
+#[pyfunction]
+pub(crate) fn explain(py: Python<'_>) -> PyResult<String> {
+    let greenlets_of = |thread: &Thread| (thread.ident, Arc::clone(&thread.board), thread.greenlets.all(py));
+    let threads: Vec<_> = threads().iter().map(greenlets_of).collect();
+    let running = current_frames(py)?;
+    let explained = threads.into_iter().map(|(ident, board, greenlets)| {
+        board.explain(|index| {
+            let Some(Some(greenlet)) = greenlets.get(index) else { return String::new() };
+            let parked = greenlet.bind(py).getattr("gr_frame").ok().filter(|frame| !frame.is_none());
+            let frame = parked.or_else(|| running.get_item(ident).ok().flatten());
+            frame.map_or_else(String::new, |frame| stack(&frame).unwrap_or_default())
+        })
+    });
+    Ok(explained.collect::<Vec<_>>().join("\n"))
+}
+
+/// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how
+/// long, and where it is. None ends that.
+#[pyfunction]
+#[pyo3(signature = (limit=0.1))]
+pub(crate) fn watch(py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    let Some(seconds) = limit else {
+        drop(runtime.scheduler.unwatch());
+        return Ok(());
+    };
+    let limit = Duration::try_from_secs_f64(seconds);
+    let limit = limit.map_err(|error| PyValueError::new_err(format!("watch({seconds}): {error}")))?;
+    Ok(runtime.scheduler.watch(limit)?)
+}
+
+/// Where the thread `ident` is, for a warning: asked on another thread, which gets the GIL here.
+pub(crate) fn stack_of_thread(ident: u64, still_held: StillHeld<'_>) -> Option<String> {
+    let shown = Python::try_attach(|py| {
+        let frame = current_frames(py).ok()?.get_item(ident).ok()??;
+        let text = stack(&frame).ok()?;
+        Some(if still_held() { text } else { "  (it let go before its stack could be read)".to_owned() })
+    });
+    shown.flatten()
+}
+
+fn current_frames(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    Ok(py.import("sys")?.call_method0("_current_frames")?.cast_into()?)
+}
+
+/// A stack as a traceback has it, the innermost frame last, without the source: reading that might wait.
+fn stack(frame: &Bound<'_, PyAny>) -> PyResult<String> {
+    let mut lines = Vec::new();
+    let mut next = Some(frame.clone());
+    while let Some(frame) = next {
+        if lines.len() == FRAMES {
+            lines.push("  …".to_owned());
+            break;
+        }
+        let code = frame.getattr("f_code")?;
+        let (file, function) = (code.getattr("co_filename")?, code.getattr("co_qualname")?);
+        lines.push(format!("  File \"{file}\", line {}, in {function}", frame.getattr("f_lineno")?));
+        next = Some(frame.getattr("f_back")?).filter(|back| !back.is_none());
+    }
+    let mut text = String::new();
+    for line in lines.iter().rev() {
+        let _ = writeln!(text, "{line}");
+    }
+    Ok(text.trim_end().to_owned())
+}
