@@ -1,6 +1,6 @@
 #!/bin/bash
-# Tests the Python face under Wine: cross-builds the wheel, and runs the tests named in TESTS and the examples on a
-# Windows CPython. Needs what setup-wine.sh installs, and see windows-python.sh. PYTHON has maturin.
+# Tests the Python face under Wine: cross-builds the wheel, and runs the tests named in TESTS, the standard library's own
+# and the examples on a Windows CPython. Needs what setup-wine.sh installs, and see windows-python.sh. PYTHON has maturin.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -31,6 +31,9 @@ windows_python() { timeout --kill-after=10 300 "$here/run.sh" "$folder/python.ex
 
 failed=()
 windows_python -m pytest -q -p no:cacheprovider "${LEFT_OUT[@]}" $(printf "tests/python/test_%s.py " "${TESTS[@]}") || failed+=(tests)
+# This one runs here, and starts the Windows Python by the command that it is given.
+OVERLAPPED_WINDOWS_PYTHON="env 'PYTHONPATH=$PYTHONPATH' '$here/run.sh' '$folder/python.exe'" \
+  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here/test_stdlib.py" || failed+=("the standard library's tests")
 for example in "${EXAMPLES[@]}"; do
   echo "== examples/$example.py"
   windows_python -m overlapped "examples/$example.py" || failed+=("examples/$example.py")

@@ -1,0 +1,72 @@
+"""The standard library's own tests under ``python -m overlapped`` on a Windows Python under Wine.
+
+``test-python.sh`` runs this on this machine's Python, with the command that starts the other one in
+``OVERLAPPED_WINDOWS_PYTHON``. What fails is run again by itself, and then by plain ``python``: Wine fails some tests
+alone, and those are none of ours. What fails with us only must be on a list, which is strict: a test that is on it and
+passes fails the run.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from known_failures import KNOWN_FAILURES
+
+MODULES = ["test_socket"]
+
+FEWEST = {"test_socket": 200}
+"""How many tests begin at the least (from Python 3.12 on, not those that are skipped): fewer, and some were lost."""
+
+PROGRAM = Path(__file__).with_name("unittests.py")
+SECONDS_A_TEST = 40
+SECONDS_A_RUN = 240
+
+
+class Run:
+    """One run of tests on the Windows Python: which began, and which of them failed."""
+
+    def __init__(self, options: list[str], names: list[str]) -> None:
+        windows_python = shlex.split(os.environ["OVERLAPPED_WINDOWS_PYTHON"])
+        command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN), *windows_python]
+        command += [*options, str(PROGRAM), str(SECONDS_A_TEST), *names]
+        # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe.
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        self.output = done.stdout
+        self.begun = set(re.findall(r"^begun: (\S+)", done.stdout, re.MULTILINE))
+        # What a class or a module needs and does not get: "setUpClass (test.test_ssl.SomeTests)".
+        self.failed = set(re.findall(r"^failed: (?:\w+ \()?([\w.]+)", done.stdout, re.MULTILINE))
+        self.ended = done.returncode == 0 and re.search(r"^ended: ", done.stdout, re.MULTILINE) is not None
+
+
+OURS = ["-m", "overlapped"]
+PLAIN: list[str] = []
+
+
+def fails(name: str, options: list[str]) -> bool:
+    """Whether a test fails that is run by itself."""
+    run = Run(options, [name])
+    return bool(run.failed) or not run.ended
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_standard_library(module: str) -> None:
+    run = Run(OURS, [f"test.{module}"])
+    assert run.ended, f"{module} did not come to its end:\n{run.output[-8000:]}"
+    assert len(run.begun) >= FEWEST.get(module, 1)
+
+    known = {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
+    new = [name for name in sorted(run.failed - known) if fails(name, OURS) and not fails(name, PLAIN)]
+    mended = sorted((known & run.begun) - run.failed)
+    assert not new, f"fail, are not known to, and pass under plain python:\n{run.output[-8000:]}"
+    assert not mended, "pass and are on the list of known failures: take them off"
