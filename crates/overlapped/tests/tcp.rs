@@ -430,6 +430,39 @@ fn to_and_from_the_standard_library() {
 }
 
 #[test]
+fn a_stream_and_its_clone_wait_on_two_threads() {
+    let echo = |stream: &TcpStream| {
+        let (mut stream, mut word) = (stream, [0; 4]);
+        stream.read_exact(&mut word).unwrap();
+        stream.write_all(&word).unwrap();
+    };
+    let ask = |stream: &TcpStream, word: &[u8; 4]| {
+        let (mut stream, mut answer) = (stream, [0; 4]);
+        stream.write_all(word).unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, word);
+    };
+    run(|| {
+        let (client, server) = pair();
+        let clone = server.try_clone().unwrap();
+        let client = Rc::new(client);
+        for word in [b"here", b"more"] {
+            let client = Rc::clone(&client);
+            let asking = spawn(move || ask(&client, word));
+            echo(&server);
+            asking.join().unwrap();
+        }
+        let elsewhere = std::thread::spawn(move || run(|| echo(&clone)));
+        sleep(MOMENT);
+        ask(&client, b"over");
+        elsewhere.join().unwrap();
+        let asking = spawn(move || ask(&client, b"back"));
+        echo(&server);
+        asking.join().unwrap();
+    });
+}
+
+#[test]
 fn a_stream_may_go_to_another_thread() {
     run(|| {
         let (mut left, mut right) = pair();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use overlapped::fs::{self, File, OpenOptions};
 use overlapped::net::{TcpListener, TcpStream, UdpSocket};
-use overlapped::{spawn, timeout, yield_now};
+use overlapped::{sleep, spawn, timeout, yield_now};
 use support::{pattern, pipe, run};
 use tempfile::TempDir;
 use windows_sys::Win32::Foundation::{ERROR_SHARING_VIOLATION, GENERIC_READ};
@@ -152,5 +152,37 @@ fn blocking_handles_of_the_standard_library_block_the_caller_alone() {
         assert!(!reading.is_finished());
         writer.write_all(b"hello").unwrap();
         assert_eq!(&reading.join().unwrap().unwrap(), b"hello");
+    });
+}
+
+/// A handle that is dropped is closed without the port's knowledge, and a duplicate may get its number.
+#[test]
+fn a_duplicate_takes_over_a_number_and_nothing_else() {
+    run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || {
+            let client = TcpStream::connect(address).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            // Both are associated with the port from here on; of the accepted one's quick results it gets no packets.
+            (&client).write_all(b"to").unwrap();
+            (&server).read_exact(&mut [0; 2]).unwrap();
+            (client, server)
+        };
+        let (mut client, server) = connect();
+        let gone: Vec<_> = (0..8).map(|_| connect()).collect();
+        let numbers: Vec<_> = gone.iter().map(|(client, _)| client.as_raw_socket()).collect();
+        drop(gone);
+        let duplicates: Vec<_> = (0..16).map(|_| server.try_clone().unwrap()).collect();
+        let came_again = duplicates.iter().filter(|duplicate| numbers.contains(&duplicate.as_raw_socket())).count();
+        assert!(came_again > 0, "no number came again: {numbers:?}");
+        for mut duplicate in duplicates {
+            client.write_all(b"there").unwrap();
+            sleep(MOMENT);
+            let mut word = [0; 5];
+            let read = timeout(support::LONG, || duplicate.read_exact(&mut word));
+            assert!(read.is_ok_and(|read| read.is_ok()), "of what is there at once a packet is waited for");
+            assert_eq!(&word, b"there");
+        }
     });
 }

@@ -39,8 +39,9 @@
 //! **Handles.** `begin` is told of each handle through its operations alone. Where the system must know a handle
 //! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
 //! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
-//! still work. On Windows what a handle names belongs to the first port that it had an operation on, for life; another
-//! port refuses it, and says so.
+//! still work. On Windows what a handle names belongs to the first port that it had an operation on, for life: that port
+//! serves it best, and another by a detour. There a handle that may be a duplicate, and that the port has not made, is
+//! introduced to it ([`sys::introduce_socket`](crate::sys::introduce_socket)).
 
 use std::io;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ use crate::slots::OpId;
 
 mod closed;
 #[cfg(windows)]
-mod iocp;
+pub(crate) mod iocp;
 #[cfg(unix)]
 mod poll;
 #[cfg(target_os = "linux")]

@@ -15,6 +15,7 @@ use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES,
 };
 
+use crate::backend::iocp::introduce;
 use crate::open::OpenMode;
 
 /// A socket as the system names it: a `SOCKET`.
@@ -65,6 +66,18 @@ pub(crate) fn socket_key(socket: RawSocket) -> usize {
 /// A file as a number, to compare and count operations by.
 pub(crate) fn file_key(file: RawFile) -> usize {
     file as usize
+}
+
+/// Says that this socket's number may have stood for another, which was closed without the ports' knowledge. A port finds
+/// that out by itself unless the socket is a duplicate, or was associated with a completion port elsewhere; to it, the old
+/// one's properties would then be the new one's.
+pub fn introduce_socket(socket: &impl AsRawSocket) {
+    introduce(socket_key(socket.as_raw_socket()));
+}
+
+/// The same of a file.
+pub fn introduce_file(file: &impl AsRawHandle) {
+    introduce(file_key(file.as_raw_handle()));
 }
 
 /// Takes ownership of the socket that an accept brought.

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use overlapped_port::sys::{MSG_PEEK, MSG_WAITALL, raw_socket};
+use overlapped_port::sys::{self, MSG_PEEK, MSG_WAITALL, raw_socket};
 use overlapped_port::{Config, Op};
 use socket2::{Domain, Socket, Type};
 
@@ -46,6 +46,7 @@ crate::on_every_backend!(
     both_directions_at_once,
     shutdown_of_writing_ends_the_peers_stream_alone,
     shutdown_of_reading_ends_a_receive_that_waits,
+    shutdown_through_a_duplicate_ends_a_receive_that_waits,
     shutdown_of_both_directions,
     what_is_not_connected_says_so,
     close_ends_the_peers_stream,
@@ -481,6 +482,26 @@ fn shutdown_of_reading_ends_a_receive_that_waits(config: Config) {
     driver.assert_waits(recv);
     driver.run(Op::Shutdown { socket: raw_socket(&server), how: Shutdown::Read }).unwrap();
     assert_eq!(driver.received(recv).unwrap(), b"");
+}
+
+fn shutdown_through_a_duplicate_ends_a_receive_that_waits(config: Config) {
+    for swapped in [false, true] {
+        let mut driver = Driver::new(config.clone());
+        let (client, server) = pair();
+        let duplicate = server.try_clone().unwrap();
+        sys::introduce_socket(&duplicate);
+        let mut both = [&server, &duplicate].map(raw_socket);
+        if swapped {
+            both.reverse();
+        }
+        let [receives, shuts] = both;
+        assert_eq!(driver.send(shuts, b"both are used").unwrap(), 13);
+        assert_eq!(driver.recv_exactly(raw_socket(&client), 13).unwrap(), b"both are used");
+        let recv = driver.begin_recv(receives, 64, 0);
+        driver.assert_waits(recv);
+        driver.run(Op::Shutdown { socket: shuts, how: Shutdown::Read }).unwrap();
+        assert_eq!(driver.received(recv).unwrap(), b"");
+    }
 }
 
 fn shutdown_of_both_directions(config: Config) {

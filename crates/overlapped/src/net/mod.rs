@@ -9,8 +9,8 @@
 //!   clone begins with the time-outs of its original;
 //! - there is no non-blocking mode: start a tasklet instead.
 //!
-//! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run) (on Windows, a
-//! handle belongs to the completion port of the first thread that waited for it, and is to be used there alone).
+//! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run). On Windows a handle
+//! belongs to the completion port of the first thread that waited for it; the others wait by a detour, which is slower.
 //!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
 //! tasklet that reads does not disturb one that writes. Closing means dropping the handle, which the borrow checker

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use overlapped_port::sys::{OpenHow, new_pipe, raw_file, system_path};
+use overlapped_port::sys::{OpenHow, introduce_file, new_pipe, raw_file, system_path};
 use overlapped_port::{Op, OpenMode, Outcome};
 
 use crate::blocking::{Timeout, attempt, count, fillable};
@@ -51,6 +51,10 @@ pub struct NamedPipeStream {
 }
 
 impl NamedPipeStream {
+    fn wrap(inner: OwnedHandle) -> NamedPipeStream {
+        NamedPipeStream { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+    }
+
     /// Connects to the server of a name, such as `\\.\pipe\greetings`. Where all of the server's ends are taken, waits
     /// for one.
     ///
@@ -64,7 +68,7 @@ impl NamedPipeStream {
             let mut pause = PAUSES.0;
             loop {
                 match scheduler::current()?.operate(Op::Open { path: &path, how }, None) {
-                    Ok(Outcome::File(end)) => return Ok(end.into()),
+                    Ok(Outcome::File(end)) => return Ok(NamedPipeStream::wrap(end)),
                     Ok(outcome) => unreachable!("an open brought {outcome:?}"),
                     Err(error) if error.raw_os_error() == Some(PIPE_BUSY) => {
                         // The system's own wait for an end (WaitNamedPipeW) knows no cancel.
@@ -144,7 +148,8 @@ impl From<OwnedHandle> for NamedPipeStream {
     /// Takes over an end that is connected. One that was opened without `FILE_FLAG_OVERLAPPED` works too, on threads of
     /// the port's.
     fn from(inner: OwnedHandle) -> NamedPipeStream {
-        NamedPipeStream { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+        introduce_file(&inner);
+        NamedPipeStream::wrap(inner)
     }
 }
 
@@ -200,7 +205,7 @@ impl NamedPipeListener {
             // Where the system refuses it, the next accept says so; this client has its end.
             idle.extend(new_pipe(&self.name, false));
         }
-        Ok(connected.into())
+        Ok(NamedPipeStream::wrap(connected))
     }
 
     /// How long an accept may wait; `None`: without end.

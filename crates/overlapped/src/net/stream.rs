@@ -103,9 +103,9 @@ macro_rules! stream {
             /// Where the process has no descriptor left.
             pub fn try_clone(&self) -> io::Result<$type> {
                 Ok($type {
-                    inner: self.inner.try_clone()?,
                     read_timeout: self.read_timeout.clone(),
                     write_timeout: self.write_timeout.clone(),
+                    ..$type::from(self.inner.try_clone()?)
                 })
             }
 

@@ -262,7 +262,7 @@ impl TcpListener {
     /// # Errors
     /// Where the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { inner: self.inner.try_clone()?, accept_timeout: self.accept_timeout.clone() })
+        Ok(TcpListener { accept_timeout: self.accept_timeout.clone(), ..TcpListener::from(self.inner.try_clone()?) })
     }
 
     /// Takes the error that is pending on the socket, if any.

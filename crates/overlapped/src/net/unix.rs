@@ -153,7 +153,7 @@ impl UnixListener {
     /// # Errors
     /// Where the process has no descriptor left.
     pub fn try_clone(&self) -> io::Result<UnixListener> {
-        Ok(UnixListener { inner: self.inner.try_clone()?, accept_timeout: self.accept_timeout.clone() })
+        Ok(UnixListener { accept_timeout: self.accept_timeout.clone(), ..UnixListener::from(self.inner.try_clone()?) })
     }
 
     /// Takes the error that is pending on the socket, if any.

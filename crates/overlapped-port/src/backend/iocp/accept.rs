@@ -7,6 +7,7 @@ use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_OPERATION_ABORTED};
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::error::{self, Ending};
+use super::handles::Facts;
 use super::request::{Packet, Request};
 use super::{Core, Step, winsock};
 use crate::address::Address;
@@ -79,6 +80,13 @@ pub(super) struct Accepts {
     ending: Option<u32>,
 }
 
+impl Accepts {
+    /// The packet of a call in flight.
+    pub(super) fn packet(&self, part: usize) -> Option<&Packet> {
+        self.parts.get(part).filter(|part| part.socket.is_some()).map(|part| &part.packet)
+    }
+}
+
 impl Core {
     /// Carries an accept on: at its start, or when the packet of one of its calls has arrived.
     pub(super) fn accept(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
@@ -142,9 +150,10 @@ impl Core {
     /// Begins one call: `None` where its packet will come, else its ending.
     fn arm(&mut self, request: &mut Request, socket: usize, index: usize) -> Result<Option<Ending>, u32> {
         let listener = self.listener(socket)?;
-        let skips = self.handles.get(socket).is_some_and(|handle| handle.facts.skips);
+        let Facts { skips, elsewhere, .. } = self.handles.get(socket).map(|handle| handle.facts).unwrap_or_default();
         let accept = listener.accept.ok_or(WSAEOPNOTSUPP as u32)?;
         let part = &mut request.accepts.parts[index];
+        part.packet.watch(elsewhere, self.queue.handle())?;
         for _ in 0..RETRIES {
             let fresh = listener.socket()?;
             let overlapped = part.packet.prepare(request.id, index, 0);

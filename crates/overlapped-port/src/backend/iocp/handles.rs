@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_INFORMATION_CLASS, FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FileAccessInformation,
     FileIoCompletionNotificationInformation, FileModeInformation, NtQueryInformationFile,
 };
-use windows_sys::Win32::Foundation::{
-    ERROR_INVALID_PARAMETER, HANDLE, NTSTATUS, STATUS_INVALID_HANDLE, STATUS_SUCCESS,
-};
+use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, HANDLE, NTSTATUS, STATUS_SUCCESS};
 use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_APPEND_DATA, FILE_TYPE_DISK, FILE_WRITE_DATA, GetFileType, SetFileCompletionNotificationModes,
@@ -30,6 +29,8 @@ use crate::slots::OpId;
 pub(super) struct Facts {
     /// No packet comes for a call that succeeded at once.
     pub(super) skips: bool,
+    /// Its packets go to another port: calls on it are [watched](super::watch).
+    pub(super) elsewhere: bool,
     /// A socket for a byte stream, not for datagrams.
     pub(super) stream: bool,
     /// A file that has a position and a size, not a pipe or a device.
@@ -38,10 +39,12 @@ pub(super) struct Facts {
     pub(super) appends: bool,
 }
 
-/// What is known of a handle that is associated with the port.
+/// What is known of a handle.
 #[derive(Default)]
 pub(super) struct Handle {
     pub(super) facts: Facts,
+    /// Which meaning of its number this is.
+    meaning: u32,
     /// Operations in flight on it.
     pub(super) in_flight: usize,
     /// Its receiving side was shut down: a receive that this ended brings the end of the stream.
@@ -56,10 +59,23 @@ pub(super) struct Handle {
 
 /// What came of [`Handles::enter_file`].
 pub(super) enum Entered<'h> {
-    /// Packets will come to the port.
-    Associated(&'h mut Handle),
+    /// Operations on it can be in flight.
+    Overlapped(&'h mut Handle),
     /// It was opened without `FILE_FLAG_OVERLAPPED`: it can only block.
     Synchronous,
+}
+
+/// Whose port the packets of a handle go to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Association {
+    /// As it was before.
+    Known,
+    /// This one's, from now on.
+    New,
+    /// This one's: its object is that of a handle that is known.
+    Duplicate,
+    /// Another's, as far as can be told.
+    Elsewhere,
 }
 
 pub(super) struct Handles {
@@ -67,85 +83,98 @@ pub(super) struct Handles {
     known: HashMap<usize, Handle>,
     /// Sockets that an accept of this port made and that have had no operation yet.
     accepted: HashSet<usize>,
-    /// A handle was closed whose object lives on: under the number of a duplicate, which may come to be used here.
-    orphans: bool,
+}
+
+/// How often a number has come to stand for another handle, as far as the ports of this process know; two numbers may
+/// share a place. A port that finds the count changed looks at the handle anew.
+static MEANINGS: [AtomicU32; 1 << 16] = [const { AtomicU32::new(0) }; 1 << 16];
+
+fn meaning(key: usize) -> &'static AtomicU32 {
+    // Handles are multiples of four.
+    &MEANINGS[key / 4 % MEANINGS.len()]
+}
+
+/// What the ports of this process know of a number no longer holds.
+pub(crate) fn introduce(key: usize) -> u32 {
+    meaning(key).fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl Handles {
     pub(super) fn new(port: HANDLE) -> Handles {
-        Handles { port, known: HashMap::new(), accepted: HashSet::new(), orphans: false }
+        Handles { port, known: HashMap::new(), accepted: HashSet::new() }
     }
 
-    /// Associates a socket with the port, at its first operation.
+    /// Looks at a socket, if it is not known, and associates it with the port at its first operation.
     pub(super) fn enter_socket(&mut self, key: usize) -> io::Result<&mut Handle> {
-        let new = self.associate(key)?;
-        if new || !self.known.contains_key(&key) {
+        let association = self.associate(key)?;
+        if association != Association::Known {
             // What is no socket at all is refused with the same number.
             let stream = winsock::kind(key).map_err(error::error)? == SOCK_STREAM;
-            if new && self.accepted.remove(&key) {
-                skip_on_success(key as HANDLE);
+            if association == Association::New {
+                if self.accepted.remove(&key) {
+                    skip_on_success(key as HANDLE);
+                }
+            } else if is_blocking(key)? {
+                let message = format!(
+                    "socket {key} was made without WSA_FLAG_OVERLAPPED, and can only block: make it with that flag, as \
+                     the standard libraries of Rust and Python do"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
             }
-            if new || self.is_duplicate(key) {
-                let facts = Facts { stream, skips: skips(key)?, ..Facts::default() };
-                self.known.insert(key, Handle { facts, ..Handle::default() });
-            }
+            self.learn(key, association, Facts { stream, ..Facts::default() })?;
         }
-        self.known.get_mut(&key).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "socket {key} cannot be used on this port: it is associated with another completion port already, \
-                     here or in the process that gave it, or it was made without WSA_FLAG_OVERLAPPED \
-                     (CreateIoCompletionPort: error {ERROR_INVALID_PARAMETER}). Hand a socket over before its first \
-                     operation, and use it on one port"
-                ),
-            )
-        })
+        Ok(self.known.get_mut(&key).expect("it is known, or was learnt"))
     }
 
-    /// Associates a file with the port, at its first operation, unless it can only block.
+    /// Looks at a file, if it is not known, and associates it with the port at its first operation, unless it can only
+    /// block.
     pub(super) fn enter_file(&mut self, key: usize) -> io::Result<Entered<'_>> {
-        let new = self.associate(key)?;
+        let association = self.associate(key)?;
         // A known number may have become that of a handle that can only block; nothing else would tell.
-        if !new && !self.is_busy(key) && query(key, FileModeInformation)? & BLOCKING != 0 {
+        if association != Association::New && !self.is_busy(key) && is_blocking(key)? {
             self.known.remove(&key);
             return Ok(Entered::Synchronous);
         }
-        if new || (!self.known.contains_key(&key) && self.is_duplicate(key)) {
+        if association != Association::Known {
             // SAFETY: asks for a number; the caller's handle is open.
             let disk = unsafe { GetFileType(key as HANDLE) } == FILE_TYPE_DISK;
             let access = query(key, FileAccessInformation)?;
             let appends = access & FILE_APPEND_DATA != 0 && access & FILE_WRITE_DATA == 0;
-            let facts = Facts { disk, appends, skips: skips(key)?, stream: false };
-            self.known.insert(key, Handle { facts, ..Handle::default() });
+            self.learn(key, association, Facts { disk, appends, ..Facts::default() })?;
         }
-        self.known.get_mut(&key).map(Entered::Associated).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "file {key} cannot be used on this port: it is associated with another completion port already \
-                     (CreateIoCompletionPort: error {ERROR_INVALID_PARAMETER}). Use a handle on one port"
-                ),
-            )
-        })
+        Ok(Entered::Overlapped(self.known.get_mut(&key).expect("it is known, or was learnt")))
     }
 
-    /// Whether the handle is newly associated. False where it is known already, or where the system refuses (87).
-    fn associate(&mut self, key: usize) -> io::Result<bool> {
+    fn learn(&mut self, key: usize, association: Association, facts: Facts) -> io::Result<()> {
+        let elsewhere = association == Association::Elsewhere;
+        // A call that is watched has no packet, and one that succeeded at once needs no watching.
+        let facts = Facts { elsewhere, skips: elsewhere || skips(key)?, ..facts };
+        let meaning = meaning(key).load(Ordering::Relaxed);
+        self.known.insert(key, Handle { facts, meaning, ..Handle::default() });
+        Ok(())
+    }
+
+    /// Associates a handle with the port, or finds out whose it is.
+    fn associate(&mut self, key: usize) -> io::Result<Association> {
         if self.is_busy(key) {
-            return Ok(false);
+            return Ok(Association::Known);
         }
         // A number that is known may stand for another handle by now, closed and opened behind the port's back. No
         // packet would ever come for that one; asking again is what tells.
         // SAFETY: takes numbers, and fails for those that are no handles.
         if !unsafe { CreateIoCompletionPort(key as HANDLE, self.port, PACKET_KEY, 0) }.is_null() {
-            self.known.remove(&key);
-            return Ok(true);
+            introduce(key);
+            return Ok(Association::New);
         }
         match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(ERROR_INVALID_PARAMETER as i32) => Ok(false),
-            error => Err(error),
+            error if error.raw_os_error() == Some(ERROR_INVALID_PARAMETER as i32) => {}
+            error => return Err(error),
         }
+        if self.known.get(&key).is_some_and(|handle| handle.still_means(key)) {
+            return Ok(Association::Known);
+        }
+        self.known.remove(&key);
+        Ok(if self.is_duplicate(key) { Association::Duplicate } else { Association::Elsewhere })
     }
 
     /// Whether an operation is in flight: then the number cannot have changed its meaning.
@@ -162,33 +191,31 @@ impl Handles {
         self.accepted.insert(key);
     }
 
-    /// Whether a handle that the system refuses to associate is that of an object that is associated with this port: a
-    /// duplicate of a handle that is known, or of one that was closed. (Where one was, that is a guess.)
-    fn is_duplicate(&mut self, key: usize) -> bool {
-        let mut is_known = false;
-        let orphans = &mut self.orphans;
-        self.known.retain(|known, handle| {
-            // SAFETY: compares what two numbers stand for; any number is allowed.
-            match unsafe { NtCompareObjects(key as HANDLE, *known as HANDLE) } {
-                STATUS_SUCCESS => is_known = true,
-                // Closed behind the port's back.
-                STATUS_INVALID_HANDLE if handle.in_flight == 0 => {
-                    *orphans = true;
-                    return false;
-                }
-                _ => {}
-            }
-            true
-        });
-        is_known || self.orphans
+    /// Whether a handle that the system refuses to associate is of the same object as one of this port's.
+    fn is_duplicate(&self, key: usize) -> bool {
+        let is_ours = |(known, handle): (&usize, &Handle)| !handle.facts.elsewhere && handle.still_means(*known);
+        self.known.iter().filter(|entry| is_ours(*entry)).any(|(known, _)| are_same(key, *known))
+    }
+
+    /// The handles that are known of what `key` names, that among them.
+    pub(super) fn of_object(&self, key: usize) -> Vec<usize> {
+        if handle_count(key) < 2 {
+            return vec![key];
+        }
+        self.known.keys().copied().filter(|known| *known == key || are_same(key, *known)).collect()
     }
 
     /// The handle is being closed.
     pub(super) fn forget(&mut self, key: usize) {
         self.accepted.remove(&key);
-        if self.known.remove(&key).is_some() {
-            self.orphans |= handle_count(key) > 1;
-        }
+        self.known.remove(&key);
+        introduce(key);
+    }
+}
+
+impl Handle {
+    fn still_means(&self, key: usize) -> bool {
+        self.meaning == meaning(key).load(Ordering::Relaxed)
     }
 }
 
@@ -199,6 +226,12 @@ const BLOCKING: u32 = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
 unsafe extern "system" {
     /// Whether two handles are of one object: what CompareObjectHandles of newer systems calls.
     fn NtCompareObjects(first: HANDLE, second: HANDLE) -> NTSTATUS;
+}
+
+/// Whether two numbers stand for one object.
+fn are_same(one: usize, other: usize) -> bool {
+    // SAFETY: compares; any number is allowed.
+    unsafe { NtCompareObjects(one as HANDLE, other as HANDLE) == STATUS_SUCCESS }
 }
 
 /// How many handles the object of a handle has; 1 where the system does not tell.
@@ -212,6 +245,11 @@ fn handle_count(key: usize) -> u32 {
         NtQueryObject(key as HANDLE, ObjectBasicInformation, start, length, ptr::null_mut())
     };
     if status < 0 { 1 } else { facts[2] }
+}
+
+/// Whether a handle was opened to block.
+fn is_blocking(key: usize) -> io::Result<bool> {
+    Ok(query(key, FileModeInformation)? & BLOCKING != 0)
 }
 
 /// Asks the system not to queue a packet for what succeeded at once: the caller has the result already.

@@ -24,8 +24,10 @@
 //! cannot be asked for: a second try fails with `ERROR_INVALID_PARAMETER` (87). It is done at a handle's first
 //! operation, so that an accepted socket can still be handed to another process. Since a number can come to stand for
 //! another handle behind our back, and for that one no packet would ever come, a handle on which nothing is in flight
-//! is tried again each time; 87 is then the good answer. A duplicate of a handle is of the same object, so its packets
-//! come here too. On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a
+//! is tried again each time; 87 is then the good answer. (That the number now stands for a duplicate, or for a handle that
+//! belongs elsewhere, does not show so: [`introduce`] tells of those.) A duplicate of a handle is of the same object, so
+//! its packets come here too. Packets of any other handle that answers 87 go elsewhere: its calls have an event instead,
+//! which is [watched](watch). On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a
 //! `std::fs::File`) the system has blocking calls alone, and the pool's threads make them; CancelSynchronousIo ends
 //! them ([`interrupt`]).
 //!
@@ -101,12 +103,15 @@ mod pipe;
 mod provided;
 mod request;
 mod socket;
+mod watch;
 mod winsock;
+
+pub(crate) use handles::introduce;
 
 use error::Ending;
 use handles::{Entered, Handles};
 use interrupt::Interrupts;
-use request::{Awaits, Requests, Shared};
+use request::{Awaits, Request, Requests, Shared};
 
 /// The key of every packet of an operation.
 const PACKET_KEY: usize = 0;
@@ -194,6 +199,7 @@ struct Core {
 
 /// The backend. The module's documentation tells its story.
 pub(super) struct Iocp {
+    /// Dropped before the port that watches post to.
     requests: Requests,
     core: Core,
     interrupts: Interrupts,
@@ -282,9 +288,10 @@ impl Iocp {
             let overlapped = (*shared).overlapped;
             (OpId::from_u64((*shared).id), (*shared).part, overlapped.Internal as i32, overlapped.InternalHigh)
         };
-        // Wine posts packets of some calls that have failed already. So a packet is a hint to look, and the memory says
-        // whether the call that it is in use for has ended.
-        let awaiting = self.requests.get(id).filter(|request| request.awaits == Awaits::Packet);
+        // Wine posts packets of some calls that have failed already, and so does a watch. So a packet is a hint to look,
+        // and the memory says whether the call that it is in use for has ended.
+        let is_awaited = |request: &&mut Request| request.awaits == Awaits::Packet && request.is_of(overlapped, part);
+        let awaiting = self.requests.get(id).filter(is_awaited);
         let Some(request) = awaiting.filter(|_| status != STATUS_PENDING) else { return };
         let is_file = request.op.as_ref().is_some_and(|op| file::offset(op).is_some());
         let code = if is_file { error::of_file(status) } else { error::of_socket(status) };
@@ -316,9 +323,10 @@ impl Backend for Iocp {
         let core = &mut self.core;
         match op {
             Op::Shutdown { socket, how } => {
-                let result = core.shutdown(socket as usize, how);
+                let socket = sys::socket_key(socket);
+                let result = socket::shut_down(socket, how);
                 if result.is_ok() && how != std::net::Shutdown::Write {
-                    self.end_receives(sys::socket_key(socket));
+                    self.end_receives(socket);
                 }
                 return Started::Done(result, None);
             }
@@ -347,7 +355,7 @@ impl Backend for Iocp {
                 return Started::Done(Err(error::error(ERROR_INVALID_PARAMETER)), None);
             }
             (_, Some(offset)) => match core.handles.enter_file(key) {
-                Ok(Entered::Associated(handle)) => {
+                Ok(Entered::Overlapped(handle)) => {
                     takes_turns = handle.facts.disk && offset.is_none();
                     Some(handle)
                 }
@@ -463,11 +471,19 @@ impl Backend for Iocp {
 impl Iocp {
     /// Ends the receives on a socket whose receiving side was shut down: the system leaves them waiting.
     fn end_receives(&mut self, key: usize) {
-        if self.core.handles.get(key).is_none_or(|handle| handle.in_flight == 0) {
+        let mut busy = Vec::new();
+        for key in self.core.handles.of_object(key) {
+            if let Some(handle) = self.core.handles.get(key) {
+                handle.receives_ended = true;
+                busy.extend((handle.in_flight > 0).then_some(key));
+            }
+        }
+        if busy.is_empty() {
             return;
         }
         let mut starved = Vec::new();
-        for request in self.requests.iter_mut().filter(|request| request.entered == Some(key)) {
+        let is_on_it = |request: &&mut Request| request.entered.is_some_and(|key| busy.contains(&key));
+        for request in self.requests.iter_mut().filter(is_on_it) {
             match (&request.op, request.awaits) {
                 (Some(Op::Recv { .. } | Op::RecvMessage { .. }), _) => {}
                 (Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }), Awaits::Packet) => {}

@@ -40,6 +40,9 @@ impl Core {
             // Closed with this in flight.
             return Call::Ended(Ending::failed(ERROR_OPERATION_ABORTED));
         };
+        if let Err(code) = request.packet.watch(facts.elsewhere, self.queue.handle()) {
+            return Call::Ended(Ending::failed(code));
+        }
         // The operation is put back below; while it is out, the request's other fields can be lent.
         let mut op = request.op.take().expect("in flight");
         let call = match &mut op {

@@ -7,6 +7,7 @@ use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::accept::Accepts;
 use super::afd::PollInfo;
+use super::watch::Watch;
 use crate::buffers::Buffer;
 use crate::op::Op;
 use crate::slots::OpId;
@@ -27,18 +28,32 @@ pub(super) struct Shared {
 
 /// Memory for one call at an address that never changes: used by one call after the other. It is reached through the
 /// pointer alone, for while a call is in flight it belongs to the kernel.
-pub(super) struct Packet(NonNull<Shared>);
+pub(super) struct Packet {
+    shared: NonNull<Shared>,
+    /// For calls on handles whose packets go elsewhere; made for the first such call.
+    watch: Option<Watch>,
+    is_watched: bool,
+}
 
 impl Packet {
     pub(super) fn new() -> Packet {
         // SAFETY: all zeroes is valid for each field: numbers and null pointers.
         let shared: Box<Shared> = Box::new(unsafe { std::mem::zeroed() });
-        Packet(NonNull::from(Box::leak(shared)))
+        Packet { shared: NonNull::from(Box::leak(shared)), watch: None, is_watched: false }
+    }
+
+    /// Says of the calls to come whether the system posts their packets, or a watch must, to `port`.
+    pub(super) fn watch(&mut self, is_watched: bool, port: HANDLE) -> Result<(), u32> {
+        if is_watched && self.watch.is_none() {
+            self.watch = Some(Watch::new(port, self.overlapped())?);
+        }
+        self.is_watched = is_watched;
+        Ok(())
     }
 
     /// Readies it for a call of the operation `id`, at `offset` of a file, and returns what the call takes.
     pub(super) fn prepare(&mut self, id: OpId, part: usize, offset: u64) -> *mut OVERLAPPED {
-        let shared = self.0.as_ptr();
+        let shared = self.shared.as_ptr();
         // SAFETY: this owns the memory, and no call is in flight on it.
         unsafe {
             (*shared).id = id.to_u64();
@@ -46,6 +61,9 @@ impl Packet {
             let mut overlapped = OVERLAPPED { Internal: STATUS_PENDING as usize, ..OVERLAPPED::default() };
             overlapped.Anonymous.Anonymous.Offset = offset as u32;
             overlapped.Anonymous.Anonymous.OffsetHigh = (offset >> 32) as u32;
+            if let Some(watch) = self.watch.as_ref().filter(|_| self.is_watched) {
+                overlapped.hEvent = watch.event();
+            }
             (&raw mut (*shared).overlapped).write(overlapped);
             &raw mut (*shared).overlapped
         }
@@ -53,29 +71,30 @@ impl Packet {
 
     /// For cancelling the call in flight.
     pub(super) fn overlapped(&self) -> *mut OVERLAPPED {
-        self.0.as_ptr().cast()
+        self.shared.as_ptr().cast()
     }
 
     /// Where the flags of a receive are; set to `flags`.
     pub(super) fn flags(&mut self, flags: u32) -> *mut u32 {
         // SAFETY: this owns the memory, and no call is in flight on it.
         unsafe {
-            (*self.0.as_ptr()).flags = flags;
-            &raw mut (*self.0.as_ptr()).flags
+            (*self.shared.as_ptr()).flags = flags;
+            &raw mut (*self.shared.as_ptr()).flags
         }
     }
 
     /// Where the readiness poll is.
     pub(super) fn poll(&self) -> *mut PollInfo {
         // SAFETY: the pointer is to memory that this owns; only an address is made of it.
-        unsafe { &raw mut (*self.0.as_ptr()).poll }
+        unsafe { &raw mut (*self.shared.as_ptr()).poll }
     }
 }
 
 impl Drop for Packet {
     fn drop(&mut self) {
-        // SAFETY: the memory is this one's, from a `Box`; the backend is only dropped with nothing in flight.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        // SAFETY: the memory is this one's, from a `Box`; the backend is only dropped with nothing in flight. A watch
+        // only posts its address.
+        drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
     }
 }
 
@@ -132,6 +151,11 @@ impl Request {
             gathered: Vec::new(),
             accepts: Accepts::default(),
         }
+    }
+
+    /// Whether a packet is for one of its calls: not, where it is another port's, on a handle that was not introduced.
+    pub(super) fn is_of(&self, overlapped: *mut OVERLAPPED, part: usize) -> bool {
+        self.accepts.packet(part).unwrap_or(&self.packet).overlapped() == overlapped
     }
 
     fn occupy(&mut self, id: OpId, op: Op<'static>) {

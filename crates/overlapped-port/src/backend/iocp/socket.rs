@@ -284,6 +284,20 @@ pub(super) fn room(message: &mut RecvMessage<'_>) -> usize {
     message.buffers.iter().map(|buffer| buffer.len()).sum()
 }
 
+/// Ends one or both directions.
+pub(super) fn shut_down(socket: usize, how: Shutdown) -> io::Result<usize> {
+    let how = match how {
+        Shutdown::Read => SD_RECEIVE,
+        Shutdown::Write => SD_SEND,
+        Shutdown::Both => SD_BOTH,
+    };
+    // SAFETY: takes numbers.
+    match unsafe { shutdown(socket, how) } {
+        0 => Ok(0),
+        _ => Err(error::error(winsock::failure(socket))),
+    }
+}
+
 impl Core {
     /// Puts the system's ways of ending a receive together.
     pub(super) fn received(&mut self, request: &Request, socket: usize, asked: bool, ending: Ending) -> Received {
@@ -328,23 +342,6 @@ impl Core {
             WSAEINVAL if !facts.stream && address.is_none() && !winsock::is_connected(socket) => WSAENOTCONN as u32,
             _ => address.map_or(code, |address| of_family(socket, address, code)),
         })
-    }
-
-    /// Ends one or both directions, and with the receiving one its receives.
-    pub(super) fn shutdown(&mut self, socket: usize, how: Shutdown) -> io::Result<usize> {
-        let (how, receives) = match how {
-            Shutdown::Read => (SD_RECEIVE, true),
-            Shutdown::Write => (SD_SEND, false),
-            Shutdown::Both => (SD_BOTH, true),
-        };
-        // SAFETY: takes numbers.
-        if unsafe { windows_sys::Win32::Networking::WinSock::shutdown(socket, how) } != 0 {
-            return Err(error::error(winsock::failure(socket)));
-        }
-        if let Some(handle) = self.handles.get(socket).filter(|_| receives) {
-            handle.receives_ended = true;
-        }
-        Ok(0)
     }
 
     /// Closes a socket; on a thread where the system may wait for its last bytes.

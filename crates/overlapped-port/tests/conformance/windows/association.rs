@@ -1,25 +1,32 @@
 //! Association with a completion port: at a handle's first operation, once in the life of its object.
 
-use std::io::{ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Seek, Write};
 use std::net::TcpStream;
 
-use overlapped_port::sys::{RawSocket, raw_file, raw_socket};
+use overlapped_port::sys::{self, RawSocket, raw_file, raw_socket};
 use overlapped_port::{Config, Interest, Op};
 
-use crate::driver::{Driver, socket as new_socket};
-use crate::loopback::{listener, pair};
+use crate::child;
+use crate::driver::{A_WHILE, Driver, bytes_at, socket as new_socket};
+use crate::loopback::{datagram_pair, listener, pair};
 use crate::system;
 
 crate::on_every_backend!(
     a_number_that_names_another_socket_is_associated_anew,
     a_number_that_became_a_file_is_a_file,
-    a_socket_of_another_port_is_refused_in_words,
-    a_file_of_another_port_is_refused_in_words,
+    a_socket_of_another_port_works,
+    a_file_of_another_port_works,
+    what_others_associated_works,
+    a_duplicate_of_what_is_closed_works_on_every_port,
+    a_number_that_became_another_ports_is_looked_at_anew,
+    a_socket_that_can_only_block_is_refused_in_words,
     an_accepted_socket_belongs_to_no_port_yet,
     readiness_associates_nothing,
     a_duplicate_works_beside_its_original,
     a_duplicate_works_after_its_original,
-    what_is_there_on_an_accepted_socket_is_brought_at_once,
+    what_is_there_on_an_accepted_socket_is_brought_at_once;
+    alone: what_a_process_inherits_works,
 );
 
 fn exchange(driver: &mut Driver, mut client: &TcpStream, server: RawSocket) {
@@ -56,24 +63,182 @@ fn a_number_that_became_a_file_is_a_file(config: Config) {
     }
 }
 
-fn a_socket_of_another_port_is_refused_in_words(config: Config) {
+fn a_socket_of_another_port_works(config: Config) {
     let (mut one, mut other) = (Driver::new(config.clone()), Driver::new(config));
     let (client, server) = pair();
-    exchange(&mut one, &client, raw_socket(&server));
-    let error = other.recv(raw_socket(&server), 8).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    let text = error.to_string();
-    assert!(text.contains("socket") && text.contains("another completion port") && text.contains("87"), "{text}");
-    exchange(&mut one, &client, raw_socket(&server));
+    for _ in 0..3 {
+        exchange(&mut one, &client, raw_socket(&server));
+        exchange(&mut other, &client, raw_socket(&server));
+    }
+    // With an operation of each in flight.
+    let first = one.begin_recv(raw_socket(&server), 2, 0);
+    one.assert_waits(first);
+    let second = other.begin_recv(raw_socket(&server), 2, 0);
+    other.assert_waits(second);
+    (&client).write_all(b"abcd").unwrap();
+    assert_eq!(one.received(first).unwrap(), b"ab");
+    assert_eq!(other.received(second).unwrap(), b"cd");
+    drop(one);
+    exchange(&mut other, &client, raw_socket(&server));
 }
 
-fn a_file_of_another_port_is_refused_in_words(config: Config) {
+fn a_file_of_another_port_works(config: Config) {
     let (mut one, mut other) = (Driver::new(config.clone()), Driver::new(config));
     let file = system::file_with(b"content");
-    assert_eq!(one.read(raw_file(&file), 8, Some(0)).unwrap(), b"content");
-    let error = other.read(raw_file(&file), 8, Some(0)).unwrap_err();
+    for (driver, first) in [(&mut one, b"A"), (&mut other, b"B")] {
+        assert_eq!(driver.write(raw_file(&file), first, Some(0)).unwrap(), 1);
+        assert_eq!(driver.read(raw_file(&file), 3, None).unwrap(), [first[0], b'o', b'n']);
+        assert_eq!(driver.read(raw_file(&file), 8, None).unwrap(), b"tent");
+        assert_eq!(driver.read(raw_file(&file), 8, None).unwrap(), b"");
+        (&file).rewind().unwrap();
+    }
+}
+
+/// By a port that is none of ours, and that nobody asks for packets.
+fn what_others_associated_works(config: Config) {
+    for skips in [false, true] {
+        let mut driver = Driver::new(config.clone());
+        let foreign = system::ForeignPort::new();
+        let listener = listener();
+        foreign.associate_socket(&listener, skips);
+        let address = listener.local_addr().unwrap();
+        let accept = driver.begin_accept(raw_socket(&listener));
+        driver.assert_waits(accept);
+        driver.cancel_waiting(accept);
+        let accepts = driver.begin(Op::AcceptMultishot { listener: raw_socket(&listener) });
+        for _ in 0..20 {
+            let client = TcpStream::connect(address).unwrap();
+            let server = TcpStream::from(new_socket(driver.next(accepts).result.unwrap()));
+            exchange(&mut driver, &client, raw_socket(&server));
+        }
+        driver.cancel_waiting(accepts);
+
+        let (client, server) = pair();
+        foreign.associate_socket(&server, skips);
+        let socket = raw_socket(&server);
+        exchange(&mut driver, &client, socket);
+        for _ in 0..3 {
+            let recv = driver.begin_recv(socket, 8, 0);
+            driver.assert_waits(recv);
+            driver.cancel_waiting(recv);
+        }
+        (&client).write_all(b"there").unwrap();
+        let readable = driver.begin_poll(socket, Interest::READABLE);
+        driver.readiness(readable);
+        let recv = driver.begin_recv(socket, 8, 0);
+        assert!(driver.has_ended(recv), "what is there at once has no packet, and needs none");
+        assert_eq!(driver.received(recv).unwrap(), b"there");
+        let all = bytes_at(1, 0, 1 << 20);
+        let send = driver.begin_send(socket, all.clone(), true);
+        assert_eq!(driver.recv_exactly(raw_socket(&client), all.len()).unwrap(), all);
+        assert_eq!(driver.counted(send).unwrap(), all.len());
+        (&client).write_all(b"provided").unwrap();
+        assert_eq!(driver.recv_provided(socket, 64).unwrap(), b"provided");
+        let receives = driver.begin(Op::RecvMultishot { socket });
+        for round in 0..20_u8 {
+            (&client).write_all(&[round]).unwrap();
+            let outcome = driver.next(receives).result.unwrap();
+            assert_eq!(driver.provided(outcome), [round]);
+        }
+        drop(client);
+        let end = driver.finish(receives).0.unwrap();
+        assert_eq!(driver.provided(end), b"");
+        driver.run(Op::CloseSocket { socket: system::give_up(server) }).unwrap();
+
+        let (left, right) = datagram_pair();
+        foreign.associate_socket(&right, skips);
+        let recv = driver.begin_recv(raw_socket(&right), 4, 0);
+        driver.assert_waits(recv);
+        left.send(b"datagram").unwrap();
+        assert_eq!(driver.received(recv).unwrap(), b"data", "cut: a failure that waits for its packet");
+        left.send(b"datagram").unwrap();
+        assert_eq!(driver.recv(raw_socket(&right), 4).unwrap(), b"data", "cut: a failure at once");
+
+        let (reader, writer) = system::pipe().unwrap();
+        foreign.associate_file(&reader, skips);
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        driver.assert_waits(read);
+        driver.cancel_waiting(read);
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        driver.assert_waits(read);
+        driver.write(raw_file(&writer), b"bytes", None).unwrap();
+        assert_eq!(driver.received(read).unwrap(), b"bytes");
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        driver.assert_waits(read);
+        drop(writer);
+        assert_eq!(driver.received(read).unwrap(), b"");
+        assert_eq!(foreign.packets(), 0, "a packet of this port's went to the other");
+    }
+}
+
+fn a_duplicate_of_what_is_closed_works_on_every_port(config: Config) {
+    let (mut one, mut other) = (Driver::new(config.clone()), Driver::new(config));
+    for _ in 0..3 {
+        let (client, server) = pair();
+        exchange(&mut one, &client, raw_socket(&server));
+        let duplicate = server.try_clone().unwrap();
+        drop(server);
+        sys::introduce_socket(&duplicate);
+        exchange(&mut other, &client, raw_socket(&duplicate));
+        exchange(&mut one, &client, raw_socket(&duplicate));
+        exchange(&mut other, &client, raw_socket(&duplicate));
+    }
+}
+
+fn a_number_that_became_another_ports_is_looked_at_anew(config: Config) {
+    let (mut one, mut other) = (Driver::new(config.clone()), Driver::new(config));
+    let mut numbers = BTreeSet::new();
+    let mut came_again = 0;
+    for _ in 0..10 {
+        let (client, server) = pair();
+        exchange(&mut one, &client, raw_socket(&server));
+        numbers.insert(raw_socket(&server));
+        // Closed without the ports' knowledge; the other port's socket gets its number.
+        drop((client, server));
+        let (client, server) = pair();
+        came_again += usize::from(numbers.contains(&raw_socket(&server)));
+        exchange(&mut other, &client, raw_socket(&server));
+        exchange(&mut one, &client, raw_socket(&server));
+    }
+    assert!(came_again > 0, "no number came again: {numbers:?}");
+}
+
+/// The environment variable that tells the test's child which handle it has inherited.
+const INHERITED: &str = "OVERLAPPED_TEST_INHERITED";
+
+fn what_a_process_inherits_works(config: Config) {
+    let mut driver = Driver::new(config);
+    if let Ok(number) = std::env::var(INHERITED) {
+        let reader = system::inherited(number.parse().unwrap());
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        driver.assert_waits(read);
+        driver.cancel_waiting(read);
+        assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"bytes");
+        assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"");
+        return;
+    }
+    let (reader, writer) = system::pipe().unwrap();
+    driver.write(raw_file(&writer), b"first", None).unwrap();
+    assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"first");
+    let mut command = child::this_test(&["--exact", "windows::association::chosen::what_a_process_inherits_works"]);
+    let left = system::inheritable(reader);
+    command.env(INHERITED, left.to_string());
+    let writing = std::thread::spawn(move || {
+        std::thread::sleep(A_WHILE * 10);
+        let mut driver = Driver::new(Config::new());
+        driver.write(raw_file(&writer), b"bytes", None).unwrap();
+    });
+    assert_eq!(child::passes(command), 1);
+    writing.join().unwrap();
+    drop(system::inherited(left));
+}
+
+fn a_socket_that_can_only_block_is_refused_in_words(config: Config) {
+    let mut driver = Driver::new(config);
+    let socket = system::blocking_socket();
+    let error = driver.recv(raw_socket(&socket), 8).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("another completion port"), "{error}");
+    assert!(error.to_string().contains("WSA_FLAG_OVERLAPPED"), "{error}");
 }
 
 fn an_accepted_socket_belongs_to_no_port_yet(config: Config) {

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
-use std::os::windows::io::{AsRawHandle, FromRawHandle, IntoRawHandle, IntoRawSocket, OwnedHandle};
+use std::os::windows::io::{
+    AsRawHandle, AsRawSocket, FromRawHandle, FromRawSocket, IntoRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
+};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,17 +15,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use overlapped_port::sys::{self, RawFile, RawSocket};
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED, GENERIC_READ, GENERIC_WRITE, HANDLE,
-    INVALID_HANDLE_VALUE, UNICODE_STRING,
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_OPERATION_ABORTED,
+    GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE, UNICODE_STRING,
 };
 use windows_sys::Win32::Networking::WinSock::{
     self, WSAEAFNOSUPPORT, WSAEISCONN, WSAEMSGSIZE, WSAENOTCONN, WSAENOTSOCK,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, DELETE, FILE_FLAG_DELETE_ON_CLOSE, FILE_FLAG_OVERLAPPED, FILE_SHARE_DELETE, FILE_SHARE_READ,
-    FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, PIPE_ACCESS_INBOUND,
+    FILE_SHARE_WRITE, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, PIPE_ACCESS_INBOUND, SetFileCompletionNotificationModes,
 };
+use windows_sys::Win32::System::IO::{CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED_ENTRY};
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, DisconnectNamedPipe, PIPE_READMODE_BYTE, PIPE_TYPE_BYTE};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
+use windows_sys::Win32::System::WindowsProgramming::FILE_SKIP_COMPLETION_PORT_ON_SUCCESS;
 
 /// The error of a cancelled operation.
 pub(crate) const CANCELLED: i32 = ERROR_OPERATION_ABORTED as i32;
@@ -54,10 +59,8 @@ pub(crate) const MSG_OOB: i32 = WinSock::MSG_OOB;
 pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = false;
 
 /// What cannot pass: the module, the test, and why.
-const CANNOT_SHOW: [(&str, &str, &str); 2] = [
-    ("limits", "ports_of_one_thread_do_not_disturb_each_other", "on Windows a socket belongs to one port for its life"),
-    ("sockets", "what_is_not_connected_says_so", "Wine says of a send on a stream without a peer that it was reset"),
-];
+const CANNOT_SHOW: [(&str, &str, &str); 1] =
+    [("sockets", "what_is_not_connected_says_so", "Wine says of a send on a stream without a peer that it was reset")];
 
 /// Why a test cannot pass here, by its name: `conformance::sockets::iocp::…`.
 pub(crate) fn cannot_show(name: &str) -> Option<&'static str> {
@@ -205,4 +208,86 @@ pub(crate) fn throw_client_out(server: &File) {
     // SAFETY: takes an open handle.
     let done = unsafe { DisconnectNamedPipe(server.as_raw_handle()) };
     assert_ne!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// A completion port that is none of the crate's.
+pub(crate) struct ForeignPort(OwnedHandle);
+
+impl ForeignPort {
+    pub(crate) fn new() -> ForeignPort {
+        // SAFETY: makes a port; the handle is new and gets its only owner.
+        unsafe {
+            let port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 0);
+            assert!(!port.is_null(), "{}", io::Error::last_os_error());
+            ForeignPort(OwnedHandle::from_raw_handle(port))
+        }
+    }
+
+    /// Associates a socket with it, for life, and introduces it to the crate's ports.
+    pub(crate) fn associate_socket(&self, socket: &impl AsRawSocket, skips: bool) {
+        sys::introduce_socket(socket);
+        self.associate(socket_handle(socket), skips);
+    }
+
+    /// The same of a file.
+    pub(crate) fn associate_file(&self, file: &impl AsRawHandle, skips: bool) {
+        sys::introduce_file(file);
+        self.associate(file.as_raw_handle(), skips);
+    }
+
+    fn associate(&self, handle: HANDLE, skips: bool) {
+        // SAFETY: takes open handles and numbers.
+        unsafe {
+            let associated = CreateIoCompletionPort(handle, self.0.as_raw_handle(), 7, 0);
+            assert!(!associated.is_null(), "{}", io::Error::last_os_error());
+            if skips {
+                let done = SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS as u8);
+                assert_ne!(done, 0, "{}", io::Error::last_os_error());
+            }
+        }
+    }
+
+    /// How many packets have come to it.
+    pub(crate) fn packets(&self) -> usize {
+        let mut entries = [OVERLAPPED_ENTRY::default(); 8];
+        let mut count = 0;
+        // SAFETY: as many entries as said; it does not wait.
+        let dequeued = unsafe {
+            let (port, entries, room) = (self.0.as_raw_handle(), entries.as_mut_ptr(), entries.len() as u32);
+            GetQueuedCompletionStatusEx(port, entries, room, &raw mut count, 0, 0)
+        };
+        if dequeued == 0 { 0 } else { count as usize }
+    }
+}
+
+fn socket_handle(socket: &impl AsRawSocket) -> HANDLE {
+    socket.as_raw_socket() as usize as HANDLE
+}
+
+/// A handle's number in child processes, which inherit it.
+pub(crate) fn inheritable(handle: OwnedHandle) -> usize {
+    let mut duplicate = ptr::null_mut();
+    // SAFETY: duplicates an open handle within this process.
+    let done = unsafe {
+        let (this, handle, options) = (GetCurrentProcess(), handle.as_raw_handle(), DUPLICATE_SAME_ACCESS);
+        DuplicateHandle(this, handle, this, &raw mut duplicate, 0, 1, options)
+    };
+    assert_ne!(done, 0, "{}", io::Error::last_os_error());
+    duplicate as usize
+}
+
+/// A handle that the parent process has left to this one.
+pub(crate) fn inherited(number: usize) -> OwnedHandle {
+    // SAFETY: the parent has made the handle for this process, and nobody else has it.
+    unsafe { OwnedHandle::from_raw_handle(number as HANDLE) }
+}
+
+/// A socket without overlapped calls.
+pub(crate) fn blocking_socket() -> OwnedSocket {
+    // SAFETY: makes a socket; the handle is new and gets its only owner.
+    unsafe {
+        let socket = WinSock::WSASocketW(i32::from(WinSock::AF_INET), WinSock::SOCK_STREAM, 0, ptr::null(), 0, 0);
+        assert_ne!(socket, WinSock::INVALID_SOCKET, "{}", io::Error::last_os_error());
+        OwnedSocket::from_raw_socket(socket as RawSocket)
+    }
 }
