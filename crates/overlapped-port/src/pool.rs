@@ -1,7 +1,8 @@
 //! A few threads for what the system offers in blocking form alone.
 //!
 //! The threads belong to one port: a process that forks makes a new port, and with it new threads. They start when
-//! there is work, up to a limit, and end after some idle seconds.
+//! there is work, up to a limit, and end after some idle seconds. What may wait without end (for what another process
+//! writes to a pipe) does not count to the limit: files would wait for pipes, and a pipe's reader for its writer.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,10 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) type Job = Box<dyn FnOnce() -> io::Result<usize> + Send>;
 
+/// What a job is to the pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It ends by itself, soon.
+    Works,
+    /// It opens a file, which is its result, and can be cancelled while it runs.
+    Opens,
+    /// It may wait without end.
+    Waits,
+}
+
 struct Work {
     id: OpId,
     job: Job,
-    opens: bool,
+    kind: Kind,
 }
 
 #[derive(Default)]
@@ -32,10 +44,19 @@ struct Queue {
     opening: Vec<OpId>,
     threads: usize,
     idle: usize,
+    /// Jobs that may wait without end, begun or not.
+    waiting: usize,
     closed: bool,
 }
 
 impl Queue {
+    /// Takes a job back that no thread has begun.
+    fn remove(&mut self, at: usize) -> bool {
+        let work = self.jobs.remove(at);
+        self.waiting -= usize::from(work.as_ref().is_some_and(|work| work.kind == Kind::Waits));
+        work.is_some()
+    }
+
     /// True where the open goes on and was not cancelled; from now on it counts as over.
     fn take_open(&mut self, id: OpId) -> bool {
         let at = self.opening.iter().position(|opening| *opening == id);
@@ -67,12 +88,12 @@ impl Pool {
         Pool { shared: Arc::new(shared), limit: limit.max(1) }
     }
 
-    /// Runs `job` on a thread; its result arrives in the inbox. Where it `opens` a file, which is its result then, it can
-    /// be cancelled while it runs.
-    pub(crate) fn run(&self, id: OpId, job: Job, opens: bool) {
+    /// Runs `job` on a thread; its result arrives in the inbox.
+    pub(crate) fn run(&self, id: OpId, job: Job, kind: Kind) {
         let mut queue = self.shared.queue();
-        queue.jobs.push_back(Work { id, job, opens });
-        if queue.idle >= queue.jobs.len() || queue.threads >= self.limit {
+        queue.waiting += usize::from(kind == Kind::Waits);
+        queue.jobs.push_back(Work { id, job, kind });
+        if queue.idle >= queue.jobs.len() || queue.threads >= self.limit + queue.waiting {
             drop(queue);
             self.shared.work.notify_one();
             return;
@@ -88,7 +109,7 @@ impl Pool {
             if queue.threads == 0
                 && let Some(at) = queue.jobs.iter().position(|work| work.id == id)
             {
-                queue.jobs.remove(at);
+                queue.remove(at);
                 self.shared.inbox.finished(id, Err(error));
             }
         }
@@ -98,7 +119,7 @@ impl Pool {
     pub(crate) fn cancel(&self, id: OpId) -> bool {
         let mut queue = self.shared.queue();
         match queue.jobs.iter().position(|work| work.id == id) {
-            Some(at) => queue.jobs.remove(at).is_some(),
+            Some(at) => queue.remove(at),
             None => queue.take_open(id),
         }
     }
@@ -115,20 +136,21 @@ fn work(shared: &Shared) {
     crate::sys::block_signals();
     let mut queue = shared.queue();
     loop {
-        if let Some(Work { id, job, opens }) = queue.jobs.pop_front() {
-            if opens {
+        if let Some(Work { id, job, kind }) = queue.jobs.pop_front() {
+            if kind == Kind::Opens {
                 queue.opening.push(id);
             }
             drop(queue);
             let result = catch_unwind(AssertUnwindSafe(job))
                 .unwrap_or_else(|_| Err(io::Error::other("the function that the port ran on a thread panicked")));
-            if !opens || shared.queue().take_open(id) {
+            if kind != Kind::Opens || shared.queue().take_open(id) {
                 shared.inbox.finished(id, result);
             } else if let Ok(file) = result {
                 // SAFETY: the file was just opened, and the operation that asked for it is over: nobody knows of it.
                 drop(unsafe { sys::own_file(file) });
             }
             queue = shared.queue();
+            queue.waiting -= usize::from(kind == Kind::Waits);
             continue;
         }
         if queue.closed {

@@ -12,7 +12,7 @@ use crate::backend::{self, Backend, Closed, Event, Kind, Settings, Started};
 use crate::buffers::Buffer;
 use crate::inbox::{Inbox, Message, Waker};
 use crate::op::{Brings, Op};
-use crate::pool::Pool;
+use crate::pool::{self, Pool};
 use crate::report::{Observer, Pending, Report, Tally};
 use crate::slots::{InFlight, OpId, Slots};
 use crate::sys::{self, OwnedFile, OwnedSocket, RawSocket};
@@ -262,7 +262,12 @@ impl Port {
             Started::Offload(job) => {
                 self.tally.offloaded.count();
                 let opens = self.slots.get(id).is_some_and(|occupant| matches!(occupant.brings, Brings::File));
-                self.pool.run(id, job, opens);
+                self.pool.run(id, job, if opens { pool::Kind::Opens } else { pool::Kind::Works });
+                None
+            }
+            Started::Block(job) => {
+                self.tally.offloaded.count();
+                self.pool.run(id, job, pool::Kind::Waits);
                 None
             }
         }

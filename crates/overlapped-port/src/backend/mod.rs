@@ -15,8 +15,8 @@
 //! the `Op` (headers, `OVERLAPPED`s) the backend keeps at a stable address for as long.
 //!
 //! **One final event.** Every operation for which `begin` returned [`Started::InFlight`] gets exactly one event with
-//! `more == false`, whatever happens to it; multishot ones get any number with `more == true` before. `Started::Done`
-//! and `Started::Offload` get none from the backend.
+//! `more == false`, whatever happens to it; multishot ones get any number with `more == true` before. `Started::Done`,
+//! `Started::Offload` and `Started::Block` get none from the backend.
 //!
 //! **No readiness above this line.** A caller never learns that it should try again: `EAGAIN` and its kin are dealt
 //! with here, whether or not the descriptor is in non-blocking mode, and so is `EINTR`.
@@ -81,6 +81,9 @@ pub(crate) enum Started {
     /// The system has only a blocking form: the port runs this on its pool, and reports what it returns. Where it opens
     /// a file it borrows nothing: cancelled, the operation is over before the function is.
     Offload(Box<dyn FnOnce() -> io::Result<usize> + Send>),
+    /// The same for what may wait without end: it holds back nothing else that the pool runs.
+    #[cfg_attr(not(windows), expect(dead_code, reason = "pipes can be polled elsewhere"))]
+    Block(Box<dyn FnOnce() -> io::Result<usize> + Send>),
 }
 
 /// Something that happened to an operation.

@@ -127,6 +127,12 @@ fn is_end(code: u32) -> bool {
     code == ERROR_HANDLE_EOF || code == ERROR_BROKEN_PIPE
 }
 
+/// Whether it has a position, and its reads end by themselves; not so pipes and devices.
+pub(super) fn is_on_disk(file: HANDLE) -> bool {
+    // SAFETY: only asks; any number is allowed.
+    unsafe { GetFileType(file) == FILE_TYPE_DISK }
+}
+
 /// A read, a write or an accept on a handle that can only block, for the pool.
 pub(super) fn blocking(op: Op<'static>) -> Job {
     let job = Blocking(op);
@@ -146,8 +152,7 @@ impl Blocking {
         }
         let mut gathered = Vec::new();
         let mut transfer = Transfer::next(&mut self.0, 0, &mut gathered);
-        // SAFETY: only asks.
-        if unsafe { GetFileType(transfer.file) } != FILE_TYPE_DISK {
+        if !is_on_disk(transfer.file) {
             return transfer.block();
         }
         // Here the system moves the file's position even where an offset is given. It is put back, and meanwhile no

@@ -13,7 +13,6 @@ use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
 use windows_sys::Win32::System::IO::CancelSynchronousIo;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThread};
 
-use crate::backend::Started;
 use crate::pool::Job;
 use crate::slots::OpId;
 use crate::sys;
@@ -78,14 +77,14 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Hands a job of an operation to the pool.
-    pub(super) fn offload(&mut self, id: OpId, job: Job) -> Started {
+    /// A job of an operation for the pool, such that it can be interrupted.
+    pub(super) fn job(&mut self, id: OpId, job: Job) -> Job {
         if self.jobs.len() == self.jobs.capacity() {
             self.jobs.retain(|(_, job)| job.strong_count() > 0);
         }
         let interrupt = Arc::new(Interrupt::default());
         self.jobs.push((id, Arc::downgrade(&interrupt)));
-        Started::Offload(Box::new(move || interrupt.run(job)))
+        Box::new(move || interrupt.run(job))
     }
 
     /// Ends an operation's job, now or soon.

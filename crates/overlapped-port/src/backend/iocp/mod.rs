@@ -332,8 +332,8 @@ impl Backend for Iocp {
             }
             Op::CloseSocket { socket } => return core.close_socket(sys::socket_key(socket)),
             Op::CloseFile { file } => return core.close_file(file),
-            Op::Open { path, how } => return self.interrupts.offload(id, file::open(path.clone(), how)),
-            Op::Sync { file, .. } => return self.interrupts.offload(id, file::sync(file)),
+            Op::Open { path, how } => return Started::Offload(self.interrupts.job(id, file::open(path.clone(), how))),
+            Op::Sync { file, .. } => return Started::Offload(self.interrupts.job(id, file::sync(file))),
             Op::Call { function } => return Started::Offload(function),
             Op::Connect { socket, address } => {
                 let socket = sys::socket_key(socket);
@@ -359,7 +359,11 @@ impl Backend for Iocp {
                     takes_turns = handle.facts.disk && offset.is_none();
                     Some(handle)
                 }
-                Ok(Entered::Synchronous) => return self.interrupts.offload(id, file::blocking(op)),
+                Ok(Entered::Synchronous) => {
+                    let is_file = file::is_on_disk(key as HANDLE);
+                    let job = self.interrupts.job(id, file::blocking(op));
+                    return if is_file { Started::Offload(job) } else { Started::Block(job) };
+                }
                 Err(error) => return Started::Done(Err(error), None),
             },
             (_, None) => match core.handles.enter_socket(key) {
