@@ -10,7 +10,7 @@ from . import _engine
 
 __all__ = ["SemLock"]
 
-_monotonic = _time.monotonic
+_clock = _time.perf_counter  # Not monotonic: see select.py.
 _RECURSIVE = 0
 
 
@@ -22,10 +22,10 @@ class SemLock(_std.SemLock):  # type: ignore[misc]
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take it, waiting at most ``timeout`` seconds; return whether it was taken."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else _clock() + timeout
         pause = 0.0002
         while not self._try():
-            left = pause if deadline is None else min(deadline - _monotonic(), pause)
+            left = pause if deadline is None else min(deadline - _clock(), pause)
             if not block or left <= 0:
                 _engine.give_way()
                 return False

@@ -11,7 +11,7 @@ import os as _os
 import ssl as _std
 from collections.abc import Callable as _Callable
 from ssl import *  # noqa: F403
-from time import monotonic as _monotonic
+from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
@@ -37,7 +37,7 @@ class _Waiting:
     def _wait(self, method: _Callable[..., Any], *args: Any) -> Any:
         socket = self._socket
         timeout = socket.gettimeout()
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else _clock() + timeout
         while True:
             try:
                 return _engine.call_without_waiting(socket, method, *args)
@@ -49,7 +49,7 @@ class _Waiting:
                 interest = _WRITABLE
                 if timeout == 0:
                     raise
-            left = None if deadline is None else max(0.0, deadline - _monotonic())
+            left = None if deadline is None else max(0.0, deadline - _clock())
             _engine.wait(socket.fileno(), interest, left)
 
     def do_handshake(self) -> Any:

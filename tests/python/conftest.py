@@ -80,7 +80,7 @@ def nothing_left(time_limit: None) -> Iterator[None]:
     tasklets_before = {tasklet["number"] for tasklet in overlapped.tasklets()}
     descriptors_before = open_descriptors()
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.perf_counter() + 5
     while True:
         gc.collect()
         overlapped.sleep(0.001)
@@ -88,7 +88,7 @@ def nothing_left(time_limit: None) -> Iterator[None]:
         now = open_descriptors()
         descriptors = {number: now[number] for number in now.keys() - descriptors_before.keys()}
         operations = _engine.in_flight()
-        if not (tasklets or descriptors or operations) or time.monotonic() > deadline:
+        if not (tasklets or descriptors or operations) or time.perf_counter() > deadline:
             break
     assert not tasklets, f"{len(tasklets)} tasklets have not ended: {tasklets[:10]}"
     assert not operations, overlapped.report()

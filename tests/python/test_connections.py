@@ -111,10 +111,10 @@ def test_connect_times_out():
     listener, waiting = full_listener()
     with listener, socket.socket() as sock:
         sock.settimeout(0.05)
-        started = time.monotonic()
+        started = time.perf_counter()
         with pytest.raises(TimeoutError):
             sock.connect(listener.getsockname())
-        assert 0.05 <= time.monotonic() - started < 20
+        assert 0.05 <= time.perf_counter() - started < 20
     with socket.socket() as sock:
         sock.settimeout(0.01)
         assert sock.connect_ex(("127.0.0.1", 1)) == errno.ECONNREFUSED

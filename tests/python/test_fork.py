@@ -317,12 +317,12 @@ def test_a_busy_port_survives_many_forks(pair: Any) -> None:
         return rounds
 
     tasklet = spawn(chatter)
-    started = time.monotonic()
+    started = time.perf_counter()
     for _ in range(10):
         assert in_child(lambda: sleep(0.001)) == 0
     stop = True
     assert tasklet.result() > 10
-    assert time.monotonic() - started < 30
+    assert time.perf_counter() - started < 30
 
 
 def test_a_standard_socket_in_the_child(pair: Any) -> None:

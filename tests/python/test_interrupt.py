@@ -166,9 +166,9 @@ def test_handlers_of_other_signals_run_while_all_wait() -> None:
     before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:
         spawn(lambda: (sleep(0.005), os.kill(os.getpid(), signal.SIGUSR1)))
-        started = time.monotonic()
+        started = time.perf_counter()
         sleep(0.05)
-        assert time.monotonic() - started >= 0.05
+        assert time.perf_counter() - started >= 0.05
         assert seen == [signal.SIGUSR1]
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -351,8 +351,8 @@ def test_speed_is_not_absurd(tmp_path: Path) -> None:
     """A guard against a mistake of the order of magnitude, not a benchmark."""
     path = tmp_path / "file"
     path.write_bytes(bytes(8 << 20))
-    started = time.monotonic()
+    started = time.perf_counter()
     with io.open(path, "rb") as file:
         while file.read(4096):
             pass
-    assert time.monotonic() - started < 20
+    assert time.perf_counter() - started < 20

@@ -408,11 +408,11 @@ def test_throw(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_timeout(scene: Scene) -> None:
     wait, check = scene
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(TimeoutError), overlapped.timeout(0.02) as limit:
         wait()
     assert limit.expired
-    assert time.monotonic() - started < 20
+    assert time.perf_counter() - started < 20
     check()
 
 

@@ -235,7 +235,7 @@ WAITS = {
     "waitpid": "import subprocess; subprocess.Popen(['sleep', '5'], start_new_session=True).wait()",
     "busy in a thread": (
         "import threading, time\n"
-        "def spin():\n    end = time.monotonic() + 0.5\n    while time.monotonic() < end: pass\n"
+        "def spin():\n    end = time.perf_counter() + 0.5\n    while time.perf_counter() < end: pass\n"
         "threading.Thread(target=spin, daemon=True).start()\nthreading.Event().wait()"
     ),
 }

@@ -23,11 +23,11 @@ def test_exception():
 
 def test_only_the_caller_blocks(ticker):
     with ticker:
-        started = time.monotonic()
+        started = time.perf_counter()
         sleepers = [spawn(offload, time.sleep, 0.5) for _ in range(4)]
         for sleeper in sleepers:
             sleeper.result()
-    assert time.monotonic() - started < 1.9
+    assert time.perf_counter() - started < 1.9
     assert ticker.ticks >= 50
 
 
@@ -60,10 +60,10 @@ def test_what_is_thrown_in_comes_at_once_and_the_function_runs_on():
         time.sleep(1)
         done.set()
 
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(TimeoutError), overlapped.timeout(0.01):
         offload(work)
-    assert time.monotonic() - started < 0.9
+    assert time.perf_counter() - started < 0.9
     assert not done.is_set()
     assert offload(done.wait, 5)
 

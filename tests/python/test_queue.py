@@ -139,10 +139,10 @@ def test_a_thousand_waiting_getters_are_served_in_order():
 
 
 def test_timeout_of_get_is_kept():
-    started = time.monotonic()
+    started = time.perf_counter()
     other = spawn(sleep, 60)
     with pytest.raises(queue.Empty):
         Queue().get(timeout=0.03)
-    assert 0.03 <= time.monotonic() - started < 20
+    assert 0.03 <= time.perf_counter() - started < 20
     other.cancel()
     overlapped.run()

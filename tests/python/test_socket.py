@@ -210,10 +210,10 @@ def test_sendall_of_50_megabytes_waits_for_a_slow_reader(pair, ticker):
 def test_sendall_with_a_timeout_says_so(pair):
     client, server = pair
     client.settimeout(0.05)
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(TimeoutError, match="timed out"):
         client.sendall(bytes(50 * MB))
-    assert 0.05 <= time.monotonic() - started < 20
+    assert 0.05 <= time.perf_counter() - started < 20
     client.shutdown(socket.SHUT_WR)
     assert 0 < len(read_all(server)) < 50 * MB
 

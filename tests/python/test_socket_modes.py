@@ -25,10 +25,10 @@ def test_timeout_of_each_call(listener, pair):
         lambda: client.recvmsg(1),
         listener.accept,
     ):
-        started = time.monotonic()
+        started = time.perf_counter()
         with pytest.raises(TimeoutError, match="timed out"):
             call()
-        assert 0.01 <= time.monotonic() - started < 20
+        assert 0.01 <= time.perf_counter() - started < 20
 
 
 def test_data_just_in_time(pair):

@@ -26,13 +26,13 @@ def test_event_wakes_all_that_wait():
 
 def test_event_with_a_timeout():
     event = Event()
-    started = time.monotonic()
+    started = time.perf_counter()
     assert event.wait(0.02) is False
-    assert time.monotonic() - started >= 0.02
+    assert time.perf_counter() - started >= 0.02
     assert event.wait(timeout=0) is False
     spawn(event.set)
     assert event.wait(10) is True
-    assert time.monotonic() - started < 20
+    assert time.perf_counter() - started < 20
 
 
 def test_event_cleared_and_set_again():

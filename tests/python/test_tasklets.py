@@ -136,9 +136,9 @@ def test_exception_state_belongs_to_the_tasklet():
 
 def test_join_with_a_timeout_looks_at_alive():
     tasklet = spawn(sleep, 60)
-    started = time.monotonic()
+    started = time.perf_counter()
     tasklet.join(0.01)
-    assert 0.01 <= time.monotonic() - started < 20
+    assert 0.01 <= time.perf_counter() - started < 20
     assert tasklet.alive
     tasklet.cancel()
     tasklet.join()
@@ -385,9 +385,9 @@ def test_run_waits_for_all():
 
 def test_run_with_a_timeout():
     tasklet = spawn(sleep, 60)
-    started = time.monotonic()
+    started = time.perf_counter()
     overlapped.run(0.02)
-    assert 0.02 <= time.monotonic() - started < 20
+    assert 0.02 <= time.perf_counter() - started < 20
     assert tasklet.alive
     tasklet.cancel()
     overlapped.run()
@@ -400,9 +400,9 @@ def test_run_is_for_main():
 
 def test_sleep_times():
     for seconds in (0.001, 0.01, 0.05):
-        started = time.monotonic()
+        started = time.perf_counter()
         sleep(seconds)
-        assert seconds <= time.monotonic() - started < seconds + 20
+        assert seconds <= time.perf_counter() - started < seconds + 20
     with pytest.raises(ValueError, match="non-negative"):
         sleep(-1)
     with pytest.raises(ValueError, match="NaN"):
@@ -425,11 +425,11 @@ def test_sleepers_wake_in_the_order_of_their_deadlines():
 
 
 def test_ten_thousand_sleepers():
-    started = time.monotonic()
+    started = time.perf_counter()
     tasklets = [spawn(sleep, 0.2) for _ in range(10_000)]
     for tasklet in tasklets:
         tasklet.join()
-    assert time.monotonic() - started < 20
+    assert time.perf_counter() - started < 20
 
 
 def test_ten_thousand_parked_each_started_by_another():
@@ -547,8 +547,8 @@ def test_each_thread_has_tasklets_of_its_own():
 
 def test_fairness_a_busy_tasklet_that_yields_lets_timers_run(ticker):
     with ticker:
-        until = time.monotonic() + 0.1
-        while time.monotonic() < until:
+        until = time.perf_counter() + 0.1
+        while time.perf_counter() < until:
             sleep(0)
     assert ticker.ticks >= 3
 

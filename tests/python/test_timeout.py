@@ -11,10 +11,10 @@ from overlapped import Channel, sleep, spawn, timeout
 
 
 def test_ends_a_wait():
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(TimeoutError, match=r"timed out after 0\.02 s"), timeout(0.02):
         sleep(60)
-    assert 0.02 <= time.monotonic() - started < 20
+    assert 0.02 <= time.perf_counter() - started < 20
 
 
 def test_leaves_a_body_in_time_alone():
@@ -54,12 +54,12 @@ def test_the_outer_one_goes_through_the_inner():
 
 
 def test_the_inner_can_be_caught_and_the_outer_still_holds():
-    started = time.monotonic()
+    started = time.perf_counter()
     with pytest.raises(TimeoutError, match=r"0\.2 s"), timeout(0.2):
         for _ in range(1000):
             with pytest.raises(TimeoutError, match=r"0\.01 s"), timeout(0.01):
                 sleep(60)
-    assert time.monotonic() - started < 20
+    assert time.perf_counter() - started < 20
 
 
 def test_both_due_at_once():
@@ -70,8 +70,8 @@ def test_both_due_at_once():
 
 def test_due_but_never_waited():
     with timeout(0.001) as limit:
-        until = time.monotonic() + 0.01
-        while time.monotonic() < until:
+        until = time.perf_counter() + 0.01
+        while time.perf_counter() < until:
             pass
     assert not limit.expired
     sleep(0.01)

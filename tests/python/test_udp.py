@@ -155,10 +155,10 @@ def test_timeouts(udp):
         lambda: one.recvfrom_into(bytearray(10)),
         lambda: one.recvmsg(10),
     ):
-        started = time.monotonic()
+        started = time.perf_counter()
         with pytest.raises(TimeoutError, match="timed out"):
             receive()
-        assert time.monotonic() - started >= 0.01
+        assert time.perf_counter() - started >= 0.01
 
 
 def test_non_blocking(udp):
