@@ -306,6 +306,9 @@ def after_fork_in_child() -> None:
 def forget() -> None:
     """Leave what is in flight to the kernel: the process ends."""
 
+def program_ends() -> bool:
+    """Whether nothing can wait on the port any more."""
+
 def install_socket(cls: type[_socket.socket]) -> None:
     """Put the native ``recv``, ``recv_into``, ``send`` and ``sendall`` on a subclass of :class:`socket.socket`."""
 
@@ -323,6 +326,9 @@ def accept(listener: int, timeout: float | None) -> tuple[int, bytes]:
 
 def connect(socket: int, address: bytes, timeout: float | None) -> None:
     """Connect a descriptor to a ``sockaddr``."""
+
+def shutdown(socket: int, how: int) -> None:
+    """Shut directions of a connection down: 0 receives, 1 sends, 2 both; what waits for them ends."""
 
 def wait(descriptor: int, interest: int, timeout: float | None = None) -> int:
     """Wait until a descriptor is ready: 1 readable, 2 writable, 4 urgent; return these bits, 8 error and 16 hang-up."""

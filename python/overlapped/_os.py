@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os as _std
+import sys
+from collections import Counter
 from operator import index as _index
 from typing import Any
 
@@ -12,11 +14,45 @@ __all__ = ["fdatasync", "fsync", "read", "system", "wait", "wait3", "wait4", "wa
 
 _read, _write, _system, _fsync = _std.read, _std.write, _std.system, _std.fsync
 
+if sys.platform == "win32":
+    import msvcrt as _msvcrt
+    import stat as _stat
+
+    # Descriptors in whose calls a thread is: the C runtime holds them meanwhile.
+    _busy: Counter[int] = Counter()
+
+    def _is_the_runtimes(fd: int) -> bool:
+        """Whether the C runtime is to read or write it: in text mode, or a file, which may be open to append."""
+        if _engine.program_ends():
+            return False
+        if _busy[fd]:
+            return True
+        try:
+            if _stat.S_ISREG(_std.fstat(fd).st_mode):
+                return True
+            # There is no other way to ask than to set it.
+            mode = _msvcrt.setmode(fd, _std.O_BINARY)
+        except OSError:
+            return False
+        if mode == _std.O_BINARY:
+            return False
+        _msvcrt.setmode(fd, mode)
+        return True
+
+    def _on_a_thread(call: Any, fd: int, argument: Any) -> Any:
+        _busy[fd] += 1
+        try:
+            return _engine.offload(call, fd, argument)
+        finally:
+            _busy[fd] -= 1
+
 
 def read(fd: int, length: int, /) -> bytes:
     """Read at most ``length`` bytes from a descriptor."""
     length = _index(length)
     if length > 0:
+        if sys.platform == "win32" and _is_the_runtimes(fd):
+            return bytes(_on_a_thread(_read, fd, length))
         data = _engine.read_descriptor(fd, length)
         if data is not None:
             return data
@@ -25,6 +61,8 @@ def read(fd: int, length: int, /) -> bytes:
 
 def write(fd: int, data: Any, /) -> int:
     """Write ``data`` to a descriptor; return how many bytes were written."""
+    if sys.platform == "win32" and _is_the_runtimes(fd):
+        return int(_on_a_thread(_write, fd, data))
     written = _engine.write_descriptor(fd, data)
     return _write(fd, data) if written is None else written
 

@@ -159,6 +159,13 @@ def patch_select() -> None:
 
         names = ("select", "poll", "epoll")
         _replace(select, {name: getattr(ours, name) for name in names if hasattr(ours, name)})
+        if sys.platform == "win32":
+            # Asyncio's loop has a completion port of its own there.
+            import _overlapped
+
+            from . import _winapi
+
+            _replace(_overlapped, {"GetQueuedCompletionStatus": _winapi.GetQueuedCompletionStatus})
 
 
 def patch_os() -> None:
@@ -169,6 +176,12 @@ def patch_os() -> None:
         from . import _os as ours
 
         _replace(os, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+        if sys.platform == "win32":
+            import _winapi as waits
+
+            from . import _winapi as our_waits
+
+            _replace(waits, {name: getattr(our_waits, name) for name in our_waits.__all__})
 
 
 def patch_multiprocessing() -> None:

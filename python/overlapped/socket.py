@@ -58,7 +58,7 @@ class socket(_std.socket):  # type: ignore[no-redef]
             OSError: the system's error; ``EBADF`` where another tasklet closed the socket meanwhile.
         """
         timeout = self.gettimeout()
-        if timeout == 0 or self.family not in _ON_PORT:
+        if timeout == 0 or self.family not in _ON_PORT or _engine.program_ends():
             descriptor, address = _engine.retry(_Base._accept, self, False)  # type: ignore[attr-defined]
         else:
             descriptor, raw = _engine.accept(self.fileno(), timeout)
@@ -86,7 +86,7 @@ class socket(_std.socket):  # type: ignore[no-redef]
             OSError: the system's error.
         """
         timeout = self.gettimeout()
-        if timeout == 0:
+        if timeout == 0 or _engine.program_ends():
             return super().connect(address)
         address = self._numeric(address)
         raw = self._to_raw(address)
@@ -154,6 +154,15 @@ class socket(_std.socket):  # type: ignore[no-redef]
                 address = self._numeric(address)
             buffers, ancdata = tuple(buffers), tuple(ancdata)
             return self._retry(_Base.sendmsg, True, flags, buffers, ancdata, flags | _DONTWAIT, address)
+
+    if _sys.platform == "win32":
+
+        def shutdown(self, how: int, /) -> None:
+            """Shut one or both directions of the connection down; what waits for them ends."""
+            if how not in (_std.SHUT_RD, _std.SHUT_WR, _std.SHUT_RDWR) or self.fileno() < 0 or _engine.program_ends():
+                return super().shutdown(how)
+            # The system ends no receive that is under way; the port does.
+            _engine.shutdown(self.fileno(), how)
 
     def makefile(
         self,

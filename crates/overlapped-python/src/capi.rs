@@ -34,4 +34,8 @@ unsafe extern "C" {
     /// Sets the `OSError` of an error code of Windows's, and returns null (C API reference, "Exception Handling").
     #[cfg(windows)]
     pub(crate) fn PyErr_SetFromWindowsErr(number: c_int) -> *mut PyObject;
+
+    /// The event that Ctrl-C sets (CPython, Modules/signalmodule.c): what `time.sleep` waits for.
+    #[cfg(windows)]
+    pub(crate) fn _PyOS_SigintEvent() -> *mut std::ffi::c_void;
 }

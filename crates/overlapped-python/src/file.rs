@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::descriptor::{file, never_waits, remaining};
+use crate::descriptor::{at_end, file, is_refused, never_waits, remaining};
 use crate::runtime::{runtime, settle, to_error};
-use crate::stdlib::{View, file_descriptor, install};
+use crate::stdlib::{View, file_appends, file_descriptor, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -63,7 +63,7 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
     match runtime.scheduler.operate(op, None) {
         Ok(Outcome::Count(count)) => Ok(Some(count)),
         Ok(_) => Ok(None),
-        Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => Ok(None),
+        Err(error) if is_refused(&error) => Ok(None),
         Err(error) => Err(to_error(py, &runtime, error)),
     }
 }
@@ -118,7 +118,9 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
                 return base(py, "write", slf, given);
             }
             let Some(view) = View::new(given[0], ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            match write_all(py, file(py, descriptor)?, view.bytes())? {
+            let file = file(py, descriptor)?;
+            let write = |file| write_all(py, file, view.bytes());
+            match if file_appends(slf) { at_end(file, write) } else { write(file) }? {
                 Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
                 None => base(py, "write", slf, given),
             }

@@ -62,6 +62,12 @@ fn after_fork_in_child() {
     runtime::after_fork();
 }
 
+/// Whether `forget` was called: nothing can wait on the port any more.
+#[pyfunction]
+fn program_ends() -> bool {
+    runtime::program_ends()
+}
+
 #[pyfunction]
 fn forget(py: Python<'_>) {
     runtime::forget(py);
@@ -97,11 +103,13 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(in_flight, module)?,
         wrap_pyfunction!(after_fork_in_child, module)?,
         wrap_pyfunction!(forget, module)?,
+        wrap_pyfunction!(program_ends, module)?,
         wrap_pyfunction!(socket::install_socket, module)?,
         wrap_pyfunction!(socket::retry, module)?,
         wrap_pyfunction!(socket::call_without_waiting, module)?,
         wrap_pyfunction!(socket::accept, module)?,
         wrap_pyfunction!(socket::connect, module)?,
+        wrap_pyfunction!(socket::shutdown, module)?,
         wrap_pyfunction!(socket::wait, module)?,
         wrap_pyfunction!(socket::cancel_socket, module)?,
         wrap_pyfunction!(socket::address_to_python, module)?,

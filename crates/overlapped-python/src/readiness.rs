@@ -8,7 +8,7 @@ use overlapped_port::{Interest, Op, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::descriptor::{self, SocketNumber, file, never_waits};
+use crate::descriptor::{self, SocketNumber, file, is_refused, never_waits};
 use crate::file::write_all;
 use crate::runtime::{program_ends, runtime, to_error};
 use crate::stdlib::View;
@@ -64,7 +64,7 @@ pub(crate) fn read_descriptor(py: Python<'_>, descriptor: c_int, size: usize) ->
         // SAFETY: the read has filled them.
         Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
         Ok(_) => unreachable!("a read brings a number of bytes"),
-        Err(error) if error.raw_os_error() == Some(overlapped_port::sys::CLOSED) => return Ok(None),
+        Err(error) if is_refused(&error) => return Ok(None),
         Err(error) => return Err(to_error(py, &runtime, error)),
     }
     Ok(Some(PyBytes::new(py, &bytes).unbind()))

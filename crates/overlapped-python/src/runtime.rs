@@ -34,6 +34,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
 use crate::asyncio::{restore_loop, take_loop};
+use crate::descriptor::on_signal;
 use crate::explain;
 use crate::greenlet;
 use crate::tasklet::Tasklet;
@@ -132,6 +133,13 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
     *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
     explain::include(py, thread_ident(), scheduler.board(), &greenlets);
+    if main_thread && !WATCHED.swap(true, Ordering::Relaxed) {
+        let remote = Waiter::current();
+        on_signal(move || {
+            SIGNAL_CAME.store(true, Ordering::Release);
+            remote.wake();
+        });
+    }
     let runtime = Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() });
     RUNTIME.with(|here| here.0.replace(Some(Rc::clone(&runtime))));
     ThreadEnd::announce(py)?;
@@ -145,6 +153,11 @@ fn thread_ident() -> u64 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { ffi::PyThread_get_thread_ident() as u64 }
 }
+
+/// Whether signals wake the main thread's port already.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+/// One has come since the main thread last looked.
+static SIGNAL_CAME: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The identifier of the tasklet that forked: in the child it is this thread's main one, and keeps it.
@@ -431,7 +444,7 @@ impl Greenlets {
         if let Err(error) = turned {
             port_failed(&error);
         }
-        if self.main_thread && !scheduler.has_ready() {
+        if self.main_thread && (!scheduler.has_ready() || SIGNAL_CAME.swap(false, Ordering::Acquire)) {
             self.look_for_signals.set(true);
             scheduler.wake(TaskletId::ROOT);
         }

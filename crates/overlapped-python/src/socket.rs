@@ -7,6 +7,7 @@
 //! What cannot block (a socket in non-blocking mode, `MSG_DONTWAIT`) is left to the standard library's method.
 
 use std::ffi::c_int;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{self, RawSocket};
@@ -77,6 +78,7 @@ fn due(socket: Socket) -> Option<Instant> {
     (timeout >= 0).then(|| Instant::now() + Duration::from_nanos(timeout as u64))
 }
 
+#[cfg_attr(windows, expect(clippy::bad_bit_mask, reason = "Windows has no such flag"))]
 fn never_waits(socket: Socket, flags: c_int) -> bool {
     socket.timeout() == 0 || flags & NEVER_WAITS != 0 || socket.descriptor() == CLOSED || program_ends()
 }
@@ -313,6 +315,9 @@ pub(crate) fn retry(
     let mut all = vec![socket.clone()];
     all.extend(args.iter());
     let all = PyTuple::new(py, all)?;
+    if program_ends() {
+        return method.call1(all).map(Bound::unbind);
+    }
     loop {
         let result = try_once(inside, || method.call1(&all));
         match result {
@@ -362,6 +367,17 @@ pub(crate) fn accept(
         Outcome::Socket(socket) => Ok((sys::into_raw_socket(socket), PyBytes::new(py, peer.as_bytes()).unbind())),
         _ => unreachable!("an accept brings a socket"),
     }
+}
+
+/// Shuts one or both directions of a connection down: 0 receives, 1 sends, 2 both. What waits for them ends.
+#[pyfunction]
+pub(crate) fn shutdown(py: Python<'_>, socket: SocketNumber, how: c_int) -> PyResult<()> {
+    let how = match how {
+        0 => Shutdown::Read,
+        1 => Shutdown::Write,
+        _ => Shutdown::Both,
+    };
+    operate(py, &*runtime(py)?, Op::Shutdown { socket: descriptor::socket(socket), how }, None).map(drop)
 }
 
 /// Connects a socket to a `sockaddr`, given as bytes.

@@ -27,6 +27,8 @@ struct SocketObject {
 struct FileObject {
     head: PyObject,
     descriptor: c_int,
+    /// One bit each, from the lowest: created, readable, writable, appending.
+    modes: u32,
 }
 
 /// A `_socket.socket`, or an instance of a subclass.
@@ -80,21 +82,32 @@ pub(crate) unsafe fn file_descriptor(object: *mut PyObject) -> c_int {
     unsafe { (*object.cast::<FileObject>()).descriptor }
 }
 
+/// Whether an `_io.FileIO` writes to the end of its file, whatever its position.
+///
+/// # Safety
+/// `object` must be an instance of `_io.FileIO`.
+pub(crate) unsafe fn file_appends(object: *mut PyObject) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*object.cast::<FileObject>()).modes & 1 << 3 != 0 }
+}
+
 /// Looks whether the structures are what they are taken for.
 pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
     let socket = py.import("_socket")?.getattr("socket")?.call0()?;
     socket.call_method1("settimeout", (1.5,))?;
     // SAFETY: a socket was just made.
     let inside = unsafe { Socket::new(socket.as_ptr()) };
-    let as_said = inside.descriptor() as i64 == socket.call_method0("fileno")?.extract::<i64>()?
+    let mut as_said = inside.descriptor() as i64 == socket.call_method0("fileno")?.extract::<i64>()?
         && inside.family() == socket.getattr("family")?.extract::<c_int>()?
         && inside.timeout() == 1_500_000_000;
     socket.call_method0("close")?;
-    let file = py.import("_io")?.getattr("FileIO")?.call1((py.import("os")?.getattr("devnull")?,))?;
-    // SAFETY: a file was just opened.
-    let as_said =
-        as_said && unsafe { file_descriptor(file.as_ptr()) } == file.call_method0("fileno")?.extract::<c_int>()?;
-    file.call_method0("close")?;
+    for (mode, appends) in [("rb", false), ("ab", true)] {
+        let file = py.import("_io")?.getattr("FileIO")?.call1((py.import("os")?.getattr("devnull")?, mode))?;
+        let descriptor = file.call_method0("fileno")?.extract::<c_int>()?;
+        // SAFETY: a file was just opened.
+        as_said &= unsafe { file_descriptor(file.as_ptr()) == descriptor && file_appends(file.as_ptr()) == appends };
+        file.call_method0("close")?;
+    }
     if as_said {
         return Ok(());
     }

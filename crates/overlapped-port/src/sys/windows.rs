@@ -1,18 +1,22 @@
 //! Windows: sockets and files are different things, and both are handles.
 
+use std::ffi::c_void;
 use std::io;
-use std::os::windows::io::{AsRawHandle, AsRawSocket};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, BorrowedHandle, FromRawHandle};
 use std::path::{Component, Path, Prefix};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_OPERATION_ABORTED, ERROR_PATH_NOT_FOUND, GENERIC_READ,
-    GENERIC_WRITE, INVALID_HANDLE_VALUE,
+    DuplicateHandle, ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_OPERATION_ABORTED, ERROR_PATH_NOT_FOUND,
+    GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Networking::WinSock;
 use windows_sys::Win32::Storage::FileSystem::*;
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_UNLIMITED_INSTANCES,
+};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, INFINITE, RegisterWaitForSingleObject, ResetEvent, WT_EXECUTEINWAITTHREAD,
 };
 
 use crate::backend::iocp::introduce;
@@ -223,6 +227,52 @@ pub const CLOSED: i32 = ERROR_INVALID_HANDLE as i32;
 pub fn into_raw_socket(socket: OwnedSocket) -> RawSocket {
     use std::os::windows::io::IntoRawSocket;
     socket.into_raw_socket()
+}
+
+/// A second handle of a file that is open for writing. What is written by it goes to the end of the file in one step,
+/// whatever its position and whoever else writes ("File Access Rights Constants", `FILE_APPEND_DATA`).
+///
+/// # Errors
+/// The system's, where the handle is none or does not allow writing.
+pub fn appending(file: BorrowedHandle<'_>) -> io::Result<OwnedFile> {
+    let mut second = ptr::null_mut();
+    // SAFETY: `second` is filled with a new handle, and this is its only owner.
+    unsafe {
+        let process = GetCurrentProcess();
+        let access = FILE_APPEND_DATA | SYNCHRONIZE;
+        if DuplicateHandle(process, file.as_raw_handle(), process, &raw mut second, access, 0, 0) == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFile::from_raw_handle(second))
+    }
+}
+
+/// Whenever `event` is set, resets it and calls `call`, on a thread of the system's; until the process ends.
+///
+/// # Errors
+/// The system's, where it has no thread left or `event` is none.
+///
+/// # Safety
+/// `event` must be an event that stays open until the process ends.
+pub unsafe fn on_event(event: RawFile, call: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    struct Watch(HANDLE, Box<dyn Fn() + Send + Sync>);
+
+    unsafe extern "system" fn set(watch: *mut c_void, _: bool) {
+        // SAFETY: it was leaked for this.
+        let watch = unsafe { &*watch.cast::<Watch>() };
+        // SAFETY: the event stays open, as promised. It is reset on the thread that waits for it, so it is waited for
+        // again only after that.
+        unsafe { ResetEvent(watch.0) };
+        (watch.1)();
+    }
+
+    let watch = Box::into_raw(Box::new(Watch(event, Box::new(call))));
+    let mut wait = ptr::null_mut();
+    // SAFETY: the function gets what was leaked for it.
+    let registered = unsafe {
+        RegisterWaitForSingleObject(&raw mut wait, event, Some(set), watch.cast(), INFINITE, WT_EXECUTEINWAITTHREAD)
+    };
+    if registered != 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -31,6 +31,19 @@ pub(crate) fn never_waits(descriptor: c_int) -> bool {
     descriptor < 0 || non_blocking || program_ends()
 }
 
+/// Runs `write` with what is to be written to where a write to `file` is to go to its end: `O_APPEND` sees to that.
+pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
+    write(file)
+}
+
+/// Whether the error is that the descriptor is closed, or not open for this.
+pub(crate) fn is_refused(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(overlapped_port::sys::CLOSED)
+}
+
+/// Has `wake` called when a signal has come. A wait in the kernel ends by itself then.
+pub(crate) fn on_signal(_wake: impl Fn() + Send + Sync + 'static) {}
+
 /// How many bytes a regular file has from its position to its end; `None` where that is not known.
 pub(crate) fn remaining(file: RawFile) -> Option<usize> {
     // SAFETY: `stat` is a plain value that the call fills; the descriptor is the caller's.

@@ -5,12 +5,12 @@
 
 use std::ffi::c_int;
 use std::fs::File;
-use std::io::Seek;
+use std::io::{Seek, SeekFrom};
 use std::mem::ManuallyDrop;
 use std::net::UdpSocket;
-use std::os::windows::io::{FromRawHandle, FromRawSocket};
+use std::os::windows::io::{BorrowedHandle, FromRawHandle, FromRawSocket};
 
-use overlapped_port::sys::{RawFile, RawSocket};
+use overlapped_port::sys::{self, RawFile, RawSocket};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -34,6 +34,34 @@ pub(crate) fn file(py: Python<'_>, descriptor: c_int) -> PyResult<RawFile> {
 /// Whether a read or write of the descriptor is not to wait: then it is not the port's. No mode of the descriptor says so.
 pub(crate) fn never_waits(descriptor: c_int) -> bool {
     descriptor < 0 || program_ends()
+}
+
+/// Runs `write` with what is to be written to where a write to `file` is to go to its end. The C runtime sees to that
+/// itself, and opens the file as any other.
+pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
+    // SAFETY: the handle is the caller's, and not closed here.
+    let Ok(second) = sys::appending(unsafe { BorrowedHandle::borrow_raw(file) }) else {
+        // A pipe, or a handle that is closed: what that is, the write tells.
+        return write(file);
+    };
+    let written = write(sys::raw_file(&second));
+    // SAFETY: the handle is the caller's, and not closed here.
+    let mut file = unsafe { ManuallyDrop::new(File::from_raw_handle(file)) };
+    // What has no position cannot be asked for it either.
+    let _ = file.seek(SeekFrom::End(0));
+    written
+}
+
+/// Whether the error is that the descriptor is closed, or not open for this.
+pub(crate) fn is_refused(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(sys::CLOSED) || error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// Has `wake` called when Ctrl-C was pressed: it does not end a wait in the kernel.
+pub(crate) fn on_signal(wake: impl Fn() + Send + Sync + 'static) {
+    // Where it cannot be had, Ctrl-C is noticed with the next completion.
+    // SAFETY: Python keeps the event until the process ends.
+    let _ = unsafe { sys::on_event(crate::capi::_PyOS_SigintEvent(), wake) };
 }
 
 /// How many bytes a regular file has from its position to its end; `None` where that is not known.
