@@ -81,8 +81,11 @@ class SSLSocket(_std.SSLSocket, _socket.socket):  # type: ignore[no-redef]
         self._never_block()
 
     def _never_block(self) -> None:
-        """OpenSSL reads and writes the descriptor itself: whatever the time-out, that must not block."""
-        if self._waiting is not None and self.fileno() >= 0:
+        """OpenSSL reads and writes the descriptor itself: whatever the time-out, that must not block.
+
+        On Windows that is seen to around each call: a socket is no descriptor of :mod:`os` there.
+        """
+        if _os.name != "nt" and self._waiting is not None and self.fileno() >= 0:
             _os.set_blocking(self.fileno(), False)
 
     def settimeout(self, value: float | None, /) -> None:
