@@ -2,7 +2,7 @@
 
 :func:`open` is the built-in :func:`open` with every mode and argument. The raw file is ours, :class:`FileIO`; the
 buffers and the text layer above it (universal newlines, ``tell``, ``seek``) are the standard library's. Several
-tasklets may use one file: each call on a buffer is whole.
+tasklets may use one file: each call on a buffer or a text file is whole.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import _io as _c
 import _pyio  # type: ignore[import-not-found]
 import io as _std
 import os as _os
+from abc import ABCMeta as _ABCMeta
 from io import *
 
 # Not in its `__all__` before 3.11.4, and needed by the standard library's own `makefile`.
 from io import DEFAULT_BUFFER_SIZE, IncrementalNewlineDecoder, text_encoding
+from operator import attrgetter as _attrgetter
 from typing import Any
 
 from . import _engine
@@ -23,14 +25,28 @@ from ._rebind import rebind as _rebind
 __all__ = [*_std.__all__, "DEFAULT_BUFFER_SIZE", "IncrementalNewlineDecoder", "text_encoding"]
 
 
+class _StandIn(_ABCMeta):
+    """The type of the classes that stand here for one of the standard library's, ``_stands_for``.
+
+    What that has made, as ``sys.stdout`` and the layers under it, passes for an instance: where the program is patched,
+    there is one name for both.
+    """
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        standard = vars(cls).get("_stands_for")
+        return super().__instancecheck__(instance) or (standard is not None and isinstance(instance, standard))
+
+
 def _open_on_port(path: Any, flags: int) -> int:
     """The opener of files that name none: opens on the port."""
     descriptor: int = _engine.open(_os.fsencode(path), flags, path)
     return descriptor
 
 
-class FileIO(_c.FileIO):  # type: ignore[no-redef]
+class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
     """A raw file whose reads and writes block only the calling tasklet. Made and used like :class:`io.FileIO`."""
+
+    _stands_for = _c.FileIO
 
     # readinto, readall and write are native methods: see install_file below.
 
@@ -66,16 +82,25 @@ def _locked(base: type, name: str, lock: str) -> Any:
     """The method of ``base``, with the object's lock held around it.
 
     The standard library's buffers belong to a thread while they wait; to another tasklet of the same thread that would
-    be a reentrant call, which they refuse.
+    be a reentrant call, which they refuse. Its text files do not: two calls at once mix and lose what they hold.
     """
-    method = getattr(base, name)
+    method, get = getattr(base, name), _attrgetter(lock)
 
     def call(self: Any, *args: Any) -> Any:
-        with getattr(self, lock):
+        # Not `with`: its call with three arguments takes longer than all the rest.
+        held = get(self)
+        held.acquire()
+        try:
             return method(self, *args)
+        finally:
+            held.release()
 
     call.__name__, call.__qualname__, call.__doc__ = name, f"{base.__name__}.{name}", method.__doc__
     return call
+
+
+def _unpicklable(self: Any, protocol: Any) -> Any:
+    raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
 
 def _serialized(base: type, names: tuple[str, ...]) -> Any:
@@ -87,15 +112,13 @@ def _serialized(base: type, names: tuple[str, ...]) -> Any:
 
     members = {name: _locked(base, name, "_whole") for name in names}
 
-    def __reduce_ex__(self: Any, protocol: Any) -> Any:
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
-
-    own = {"__init__": __init__, "__reduce_ex__": __reduce_ex__, "__doc__": base.__doc__, "__module__": base.__module__}
-    return type(base.__name__, (base,), {**own, **members})
+    own = {"__init__": __init__, "__reduce_ex__": _unpicklable, "__doc__": base.__doc__, "__module__": base.__module__}
+    return _StandIn(base.__name__, (base,), {**own, **members, "_stands_for": base})
 
 
 _BOTH = ("close", "detach", "flush", "seek", "tell", "truncate")
-_READS = ("__next__", "peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
+# Iteration calls readline.
+_READS = ("peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
 _WRITES = ("write", "writelines")
 
 _buffers = {
@@ -120,12 +143,39 @@ class BufferedRWPair(_std.BufferedRWPair):  # type: ignore[no-redef]
     del _name
 
 
+class TextIOWrapper(_std.TextIOWrapper, metaclass=_StandIn):  # type: ignore[no-redef]
+    """Text over a buffer, as :class:`io.TextIOWrapper`; several tasklets may use it, and each call is whole."""
+
+    __module__ = _std.TextIOWrapper.__module__
+    _stands_for = _std.TextIOWrapper
+
+    def __init__(self, buffer: Any, *args: Any, **kwargs: Any) -> None:
+        self._writing = _engine.RLock()
+        # A file has one position; what may be two streams is read and written at the same time.
+        one = isinstance(buffer, (_c.BufferedReader, _c.BufferedWriter, _c.BufferedRandom))
+        self._reading = self._writing if one else _engine.RLock()
+        super().__init__(buffer, *args, **kwargs)
+
+    __reduce_ex__ = _unpicklable
+
+    def reconfigure(self, **options: Any) -> None:
+        """Change the encoding, the handling of errors, how lines end, or when they are flushed."""
+        with self._writing:
+            super().reconfigure(**options)
+
+    for _name in ("read", "readline", "readlines"):
+        locals()[_name] = _locked(_std.TextIOWrapper, _name, "_reading")
+    for _name in (*_BOTH, *_WRITES):
+        locals()[_name] = _locked(_std.TextIOWrapper, _name, "_writing")
+    del _name
+
+
 # The standard library's own `open`, over the classes above: it knows every rule of modes and buffers.
 _names = dict(vars(_pyio))
 _names.update(
     _buffers,
     FileIO=FileIO,
-    TextIOWrapper=_std.TextIOWrapper,
+    TextIOWrapper=TextIOWrapper,
     text_encoding=_std.text_encoding,
 )
 _rebound = _rebind(_pyio.open, _names, __name__)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import overlapped
-from overlapped import io, sleep, spawn
+from overlapped import io, sleep, socket, spawn
 
 
 def test_one_file_read_by_several_tasklets(tmp_path: Path) -> None:
@@ -129,6 +129,40 @@ def test_text_written_by_several_tasklets(tmp_path: Path) -> None:
             writer.result()
     lines = path.read_text(encoding="utf-8").splitlines()
     assert sorted(lines) == sorted(f"{name} {number}" for name in ("\u00e4", "b", "c") for number in range(300))
+
+
+def test_text_lines_of_several_tasklets_stay_whole(tmp_path: Path) -> None:
+    """More than a buffer holds: tasklets wait in the middle of a call, and others call meanwhile."""
+    path = tmp_path / "file"
+    lines = sorted(f"{number:03}" * 100 + "\n" for number in range(40) for _ in range(200))
+    with io.open(path, "w", encoding="utf-8") as file:
+
+        def write(number: int) -> None:
+            for _ in range(200):
+                file.write(f"{number:03}" * 100 + "\n")
+
+        writers = [spawn(write, number) for number in range(40)]
+        for writer in writers:
+            writer.result()
+    with io.open(path, encoding="utf-8") as file:
+        readers = [spawn(lambda: [line for line in file]) for _ in range(10)]
+        read = sorted(line for reader in readers for line in reader.result())
+    assert sorted(path.read_text(encoding="utf-8").splitlines(keepends=True)) == lines
+    assert read == lines
+
+
+def test_text_is_read_and_written_at_the_same_time() -> None:
+    """Whoever waits for a line of a conversation keeps nobody from writing."""
+    left, right = socket.socketpair()
+    with left, right, left.makefile("rw", newline="\n") as ours, right.makefile("rw", newline="\n") as theirs:
+        waiting = spawn(ours.readline)
+        sleep(0.005)
+        ours.write("question\n")
+        ours.flush()
+        assert theirs.readline() == "question\n"
+        theirs.write("answer\n")
+        theirs.flush()
+        assert waiting.result(5) == "answer\n"
 
 
 def test_thirty_files_copied_at_once_while_a_ticker_runs(tmp_path: Path, ticker: Any) -> None:

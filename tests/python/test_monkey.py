@@ -76,6 +76,17 @@ class TestPatching:
             before="from overlapped import monkey\nmonkey.patch_all(thread=False)\n",
         )
 
+    def test_what_was_opened_before_passes_for_an_instance(self, patched: RunPython) -> None:
+        patched("""
+            import io, os, sys
+            for file in (open(os.__file__), sys.__stdout__):
+                assert isinstance(file, io.TextIOWrapper) and not isinstance(file, (io.FileIO, io.BufferedRandom))
+                assert isinstance(file.buffer, (io.BufferedReader, io.BufferedWriter, io.FileIO))
+                assert isinstance(getattr(file.buffer, "raw", file.buffer), io.FileIO)
+            class Mine(io.TextIOWrapper): pass
+            assert isinstance(Mine(io.BytesIO()), io.TextIOWrapper) and not isinstance(sys.__stdout__, Mine)
+        """)
+
     def test_too_late_is_told(self, patched: RunPython) -> None:
         patched(
             "go.set(); thread.join()",
