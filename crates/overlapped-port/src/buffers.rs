@@ -1,5 +1,7 @@
 //! Provided buffers: memory of the port's that a receive is given when its bytes are there.
 
+use std::cell::UnsafeCell;
+
 /// A provided buffer with the bytes of one receive in it: read it with [`Port::buffer`](crate::Port::buffer) and give it
 /// back with [`Port::recycle`](crate::Port::recycle). One that is dropped instead is lost to the port.
 #[derive(Debug)]
@@ -19,6 +21,20 @@ impl Buffer {
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
+}
+
+/// Where bytes go that nobody wants: the kernel alone writes to it, perhaps for many at once, and nobody reads it.
+struct Nowhere(UnsafeCell<[u8; 16 << 10]>);
+
+// SAFETY: no reference to the bytes is ever made.
+unsafe impl Sync for Nowhere {}
+
+static NOWHERE: Nowhere = Nowhere(UnsafeCell::new([0; 16 << 10]));
+
+/// Memory for a receive whose bytes are to be thrown away, and its length. It is there for ever; nothing in it means
+/// anything.
+pub(crate) fn nowhere() -> (*mut u8, usize) {
+    (NOWHERE.0.get().cast(), size_of_val(&NOWHERE))
 }
 
 /// The buffers of a backend whose kernel knows nothing of them.

@@ -98,6 +98,15 @@ pub enum Op<'a> {
         /// Which direction.
         how: Shutdown,
     },
+    /// Ends a stream in good order: what was sent goes out and the end of the stream after it, and then the peer is
+    /// waited for to end its side; what it still sends is thrown away. Closing the socket at once would do so with the
+    /// peer's bytes too, but answer them with a reset, which can take from the peer what it has not read yet (RFC 1122,
+    /// 4.2.2.13). A peer that never ends keeps this waiting: cancel it then, which leaves the sending side ended.
+    /// Result: 0.
+    Disconnect {
+        /// The connected socket.
+        socket: RawSocket,
+    },
     /// Reads from a file, pipe or device. Result: bytes, 0 at the end.
     Read {
         /// The file to read.
@@ -200,6 +209,7 @@ impl Op<'_> {
             Op::Send { .. } => "send",
             Op::SendMessage { .. } => "sendmsg",
             Op::Shutdown { .. } => "shutdown",
+            Op::Disconnect { .. } => "disconnect",
             Op::Read { .. } => "read",
             Op::ReadVectored { .. } => "readv",
             Op::Write { .. } => "write",
@@ -227,6 +237,7 @@ impl Op<'_> {
             | Op::Send { socket: s, .. }
             | Op::SendMessage { socket: s, .. }
             | Op::Shutdown { socket: s, .. }
+            | Op::Disconnect { socket: s }
             | Op::CloseSocket { socket: s }
             | Op::Poll { socket: s, .. } => socket_key(s),
             Op::Read { file: f, .. }

@@ -430,6 +430,30 @@ fn to_and_from_the_standard_library() {
 }
 
 #[test]
+fn a_disconnect_waits_for_the_other_end() {
+    run(|| {
+        let (client, server) = pair();
+        server.set_read_timeout(Some(MOMENT)).unwrap();
+        assert_eq!(server.disconnect().unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!((&server).write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        server.set_read_timeout(None).unwrap();
+        let reading = spawn(move || {
+            let (mut client, mut word) = (client, String::new());
+            client.write_all(&pattern(0, 1 << 20)).unwrap();
+            client.read_to_string(&mut word).unwrap();
+            assert_eq!(word, "");
+        });
+        server.disconnect().unwrap();
+        drop(server);
+        reading.join().unwrap();
+        let (client, server) = pair();
+        assert!(timeout(MOMENT, || client.disconnect()).is_err());
+        drop(server);
+        client.disconnect().unwrap();
+    });
+}
+
+#[test]
 fn a_stream_and_its_clone_wait_on_two_threads() {
     let echo = |stream: &TcpStream| {
         let (mut stream, mut word) = (stream, [0; 4]);

@@ -167,6 +167,19 @@ impl Kind {
     }
 }
 
+/// What Unix can say at once to [`Op::Disconnect`]: of what is no stream no end would come.
+#[cfg(unix)]
+fn check_stream(socket: crate::sys::RawSocket) -> io::Result<()> {
+    let (mut kind, mut length) = (0, size_of::<libc::c_int>() as libc::socklen_t);
+    let value = (&raw mut kind).cast();
+    // SAFETY: the option is an `int`, and the pointers are to locals. Any number is allowed.
+    match unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_TYPE, value, &raw mut length) } {
+        0 if kind == libc::SOCK_STREAM => Ok(()),
+        0 => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The answer of Unix to [`Op::AcceptPipe`].
 #[cfg(unix)]
 fn no_pipe_clients() -> Started {

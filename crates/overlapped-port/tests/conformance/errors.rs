@@ -30,10 +30,11 @@ fn errors_of_socket_operations(driver: &mut Driver, socket: RawSocket) -> Vec<(&
     let send_all = driver.begin_send(socket, vec![1], true);
     let send_message = driver.begin_send_message(socket, &[b"x"], Some(&Address::from(address)), &[]);
     let shutdown = driver.begin(Op::Shutdown { socket, how: Shutdown::Both });
+    let disconnect = driver.begin(Op::Disconnect { socket });
     let provided = driver.begin_recv_provided(socket, 8);
     let accepts = driver.begin(Op::AcceptMultishot { listener: socket });
     let receives = driver.begin(Op::RecvMultishot { socket });
-    let results: [(&str, io::Result<Outcome>); 11] = [
+    let results: [(&str, io::Result<Outcome>); 12] = [
         ("accept", driver.finish(accept).0),
         ("connect", driver.finish(connect).0),
         ("recv", driver.finish(recv).0),
@@ -42,6 +43,7 @@ fn errors_of_socket_operations(driver: &mut Driver, socket: RawSocket) -> Vec<(&
         ("send all", driver.finish(send_all).0),
         ("sendmsg", driver.finish(send_message).0),
         ("shutdown", driver.finish(shutdown).0),
+        ("disconnect", driver.finish(disconnect).0),
         ("recv, provided", driver.finish(provided).0),
         ("accept, multishot", driver.finish(accepts).0),
         ("recv, multishot", driver.finish(receives).0),

@@ -14,6 +14,7 @@
 mod cancel;
 mod child;
 mod datagrams;
+mod disconnect;
 mod driver;
 mod errors;
 mod files;

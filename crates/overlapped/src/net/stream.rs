@@ -97,6 +97,21 @@ macro_rules! stream {
                 stream::shutdown(raw_socket(&self.inner), how, || self.inner.shutdown(how))
             }
 
+            /// Ends the stream in good order: the other end gets all that was sent and finds the end of the stream;
+            /// then this waits for it to end its side, within the read time-out. What it still sends is thrown away.
+            ///
+            /// Dropping the stream is enough where the other end sends nothing more. Where it does, the system answers
+            /// that with a reset, which can take from it what it has not read yet: so a server that answers before it
+            /// has read the whole request ends the stream like this.
+            ///
+            /// # Errors
+            /// `TimedOut` where the other end does not end its side: drop the stream then. `ConnectionReset`;
+            /// `NotConnected` where it is not connected.
+            pub fn disconnect(&self) -> io::Result<()> {
+                let op = Op::Disconnect { socket: raw_socket(&self.inner) };
+                count(op, self.read_timeout.deadline()).map(drop)
+            }
+
             /// Another handle of the same stream, with the same time-outs to begin with.
             ///
             /// # Errors

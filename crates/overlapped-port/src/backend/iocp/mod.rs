@@ -46,6 +46,11 @@
 //! `SO_UPDATE_ACCEPT_CONTEXT` or `SO_UPDATE_CONNECT_CONTEXT` is set. A peer that was reset in the queue makes AcceptEx
 //! fail: the next is taken.
 //!
+//! **Disconnecting.** DisconnectEx without `TF_REUSE_SOCKET` ends the sending side, as shutdown does, but says when that
+//! is done; it fails with `WSAENOTCONN` where that side has ended already. The peer's side is then received until its end.
+//! (The flag readies the socket for another accept, which saves making one; whether that pays was not measured.) Wine
+//! calls it pending when it has ended, which on a socket without packets for that would be waited for in vain.
+//!
 //! **Receiving.** `MSG_WAITALL` is put together here. A shut-down receiving side does not end a receive in flight and
 //! fails the next (`WSAESHUTDOWN`); elsewhere both find the end of the stream, so both do here. A datagram socket fails
 //! a receive because an earlier *send* was refused (`WSAECONNRESET`, "WSARecvFrom"): told as `WSAECONNREFUSED` where

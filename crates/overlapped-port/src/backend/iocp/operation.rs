@@ -68,6 +68,7 @@ impl Core {
             Op::SendMessage { socket, message, flags } => {
                 socket::issue_send_message(request, sys::socket_key(*socket), message, *flags, facts)
             }
+            Op::Disconnect { socket } => socket::issue_disconnect(request, sys::socket_key(*socket), facts),
             Op::AcceptPipe { pipe } => pipe::issue_accept(request, *pipe, facts),
             Op::Poll { socket, interest } => self.issue_poll(request, sys::socket_key(*socket), *interest),
             op => self.issue_transfer(request, op, facts),
@@ -123,6 +124,7 @@ impl Core {
                     self.unsent(sys::socket_key(*socket), facts, message.address, code)
                 }
             },
+            Op::Disconnect { socket } => self.absorb_disconnect(request, sys::socket_key(*socket), ending),
             Op::AcceptPipe { .. } => pipe::absorb_accept(ending.code),
             Op::Poll { interest, .. } => self.absorb_poll(&request.packet, *interest, ending.code),
             op => self.absorb_transfer(request, op, facts, ending),

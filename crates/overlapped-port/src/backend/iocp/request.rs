@@ -2,7 +2,7 @@
 
 use std::ptr::{self, NonNull};
 
-use windows_sys::Win32::Foundation::{HANDLE, STATUS_PENDING};
+use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS, STATUS_PENDING};
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::accept::Accepts;
@@ -72,6 +72,12 @@ impl Packet {
     /// For cancelling the call in flight.
     pub(super) fn overlapped(&self) -> *mut OVERLAPPED {
         self.shared.as_ptr().cast()
+    }
+
+    /// What the call in flight has come to so far.
+    pub(super) fn status(&self) -> NTSTATUS {
+        // SAFETY: the memory is there; the kernel may write it meanwhile, which a volatile read allows for.
+        unsafe { (&raw const (*self.shared.as_ptr()).overlapped.Internal).read_volatile() as NTSTATUS }
     }
 
     /// Where the flags of a receive are; set to `flags`.

@@ -5,7 +5,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, HANDLE};
+use windows_sys::Win32::Foundation::{
+    ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, HANDLE, STATUS_PENDING,
+};
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::error::{self, Ending};
@@ -14,6 +16,7 @@ use super::request::{Packet, Request};
 use super::{Call, Core, Next, winsock};
 use crate::address::Address;
 use crate::backend::Started;
+use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
 use crate::slots::OpId;
 use crate::sys::{MSG_CTRUNC, MSG_TRUNC};
@@ -284,6 +287,34 @@ pub(super) fn room(message: &mut RecvMessage<'_>) -> usize {
     message.buffers.iter().map(|buffer| buffer.len()).sum()
 }
 
+/// Begins the end of a stream: DisconnectEx, which ends the sending side when all is out, then receives of what the peer
+/// still sends.
+pub(super) fn issue_disconnect(request: &mut Request, socket: usize, facts: Facts) -> Call {
+    if !facts.stream {
+        return Call::Ended(Ending::failed(WSAEOPNOTSUPP as u32));
+    }
+    if request.fetch {
+        let (start, length) = nowhere();
+        return issue_recv(request, socket, (start, length), 0, facts);
+    }
+    // SAFETY: the name is that of the type.
+    let disconnect = match unsafe { winsock::extension::<LPFN_DISCONNECTEX>(socket, &WSAID_DISCONNECTEX) } {
+        Ok(Some(disconnect)) => disconnect,
+        Ok(None) => return Call::Ended(Ending::failed(WSAEOPNOTSUPP as u32)),
+        Err(code) => return Call::Ended(Ending::failed(code)),
+    };
+    let overlapped = request.packet.prepare(request.id, 0, 0);
+    // SAFETY: the packet stays where it is until it has been dequeued.
+    let done = unsafe { disconnect(socket, overlapped, 0, 0) };
+    match answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, facts) {
+        // Wine says so of what has ended, and no packet comes of that. Where one comes after all, nobody awaits it.
+        Call::InFlight if facts.skips && request.packet.status() != STATUS_PENDING => {
+            Call::Ended(Ending { bytes: 0, code: error::of_socket(request.packet.status()) })
+        }
+        call => call,
+    }
+}
+
 /// Ends one or both directions.
 pub(super) fn shut_down(socket: usize, how: Shutdown) -> io::Result<usize> {
     let how = match how {
@@ -324,6 +355,24 @@ impl Core {
             self.note_reset(socket, code);
         }
         received
+    }
+
+    pub(super) fn absorb_disconnect(&mut self, request: &mut Request, socket: usize, ending: Ending) -> Next {
+        if !request.fetch {
+            return match ending.code as WSA_ERROR {
+                // The sending side has ended before: the receive tells whether there was a connection at all.
+                0 | WSAENOTCONN | WSAESHUTDOWN => {
+                    request.fetch = true;
+                    Next::Again
+                }
+                _ => Next::fails(ending.code),
+            };
+        }
+        match self.received(request, socket, true, ending) {
+            Received::Bytes { count: 0, .. } => Next::Over(Ok(0), None),
+            Received::Bytes { .. } | Received::Again => Next::Again,
+            Received::Failed(code) => Next::fails(code),
+        }
     }
 
     /// Notes that the caller is told of a reset; whether it was told before.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::call::{self, Nature, Side, Vector, is_again};
-use crate::buffers::{Buffer, BufferPool};
+use crate::buffers::{Buffer, BufferPool, nowhere};
 use crate::op::{Interest, Op};
 use crate::slots::OpId;
 
@@ -96,6 +96,7 @@ impl Pending {
             | Op::RecvProvided { .. }
             | Op::RecvMultishot { .. }
             | Op::RecvMessage { .. }
+            | Op::Disconnect { .. }
             | Op::Send { .. }
             | Op::SendMessage { .. } => true,
             _ => self.socket,
@@ -172,6 +173,15 @@ impl Pending {
                 repeat(moved, buffer.len(), &Cell::new(*all), |moved| call::send(fd, &buffer[moved..], *flags))
             }
             Op::SendMessage { message, flags, .. } => call::send_message(fd, message, *flags).into(),
+            Op::Disconnect { .. } => {
+                let (start, length) = nowhere();
+                // SAFETY: the memory is there for ever, and its content means nothing.
+                match unsafe { call::recv(fd, start.cast(), length, 0) } {
+                    // More may come for long: others have their turn before.
+                    Ok(1..) => Attempt::Again,
+                    ended => ended.into(),
+                }
+            }
             Op::Poll { interest, .. } => watch(fd, *interest),
             op => match transfer_of(op) {
                 Some((side, vector, offset)) => {

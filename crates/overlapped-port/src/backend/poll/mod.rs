@@ -402,6 +402,14 @@ impl Backend for Poll {
             Op::Open { path, how } => return file::open(path, how),
             Op::Sync { file, data_only } => return file::sync(file, data_only),
             Op::AcceptPipe { .. } => return no_pipe_clients(),
+            Op::Disconnect { socket } => {
+                if let Err(error) = check_stream(socket) {
+                    return Started::Done(Err(error), None);
+                }
+                // Why it fails, the receive tells; where both sides have ended already, it would fail, and that is no
+                // error.
+                let _ = call::shutdown(socket, std::net::Shutdown::Write);
+            }
             Op::Shutdown { socket, how } => return Started::Done(call::shutdown(socket, how), None),
             Op::CloseFile { file: fd } | Op::CloseSocket { socket: fd } => {
                 self.forget(fd);

@@ -9,6 +9,7 @@ use io_uring::{opcode, types::Fd};
 use socket2::{SockRef, Type};
 
 use super::buffers::GROUP;
+use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
 use crate::op::{Interest, Op};
 use crate::sys::{AddressStorage, MessageHeader};
@@ -21,6 +22,8 @@ pub(super) enum Kind {
     Close,
     /// What came with the bytes is copied into the message.
     Message(*mut RecvMessage<'static>),
+    /// A receive that throws away what comes, until the end.
+    Discard,
     /// One receive into a provided buffer.
     Provided,
     RecvMultishot,
@@ -149,6 +152,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         Op::SendMessage { socket, message, flags } => {
             let header: *const MessageHeader = send_header(message);
             opcode::SendMsg::new(Fd(socket), header).flags(send_flags(flags) as u32).build()
+        }
+        Op::Disconnect { socket } => {
+            kind = Kind::Discard;
+            let (start, length) = nowhere();
+            opcode::Recv::new(Fd(socket), start, length as u32).build()
         }
         Op::Read { file, buffer, offset } => {
             opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len()))

@@ -335,6 +335,15 @@ impl Uring {
             request.kind = Kind::RecvAll(rest);
             return self.go_on(slot, rest.recv(self.requests[slot].handle));
         }
+        if let Kind::Discard = kind
+            && length > 0
+        {
+            if cancelled {
+                return self.finish(slot, Err(io::Error::from_raw_os_error(sys::CANCELLED)), None, events);
+            }
+            (request.polled, request.pauses) = (false, 0);
+            return self.issue(slot);
+        }
         let rest = match &mut request.kind {
             Kind::SendAll(rest) => rest.advance(length).then(|| rest.send(request.handle)),
             Kind::RecvAll(rest) => {
