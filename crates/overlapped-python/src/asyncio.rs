@@ -17,13 +17,18 @@ pub(crate) fn keep_loops_apart(py: Python<'_>, get: Py<PyAny>, set: Py<PyAny>) {
 
 /// Takes the running loop away from the thread.
 pub(crate) fn take_loop(py: Python<'_>) -> Option<Py<PyAny>> {
-    let (get, set) = FUNCTIONS.get(py)?;
+    FUNCTIONS.get(py).and_then(|functions| take(py, functions))
+}
+
+#[inline(never)]
+fn take(py: Python<'_>, (get, set): &(Py<PyAny>, Py<PyAny>)) -> Option<Py<PyAny>> {
     let running = get.call0(py).ok().filter(|running| !running.is_none(py))?;
     set.call1(py, (py.None(),)).ok()?;
     Some(running)
 }
 
 /// Gives it back.
+#[inline(never)]
 pub(crate) fn restore_loop(py: Python<'_>, running: Py<PyAny>) {
     if let Some((_, set)) = FUNCTIONS.get(py)
         && let Err(error) = set.call1(py, (running,))

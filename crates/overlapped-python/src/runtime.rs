@@ -18,8 +18,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::io;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -29,9 +30,10 @@ use overlapped::engine::{self, Cause, Interrupted, Onlooker, Scheduler, Switcher
 use overlapped_port::Port;
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PyRuntimeError};
-use pyo3::ffi;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 use crate::asyncio::{restore_loop, take_loop};
 use crate::descriptor::on_signal;
@@ -109,16 +111,22 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     if let Some(runtime) = RUNTIME.with(ThisThread::get) {
         return Ok(runtime);
     }
+    make(py)
+}
+
+#[cold]
+#[inline(never)]
+fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     if program_ends() {
         return Err(PyRuntimeError::new_err("overlapped: the program is ending, and nothing can wait any more"));
     }
     let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
     let main_thread = MAIN_THREAD.load(Ordering::Relaxed) == thread_ident();
-    let worker = PyCFunction::new_closure(py, Some(c"worker"), None, |_, _| work())?;
+    let worker = function(py, &WORKER, c"worker", work)?;
     let greenlets = Rc::new(Greenlets {
         bodies: RefCell::default(),
         starter: RefCell::default(),
-        worker: worker.into_any().unbind(),
+        worker: worker.unbind(),
         idle: RefCell::default(),
         handed_over: Cell::new(None),
         main_thread,
@@ -130,8 +138,8 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     scheduler.rename(TaskletId::ROOT, "main");
     let root = Py::new(py, Tasklet::root(Waiter::current()))?;
     greenlets.bodies.borrow_mut().push(Body::Started(root, greenlet::current(py)));
-    let starter = PyCFunction::new_closure(py, Some(c"starter"), None, |_, _| start_workers())?;
-    *greenlets.starter.borrow_mut() = Some(greenlet::new(starter.as_any(), &greenlet::current(py))?);
+    *greenlets.starter.borrow_mut() =
+        Some(greenlet::new(&function(py, &STARTER, c"starter", start_workers)?, &greenlet::current(py))?);
     explain::include(py, thread_ident(), scheduler.board(), &greenlets);
     if main_thread && !WATCHED.swap(true, Ordering::Relaxed) {
         let remote = Waiter::current();
@@ -313,7 +321,7 @@ impl Runtime {
         greenlets.ending.set(true);
         let starter = greenlets.starter.borrow_mut().take();
         if starter.is_some_and(|starter| !greenlet::switch(&starter)) {
-            PyErr::fetch(py).write_unraisable(py, None);
+            show_error(py);
         }
         Ok(())
     }
@@ -363,6 +371,45 @@ impl Runtime {
         hints[index] = large;
     }
 
+    /// What follows the end of a tasklet on its worker.
+    #[inline(never)]
+    fn retire(self: &Rc<Self>, py: Python<'_>, id: TaskletId, ended: PyResult<()>) {
+        if !RUNTIME.with(ThisThread::get).is_some_and(|now| Rc::ptr_eq(&now, self)) {
+            // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
+            let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+        }
+        if let Err(error) = ended {
+            // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
+            debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
+            throw_from_signal(&self.greenlets, &self.scheduler, error.into_value(py).into_any());
+        }
+        let body = std::mem::replace(&mut self.greenlets.bodies.borrow_mut()[id.index()], Body::Ended);
+        self.scheduler.retire(id);
+        drop(body);
+    }
+
+    /// Finds the worker `me` its next new tasklet, and lets others run until there is one; false where it is to end.
+    #[inline(never)]
+    fn next_for(&self, py: Python<'_>, me: &Py<PyAny>) -> bool {
+        let greenlets = &self.greenlets;
+        loop {
+            match self.scheduler.next() {
+                Ok(Some(next)) if matches!(greenlets.bodies.borrow()[next.index()], Body::New(_)) => return true,
+                Ok(Some(next)) => {
+                    if greenlets.idle.borrow().len() >= IDLE_WORKERS {
+                        greenlets.handed_over.set(Some(next));
+                        return false;
+                    }
+                    greenlets.idle.borrow_mut().push(me.clone_ref(py));
+                    greenlets.go_to(py, next);
+                    return !greenlets.ending.get();
+                }
+                Ok(None) => greenlets.wait(py, &self.scheduler),
+                Err(error) => port_failed(&error),
+            }
+        }
+    }
+
     /// The error to return for an interrupt of the current tasklet.
     pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
         match self.scheduler.take_interrupt() {
@@ -405,9 +452,27 @@ impl Greenlets {
         bodies.iter().map(greenlet).collect()
     }
 
+    /// Notes that the new tasklet `id` runs on the worker `me` from now on.
+    #[inline(never)]
+    fn begin(&self, py: Python<'_>, id: TaskletId, me: &Py<PyAny>) -> Py<Tasklet> {
+        let mut bodies = self.bodies.borrow_mut();
+        let Body::New(tasklet) = &bodies[id.index()] else { unreachable!("a worker is given new tasklets") };
+        let tasklet = tasklet.clone_ref(py);
+        bodies[id.index()] = Body::Started(tasklet.clone_ref(py), me.clone_ref(py));
+        tasklet
+    }
+
     /// Goes to the tasklet that the scheduler has just made the current one. Returns when somebody comes back.
     fn go_to(&self, py: Python<'_>, id: TaskletId) {
-        let target = match &self.bodies.borrow()[id.index()] {
+        if !greenlet::switch(&self.greenlet_of(py, id)) {
+            // Nobody throws into these greenlets; what came all the same is shown, not lost.
+            show_error(py);
+        }
+    }
+
+    #[inline(never)]
+    fn greenlet_of(&self, py: Python<'_>, id: TaskletId) -> Py<PyAny> {
+        match &self.bodies.borrow()[id.index()] {
             Body::Started(_, greenlet) => greenlet.clone_ref(py),
             Body::New(_) => match self.idle.borrow_mut().pop() {
                 Some(worker) => worker,
@@ -417,14 +482,38 @@ impl Greenlets {
                 }
             },
             Body::Ended => unreachable!("an ended tasklet is not ready"),
-        };
-        if !greenlet::switch(&target) {
-            // Nobody throws into these greenlets; what came all the same is shown, not lost.
-            PyErr::fetch(py).write_unraisable(py, None);
+        }
+    }
+
+    /// Looks for signals, for the main tasklet, which has just been gone back to.
+    #[inline(never)]
+    fn back_in_main(&self, py: Python<'_>, scheduler: &Scheduler) {
+        // SAFETY: the GIL is held, and this is the main thread's main tasklet.
+        if self.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
+            throw_from_signal(self, scheduler, PyErr::fetch(py).into_value(py).into_any());
+        }
+        if self.from_signal.get().is_some() {
+            // SAFETY: the function may be called at any time. Where Python's list of calls is full, the exception comes
+            // with the next wait.
+            unsafe { ffi::Py_AddPendingCall(Some(raise_from_signal), ptr::null_mut()) };
+        }
+    }
+
+    /// Runs the tasklet that was handed over to the starter, `me`: in a fresh worker if it is new.
+    fn start_worker(&self, py: Python<'_>, me: &Py<PyAny>) {
+        let id = self.handed_over.take().expect("the starter is switched to with a tasklet to run");
+        if !matches!(self.bodies.borrow()[id.index()], Body::New(_)) {
+            self.go_to(py, id);
+        } else {
+            let worker = greenlet::new(self.worker.bind(py), me).expect("there is memory for a greenlet");
+            if !greenlet::switch(&worker) {
+                show_error(py);
+            }
         }
     }
 
     /// Waits in the port, without the GIL, until something has happened.
+    #[inline(never)]
     fn wait(&self, py: Python<'_>, scheduler: &Rc<Scheduler>) {
         if scheduler.is_deadlocked() && only_thread(py) && waits_for_tasklets(scheduler) {
             let error = PyRuntimeError::new_err(
@@ -490,6 +579,12 @@ fn throw(scheduler: &Scheduler, id: TaskletId, exception: Py<PyAny>) {
     scheduler.interrupt(id, Cause::Thrown(keep_thrown(exception)));
 }
 
+#[cold]
+#[inline(never)]
+fn show_error(py: Python<'_>) {
+    PyErr::fetch(py).write_unraisable(py, None);
+}
+
 /// Whether no other thread has Python's ear.
 fn only_thread(_: Python<'_>) -> bool {
     // SAFETY: the GIL is held: the list of thread states does not change.
@@ -534,16 +629,8 @@ impl Switcher for Handle {
         if let Some(running) = running {
             restore_loop(py, running);
         }
-        if me == TaskletId::ROOT && greenlets.look_for_signals.take() {
-            // SAFETY: the GIL is held, and this is the main thread's main tasklet.
-            if unsafe { ffi::PyErr_CheckSignals() } != 0 {
-                throw_from_signal(greenlets, scheduler, PyErr::fetch(py).into_value(py).into_any());
-            }
-        }
-        if me == TaskletId::ROOT && greenlets.from_signal.get().is_some() {
-            // SAFETY: the function may be called at any time. Where Python's list of calls is full, the exception comes
-            // with the next wait.
-            unsafe { ffi::Py_AddPendingCall(Some(raise_from_signal), std::ptr::null_mut()) };
+        if me == TaskletId::ROOT {
+            greenlets.back_in_main(py, scheduler);
         }
     }
 
@@ -562,84 +649,69 @@ impl Switcher for Handle {
     }
 }
 
+/// A function for a greenlet to run, without PyO3's frames in between; made once.
+fn function<'py>(
+    py: Python<'py>,
+    made: &'static PyOnceLock<Py<PyAny>>,
+    name: &'static CStr,
+    function: ffi::PyCFunction,
+) -> PyResult<Bound<'py, PyAny>> {
+    let make = || {
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: ptr::null(),
+        }));
+        // SAFETY: the definition lives for ever; the result is a new reference or null with an error set.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_New(definition, ptr::null_mut())) }
+            .map(Bound::unbind)
+    };
+    made.get_or_try_init(py, make).map(|function| function.bind(py).clone())
+}
+
+static WORKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static STARTER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
 /// A worker's life: new tasklets, one after the other.
-fn work() -> PyResult<()> {
-    // SAFETY: Python calls this, so the GIL is held.
-    let py = unsafe { Python::assume_attached() };
-    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Ok(()) };
-    let (scheduler, greenlets) = (&runtime.scheduler, &runtime.greenlets);
-    let me = greenlet::current(py);
-    loop {
-        let id = scheduler.current_tasklet();
-        let tasklet = {
-            let mut bodies = greenlets.bodies.borrow_mut();
-            let Body::New(tasklet) = &bodies[id.index()] else { unreachable!("a worker is given new tasklets") };
-            let tasklet = tasklet.clone_ref(py);
-            bodies[id.index()] = Body::Started(tasklet.clone_ref(py), me.clone_ref(py));
-            tasklet
-        };
-        let ended = tasklet.get().execute(py, scheduler);
-        if !RUNTIME.with(ThisThread::get).is_some_and(|now| Rc::ptr_eq(&now, &runtime)) {
-            // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
-            let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
-        }
-        if let Err(error) = ended {
-            // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
-            debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
-            throw_from_signal(greenlets, scheduler, error.into_value(py).into_any());
-        }
-        let body = std::mem::replace(&mut greenlets.bodies.borrow_mut()[id.index()], Body::Ended);
-        scheduler.retire(id);
-        drop(body);
-        drop(tasklet);
-        loop {
-            match scheduler.next() {
-                Ok(Some(next)) if matches!(greenlets.bodies.borrow()[next.index()], Body::New(_)) => break,
-                Ok(Some(next)) => {
-                    if greenlets.idle.borrow().len() >= IDLE_WORKERS {
-                        greenlets.handed_over.set(Some(next));
-                        return Ok(());
-                    }
-                    greenlets.idle.borrow_mut().push(me.clone_ref(py));
-                    greenlets.go_to(py, next);
-                    if greenlets.ending.get() {
-                        return Ok(());
-                    }
+///
+/// They wait on top of this frame, and at every switch their stack is copied out of the way and back: what is not needed
+/// meanwhile is in functions of its own.
+unsafe extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    Python::attach(|py| {
+        if let Some(runtime) = RUNTIME.with(ThisThread::get) {
+            let me = greenlet::current(py);
+            loop {
+                let id = runtime.scheduler.current_tasklet();
+                let tasklet = runtime.greenlets.begin(py, id, &me);
+                let ended = tasklet.get().execute(py, &runtime.scheduler);
+                runtime.retire(py, id, ended);
+                drop(tasklet);
+                if !runtime.next_for(py, &me) {
                     break;
                 }
-                Ok(None) => greenlets.wait(py, scheduler),
-                Err(error) => port_failed(&error),
             }
         }
-    }
+        py.None().into_ptr()
+    })
 }
 
 /// The starter's life: fresh workers, each started from this frame; and what a worker that has ended left.
-fn start_workers() -> PyResult<()> {
-    // SAFETY: Python calls this, so the GIL is held.
-    let py = unsafe { Python::assume_attached() };
-    let Some(runtime) = RUNTIME.with(ThisThread::get) else { return Ok(()) };
-    let greenlets = &runtime.greenlets;
-    let me = greenlet::current(py);
-    loop {
-        if greenlets.ending.get() {
-            for worker in greenlets.idle.take() {
+unsafe extern "C" fn start_workers(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    Python::attach(|py| {
+        if let Some(runtime) = RUNTIME.with(ThisThread::get) {
+            let me = greenlet::current(py);
+            while !runtime.greenlets.ending.get() {
+                runtime.greenlets.start_worker(py, &me);
+            }
+            for worker in runtime.greenlets.idle.take() {
                 if !greenlet::switch(&worker) {
-                    PyErr::fetch(py).write_unraisable(py, None);
+                    show_error(py);
                 }
             }
-            return Ok(());
         }
-        let id = greenlets.handed_over.take().expect("the starter is switched to with a tasklet to run");
-        if matches!(greenlets.bodies.borrow()[id.index()], Body::New(_)) {
-            let worker = greenlet::new(greenlets.worker.bind(py), &me)?;
-            if !greenlet::switch(&worker) {
-                PyErr::fetch(py).write_unraisable(py, None);
-            }
-        } else {
-            greenlets.go_to(py, id);
-        }
-    }
+        py.None().into_ptr()
+    })
 }
 
 /// Cancels what is in flight on a handle, with `cancel`, and waits until `left` says that nothing is. Whoever closes a
@@ -658,6 +730,8 @@ pub(crate) fn settle(cancel: impl FnOnce(&mut Port) -> usize, left: impl Fn(&Por
 }
 
 /// The error to raise for what the engine returned.
+#[cold]
+#[inline(never)]
 pub(crate) fn to_error(py: Python<'_>, runtime: &Runtime, error: io::Error) -> PyErr {
     if Interrupted::is(&error) { runtime.raise(py) } else { crate::error::from_io(error) }
 }

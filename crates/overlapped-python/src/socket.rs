@@ -7,12 +7,14 @@
 //! What cannot block (a socket in non-blocking mode, `MSG_DONTWAIT`) is left to the standard library's method.
 
 use std::ffi::c_int;
+use std::io;
 use std::net::Shutdown;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{self, RawSocket};
 use overlapped_port::{Address, Interest, Op, Outcome};
-use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -61,6 +63,7 @@ pub(crate) fn install_socket(class: Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// Calls the standard library's method of that name.
+#[inline(never)]
 unsafe fn base(name: &str, slf: *mut PyObject, args: *const *mut PyObject, count: isize) -> PyResult<Py<PyAny>> {
     // SAFETY: called from Python, so the GIL is held; `args` has `count` live objects.
     unsafe {
@@ -106,12 +109,20 @@ unsafe fn with_flags(args: *const *mut PyObject, count: isize) -> Option<(*mut P
 }
 
 /// Turns a result into what a C method returns.
+#[inline(never)]
 fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
     result.unwrap_or_else(|error| {
         // SAFETY: called from Python, so the GIL is held.
         error.restore(unsafe { Python::assume_attached() });
-        std::ptr::null_mut()
+        ptr::null_mut()
     })
+}
+
+/// Sets the error of an operation.
+#[cold]
+#[inline(never)]
+fn failed(py: Python<'_>, runtime: &Runtime, error: io::Error) -> *mut PyObject {
+    give(Err(to_error(py, runtime, error)))
 }
 
 /// Runs an operation for Python; `CANCELLED` by a close shows as the closed descriptor that it is.
@@ -138,40 +149,53 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
             }
             (size > 0 && !never_waits(socket, flags)).then_some((size as usize, flags))
         });
-        give(match asked {
-            Some((size, flags)) => receive(py, socket, size, flags),
-            None => base("recv", slf, args, nargs).map(Py::into_ptr),
-        })
+        let Some((size, flags)) = asked else { return give(base("recv", slf, args, nargs).map(Py::into_ptr)) };
+        let runtime = match runtime(py) {
+            Ok(runtime) => runtime,
+            Err(error) => return give(Err(error)),
+        };
+        // Of a stream more comes with the next call; a message that does not fit is cut, and a peek always sees the same.
+        let provided = size <= PROVIDED || (socket.is_stream() && flags == 0);
+        let received = if provided && !runtime.expects_large(socket.descriptor()) {
+            receive_provided(py, &runtime, socket, size.min(PROVIDED), flags)
+        } else {
+            receive(&runtime, socket, size, flags)
+        };
+        received.unwrap_or_else(|error| failed(py, &runtime, error))
     }
 }
 
-fn receive(py: Python<'_>, socket: Socket, size: usize, flags: c_int) -> PyResult<*mut PyObject> {
-    let runtime = runtime(py)?;
-    let due = due(socket);
-    // Of a stream more comes with the next call; a message that does not fit is cut, and a peek always sees the same.
-    let provided = size <= PROVIDED || (socket.is_stream() && flags == 0);
-    let socket = socket.descriptor();
-    if provided && !runtime.expects_large(socket) {
-        let limit = size.min(PROVIDED);
-        let outcome = operate(py, &runtime, Op::RecvProvided { socket, limit, flags }, due)?;
-        return Ok(runtime.scheduler.consume(outcome, |bytes| {
-            runtime.expect_large(socket, bytes.len() >= LARGE);
-            PyBytes::new(py, bytes).into_ptr()
-        }));
-    }
+/// Receives into a buffer of the port's.
+fn receive_provided(
+    py: Python<'_>,
+    runtime: &Runtime,
+    socket: Socket,
+    limit: usize,
+    flags: c_int,
+) -> io::Result<*mut PyObject> {
+    let (due, socket) = (due(socket), socket.descriptor());
+    let outcome = runtime.scheduler.operate(Op::RecvProvided { socket, limit, flags }, due)?;
+    Ok(runtime.scheduler.consume(outcome, |bytes| {
+        runtime.expect_large(socket, bytes.len() >= LARGE);
+        PyBytes::new(py, bytes).into_ptr()
+    }))
+}
+
+/// Receives straight into the object that is returned; null where Python has set an error.
+fn receive(runtime: &Runtime, socket: Socket, size: usize, flags: c_int) -> io::Result<*mut PyObject> {
+    let (due, socket) = (due(socket), socket.descriptor());
     // SAFETY: makes a bytes object of `size` bytes that nobody else knows; it is cut to what has come, or dropped.
     unsafe {
-        let mut bytes = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size as isize);
+        let mut bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size as isize);
         if bytes.is_null() {
-            return Err(PyErr::fetch(py));
+            return Ok(bytes);
         }
         let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(bytes).cast(), size);
-        match operate(py, &runtime, Op::Recv { socket, buffer, flags }, due) {
+        match runtime.scheduler.operate(Op::Recv { socket, buffer, flags }, due) {
             Ok(outcome) => {
                 runtime.expect_large(socket, count(&outcome) >= LARGE);
-                if _PyBytes_Resize(&raw mut bytes, count(&outcome) as isize) != 0 {
-                    return Err(PyErr::fetch(py));
-                }
+                // Where this fails, it drops the object and puts null in its place.
+                _PyBytes_Resize(&raw mut bytes, count(&outcome) as isize);
                 Ok(bytes)
             }
             Err(error) => {
@@ -249,51 +273,62 @@ unsafe extern "C" fn recv_into(
 }
 
 unsafe extern "C" fn send(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    // SAFETY: Python calls this with a socket and `nargs` arguments, holding the GIL.
+    // SAFETY: as for `send_as`.
     unsafe {
-        let py = Python::assume_attached();
-        let socket = Socket::new(slf);
-        let call = || -> PyResult<*mut PyObject> {
-            let Some((data, flags)) = with_flags(args, nargs).filter(|(_, flags)| !never_waits(socket, *flags)) else {
-                return base("send", slf, args, nargs).map(Py::into_ptr);
-            };
-            let Some(view) = View::new(data, ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            let runtime = runtime(py)?;
-            let op = Op::Send { socket: socket.descriptor(), buffer: view.bytes(), flags, all: false };
-            let sent = operate(py, &runtime, op, due(socket))?;
+        send_as("send", slf, args, nargs, |runtime, socket, data, flags, due| {
+            let op = Op::Send { socket: socket.descriptor(), buffer: data, flags, all: false };
+            let sent = runtime.scheduler.operate(op, due)?;
             Ok(ffi::PyLong_FromSize_t(count(&sent)))
-        };
-        give(call())
+        })
     }
 }
 
 unsafe extern "C" fn sendall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    // SAFETY: Python calls this with a socket and `nargs` arguments, holding the GIL.
+    // SAFETY: as for `send_as`.
     unsafe {
-        let py = Python::assume_attached();
-        let socket = Socket::new(slf);
-        let call = || -> PyResult<*mut PyObject> {
-            let Some((data, flags)) = with_flags(args, nargs).filter(|(_, flags)| !never_waits(socket, *flags)) else {
-                return base("sendall", slf, args, nargs).map(Py::into_ptr);
-            };
-            let Some(view) = View::new(data, ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            let runtime = runtime(py)?;
-            let due = due(socket);
-            let mut rest = view.bytes();
+        send_as("sendall", slf, args, nargs, |runtime, socket, mut rest, flags, due| {
             loop {
+                // Asked anew each time: a closed socket's number may soon be another's.
                 let op = Op::Send { socket: socket.descriptor(), buffer: rest, flags, all: true };
-                let sent = count(&operate(py, &runtime, op, due)?);
+                let sent = count(&runtime.scheduler.operate(op, due)?);
                 rest = &rest[sent..];
                 if rest.is_empty() {
-                    return Ok(Python::None(py).into_ptr());
+                    return Ok(ffi::Py_NewRef(ffi::Py_None()));
                 }
                 // Short: an error came between, which the next send tells; or the time was up.
                 if due.is_some_and(|due| Instant::now() >= due) {
-                    return Err(PyTimeoutError::new_err("timed out"));
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));
                 }
             }
+        })
+    }
+}
+
+/// What `send` and `sendall` have in common: `how` sends the bytes.
+///
+/// # Safety
+/// To be called by Python with a socket and `nargs` arguments, holding the GIL.
+#[inline(always)]
+unsafe fn send_as(
+    name: &str,
+    slf: *mut PyObject,
+    args: *const *mut PyObject,
+    nargs: isize,
+    how: impl FnOnce(&Runtime, Socket, &[u8], c_int, Option<Instant>) -> io::Result<*mut PyObject>,
+) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let py = Python::assume_attached();
+        let socket = Socket::new(slf);
+        let Some((data, flags)) = with_flags(args, nargs).filter(|(_, flags)| !never_waits(socket, *flags)) else {
+            return give(base(name, slf, args, nargs).map(Py::into_ptr));
         };
-        give(call())
+        let Some(view) = View::new(data, ffi::PyBUF_SIMPLE) else { return ptr::null_mut() };
+        let runtime = match runtime(py) {
+            Ok(runtime) => runtime,
+            Err(error) => return give(Err(error)),
+        };
+        how(&runtime, socket, view.bytes(), flags, due(socket)).unwrap_or_else(|error| failed(py, &runtime, error))
     }
 }
 

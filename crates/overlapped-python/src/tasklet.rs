@@ -1,5 +1,6 @@
 //! `Tasklet` and what goes with it: spawn, sleep, time-outs.
 
+use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,14 +64,14 @@ impl Tasklet {
     pub(crate) fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> PyResult<()> {
         let job = self.state().job.take();
         let Some(job) = job else { return Ok(()) };
-        // An exception that was thrown before it began ends it before it begins.
-        let result = match scheduler.take_interrupt() {
-            Some(Cause::Thrown(number)) => match take_thrown(number) {
-                Some(exception) => Err(PyErr::from_value(exception.into_bound(py))),
-                None => job.call(py),
-            },
-            _ => job.call(py),
-        };
+        let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
+        self.end(py, job, value)
+    }
+
+    /// What follows the function, which has returned `value` or set an error.
+    #[inline(never)]
+    fn end(&self, py: Python<'_>, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
+        let result = value.ok_or_else(|| PyErr::fetch(py));
         drop(job);
         let mut interrupted = Ok(());
         let outcome = match result {
@@ -173,19 +174,33 @@ impl Tasklet {
 }
 
 impl Job {
-    fn call(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        // SAFETY: `context` is a context object that no one has entered: each job has its own copy.
-        if unsafe { ffi::PyContext_Enter(self.context.as_ptr()) } != 0 {
-            return Err(PyErr::fetch(py));
+    /// Calls the function; `None` with a Python error set.
+    ///
+    /// A tasklet waits on top of this, and its stack is copied at every switch: so nothing here needs much of it.
+    #[inline(never)]
+    fn call(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let context = self.context.as_ptr();
+        let keywords = self.keywords.as_ref().map_or(ptr::null_mut(), Py::as_ptr);
+        // SAFETY: all are live objects of these types, the GIL is held; `context` is one that nobody has entered, for
+        // each job has its own copy, and it is left on the greenlet that entered it. A result is a new reference.
+        unsafe {
+            if ffi::PyContext_Enter(context) != 0 {
+                return None;
+            }
+            let value = ffi::PyObject_Call(self.function.as_ptr(), self.arguments.as_ptr(), keywords);
+            let value = Bound::from_owned_ptr_or_opt(py, value).map(Bound::unbind);
+            if ffi::PyContext_Exit(context) == 0 { value } else { None }
         }
-        let keywords = self.keywords.as_ref().map(|keywords| keywords.bind(py));
-        let result = self.function.bind(py).call(self.arguments.bind(py), keywords).map(Bound::unbind);
-        // SAFETY: entered above, on this greenlet, whose own context this is.
-        if unsafe { ffi::PyContext_Exit(self.context.as_ptr()) } != 0 {
-            PyErr::fetch(py).write_unraisable(py, None);
-        }
-        result
     }
+}
+
+/// Whether an exception was thrown into the tasklet before it began, which ends it before it begins; it is then set.
+#[inline(never)]
+fn thrown_before(py: Python<'_>, scheduler: &Scheduler) -> bool {
+    let Some(Cause::Thrown(number)) = scheduler.take_interrupt() else { return false };
+    let Some(exception) = take_thrown(number) else { return false };
+    PyErr::from_value(exception.into_bound(py)).restore(py);
+    true
 }
 
 /// `overlapped.TaskletExit`.

@@ -325,6 +325,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// Where the port fails as a whole.
+    #[inline(never)]
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.switches.set(0);
         if timeout.is_none() {
@@ -482,10 +483,17 @@ impl Scheduler {
             }
             entry.row.park(waits_for, self.board.now());
         }
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.wait_alone(me);
+        } else {
             self.switcher.park(self, me);
-            return;
         }
+    }
+
+    /// Waits without a switch: a stack that unwinds must not be left.
+    #[cold]
+    #[inline(never)]
+    fn wait_alone(&self, me: TaskletId) {
         while self.entries.borrow()[me.index()].row.state() == State::Parked {
             self.turn(None).expect("the port works");
         }

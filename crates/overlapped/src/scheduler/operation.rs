@@ -47,45 +47,49 @@ impl Scheduler {
     }
 
     /// Runs `op` to its end or, where it `may_be_left` because it borrows nothing, until this tasklet has to leave.
+    ///
+    /// The tasklet waits in here, and where its stack is copied at every switch, each frame counts: what comes before the
+    /// wait and after it is in functions of its own.
     fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
-        self.check().map_err(|interrupted| interrupted.raise(self))?;
         let waits_for = op.name();
-        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
-        let slot = self.waits.borrow_mut().insert(wait);
         #[allow(unsafe_code, reason = "the one place where a borrow is handed to the port")]
         // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before the completion
         // has come: the wait below goes on until it has, whatever wakes it. One that may be left is an `Op::Call`, which
         // borrows nothing.
-        let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
-        let (result, stopped) = match submitted {
-            Submitted::Done(result) => (Some(result), Stopped::No),
-            Submitted::Pending(id) => self.await_completion(id, slot, deadline, waits_for, may_be_left),
-        };
-        let result = match result {
-            Some(result) => {
-                self.waits.borrow_mut().remove(slot);
-                result
-            }
-            None => Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED)),
-        };
-        match (result, stopped) {
-            (Err(error), stopped) if is_cancelled(&error) => Err(match stopped {
-                Stopped::No => error,
-                Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
-                Stopped::Interrupt => Interrupted(()).raise(self),
-            }),
-            (result, Stopped::No) if self.immediate.get() > IMMEDIATE_IN_A_ROW => {
-                // An interrupt that comes now is for the next wait: this result is not lost.
-                let _ = self.yield_now();
-                result
-            }
-            (result, _) => {
-                self.immediate.set(self.immediate.get() + 1);
-                result
+        let begun = unsafe { self.begin(op) };
+        match begun {
+            Begun::Ended(result) => self.without_wait(result),
+            Begun::UnderWay(id, slot) => {
+                let stopped = self.await_completion(id, slot, deadline, waits_for, may_be_left);
+                self.conclude(slot, stopped, waits_for)
             }
         }
     }
 
+    /// Hands `op` to the port.
+    ///
+    /// # Safety
+    /// As for [`overlapped_port::Port::submit`].
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    #[inline(never)]
+    unsafe fn begin(&self, op: Op<'_>) -> Begun {
+        if let Err(interrupted) = self.check() {
+            return Begun::Ended(Err(interrupted.raise(self)));
+        }
+        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
+        let slot = self.waits.borrow_mut().insert(wait);
+        // SAFETY: the caller's promise.
+        match unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) } {
+            Submitted::Pending(id) => Begun::UnderWay(id, slot),
+            Submitted::Done(result) => {
+                self.waits.borrow_mut().remove(slot);
+                Begun::Ended(result)
+            }
+        }
+    }
+
+    /// Waits until the operation has ended; or, where it `may_be_left`, until this tasklet has to leave.
+    #[inline(never)]
     fn await_completion(
         self: &Rc<Self>,
         id: OpId,
@@ -93,33 +97,66 @@ impl Scheduler {
         deadline: Option<Instant>,
         waits_for: &'static str,
         may_be_left: bool,
-    ) -> (Option<io::Result<Outcome>>, Stopped) {
-        let timer: Option<TimerId> =
-            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack()));
+    ) -> Stopped {
+        let timer = deadline.map(|deadline| self.set_deadline(deadline, slot));
         let mut stopped = Stopped::No;
-        let result = loop {
+        loop {
             self.park_masked(waits_for);
-            let (result, expired) = {
-                let mut waits = self.waits.borrow_mut();
-                let wait = &mut waits[slot];
-                (wait.result.take(), wait.expired)
+            let expired = {
+                let waits = self.waits.borrow();
+                let wait = &waits[slot];
+                if wait.result.is_some() {
+                    break;
+                }
+                wait.expired
             };
-            if result.is_some() {
-                break result;
-            }
             if stopped == Stopped::No && (expired || self.is_interrupted()) {
                 stopped = if expired { Stopped::Deadline } else { Stopped::Interrupt };
                 self.port.borrow_mut().cancel(id);
                 if may_be_left {
                     self.waits.borrow_mut()[slot].abandoned = true;
-                    break None;
+                    break;
                 }
             }
-        };
+        }
         if let Some(timer) = timer {
             self.port.borrow_mut().clear_timer(timer);
         }
-        (result, stopped)
+        stopped
+    }
+
+    #[inline(never)]
+    fn set_deadline(&self, deadline: Instant, slot: usize) -> TimerId {
+        self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack())
+    }
+
+    /// What an operation has come to whose wait is over.
+    #[inline(never)]
+    fn conclude(self: &Rc<Self>, slot: usize, stopped: Stopped, waits_for: &'static str) -> io::Result<Outcome> {
+        let result = {
+            let mut waits = self.waits.borrow_mut();
+            if waits[slot].abandoned { None } else { waits.remove(slot).result }
+        };
+        match result.unwrap_or_else(|| Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED))) {
+            Err(error) if is_cancelled(&error) => Err(match stopped {
+                Stopped::No => error,
+                Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
+                Stopped::Interrupt => Interrupted(()).raise(self),
+            }),
+            result => result,
+        }
+    }
+
+    /// Passes on a result that was there at once; after some in a row, others run first.
+    #[inline(never)]
+    fn without_wait(self: &Rc<Self>, result: io::Result<Outcome>) -> io::Result<Outcome> {
+        if self.immediate.get() > IMMEDIATE_IN_A_ROW {
+            // An interrupt that comes now is for the next wait: this result is not lost.
+            let _ = self.yield_now();
+        } else {
+            self.immediate.set(self.immediate.get() + 1);
+        }
+        result
     }
 
     /// Runs several operations (one at least) until one has ended: the others are then cancelled, and their completions
@@ -222,6 +259,13 @@ impl Scheduler {
             _ => read(&[]),
         }
     }
+}
+
+/// An operation that was handed to the port.
+enum Begun {
+    Ended(io::Result<Outcome>),
+    /// Its completion will be told to that slot of the waits.
+    UnderWay(OpId, usize),
 }
 
 /// Why an operation was cancelled.
