@@ -601,3 +601,55 @@ print("joined")
     assert done.stdout == "joined\n"
     assert done.stderr == "overlapped: a thread has ended, 1 of its tasklets have not: they never will\n"
     assert done.returncode == 0
+
+
+def test_what_a_tasklet_leaves_goes_with_it(capsys):
+    """Its outcome may lead back to it, through a traceback or by what it returns."""
+
+    class Owner:
+        def __init__(self, fails):
+            self.fails = fails
+            self.tasklet = spawn(self.run)
+
+        def run(self):
+            if self.fails:
+                raise ValueError("on purpose")
+            return self
+
+    for fails in (False, True):
+        owner = Owner(fails)
+        owner.tasklet.join()
+        gone = weakref.ref(owner)
+        del owner
+        gc.collect()
+        assert gone() is None
+    capsys.readouterr()
+
+
+def test_what_was_thrown_and_never_raised_is_dropped():
+    """The first ends the tasklet; the second comes too late."""
+
+    class Thrown(overlapped.TaskletExit):
+        pass
+
+    tasklet = spawn(sleep, 10)
+    sleep(0)
+    first, second = Thrown("first"), Thrown("second")
+    tasklet.throw(first)
+    tasklet.throw(second)
+    with pytest.raises(Thrown, match="first"):
+        tasklet.result()
+    gone = weakref.ref(second)
+    del second
+    assert gone() is None
+
+
+def test_garbage_is_collected_while_tasklets_are_made():
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        tasklets = [spawn(sleep, 0) for _ in range(300)]
+    finally:
+        gc.set_threshold(*threshold)
+    for tasklet in tasklets:
+        tasklet.join()

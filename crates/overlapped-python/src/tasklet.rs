@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
+use pyo3::{PyTraverseError, PyVisit};
 use std::rc::Rc;
 
 use crate::runtime::{keep_thrown, program_ends, runtime, take_thrown};
@@ -48,12 +49,15 @@ impl State {
 pub(crate) struct Tasklet {
     waiter: Waiter,
     state: Mutex<State>,
+    /// True. Python makes the object's `__dict__` before these fields, in memory that is zero until then, and may collect
+    /// garbage meanwhile.
+    made: bool,
 }
 
 impl Tasklet {
     /// The thread itself, as a tasklet.
     pub(crate) fn root(waiter: Waiter) -> Tasklet {
-        Tasklet { waiter, state: State::new(None, Some("main".into())) }
+        Tasklet { waiter, state: State::new(None, Some("main".into())), made: true }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,6 +103,10 @@ impl Tasklet {
             state.outcome = Some(outcome);
             std::mem::take(&mut state.joiners)
         };
+        // What was thrown and not raised any more: nobody else would ever drop it.
+        while let Some(Cause::Thrown(number)) = scheduler.take_interrupt() {
+            drop(take_thrown(number));
+        }
         joiners.iter().for_each(Waiter::wake);
         interrupted
     }
@@ -296,6 +304,32 @@ impl Tasklet {
         Ok(())
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.made {
+            return Ok(());
+        }
+        // The collector runs with the GIL held, and nobody keeps this lock while Python code may run.
+        let Ok(state) = self.state.try_lock() else { return Ok(()) };
+        if let Some(job) = &state.job {
+            visit.call(&job.arguments)?;
+            visit.call(&job.keywords)?;
+            visit.call(&job.context)?;
+            visit.call(&job.function)?;
+        }
+        match &state.outcome {
+            Some(Ok(object) | Err(object)) => visit.call(object),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let mut state = self.state();
+        let job = state.job.take();
+        let outcome = state.outcome.as_mut().map(|outcome| std::mem::replace(outcome, Ok(py.None())));
+        drop(state);
+        drop((job, outcome));
+    }
+
     /// `Tasklet[T]`, for annotations.
     #[classmethod]
     fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -367,7 +401,7 @@ pub(crate) fn start(
     let runtime = runtime(py)?;
     let mut made = None;
     runtime.start(None, |waiter| {
-        let tasklet = Py::new(py, Tasklet { waiter, state: State::new(Some(job), None) })?;
+        let tasklet = Py::new(py, Tasklet { waiter, state: State::new(Some(job), None), made: true })?;
         made = Some(tasklet.clone_ref(py));
         Ok(tasklet)
     })?;
