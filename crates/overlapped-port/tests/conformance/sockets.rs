@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-use overlapped_port::sys::{self, MSG_PEEK, MSG_WAITALL, raw_socket};
-use overlapped_port::{Config, Op};
+use overlapped_port::sys::{self, MSG_PEEK, MSG_WAITALL, RawSocket, raw_socket};
+use overlapped_port::{Config, Op, Outcome};
 use socket2::{Domain, Socket, Type};
 
 use crate::driver::{Driver, Flight, bytes_at, count, socket as new_socket};
@@ -28,6 +28,7 @@ crate::on_every_backend!(
     recv_of_a_reset_connection_is_an_error_and_no_end,
     recv_that_waits_is_told_of_a_reset,
     recv_brings_bytes_before_a_reset,
+    recv_of_all_leaves_a_reset_to_the_next,
     recv_can_peek,
     recv_can_wait_for_all,
     recv_that_waits_for_all_is_cut_short_by_the_end,
@@ -211,6 +212,57 @@ fn recv_brings_bytes_before_a_reset(config: Config) {
     assert_eq!(driver.recv(raw_socket(&server), 64).unwrap(), b"last words");
     let error = driver.recv(raw_socket(&server), 64).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+/// When the reset comes to a receive that waits for all.
+#[derive(Clone, Copy, Debug)]
+enum Reset {
+    Before,
+    AfterAPart,
+    WithMore,
+}
+
+fn recv_of_all_leaves_a_reset_to_the_next(config: Config) {
+    type Begin = fn(&mut Driver, RawSocket) -> Flight;
+    let begins: [(&str, Begin); 3] = [
+        ("recv", |driver, socket| driver.begin_recv(socket, 100, MSG_WAITALL).untyped()),
+        ("recvmsg", |driver, socket| driver.begin_recv_message(socket, &[2, 0, 70, 28], 0, MSG_WAITALL).untyped()),
+        ("a provided recv", |driver, socket| driver.begin(Op::RecvProvided { socket, limit: 100, flags: MSG_WAITALL })),
+    ];
+    for (name, begin) in begins {
+        for when in [Reset::Before, Reset::AfterAPart, Reset::WithMore] {
+            let mut driver = Driver::new(config.clone());
+            let (mut client, server) = pair();
+            let socket = raw_socket(&server);
+            client.write_all(b"a part").unwrap();
+            let mut client = Some(client);
+            if let Reset::Before = when {
+                reset(client.take().unwrap());
+            }
+            let recv = begin(&mut driver, socket);
+            let mut sent = 6;
+            if let Some(mut client) = client {
+                driver.assert_waits(recv);
+                if let Reset::WithMore = when {
+                    client.write_all(b" and more").unwrap();
+                    sent = 15;
+                }
+                reset(client);
+            }
+            let brought = match driver.next(recv).result {
+                Ok(Outcome::Provided(Some(buffer))) => {
+                    let length = buffer.len();
+                    driver.port().recycle(buffer);
+                    length
+                }
+                Ok(Outcome::Count(count)) => count,
+                other => panic!("{name}, {when:?}: {other:?}"),
+            };
+            assert_eq!(brought, sent, "{name}, {when:?}");
+            let error = driver.recv(socket, 8).map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::ConnectionReset), "{name}, {when:?}");
+        }
+    }
 }
 
 fn recv_can_peek(config: Config) {

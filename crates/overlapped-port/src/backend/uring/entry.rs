@@ -20,8 +20,8 @@ pub(super) enum Kind {
     Plain,
     Connect,
     Close,
-    /// What came with the bytes is copied into the message.
-    Message(*mut RecvMessage<'static>),
+    /// A receive of a message.
+    Message(Parts),
     /// A receive that throws away what comes, until the end.
     Discard,
     /// One receive into a provided buffer.
@@ -47,6 +47,50 @@ pub(super) struct Rest {
     pub(super) done: usize,
     /// The provided buffer that they are in.
     pub(super) provided: Option<u16>,
+}
+
+/// A receive into the buffers of a message. What came with the bytes is copied into it at the end.
+#[derive(Clone, Copy)]
+pub(super) struct Parts {
+    message: *mut RecvMessage<'static>,
+    flags: i32,
+    /// It goes on until the buffers are full (`MSG_WAITALL`).
+    all: bool,
+    /// The bytes that were received.
+    pub(super) done: usize,
+}
+
+impl Parts {
+    /// The message.
+    ///
+    /// # Safety
+    /// The operation is in flight, and nobody else looks at the message.
+    pub(super) unsafe fn message<'m>(&self) -> &'m mut RecvMessage<'static> {
+        // SAFETY: the caller of `begin` keeps the message until the operation's final event.
+        unsafe { &mut *self.message }
+    }
+
+    /// Takes a part of `count` bytes in. The receive that goes on after it, into the buffer that is not full, where the
+    /// operation is not over. More bytes would bring their own control data, and there is one place for it.
+    pub(super) fn advance(&mut self, count: usize, socket: i32) -> Option<Entry> {
+        self.done += count;
+        if !self.all || count == 0 || !is_stream(socket) {
+            return None;
+        }
+        // SAFETY: no request is in the kernel; this runs between two.
+        let message = unsafe { self.message() };
+        if message.header.as_ref().is_some_and(|header| header.msg_controllen > 0) {
+            return None;
+        }
+        let mut before = self.done;
+        let buffer = message.buffers.iter_mut().find(|buffer| {
+            let is_full = before >= buffer.len();
+            before -= if is_full { buffer.len() } else { 0 };
+            !is_full
+        })?;
+        let rest = &mut buffer[before..];
+        Some(opcode::Recv::new(Fd(socket), rest.as_mut_ptr(), length(rest.len())).flags(self.flags).build())
+    }
 }
 
 impl Rest {
@@ -137,9 +181,10 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::RecvMulti::new(Fd(socket), GROUP).build()
         }
         Op::RecvMessage { socket, message, flags } => {
+            let (flags, all) = recv_flags(flags);
             let header: *mut MessageHeader = recv_header(message.0);
-            kind = Kind::Message(std::ptr::from_mut(message.0).cast());
-            opcode::RecvMsg::new(Fd(socket), header).flags((flags & !libc::MSG_DONTWAIT) as u32).build()
+            kind = Kind::Message(Parts { message: std::ptr::from_mut(message.0).cast(), flags, all, done: 0 });
+            opcode::RecvMsg::new(Fd(socket), header).flags(flags as u32).build()
         }
         Op::Send { socket, buffer, flags, all } => {
             let start = buffer.as_ptr().cast_mut();

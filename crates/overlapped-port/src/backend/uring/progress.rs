@@ -27,7 +27,7 @@ use io_uring::types::Timespec;
 use io_uring::{cqueue, opcode};
 
 use super::Uring;
-use super::entry::{self, Kind, Rest};
+use super::entry::{self, Kind, Parts, Rest};
 use crate::backend::Event;
 use crate::buffers::Buffer;
 use crate::op::Interest;
@@ -226,8 +226,13 @@ impl Uring {
     ) {
         let request = &mut self.requests[slot];
         match request.kind {
-            // SAFETY: the caller of `begin` keeps the message until this, its final event.
-            Kind::Message(message) => entry::take_header(unsafe { &mut *message }, result.is_ok()),
+            Kind::Message(parts) => {
+                if parts.done > 0 {
+                    result = Ok(parts.done);
+                }
+                // SAFETY: the operation is in flight until its event below, and the kernel has let go of the message.
+                entry::take_header(unsafe { parts.message() }, result.is_ok());
+            }
             Kind::SendAll(rest) | Kind::RecvAll(rest) if rest.done > 0 => {
                 result = Ok(rest.done);
                 buffer = rest.provided.map(|index| Buffer { index, length: rest.done as u32 });
@@ -281,7 +286,9 @@ impl Uring {
         let broken = result > 0 && result & i32::from(libc::POLLERR | libc::POLLHUP) != 0;
         match request.kind {
             Kind::SendAll(rest) if broken && rest.done > 0 => self.finish(slot, Ok(0), None, events),
-            Kind::RecvAll(rest) if broken && rest.done > 0 && !entry::has_unread(request.handle) => {
+            Kind::RecvAll(Rest { done, .. }) | Kind::Message(Parts { done, .. })
+                if broken && done > 0 && !entry::has_unread(request.handle) =>
+            {
                 self.finish(slot, Ok(0), None, events);
             }
             _ => self.issue(slot),
@@ -346,6 +353,7 @@ impl Uring {
         }
         let rest = match &mut request.kind {
             Kind::SendAll(rest) => rest.advance(length).then(|| rest.send(request.handle)),
+            Kind::Message(parts) => parts.advance(length, request.handle),
             Kind::RecvAll(rest) => {
                 (rest.advance(length) && entry::is_stream(request.handle)).then(|| rest.recv(request.handle))
             }
