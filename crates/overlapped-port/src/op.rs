@@ -251,6 +251,11 @@ impl Op<'_> {
         })
     }
 
+    /// Whether it ends by itself, whatever others do.
+    pub(crate) fn never_waits(&self) -> bool {
+        matches!(self, Op::Shutdown { .. } | Op::CloseFile { .. } | Op::CloseSocket { .. })
+    }
+
     /// What a success brings.
     pub(crate) fn brings(&self) -> Brings {
         match self {

@@ -100,7 +100,7 @@ impl Config {
 
     /// The most operations in flight at once, from 8 to 32768 (32768 unless told). More are held back, in order,
     /// until one has ended: so where all are receives on idle sockets, a send waits with them. Choose more than what may
-    /// idle.
+    /// idle. What never waits, a close or a shutdown, goes ahead, unless an operation on the same handle is held back.
     pub fn capacity(mut self, operations: usize) -> Config {
         self.settings.capacity = operations.clamp(8, 1 << 15);
         self
@@ -229,7 +229,9 @@ impl Port {
         let id = self.slots.insert(occupant);
         self.busy.add(occupant.handle);
         self.tally.submitted.count();
-        if self.slots.len() > self.capacity {
+        // What never waits takes no room for long, unless it would overtake something on its handle.
+        let goes_ahead = || op.never_waits() && self.held.iter().all(|(_, held)| held.handle() != occupant.handle);
+        if self.slots.len() > self.capacity && !goes_ahead() {
             self.tally.held_back.count();
             // SAFETY: the caller keeps what `op` borrows until the operation has ended; only the lifetime is erased.
             self.held.push_back((id, unsafe { mem::transmute::<Op<'_>, Op<'static>>(op) }));

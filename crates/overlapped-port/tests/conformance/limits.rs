@@ -1,7 +1,7 @@
 //! More than fits: full queues, few slots, few threads.
 
-use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use overlapped_port::sys::{raw_file, raw_socket};
 use overlapped_port::{Config, Op};
 
-use crate::driver::{Driver, assert_cancelled, bytes_at, socket as new_socket};
+use crate::driver::{Driver, assert_cancelled, bytes_at, count, socket as new_socket};
 use crate::loopback::{datagram_pair, listener, pair};
 use crate::system;
 
@@ -21,6 +21,8 @@ crate::on_every_backend!(
     operations_beyond_the_capacity_are_held_back,
     an_operation_that_is_held_back_can_be_cancelled,
     operations_that_are_held_back_begin_in_order,
+    a_full_port_closes_and_shuts_down,
+    a_shutdown_does_not_overtake_a_send,
     a_small_port_takes_many_connections,
     a_call_brings_its_result,
     a_call_that_panics_is_an_error,
@@ -140,6 +142,41 @@ fn operations_that_are_held_back_begin_in_order(config: Config) {
     let wanted: Vec<_> = (0..100_u8).flat_map(|number| [number; 10]).collect();
     assert_eq!(driver.recv_exactly(raw_socket(&server), 1000).unwrap(), wanted);
     assert_eq!(driver.received(blocking[0]).unwrap(), b"go");
+}
+
+fn a_full_port_closes_and_shuts_down(config: Config) {
+    let mut driver = Driver::new(config.capacity(8));
+    let blockers: Vec<_> = (0..8).map(|_| pair()).collect();
+    let blocking: Vec<_> = blockers.iter().map(|(_, server)| driver.begin_recv(raw_socket(server), 8, 0)).collect();
+    for _ in 0..20 {
+        let (mut client, server) = pair();
+        let shutdown = driver.run(Op::Shutdown { socket: raw_socket(&server), how: Shutdown::Write });
+        assert_eq!(count(shutdown.unwrap()), 0);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(count(driver.run(Op::CloseSocket { socket: system::give_up(server) }).unwrap()), 0);
+        let file = system::file_with(b"content");
+        assert_eq!(count(driver.run(Op::CloseFile { file: system::give_up(file) }).unwrap()), 0);
+    }
+    // So one of those that fill the port can be ended.
+    driver.run(Op::Shutdown { socket: raw_socket(&blockers[0].1), how: Shutdown::Both }).unwrap();
+    assert_eq!(driver.received(blocking[0]).unwrap(), b"");
+    assert_eq!(driver.port().report().counters.held_back, 0);
+}
+
+fn a_shutdown_does_not_overtake_a_send(config: Config) {
+    let mut driver = Driver::new(config.capacity(8));
+    let blockers: Vec<_> = (0..8).map(|_| pair()).collect();
+    let blocking: Vec<_> = blockers.iter().map(|(_, server)| driver.begin_recv(raw_socket(server), 8, 0)).collect();
+    let (mut client, server) = pair();
+    let send = driver.begin_send(raw_socket(&server), b"before the end".to_vec(), true);
+    let shutdown = driver.begin(Op::Shutdown { socket: raw_socket(&server), how: Shutdown::Write });
+    driver.assert_waits(shutdown);
+    driver.cancel_waiting(blocking[7]);
+    assert_eq!(driver.counted(send).unwrap(), 14);
+    assert_eq!(driver.counted(shutdown).unwrap(), 0);
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"before the end");
 }
 
 fn a_small_port_takes_many_connections(config: Config) {
