@@ -16,9 +16,30 @@ from pathlib import Path
 
 import pytest
 
-from known_failures import KNOWN_FAILURES
+from known_failures import KNOWN_FAILURES, SKIPPED
 
-MODULES = ["test_socket", "test_ssl", "test_socketserver", "test_selectors", "test_file", "test_fileio"]
+MODULES = [
+    "test_socket",
+    "test_threading",
+    "test_ssl",
+    "test_logging",
+    "test_queue",
+    "test_socketserver",
+    "test_selectors",
+    "test_file",
+    "test_fileio",
+    "test_thread",
+    "test_threading_local",
+    "test_time",
+    "test_asyncio.test_runners",
+    "test_asyncio.test_server",
+    "test_asyncio.test_sock_lowlevel",
+    "test_asyncio.test_streams",
+    "test_asyncio.test_subprocess",
+    "test_asyncio.test_threads",
+    "test_asyncio.test_windows_events",
+]
+"""Those that take long first: they run side by side. (test_io and test_subprocess pass too, and take two minutes.)"""
 
 FEWEST = {"test_socket": 200, "test_file": 30, "test_fileio": 80, "test_ssl": 150}
 """How many tests begin at the least (from Python 3.12 on, not those that are skipped): fewer, and some were lost."""
@@ -34,7 +55,8 @@ class Run:
     def __init__(self, options: list[str], names: list[str]) -> None:
         windows_python = shlex.split(os.environ["OVERLAPPED_WINDOWS_PYTHON"])
         command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN), *windows_python]
-        command += [*options, str(PROGRAM), str(SECONDS_A_TEST), *names]
+        ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
+        command += [*options, str(PROGRAM), *ignored, str(SECONDS_A_TEST), *names]
         # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe.
         done = subprocess.run(
             command,
@@ -64,7 +86,7 @@ def fails(name: str, options: list[str]) -> bool:
 @pytest.fixture(scope="module")
 def runs() -> Iterator[dict[str, Future[Run]]]:
     """The modules' runs, side by side: most of their time they wait."""
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {module: pool.submit(Run, OURS, [f"test.{module}"]) for module in MODULES}
 
 

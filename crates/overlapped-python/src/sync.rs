@@ -7,6 +7,7 @@ use std::time::Instant;
 use overlapped::{Preference, ReceiveError, SendError};
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::runtime::{ident, program_ends, runtime};
@@ -187,8 +188,14 @@ impl Event {
     }
 }
 
+/// The longest time for which Python's own locks wait, `threading.TIMEOUT_MAX`: 292 years, on Windows 49 days.
+fn longest(py: Python<'_>) -> PyResult<f64> {
+    static LONGEST: PyOnceLock<f64> = PyOnceLock::new();
+    LONGEST.get_or_try_init(py, || py.import("_thread")?.getattr("TIMEOUT_MAX")?.extract()).copied()
+}
+
 /// The deadline of `acquire(blocking, timeout)`: none, now or later.
-fn acquire_deadline(blocking: bool, timeout: Option<f64>) -> PyResult<Option<Instant>> {
+fn acquire_deadline(py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyResult<Option<Instant>> {
     match (blocking, timeout) {
         (false, Some(timeout)) if timeout != -1.0 => {
             Err(PyValueError::new_err("can't specify a timeout for a non-blocking call"))
@@ -198,9 +205,7 @@ fn acquire_deadline(blocking: bool, timeout: Option<f64>) -> PyResult<Option<Ins
         (true, Some(timeout)) if timeout < 0.0 => {
             Err(PyValueError::new_err("timeout value must be a non-negative number"))
         }
-        (true, Some(timeout)) if timeout > 9_223_372_036.0 => {
-            Err(PyOverflowError::new_err("timeout value is too large"))
-        }
+        (true, Some(timeout)) if timeout > longest(py)? => Err(PyOverflowError::new_err("timeout value is too large")),
         (true, timeout) => deadline(timeout),
     }
 }
@@ -212,7 +217,7 @@ pub(crate) fn acquire(
     timeout: Option<f64>,
     waits_for: &'static str,
 ) -> PyResult<bool> {
-    let deadline = acquire_deadline(blocking, timeout)?;
+    let deadline = acquire_deadline(py, blocking, timeout)?;
     if semaphore.try_take() {
         return Ok(true);
     }
