@@ -69,12 +69,12 @@ impl Tasklet {
         let job = self.state().job.take();
         let Some(job) = job else { return Ok(()) };
         let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
-        self.end(py, job, value)
+        self.end(py, scheduler, job, value)
     }
 
     /// What follows the function, which has returned `value` or set an error.
     #[inline(never)]
-    fn end(&self, py: Python<'_>, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
+    fn end(&self, py: Python<'_>, scheduler: &Scheduler, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
         let result = value.ok_or_else(|| PyErr::fetch(py));
         drop(job);
         let mut interrupted = Ok(());
