@@ -12,7 +12,12 @@ from overlapped import socket
 def main() -> None:
     begun = time.perf_counter()
     left, right = socket.socketpair()
+    with left, right:
+        conversation(left, right)
+    print(f"timeouts: four waits ended early, {time.perf_counter() - begun:.2f} s in all")
 
+
+def conversation(left: socket.socket, right: socket.socket) -> None:
     # A socket's own time-out is for each call.
     left.settimeout(0.05)
     try:
@@ -47,7 +52,6 @@ def main() -> None:
         print("result: not yet after 50 ms")
     tasklet.cancel()
     tasklet.join()
-    print(f"timeouts: four waits ended early, {time.perf_counter() - begun:.2f} s in all")
 
 
 main()

@@ -13,7 +13,7 @@ NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=50)
+    return subprocess.run([sys.executable, "-X", "dev", *command], capture_output=True, text=True, timeout=50)
 
 
 @pytest.mark.parametrize("name", NAMES)
