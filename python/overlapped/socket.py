@@ -19,6 +19,7 @@ import sys as _sys
 from _socket import socket as _Base
 from collections.abc import Callable as _Callable
 from socket import *
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 from typing import TypeVar as _TypeVar
 
@@ -257,6 +258,12 @@ class socket(_std.socket):  # type: ignore[no-redef]
 
 
 _engine.install_socket(socket)
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # What the original does not export, programs use all the same: EBADF, SocketIO, _GLOBAL_DEFAULT_TIMEOUT.
+        return getattr(_std, name)
 
 
 def _from_raw(family: int, raw: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import gc
 import os
 import pickle
@@ -21,6 +22,10 @@ def test_module_has_every_name_of_the_original():
     missing = [name for name in std_socket.__all__ if not hasattr(socket, name)]
     assert missing == []
     assert set(socket.__all__) == set(std_socket.__all__)
+    missing = [name for name in vars(std_socket) if not hasattr(socket, name)]
+    assert not missing
+    assert socket.EBADF == errno.EBADF
+    assert not hasattr(socket, "no_such_name")
     assert socket.timeout is TimeoutError
     assert socket.error is OSError
     assert socket.AF_INET is std_socket.AF_INET
