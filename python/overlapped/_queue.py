@@ -62,9 +62,15 @@ class Queue(Generic[T]):
         """
         if self._room is not None and not _take(self._room, block, timeout):
             raise Full
+        try:
+            self._put(item)
+        except BaseException:
+            # It cannot be compared with the others, say.
+            if self._room is not None:
+                self._room.release()
+            raise
         self._unfinished += 1
         self._all_done.clear()
-        self._put(item)
         self._items.release()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:

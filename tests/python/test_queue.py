@@ -146,3 +146,14 @@ def test_timeout_of_get_is_kept():
     assert 0.03 <= time.perf_counter() - started < 20
     other.cancel()
     overlapped.run()
+
+
+def test_an_item_that_cannot_be_put_takes_no_room():
+    items = PriorityQueue(2)
+    items.put(1)
+    with pytest.raises(TypeError):
+        items.put("not a number")
+    assert items.get() == 1
+    items.task_done()
+    with overlapped.timeout(10):
+        items.join()
