@@ -30,6 +30,7 @@ class timeout:
     def __enter__(self) -> timeout:
         if self._alarm is not None:
             raise RuntimeError("a timeout is entered once at a time")
+        self.expired = False
         if self.seconds is not None:
             self._exception = _Expired(f"timed out after {self.seconds} s")
             self._alarm = Alarm(self.seconds, self._exception)

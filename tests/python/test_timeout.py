@@ -159,3 +159,12 @@ def test_a_tasklet_that_ends_with_a_timeout_fails_with_it(capsys):
 
     assert isinstance(spawn(work).exception(), TimeoutError)
     assert "TimeoutError: timed out after 0.01 s" in capsys.readouterr().err
+
+
+def test_is_used_again():
+    limit = timeout(0.01)
+    with pytest.raises(TimeoutError), limit:
+        sleep(60)
+    assert limit.expired
+    with limit:
+        assert not limit.expired
