@@ -203,7 +203,7 @@ def test_send_exception_waits_as_send_does():
 
 
 def test_send_exception_needs_an_exception():
-    for wrong in (int, str):
+    for wrong in (int, str, 3):
         with pytest.raises(TypeError, match="exception"):
             Channel().send_exception(wrong)
 

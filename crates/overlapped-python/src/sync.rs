@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use overlapped::{Preference, ReceiveError, SendError};
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyOverflowError, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
@@ -54,11 +54,11 @@ impl Channel {
     #[pyo3(signature = (exception, *args))]
     fn send_exception(&self, exception: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<()> {
         let py = exception.py();
-        let instance = exception.call1(args)?;
-        if !instance.is_instance_of::<pyo3::exceptions::PyBaseException>() {
-            return Err(PyTypeError::new_err("channel.send_exception() needs an exception type"));
+        if !exception.cast::<PyType>().is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false)) {
+            let given = exception.repr()?;
+            return Err(PyTypeError::new_err(format!("send_exception() needs an exception type, not {given}")));
         }
-        self.send_item(py, Item::Exception(instance.unbind()))
+        self.send_item(py, Item::Exception(exception.call1(args)?.unbind()))
     }
 
     /// Takes a value from a sender, waiting for one. Raises `ValueError` on a closed channel.
