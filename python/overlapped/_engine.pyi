@@ -254,7 +254,10 @@ class MainHandler:
     def __call__(self, number: int, frame: FrameType | None) -> None: ...
 
 def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Tasklet[_R]:
-    """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits."""
+    """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits.
+
+    The end of the program does not wait for it: :func:`run` waits for all.
+    """
 
 def current() -> Tasklet[Any]:
     """The tasklet that runs."""

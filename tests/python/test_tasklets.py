@@ -653,3 +653,8 @@ def test_garbage_is_collected_while_tasklets_are_made():
         gc.set_threshold(*threshold)
     for tasklet in tasklets:
         tasklet.join()
+
+
+def test_tasklets_without_a_name_are_numbered_from_1(run_python):
+    done = run_python("from overlapped import spawn\nprint(spawn(int).name, spawn(int).name)")
+    assert done.stdout == "tasklet-1 tasklet-2\n"

@@ -364,7 +364,8 @@ pub(crate) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 /// Longer than any program runs, and still within what an `Instant` can hold.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits.
+/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program does not
+/// wait for it: `run()` waits for all.
 #[pyfunction]
 #[pyo3(signature = (function, /, *args, **kwargs))]
 pub(crate) fn spawn(

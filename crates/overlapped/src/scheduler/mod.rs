@@ -246,7 +246,7 @@ impl Scheduler {
     pub fn create(&self, name: Option<&str>) -> TaskletId {
         let mut entries = self.entries.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            entries.push(Entry::new(1, self.board.add()));
+            entries.push(Entry::new(0, self.board.add()));
             u32::try_from(entries.len() - 1).expect("fewer than 2^29 tasklets")
         });
         let entry = &mut entries[index as usize];
