@@ -1,15 +1,16 @@
 """The standard library's own tests under ``python -m overlapped`` on a Windows Python under Wine.
 
 ``test-python.sh`` runs this on this machine's Python, with the command that starts the other one in
-``OVERLAPPED_WINDOWS_PYTHON``. What fails is run again by itself, and then by plain ``python``: Wine fails some tests
-alone, and those are none of ours. What fails with us only must be on a list, which is strict: a test that is on it and
-passes fails the run.
+``OVERLAPPED_WINDOWS_PYTHON``. What fails is run by plain ``python`` too: Wine fails some tests alone, and those are
+none of ours. What then fails with us only, and does so again when it is run by itself, must be on a list. The list is
+strict: a test that is on it and passes fails the run.
 """
 
 import os
 import re
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -58,14 +59,16 @@ class Run:
         ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
         command += [*options, str(PROGRAM), *ignored, str(SECONDS_A_TEST), *names]
         # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe.
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=folder,
+            )
         self.output = done.stdout
         self.begun = set(re.findall(r"^begun: (\S+)", done.stdout, re.MULTILINE))
         # What a class or a module needs and does not get: "setUpClass (test.test_ssl.SomeTests)".
@@ -77,9 +80,9 @@ OURS = ["-m", "overlapped"]
 PLAIN: list[str] = []
 
 
-def fails(name: str, options: list[str]) -> bool:
-    """Whether a test fails that is run by itself."""
-    run = Run(options, [name])
+def fails_again(name: str) -> bool:
+    """Whether a test fails with us when it is run by itself."""
+    run = Run(OURS, [name])
     return bool(run.failed) or not run.ended
 
 
@@ -97,7 +100,9 @@ def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
     assert len(run.begun) >= FEWEST.get(module, 1)
 
     known = {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
-    new = [name for name in sorted(run.failed - known) if fails(name, OURS) and not fails(name, PLAIN)]
+    unknown = run.failed - known
+    wines = Run(PLAIN, sorted(unknown)).failed if unknown else set()
+    new = sorted(filter(fails_again, unknown - wines))
     mended = sorted((known & run.begun) - run.failed)
     assert not new, f"fail, are not known to, and pass under plain python:\n{run.output[-8000:]}"
     assert not mended, "pass and are on the list of known failures: take them off"
