@@ -436,6 +436,7 @@ pub(crate) fn wait(py: Python<'_>, descriptor: SocketNumber, interest: u8, timeo
 /// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.
 #[pyfunction]
 pub(crate) fn cancel_socket(socket: RawSocket) -> PyResult<()> {
+    sys::forget_socket(socket);
     settle(|port| port.cancel_socket(socket), |port| port.in_flight_on_socket(socket))
 }
 

@@ -40,8 +40,8 @@
 //! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
 //! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
 //! still work. On Windows what a handle names belongs to the first port that it had an operation on, for life: that port
-//! serves it best, and another by a detour. There a handle that may be a duplicate, and that the port has not made, is
-//! introduced to it ([`sys::introduce_socket`](crate::sys::introduce_socket)).
+//! serves it best, and another by a detour. What is closed there behind the port's back, and may be followed by a duplicate
+//! of the same number, it is told to forget ([`sys::forget_socket`](crate::sys::forget_socket)).
 
 use std::io;
 use std::sync::Arc;

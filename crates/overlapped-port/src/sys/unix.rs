@@ -56,11 +56,11 @@ pub(crate) fn file_key(file: RawFile) -> usize {
     file as usize
 }
 
-/// Says that this socket's number may have stood for another. On Unix the ports need not be told.
-pub fn introduce_socket(_socket: &impl AsRawFd) {}
+/// Says that a socket's number may stand for another one from now on. On Unix the ports need not be told.
+pub fn forget_socket(_socket: RawSocket) {}
 
 /// The same of a file.
-pub fn introduce_file(_file: &impl AsRawFd) {}
+pub fn forget_file(_file: RawFile) {}
 
 /// Takes ownership of the socket that an accept brought.
 ///

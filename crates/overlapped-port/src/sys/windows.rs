@@ -19,7 +19,7 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, INFINITE, RegisterWaitForSingleObject, ResetEvent, WT_EXECUTEINWAITTHREAD,
 };
 
-use crate::backend::iocp::introduce;
+use crate::backend::iocp::forget;
 use crate::open::OpenMode;
 
 /// A socket as the system names it: a `SOCKET`.
@@ -72,16 +72,17 @@ pub(crate) fn file_key(file: RawFile) -> usize {
     file as usize
 }
 
-/// Says that this socket's number may have stood for another, which was closed without the ports' knowledge. A port finds
-/// that out by itself unless the socket is a duplicate, or was associated with a completion port elsewhere; to it, the old
-/// one's properties would then be the new one's.
-pub fn introduce_socket(socket: &impl AsRawSocket) {
-    introduce(socket_key(socket.as_raw_socket()));
+/// Says that a socket's number may stand for another one from now on: before it is closed without a port's knowledge, or
+/// when a duplicate has come in. A port finds out by itself that a number is that of a new socket, but not that it is that
+/// of a duplicate, or of one that is associated with a completion port elsewhere: it would go on to believe of it what it
+/// knew of the old one, and could wait for ever.
+pub fn forget_socket(socket: RawSocket) {
+    forget(socket_key(socket));
 }
 
 /// The same of a file.
-pub fn introduce_file(file: &impl AsRawHandle) {
-    introduce(file_key(file.as_raw_handle()));
+pub fn forget_file(file: RawFile) {
+    forget(file_key(file));
 }
 
 /// Takes ownership of the socket that an accept brought.

@@ -65,7 +65,7 @@ fn the_peer_gets_all_and_is_not_answered_with_a_reset(config: Config) {
     let (sent, answer) = (bytes_at(1, 0, 3 << 20), bytes_at(2, 0, 1 << 20));
     let peer = std::thread::spawn({
         let (mut client, answer) = (client.try_clone().unwrap(), answer.clone());
-        sys::introduce_socket(&client);
+        sys::forget_socket(raw_socket(&client));
         move || {
             // More than the connection holds: it arrives only because somebody takes it.
             client.write_all(&answer).unwrap();

@@ -541,7 +541,7 @@ fn shutdown_through_a_duplicate_ends_a_receive_that_waits(config: Config) {
         let mut driver = Driver::new(config.clone());
         let (client, server) = pair();
         let duplicate = server.try_clone().unwrap();
-        sys::introduce_socket(&duplicate);
+        sys::forget_socket(raw_socket(&duplicate));
         let mut both = [&server, &duplicate].map(raw_socket);
         if swapped {
             both.reverse();

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use overlapped_port::Op;
-use overlapped_port::sys::{introduce_file, raw_file};
+use overlapped_port::sys::{forget_file, raw_file};
 
 use crate::blocking::{MOST_BUFFERS, count, fillable};
 use crate::fs::OpenOptions;
@@ -310,7 +310,7 @@ impl Seek for File {
 
 impl From<std::fs::File> for File {
     fn from(inner: std::fs::File) -> File {
-        introduce_file(&inner);
+        forget_file(raw_file(&inner));
         File { inner }
     }
 }

@@ -7,7 +7,7 @@ macro_rules! socket_conversions {
         impl From<$std> for $type {
             /// Takes the socket over. It stays in the blocking mode it is in: that makes no difference here.
             fn from(inner: $std) -> $type {
-                overlapped_port::sys::introduce_socket(&inner);
+                overlapped_port::sys::forget_socket(overlapped_port::sys::raw_socket(&inner));
                 $type::wrap(inner)
             }
         }

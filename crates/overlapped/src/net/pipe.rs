@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use overlapped_port::sys::{OpenHow, introduce_file, new_pipe, raw_file, system_path};
+use overlapped_port::sys::{OpenHow, forget_file, new_pipe, raw_file, system_path};
 use overlapped_port::{Op, OpenMode, Outcome};
 
 use crate::blocking::{Timeout, attempt, count, fillable};
@@ -148,7 +148,7 @@ impl From<OwnedHandle> for NamedPipeStream {
     /// Takes over an end that is connected. One that was opened without `FILE_FLAG_OVERLAPPED` works too, on threads of
     /// the port's.
     fn from(inner: OwnedHandle) -> NamedPipeStream {
-        introduce_file(&inner);
+        forget_file(raw_file(&inner));
         NamedPipeStream::wrap(inner)
     }
 }

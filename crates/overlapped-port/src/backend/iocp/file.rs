@@ -261,7 +261,10 @@ impl Core {
             0 if facts.skips => Call::Ended(Ending::done(bytes as usize)),
             0 | ERROR_IO_PENDING => Call::InFlight,
             // A warning, so a packet comes: the pipe's message is longer than the buffer.
-            code if transfer.reads && error::truncated(code) => Call::InFlight,
+            code if transfer.reads && error::truncated(code) => match request.packet.ended().filter(|_| facts.skips) {
+                Some((bytes, status)) => Call::Ended(Ending { bytes, code: error::of_file(status) }),
+                None => Call::InFlight,
+            },
             code => Call::Ended(Ending::failed(code)),
         }
     }

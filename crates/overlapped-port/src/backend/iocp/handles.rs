@@ -95,8 +95,8 @@ fn meaning(key: usize) -> &'static AtomicU32 {
 }
 
 /// What the ports of this process know of a number no longer holds.
-pub(crate) fn introduce(key: usize) -> u32 {
-    meaning(key).fetch_add(1, Ordering::Relaxed) + 1
+pub(crate) fn forget(key: usize) {
+    meaning(key).fetch_add(1, Ordering::Relaxed);
 }
 
 impl Handles {
@@ -163,7 +163,7 @@ impl Handles {
         // packet would ever come for that one; asking again is what tells.
         // SAFETY: takes numbers, and fails for those that are no handles.
         if !unsafe { CreateIoCompletionPort(key as HANDLE, self.port, PACKET_KEY, 0) }.is_null() {
-            introduce(key);
+            forget(key);
             return Ok(Association::New);
         }
         match io::Error::last_os_error() {
@@ -209,7 +209,7 @@ impl Handles {
     pub(super) fn forget(&mut self, key: usize) {
         self.accepted.remove(&key);
         self.known.remove(&key);
-        introduce(key);
+        forget(key);
     }
 }
 

@@ -42,7 +42,7 @@ impl Core {
         let mut bytes = 0;
         // SAFETY: the buffer is the request's until the packet has come, and so is the packet; the pool does not move.
         let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
-        answered_receive(result, bytes, facts)
+        answered_receive(&request.packet, result, bytes, facts)
     }
 
     /// Takes in how a call ended. A multishot receive goes on after its bytes, another until its buffer holds `wanted`.

@@ -74,10 +74,13 @@ impl Packet {
         self.shared.as_ptr().cast()
     }
 
-    /// What the call in flight has come to so far.
-    pub(super) fn status(&self) -> NTSTATUS {
+    /// How the call in flight has ended, if it has: its bytes and its status. Where a packet comes of it too, nobody awaits
+    /// that.
+    pub(super) fn ended(&self) -> Option<(usize, NTSTATUS)> {
         // SAFETY: the memory is there; the kernel may write it meanwhile, which a volatile read allows for.
-        unsafe { (&raw const (*self.shared.as_ptr()).overlapped.Internal).read_volatile() as NTSTATUS }
+        let overlapped = unsafe { (&raw const (*self.shared.as_ptr()).overlapped).read_volatile() };
+        let status = overlapped.Internal as NTSTATUS;
+        (status != STATUS_PENDING).then_some((overlapped.InternalHigh, status))
     }
 
     /// Where the flags of a receive are; set to `flags`.
@@ -159,7 +162,8 @@ impl Request {
         }
     }
 
-    /// Whether a packet is for one of its calls: not, where it is another port's, on a handle that was not introduced.
+    /// Whether a packet is for one of its calls: not, where it is another port's, of a handle that was taken for
+    /// that port's.
     pub(super) fn is_of(&self, overlapped: *mut OVERLAPPED, part: usize) -> bool {
         self.accepts.packet(part).unwrap_or(&self.packet).overlapped() == overlapped
     }

@@ -5,9 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{
-    ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, HANDLE, STATUS_PENDING,
-};
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPERATION_ABORTED, HANDLE};
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::error::{self, Ending};
@@ -41,9 +39,21 @@ pub(super) fn answered(result: i32, bytes: u32, facts: Facts) -> Call {
     }
 }
 
-/// The same of a receive. A truncated datagram is a failure with a packet.
-pub(super) fn answered_receive(result: i32, bytes: u32, facts: Facts) -> Call {
-    if result != 0 && error::truncated(winsock::last_error()) { Call::InFlight } else { answered(result, bytes, facts) }
+/// The same of a receive. A truncated datagram is a failure with a packet; whether it has one where successes have none
+/// is not said anywhere, and the memory tells what the packet would.
+pub(super) fn answered_receive(packet: &Packet, result: i32, bytes: u32, facts: Facts) -> Call {
+    if result == 0 || !error::truncated(winsock::last_error()) {
+        return answered(result, bytes, facts);
+    }
+    in_flight(packet, facts)
+}
+
+/// A call that is in flight as far as its answer says; where successes have no packet, the memory is looked at too.
+fn in_flight(packet: &Packet, facts: Facts) -> Call {
+    match packet.ended().filter(|_| facts.skips) {
+        Some((bytes, status)) => Call::Ended(Ending { bytes, code: error::of_socket(status) }),
+        None => Call::InFlight,
+    }
 }
 
 /// One buffer, from its `from`th byte on.
@@ -159,7 +169,7 @@ pub(super) fn issue_recv(
     // SAFETY: the buffer stays valid and untouched until the packet has come (the caller's promise to `begin`), and so
     // does the packet; the `WSABUF` itself is copied by the call.
     let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
-    answered_receive(result, bytes, facts)
+    answered_receive(&request.packet, result, bytes, facts)
 }
 
 pub(super) fn issue_send(request: &mut Request, socket: usize, buffer: &[u8], flags: i32, facts: Facts) -> Call {
@@ -192,7 +202,7 @@ pub(super) fn issue_recv_message(
         // SAFETY: as for a plain receive.
         let result =
             unsafe { WSARecv(socket, list.as_ptr(), list.len() as u32, &raw mut bytes, flags, overlapped, None) };
-        return answered_receive(result, bytes, facts);
+        return answered_receive(&request.packet, result, bytes, facts);
     }
     let (storage, length) = message.address.as_raw_mut();
     if message.control.is_empty() {
@@ -202,7 +212,7 @@ pub(super) fn issue_recv_message(
             let (list, count) = (list.as_ptr(), list.len() as u32);
             WSARecvFrom(socket, list, count, &raw mut bytes, flags, storage.cast(), length, overlapped, None)
         };
-        return answered_receive(result, bytes, facts);
+        return answered_receive(&request.packet, result, bytes, facts);
     }
     // SAFETY: the name is that of the type.
     let receive = match unsafe { winsock::extension::<LPFN_WSARECVMSG>(socket, &WSAID_WSARECVMSG) } {
@@ -223,7 +233,7 @@ pub(super) fn issue_recv_message(
     });
     // SAFETY: as above; the header is part of the message too.
     let result = unsafe { receive(socket, header, &raw mut bytes, overlapped, None) };
-    answered_receive(result, bytes, facts)
+    answered_receive(&request.packet, result, bytes, facts)
 }
 
 /// Notes what came with a message.
@@ -307,11 +317,9 @@ pub(super) fn issue_disconnect(request: &mut Request, socket: usize, facts: Fact
     // SAFETY: the packet stays where it is until it has been dequeued.
     let done = unsafe { disconnect(socket, overlapped, 0, 0) };
     match answered(if done != 0 { 0 } else { SOCKET_ERROR }, 0, facts) {
-        // Wine says so of what has ended, and no packet comes of that. Where one comes after all, nobody awaits it.
-        Call::InFlight if facts.skips && request.packet.status() != STATUS_PENDING => {
-            Call::Ended(Ending { bytes: 0, code: error::of_socket(request.packet.status()) })
-        }
-        call => call,
+        // Wine says so of what has ended, and no packet comes of that.
+        Call::InFlight => in_flight(&request.packet, facts),
+        ended => ended,
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Seek, Write};
 use std::net::TcpStream;
+use std::os::windows::io::AsRawHandle;
 
 use overlapped_port::sys::{self, RawSocket, raw_file, raw_socket};
 use overlapped_port::{Config, Interest, Op};
+
+use windows_sys::Win32::System::Pipes::{PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
 use crate::child;
 use crate::driver::{A_WHILE, Driver, bytes_at, socket as new_socket};
@@ -18,6 +21,7 @@ crate::on_every_backend!(
     a_socket_of_another_port_works,
     a_file_of_another_port_works,
     what_others_associated_works,
+    packets_that_others_asked_not_to_come_are_not_waited_for,
     a_duplicate_of_what_is_closed_works_on_every_port,
     a_number_that_became_another_ports_is_looked_at_anew,
     a_socket_that_can_only_block_is_refused_in_words,
@@ -163,11 +167,60 @@ fn what_others_associated_works(config: Config) {
         driver.assert_waits(read);
         driver.write(raw_file(&writer), b"bytes", None).unwrap();
         assert_eq!(driver.received(read).unwrap(), b"bytes");
+        driver.write(raw_file(&writer), b"more bytes", None).unwrap();
+        let read = driver.begin_read(raw_file(&reader), 4, None);
+        assert!(driver.has_ended(read), "what is there at once has no packet, and needs none");
+        assert_eq!(driver.received(read).unwrap(), b"more");
+        assert_eq!(driver.read(raw_file(&reader), 64, None).unwrap(), b" bytes");
         let read = driver.begin_read(raw_file(&reader), 8, None);
         driver.assert_waits(read);
         drop(writer);
         assert_eq!(driver.received(read).unwrap(), b"");
+        let (reader, writer) = system::pipe_of(PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE);
+        foreign.associate_file(&reader, skips);
+        driver.write(raw_file(&writer), b"a message", None).unwrap();
+        assert_eq!(driver.read(raw_file(&reader), 5, None).unwrap(), b"a mes", "cut: a failure at once");
+        assert_eq!(driver.read(raw_file(&reader), 64, None).unwrap(), b"sage");
+        let read = driver.begin_read(raw_file(&reader), 4, None);
+        driver.assert_waits(read);
+        driver.write(raw_file(&writer), b"another", None).unwrap();
+        assert_eq!(driver.received(read).unwrap(), b"anot", "cut: a failure that waits for its packet");
         assert_eq!(foreign.packets(), 0, "a packet of this port's went to the other");
+    }
+}
+
+/// Who had a handle before may have asked for no packets of what succeeds at once.
+fn packets_that_others_asked_not_to_come_are_not_waited_for(config: Config) {
+    let mut driver = Driver::new(config);
+    let (reader, writer) = system::pipe().unwrap();
+    system::skip_on_success(reader.as_raw_handle());
+    for _ in 0..3 {
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        driver.assert_waits(read);
+        driver.write(raw_file(&writer), b"bytes, and more", None).unwrap();
+        assert_eq!(driver.received(read).unwrap(), b"bytes, a");
+        let read = driver.begin_read(raw_file(&reader), 8, None);
+        assert!(driver.has_ended(read));
+        assert_eq!(driver.received(read).unwrap(), b"nd more");
+    }
+    let (reader, writer) = system::pipe_of(PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE);
+    system::skip_on_success(reader.as_raw_handle());
+    driver.write(raw_file(&writer), b"a message", None).unwrap();
+    assert_eq!(driver.read(raw_file(&reader), 5, None).unwrap(), b"a mes");
+    assert_eq!(driver.read(raw_file(&reader), 64, None).unwrap(), b"sage");
+    let (left, right) = datagram_pair();
+    system::skip_on_success(system::socket_handle(&right));
+    for _ in 0..3 {
+        let recv = driver.begin_recv(raw_socket(&right), 4, 0);
+        driver.assert_waits(recv);
+        left.send(b"datagram").unwrap();
+        assert_eq!(driver.received(recv).unwrap(), b"data");
+        for room in [4, 64] {
+            left.send(b"datagram").unwrap();
+            let readable = driver.begin_poll(raw_socket(&right), Interest::READABLE);
+            driver.readiness(readable);
+            assert_eq!(driver.recv(raw_socket(&right), room).unwrap(), b"datagram"[..room.min(8)]);
+        }
     }
 }
 
@@ -178,7 +231,7 @@ fn a_duplicate_of_what_is_closed_works_on_every_port(config: Config) {
         exchange(&mut one, &client, raw_socket(&server));
         let duplicate = server.try_clone().unwrap();
         drop(server);
-        sys::introduce_socket(&duplicate);
+        sys::forget_socket(raw_socket(&duplicate));
         exchange(&mut other, &client, raw_socket(&duplicate));
         exchange(&mut one, &client, raw_socket(&duplicate));
         exchange(&mut other, &client, raw_socket(&duplicate));

@@ -223,15 +223,15 @@ impl ForeignPort {
         }
     }
 
-    /// Associates a socket with it, for life, and introduces it to the crate's ports.
+    /// Associates a socket with it, for life; the crate's ports forget what its number was.
     pub(crate) fn associate_socket(&self, socket: &impl AsRawSocket, skips: bool) {
-        sys::introduce_socket(socket);
+        sys::forget_socket(sys::raw_socket(socket));
         self.associate(socket_handle(socket), skips);
     }
 
     /// The same of a file.
     pub(crate) fn associate_file(&self, file: &impl AsRawHandle, skips: bool) {
-        sys::introduce_file(file);
+        sys::forget_file(sys::raw_file(file));
         self.associate(file.as_raw_handle(), skips);
     }
 
@@ -240,10 +240,9 @@ impl ForeignPort {
         unsafe {
             let associated = CreateIoCompletionPort(handle, self.0.as_raw_handle(), 7, 0);
             assert!(!associated.is_null(), "{}", io::Error::last_os_error());
-            if skips {
-                let done = SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS as u8);
-                assert_ne!(done, 0, "{}", io::Error::last_os_error());
-            }
+        }
+        if skips {
+            skip_on_success(handle);
         }
     }
 
@@ -260,7 +259,14 @@ impl ForeignPort {
     }
 }
 
-fn socket_handle(socket: &impl AsRawSocket) -> HANDLE {
+/// Asks for no packets of what succeeds at once.
+pub(crate) fn skip_on_success(handle: HANDLE) {
+    // SAFETY: takes an open handle and a number.
+    let done = unsafe { SetFileCompletionNotificationModes(handle, FILE_SKIP_COMPLETION_PORT_ON_SUCCESS as u8) };
+    assert_ne!(done, 0, "{}", io::Error::last_os_error());
+}
+
+pub(crate) fn socket_handle(socket: &impl AsRawSocket) -> HANDLE {
     socket.as_raw_socket() as usize as HANDLE
 }
 
