@@ -38,7 +38,7 @@ KNOWN_FAILURES = {
 }
 
 ASKS_LESS_BEFORE = {"test.test_io.CMiscIOTest.test___all__": (3, 11, 7)}
-"""Those that are only known to fail from this version of Python on: an earlier one's test, as Debian 12's, looks for less."""
+"""What is known to fail from this version of Python on: an earlier test, as that of Debian 12, looks for less."""
 
 SKIPPED = {
     "*CSimpleQueueTest*": "imports a fresh copy of the C module _queue, behind the patch: it blocks the thread",
