@@ -136,9 +136,9 @@ class BufferedRWPair(_std.BufferedRWPair):  # type: ignore[no-redef]
         super().__init__(reader, writer, buffer_size)
         self._reading, self._writing = _engine.RLock(), _engine.RLock()
 
-    for _name in ("peek", "read", "read1", "readinto", "readinto1"):
+    for _name in _READS:
         locals()[_name] = _locked(_std.BufferedRWPair, _name, "_reading")
-    for _name in ("flush", "write"):
+    for _name in ("flush", *_WRITES):
         locals()[_name] = _locked(_std.BufferedRWPair, _name, "_writing")
     del _name
 

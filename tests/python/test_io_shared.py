@@ -151,6 +151,20 @@ def test_text_lines_of_several_tasklets_stay_whole(tmp_path: Path) -> None:
     assert read == lines
 
 
+def test_lines_of_a_pair_of_streams_stay_whole() -> None:
+    left, right = socket.socketpair()
+    lines = sorted(b"x" * (97 * number % 200) + b"%d\n" % number for number in range(1000))
+    with right, left, left.makefile("rwb") as shared:
+        readers = [spawn(lambda: list(shared)) for _ in range(4)]
+        sleep(0)
+        text = b"".join(lines)
+        for start in range(0, len(text), 333):
+            right.sendall(text[start : start + 333])
+            sleep(0)
+        right.close()
+        assert sorted(line for reader in readers for line in reader.result()) == lines
+
+
 def test_text_is_read_and_written_at_the_same_time() -> None:
     """Whoever waits for a line of a conversation keeps nobody from writing."""
     left, right = socket.socketpair()
