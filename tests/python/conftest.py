@@ -22,10 +22,10 @@ import pytest
 import overlapped
 from overlapped import _engine, socket
 
-SOFT_LIMIT = 60
-"""Seconds after which a test fails, where Python code still runs."""
-HARD_LIMIT = 120
-"""Seconds after which the whole run ends with the stacks of all threads."""
+TIME_LIMIT = 60
+"""Seconds after which a test fails, where Python code still runs; ``pytest.mark.time_limit`` gives another number.
+
+After twice that, the whole run ends with the stacks of all threads."""
 
 
 def pytest_report_header() -> str:
@@ -41,22 +41,24 @@ def backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def time_limit(backend: str) -> Iterator[None]:
+def time_limit(backend: str, request: pytest.FixtureRequest) -> Iterator[None]:
     """Ends a test that hangs: by an exception in the main tasklet, else with the process."""
+    mark = request.node.get_closest_marker("time_limit")
+    seconds = mark.args[0] if mark else TIME_LIMIT
 
     def expired(_number: int, _frame: FrameType | None) -> None:
         waiting = [f"{tasklet['name']}: {tasklet['waits_for']}" for tasklet in overlapped.tasklets()]
-        raise AssertionError(f"the test took more than {SOFT_LIMIT} s; tasklets: {waiting[:20]}")
+        raise AssertionError(f"the test took more than {seconds} s; tasklets: {waiting[:20]}")
 
     if sys.platform == "win32":
         # There are no alarms: the hard limit has to do.
-        faulthandler.dump_traceback_later(HARD_LIMIT, exit=True)
+        faulthandler.dump_traceback_later(2 * seconds, exit=True)
         yield
         faulthandler.cancel_dump_traceback_later()
         return
     before = signal.signal(signal.SIGALRM, expired)
-    signal.alarm(SOFT_LIMIT)
-    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True)
+    signal.alarm(seconds)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
     signal.alarm(0)

@@ -48,6 +48,9 @@ FEWEST = {
 }
 """How many tests there are at the least: a run of fewer has lost some on the way."""
 
+TIME_LIMIT = 240
+"""Seconds for each module's tests: the longest take a sixth of that on two idle cores."""
+
 needs_tests = pytest.mark.skipif(
     importlib.util.find_spec("test.support") is None,
     reason="this Python comes without the standard library's tests (Debian: libpython3.11-testsuite)",
@@ -55,6 +58,7 @@ needs_tests = pytest.mark.skipif(
 
 
 @needs_tests
+@pytest.mark.time_limit(TIME_LIMIT + 10)
 @pytest.mark.parametrize("module", MODULES)
 def test_standard_library(module: str, tmp_path: Path) -> None:
     results = tmp_path / "results.xml"
@@ -65,7 +69,7 @@ def test_standard_library(module: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=TIME_LIMIT,
         cwd=tmp_path,
     )
     assert results.exists(), f"{module} did not come to its end:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
