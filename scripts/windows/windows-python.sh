@@ -29,7 +29,7 @@ download() {
     --python-version "$version" --implementation cp --dest "$wheels" "$@"
 }
 download --no-deps panda3d==1.10.16 'greenlet>=3.1'
-download pytest colorama
+download pytest colorama trustme requests
 "$python" - "$wheels" "$library" <<'P'
 import glob, os, shutil, sys, zipfile
 
@@ -55,5 +55,12 @@ OTHERS = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages",
 shutil.copytree(library, "Lib", ignore=OTHERS, symlinks=False, ignore_dangling_symlinks=True)
 os.makedirs(os.path.join("Lib", "site-packages"), exist_ok=True)
 P
-x86_64-w64-mingw32-gcc -O2 -municode "-DLIBRARY=L\"python${version/./}.dll\"" -o python.exe "$here/launcher.c"
+dll=python${version/./}
+x86_64-w64-mingw32-gcc -O2 -municode "-DLIBRARY=L\"$dll.dll\"" -o python.exe "$here/launcher.c"
+# python3.dll, for modules that are built for every version: each of its names is one of the other library's.
+x86_64-w64-mingw32-objdump -p "$dll.dll" |
+  awk -v dll="$dll" 'BEGIN { print "EXPORTS" } /Name Pointer. Table/ { names = 1 }
+    names && /^\t\[ *[0-9]+\]/ { print "  " $NF " = " dll "." $NF }' >python3.def
+x86_64-w64-mingw32-gcc -shared -nostdlib -Wl,-e,0 -o python3.dll python3.def
+rm python3.def
 echo "$mark" >.complete
