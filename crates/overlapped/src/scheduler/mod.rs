@@ -49,6 +49,8 @@ use crate::interrupt::{Cause, Interrupted};
 const SWITCHES_A_TURN: u32 = 64;
 /// After so many results that were there at once, a tasklet lets others run.
 const IMMEDIATE_IN_A_ROW: u32 = 32;
+/// A result of so many bytes counts as one more: they took the time.
+const LARGE: usize = 64 << 10;
 
 /// Names a tasklet of one thread's scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use overlapped_port::{Op, OpId, Outcome, Submitted, TimerId};
 
 use super::token::Token;
-use super::{IMMEDIATE_IN_A_ROW, Scheduler, TaskletId};
+use super::{IMMEDIATE_IN_A_ROW, LARGE, SWITCHES_A_TURN, Scheduler, TaskletId};
 use crate::interrupt::Interrupted;
 
 /// What one operation of a tasklet has come to.
@@ -150,11 +150,16 @@ impl Scheduler {
     /// Passes on a result that was there at once; after some in a row, others run first.
     #[inline(never)]
     fn without_wait(self: &Rc<Self>, result: io::Result<Outcome>) -> io::Result<Outcome> {
+        // Much that was moved took the time of many small results, or of many switches.
+        let large = match &result {
+            Ok(Outcome::Count(bytes)) => (bytes / LARGE).min(SWITCHES_A_TURN as usize) as u32,
+            _ => 0,
+        };
+        self.switches.set(self.switches.get() + large);
+        self.immediate.set(self.immediate.get() + 1 + large);
         if self.immediate.get() > IMMEDIATE_IN_A_ROW {
             // An interrupt that comes now is for the next wait: this result is not lost.
             let _ = self.yield_now();
-        } else {
-            self.immediate.set(self.immediate.get() + 1);
         }
         result
     }
