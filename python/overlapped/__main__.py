@@ -124,7 +124,8 @@ def run(what: str, arguments: list[str]) -> None:
         sys.argv = [what, *arguments]
         sys.modules["__main__"] = module
         if what == "-":
-            set_path("")
+            # Windows takes it for the name of a file.
+            set_path(os.getcwd() if sys.platform == "win32" else "")
             exec(compile(sys.stdin.read(), "<stdin>", "exec", dont_inherit=True), namespace)
             return
         if pkgutil.get_importer(what) is not None:

@@ -330,6 +330,9 @@ def accept(listener: int, timeout: float | None) -> tuple[int, bytes]:
 def connect(socket: int, address: bytes, timeout: float | None) -> None:
     """Connect a descriptor to a ``sockaddr``."""
 
+def receive_from(socket: int, buffer: Buffer, flags: int, timeout: float | None) -> tuple[int, bytes]:
+    """Receive a datagram: how many bytes, and the sender's ``sockaddr``. What does not fit is lost."""
+
 def shutdown(socket: int, how: int) -> None:
     """Shut directions of a connection down: 0 receives, 1 sends, 2 both; what waits for them ends."""
 

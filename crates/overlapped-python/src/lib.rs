@@ -109,6 +109,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::call_without_waiting, module)?,
         wrap_pyfunction!(socket::accept, module)?,
         wrap_pyfunction!(socket::connect, module)?,
+        wrap_pyfunction!(socket::receive_from, module)?,
         wrap_pyfunction!(socket::shutdown, module)?,
         wrap_pyfunction!(socket::wait, module)?,
         wrap_pyfunction!(socket::cancel_socket, module)?,

@@ -7,13 +7,13 @@
 //! What cannot block (a socket in non-blocking mode, `MSG_DONTWAIT`) is left to the standard library's method.
 
 use std::ffi::c_int;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::ptr;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{self, RawSocket};
-use overlapped_port::{Address, Interest, Op, Outcome};
+use overlapped_port::{Address, Interest, Op, Outcome, RecvMessage};
 use pyo3::exceptions::{PyBlockingIOError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -402,6 +402,28 @@ pub(crate) fn accept(
         Outcome::Socket(socket) => Ok((sys::into_raw_socket(socket), PyBytes::new(py, peer.as_bytes()).unbind())),
         _ => unreachable!("an accept brings a socket"),
     }
+}
+
+/// Receives a datagram into a writable buffer: how many bytes, and the sender's `sockaddr`. What does not fit is lost.
+#[pyfunction]
+pub(crate) fn receive_from(
+    py: Python<'_>,
+    socket: SocketNumber,
+    buffer: &Bound<'_, PyAny>,
+    flags: c_int,
+    timeout: Option<f64>,
+) -> PyResult<(usize, Py<PyBytes>)> {
+    let runtime = runtime(py)?;
+    // SAFETY: a live object; the GIL is held here, and when the view is dropped.
+    let Some(mut view) = (unsafe { View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) }) else {
+        return Err(PyErr::fetch(py));
+    };
+    // All that the kernel sees is on the heap: this stack may be elsewhere meanwhile.
+    let mut buffers = Box::new([IoSliceMut::new(view.initialized())]);
+    let mut message = Box::new(RecvMessage::new(&mut *buffers));
+    let op = Op::RecvMessage { socket: descriptor::socket(socket), message: message.lend(), flags };
+    let received = operate(py, &runtime, op, deadline(timeout)?)?;
+    Ok((count(&received), PyBytes::new(py, message.address().as_bytes()).unbind()))
 }
 
 /// Shuts one or both directions of a connection down: 0 receives, 1 sends, 2 both. What waits for them ends.

@@ -172,6 +172,13 @@ impl View {
         // SAFETY: as above, and it is writable. Python code may look at it meanwhile, as it may under any `recv_into`.
         unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast(), self.len()) }
     }
+
+    /// The same, for what wants to know that there are bytes already: buffers of Python's are never without.
+    pub(crate) fn initialized(&mut self) -> &mut [u8] {
+        let memory = self.memory();
+        // SAFETY: whatever bytes are there are bytes.
+        unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), memory.len()) }
+    }
 }
 
 impl Drop for View {

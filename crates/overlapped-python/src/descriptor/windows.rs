@@ -112,10 +112,13 @@ pub(crate) const NEVER_WAITS: c_int = 0;
 /// Makes a call while the socket is in the system's non-blocking mode; `waits` says that it is not in it by itself. An
 /// overlapped operation that another tasklet has in flight is not concerned.
 pub(crate) fn without_waiting<T>(socket: RawSocket, waits: bool, call: impl FnOnce() -> T) -> T {
+    // What is closed (and is no socket for the standard library) cannot be set; the call itself says so.
+    if !waits || socket == RawSocket::MAX {
+        return call();
+    }
     // SAFETY: the socket is the caller's, and not closed here; a mode is all that is set, whatever its kind.
     let socket = unsafe { ManuallyDrop::new(UdpSocket::from_raw_socket(socket)) };
-    // A closed socket cannot be set; the call itself says so.
-    let set = waits && socket.set_nonblocking(true).is_ok();
+    let set = socket.set_nonblocking(true).is_ok();
     let result = call();
     if set {
         let _ = socket.set_nonblocking(false);
