@@ -1,14 +1,17 @@
-"""What every test runs under: a time limit, and a look afterwards at what it left behind.
+"""What every test runs under: a time limit, and a look afterwards at what it left behind; and marks for systems.
 
-The backend is the process's own: run the tests once for each, with ``OVERLAPPED_BACKEND=uring`` and ``poll``.
+The backend is the process's own: run the tests once for each, with ``OVERLAPPED_BACKEND=uring`` and ``poll``. On
+Windows it is ``iocp``; scripts/windows/test-python.sh runs the tests there, under Wine.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import gc
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -22,10 +25,88 @@ import pytest
 import overlapped
 from overlapped import _engine, socket
 
+WINDOWS = sys.platform == "win32"
+
 TIME_LIMIT = 60
 """Seconds after which a test fails, where Python code still runs; ``pytest.mark.time_limit`` gives another number.
 
 After twice that, the whole run ends with the stacks of all threads."""
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """For a test of what not every system has: ``@needs("os.fork")``."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return pytest.mark.skip(f"this system has no {name}")
+    return pytest.mark.skipif(False, reason="")
+
+
+def unix_only(reason: str) -> pytest.MarkDecorator:
+    """For a test of what is otherwise on Windows, and why it cannot be there."""
+    return pytest.mark.skipif(WINDOWS, reason=f"Windows: {reason}")
+
+
+def runs_under_wine() -> bool:
+    """Whether this is Wine's Windows."""
+    if not WINDOWS:
+        return False
+    import ctypes
+
+    return hasattr(ctypes.windll.ntdll, "wine_get_version")
+
+
+def wine_fails(reason: str) -> pytest.MarkDecorator:
+    """For a test that Wine cannot show, and why. The mark is strict: a Wine that has learned it fails the test."""
+    return pytest.mark.xfail(runs_under_wine(), reason=f"Wine: {reason}", strict=True)
+
+
+def wine_hangs(reason: str) -> pytest.MarkDecorator:
+    """As `wine_fails`, for a test that must not even be tried there."""
+    return pytest.mark.skipif(runs_under_wine(), reason=f"Wine: {reason}")
+
+
+NO_SOCKET = {errno.EBADF, getattr(errno, "WSAENOTSOCK", errno.EBADF)}
+"""What a call on a closed socket fails with: a wait that the close ended, and a call that comes later."""
+
+INTERRUPTED = 0xC000013A if WINDOWS else -signal.SIGINT
+"""The status of a program that Ctrl-C has ended; on Windows STATUS_CONTROL_C_EXIT."""
+
+AWAIT_CONTROL_C = (
+    """\
+import signal
+from overlapped import monkey
+
+def interrupt():
+    monkey.original("os", "read")(0, 1)
+    signal.raise_signal(signal.SIGINT)
+
+monkey.original("_thread", "start_new_thread")(interrupt, ())
+"""
+    if WINDOWS
+    else ""
+)
+"""With this a program begins that `press_control_c` is for."""
+
+
+def press_control_c(process: subprocess.Popen[str]) -> None:
+    """Has a program notice Ctrl-C. On Windows that needs a console: it is as if there were one, on a thread."""
+    if WINDOWS:
+        assert process.stdin is not None
+        process.stdin.write("!")
+        process.stdin.flush()
+    else:
+        process.send_signal(signal.SIGINT)
+
+
+stderr = 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps the standard error stream for the stacks of a test that hangs: meanwhile pytest has it."""
+    global stderr
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        stderr = os.dup(2)
 
 
 def pytest_report_header() -> str:
@@ -50,15 +131,15 @@ def time_limit(backend: str, request: pytest.FixtureRequest) -> Iterator[None]:
         waiting = [f"{tasklet['name']}: {tasklet['waits_for']}" for tasklet in overlapped.tasklets()]
         raise AssertionError(f"the test took more than {seconds} s; tasklets: {waiting[:20]}")
 
-    if sys.platform == "win32":
-        # There are no alarms: the hard limit has to do.
-        faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    if WINDOWS:
+        # There are no alarms: a hard limit has to do.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
         yield
         faulthandler.cancel_dump_traceback_later()
         return
     before = signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
-    faulthandler.dump_traceback_later(2 * seconds, exit=True)
+    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
     signal.alarm(0)
@@ -67,7 +148,7 @@ def time_limit(backend: str, request: pytest.FixtureRequest) -> Iterator[None]:
 
 def open_descriptors() -> dict[int, str]:
     """Every open descriptor, with what it is; none where the system does not list them."""
-    if sys.platform == "win32":
+    if WINDOWS:
         return {}
     found = {}
     for name in os.listdir("/proc/self/fd"):

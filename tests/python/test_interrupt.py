@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from conftest import AWAIT_CONTROL_C, INTERRUPTED, WINDOWS, needs, press_control_c
 from overlapped import sleep, spawn
 
 Result = tuple[int, str, str]
@@ -26,20 +27,21 @@ def interrupted(tmp_path: Path) -> Callable[[str], Result]:
 
     def run(program: str) -> Result:
         path = tmp_path / "program.py"
-        path.write_text(textwrap.dedent(program))
+        path.write_text(AWAIT_CONTROL_C + textwrap.dedent(program))
         process = subprocess.Popen(
             [sys.executable, "-u", str(path)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             # A shell starts what it runs in the background with SIGINT ignored, and so would this be.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=None if WINDOWS else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             assert process.stdout is not None
             first = process.stdout.readline()
             time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            press_control_c(process)
             output, errors = process.communicate(timeout=20)
         finally:
             process.kill()
@@ -50,7 +52,7 @@ def interrupted(tmp_path: Path) -> Callable[[str], Result]:
 
 def as_plain_python(result: Result, where: str) -> None:
     status, _output, errors = result
-    assert status == -signal.SIGINT
+    assert status == INTERRUPTED
     assert errors.startswith("Traceback (most recent call last):\n")
     assert errors.endswith("\nKeyboardInterrupt\n")
     assert where in errors
@@ -102,7 +104,7 @@ def test_a_tasklet_computes(interrupted: Callable[[str], Result]) -> None:
         overlapped.spawn(compute).join()
         """
     )
-    assert status == -signal.SIGINT
+    assert status == INTERRUPTED
     assert errors.endswith("\nKeyboardInterrupt\n")
 
 
@@ -123,7 +125,7 @@ def test_all_tasklets_wait_and_main_joins(interrupted: Callable[[str], Result]) 
             tasklet.join()
         """
     )
-    assert (status, output) == (-signal.SIGINT, "ready\n")
+    assert (status, output) == (INTERRUPTED, "ready\n")
     assert errors.endswith("\nKeyboardInterrupt\n")
 
 
@@ -158,29 +160,39 @@ def test_finally_and_with_of_main_run(interrupted: Callable[[str], Result]) -> N
                 print(one.recv(10))
         """
     )
-    assert (status, output) == (-signal.SIGINT, "ready\nb'x'\n")
+    assert (status, output) == (INTERRUPTED, "ready\nb'x'\n")
 
 
-def test_handlers_of_other_signals_run_while_all_wait() -> None:
+SIGNAL = signal.SIGINT if WINDOWS else signal.SIGUSR1
+
+
+def send_signal() -> None:
+    if WINDOWS:
+        signal.raise_signal(SIGNAL)
+    else:
+        os.kill(os.getpid(), SIGNAL)
+
+
+def test_handlers_run_while_all_wait() -> None:
     seen: list[int] = []
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    before = signal.signal(SIGNAL, lambda number, frame: seen.append(number))
     try:
-        spawn(lambda: (sleep(0.005), os.kill(os.getpid(), signal.SIGUSR1)))
+        spawn(lambda: (sleep(0.005), send_signal()))
         started = time.perf_counter()
         sleep(0.05)
         assert time.perf_counter() - started >= 0.05
-        assert seen == [signal.SIGUSR1]
+        assert seen == [SIGNAL]
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(SIGNAL, before)
 
 
 def test_an_exception_of_a_handler_ends_the_wait_of_main() -> None:
     def raise_it(_number: int, _frame: Any) -> None:
         raise LookupError("from the handler")
 
-    before = signal.signal(signal.SIGUSR1, raise_it)
+    before = signal.signal(SIGNAL, raise_it)
     try:
-        thread = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1))
+        thread = threading.Timer(0.02, send_signal)
         thread.start()
         other = spawn(sleep, 0.05)
         with pytest.raises(LookupError, match="from the handler"):
@@ -188,9 +200,10 @@ def test_an_exception_of_a_handler_ends_the_wait_of_main() -> None:
         assert other.result() is None
         thread.join()
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        signal.signal(SIGNAL, before)
 
 
+@needs("signal.setitimer")
 def test_a_storm_of_signals_disturbs_no_operation(pair: Any) -> None:
     client, server = pair
     before = signal.signal(signal.SIGALRM, lambda number, frame: None)

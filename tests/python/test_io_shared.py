@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import overlapped
+from conftest import needs, unix_only
 from overlapped import io, sleep, socket, spawn
 
 
@@ -203,6 +204,7 @@ def test_thirty_files_copied_at_once_while_a_ticker_runs(tmp_path: Path, ticker:
     assert ticker.ticks >= 3
 
 
+@needs("os.mkfifo")
 def test_a_fifo_blocks_only_the_caller(tmp_path: Path, ticker: Any) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
@@ -275,6 +277,7 @@ def test_a_cancelled_reader_loses_nothing() -> None:
             assert source.read(4) == b"%04d" % number
 
 
+@unix_only("descriptors have no such mode")
 def test_a_non_blocking_descriptor_behaves_as_always() -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
@@ -286,6 +289,7 @@ def test_a_non_blocking_descriptor_behaves_as_always() -> None:
         assert source.read(10) == b"x"
 
 
+@needs("os.openpty")
 def test_a_terminal_is_read_without_blocking_the_others(ticker: Any) -> None:
     master, slave = os.openpty()
     with (

@@ -146,7 +146,7 @@ def test_encoding_errors_like_the_built_in(tmp_path: Path) -> None:
 
 def test_reconfigure_and_detach(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    file = io.open(path, "w", encoding="utf-8")
+    file = io.open(path, "w", encoding="utf-8", newline="\n")
     file.write("eins\n")
     file.reconfigure(encoding="latin-1", newline="\r\n")
     file.write("zw\u00f6lf\n")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import overlapped
+from conftest import WINDOWS, needs
 from overlapped import Channel, Event, Queue, Semaphore, TaskletExit, _engine, io, sleep, socket, spawn
 from overlapped._engine import Lock, RLock
 
@@ -296,6 +297,9 @@ def wait_in_pipe_write(tmp_path: Path) -> Iterator[Scene]:
                 sink.write(bytes(1 << 20))
 
         def check() -> None:
+            if WINDOWS:
+                # There a write that is cancelled has brought nothing but what was read of it.
+                sink.write(bytes(10))
             assert source.read(10) == bytes(10)
 
         yield fill, check
@@ -368,7 +372,7 @@ WAITS = [
     wait_in_unbuffered_pipe_read,
     wait_in_text_pipe_read,
     wait_in_pipe_write,
-    wait_in_fifo_open,
+    pytest.param(wait_in_fifo_open, marks=needs("os.mkfifo")),
     wait_in_readiness,
     wait_in_offload,
 ]

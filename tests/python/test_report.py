@@ -9,11 +9,12 @@ import sys
 import pytest
 
 import overlapped
+from conftest import WINDOWS, unix_only
 from overlapped import Channel, sleep, spawn
 
 
 def test_names_the_backend(backend):
-    assert backend in ("uring", "poll")
+    assert backend in (("iocp",) if WINDOWS else ("uring", "poll"))
     assert backend in overlapped.report()
 
 
@@ -77,8 +78,9 @@ def run(code, **environment):
 
 
 def test_a_backend_is_chosen_by_the_environment():
-    done = run("import overlapped; print(overlapped.backend())", OVERLAPPED_BACKEND="poll")
-    assert (done.stdout, done.stderr) == ("poll\n", "")
+    backend = "iocp" if WINDOWS else "poll"
+    done = run("import overlapped; print(overlapped.backend())", OVERLAPPED_BACKEND=backend)
+    assert (done.stdout, done.stderr) == (f"{backend}\n", "")
 
 
 def test_a_backend_that_does_not_exist_is_an_error():
@@ -88,12 +90,14 @@ def test_a_backend_that_does_not_exist_is_an_error():
     assert "OSError" in done.stderr
 
 
+@unix_only("it does not list a process's own descriptors")
 def test_import_alone_makes_no_port():
     code = "import os; before = os.listdir('/proc/self/fd'); import overlapped, overlapped.socket, overlapped.io; "
     done = run(code + "assert os.listdir('/proc/self/fd') == before")
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@unix_only("it has no io_uring")
 def test_it_runs_where_io_uring_is_denied():
     """In a container whose seccomp filter denies io_uring the other backend serves, and the report says why."""
     code = """

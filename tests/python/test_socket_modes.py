@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import select
+import sys
 import time
 
 import pytest
 
 import overlapped
+from conftest import NO_SOCKET, needs, wine_fails
 from overlapped import sleep, socket, spawn
 from streams import MB, pattern, read_all, reset
+
+HAS_MESSAGES = hasattr(socket.socket, "recvmsg")
 
 
 def test_timeout_of_each_call(listener, pair):
@@ -22,7 +26,7 @@ def test_timeout_of_each_call(listener, pair):
         lambda: client.recv(1 << 20),
         lambda: client.recv_into(bytearray(1)),
         lambda: client.recvfrom(1),
-        lambda: client.recvmsg(1),
+        *([lambda: client.recvmsg(1)] if HAS_MESSAGES else []),
         listener.accept,
     ):
         started = time.perf_counter()
@@ -71,7 +75,7 @@ def test_non_blocking_socket_behaves_as_always(listener):
         listener.accept()
     with socket.socket() as client:
         client.setblocking(False)
-        assert client.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+        assert client.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
         assert select.select([listener], [], [], 5)[0]
         server, _address = listener.accept()
         with server:
@@ -153,11 +157,15 @@ def test_not_connected():
                 call()
             assert caught.value.errno == errno.ENOTCONN
         with pytest.raises(OSError) as caught:
-            sock.send(b"x")
-        assert caught.value.errno in (errno.EPIPE, errno.ENOTCONN)
-        with pytest.raises(OSError) as caught:
             sock.accept()
         assert caught.value.errno == errno.EINVAL
+
+
+@wine_fails("a send on a socket that was never connected fails with WSAECONNRESET")
+def test_send_not_connected():
+    with socket.socket() as sock, pytest.raises(OSError) as caught:
+        sock.send(b"x")
+    assert caught.value.errno in (errno.EPIPE, errno.ENOTCONN)
 
 
 def test_accept_on_a_connection(pair):
@@ -176,11 +184,10 @@ def test_every_call_on_a_closed_socket():
         lambda: sock.recv(100_000),
         lambda: sock.recv_into(bytearray(1)),
         lambda: sock.recvfrom(1),
-        lambda: sock.recvmsg(1),
+        *([lambda: sock.recvmsg(1), lambda: sock.sendmsg([b"x"])] if HAS_MESSAGES else []),
         lambda: sock.send(b"x"),
         lambda: sock.sendall(b"x"),
         lambda: sock.sendto(b"x", ("127.0.0.1", 1)),
-        lambda: sock.sendmsg([b"x"]),
         lambda: sock.connect(("127.0.0.1", 1)),
         lambda: sock.bind(("127.0.0.1", 0)),
         sock.accept,
@@ -191,7 +198,7 @@ def test_every_call_on_a_closed_socket():
     ):
         with pytest.raises(OSError) as caught:
             call()
-        assert caught.value.errno == errno.EBADF
+        assert caught.value.errno in NO_SOCKET
 
 
 @pytest.mark.parametrize(
@@ -201,7 +208,7 @@ def test_every_call_on_a_closed_socket():
         lambda sock: sock.recv(100_000),
         lambda sock: sock.recv_into(bytearray(10)),
         lambda sock: sock.recvfrom(10),
-        lambda sock: sock.recvmsg(10),
+        pytest.param(lambda sock: sock.recvmsg(10), marks=needs("socket.socket.recvmsg")),
         lambda sock: sock.sendall(bytes(50 * MB)),
     ],
     ids=["recv", "large recv", "recv_into", "recvfrom", "recvmsg", "sendall"],
@@ -216,7 +223,7 @@ def test_a_close_wakes_who_waits(pair, wait, timeout):
     for tasklet in waiting:
         with pytest.raises(OSError) as caught:
             tasklet.result(5)
-        assert caught.value.errno == errno.EBADF
+        assert caught.value.errno in NO_SOCKET
 
 
 def test_a_close_wakes_who_accepts():
@@ -227,7 +234,7 @@ def test_a_close_wakes_who_accepts():
     for tasklet in waiting:
         with pytest.raises(OSError) as caught:
             tasklet.result(5)
-        assert caught.value.errno == errno.EBADF
+        assert caught.value.errno in NO_SOCKET
 
 
 def test_a_close_tells_the_peer(pair):
@@ -241,7 +248,7 @@ def test_a_close_tells_the_peer(pair):
 
 
 def test_a_number_given_away_is_not_read_by_who_waited(pair, listener):
-    """A closed descriptor's number is used again at once: what waited on the old socket must not touch the new one."""
+    """A closed descriptor's number is used again at once on Unix: what waited must not touch the new socket."""
     client, _server = pair
     waiting = spawn(client.recv, 10)
     sleep(0.001)
@@ -249,7 +256,7 @@ def test_a_number_given_away_is_not_read_by_who_waited(pair, listener):
     client.close()
     fresh = socket.create_connection(listener.getsockname())
     with fresh, listener.accept()[0] as other:
-        assert fresh.fileno() == number
+        assert fresh.fileno() == number or sys.platform == "win32"
         other.sendall(b"for the new one")
         with pytest.raises(OSError):
             waiting.result()

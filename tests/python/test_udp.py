@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 import overlapped
+from conftest import NO_SOCKET, needs, wine_fails
 from overlapped import TaskletExit, sleep, socket, spawn
+
+HAS_MESSAGES = hasattr(socket.socket, "recvmsg")
 
 
 @pytest.fixture
@@ -74,13 +77,17 @@ def test_each_recv_is_one_datagram(udp):
 def test_what_does_not_fit_is_cut(udp, size):
     one, other = udp
     message = bytes(range(256)) * 120
-    for receive in (lambda: other.recv(size), lambda: other.recvfrom(size)[0], lambda: other.recvmsg(size)[0]):
+    receives = [lambda: other.recv(size), lambda: other.recvfrom(size)[0]]
+    if HAS_MESSAGES:
+        receives.append(lambda: other.recvmsg(size)[0])
+    for receive in receives:
         one.sendto(message, other.getsockname())
         one.sendto(b"next", other.getsockname())
         assert receive() == message[:size]
         assert other.recv(100) == b"next"
 
 
+@needs("socket.socket.recvmsg")
 def test_truncation_is_told(udp):
     one, other = udp
     one.sendto(b"123456789", other.getsockname())
@@ -106,12 +113,14 @@ def test_largest_datagram(udp):
     assert caught.value.errno == errno.EMSGSIZE
 
 
+@needs("socket.socket.sendmsg")
 def test_sendmsg_to_an_address(udp):
     one, other = udp
     assert one.sendmsg([b"two ", b"parts"], [], 0, other.getsockname()) == 9
     assert other.recvfrom(100) == (b"two parts", one.getsockname())
 
 
+@needs("socket.socket.recvmsg")
 def test_control_data(udp):
     one, other = udp
     other.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
@@ -121,6 +130,7 @@ def test_control_data(udp):
     assert control == [(socket.IPPROTO_IP, socket.IP_TOS, b"\x10")]
 
 
+@needs("socket.socket.recvmsg")
 def test_control_data_that_does_not_fit_is_told(udp):
     one, other = udp
     other.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
@@ -136,8 +146,10 @@ def test_by_name(udp):
     assert other.recv(100) == b"by name"
 
 
+@wine_fails("nobody is told that a datagram's destination is not there")
 def test_refused_by_a_peer_that_is_gone(udp):
     one, other = udp
+    one.settimeout(1)
     one.connect(other.getsockname())
     other.close()
     one.send(b"into the void")
@@ -153,7 +165,7 @@ def test_timeouts(udp):
         lambda: one.recv(10),
         lambda: one.recvfrom(10),
         lambda: one.recvfrom_into(bytearray(10)),
-        lambda: one.recvmsg(10),
+        *([lambda: one.recvmsg(10)] if HAS_MESSAGES else []),
     ):
         started = time.perf_counter()
         with pytest.raises(TimeoutError, match="timed out"):
@@ -164,7 +176,10 @@ def test_timeouts(udp):
 def test_non_blocking(udp):
     one, other = udp
     one.setblocking(False)
-    for receive in (lambda: one.recv(10), lambda: one.recvfrom(10), lambda: one.recvmsg(10)):
+    receives = [lambda: one.recv(10), lambda: one.recvfrom(10)]
+    if HAS_MESSAGES:
+        receives.append(lambda: one.recvmsg(10))
+    for receive in receives:
         with pytest.raises(BlockingIOError):
             receive()
     other.sendto(b"x", one.getsockname())
@@ -229,11 +244,13 @@ def test_an_echo_server_for_many_clients(udp):
 
 def test_a_close_wakes_who_receives(udp):
     one, _other = udp
-    waiting = [spawn(one.recvfrom, 10), spawn(one.recv, 10), spawn(one.recvmsg, 10)]
+    waiting = [spawn(one.recvfrom, 10), spawn(one.recv, 10)]
+    if HAS_MESSAGES:
+        waiting.append(spawn(one.recvmsg, 10))
     sleep(0.005)
     one.close()
     for tasklet in waiting:
         with pytest.raises(OSError) as caught:
             tasklet.result(5)
-        assert caught.value.errno == errno.EBADF
+        assert caught.value.errno in NO_SOCKET
     overlapped.run()
