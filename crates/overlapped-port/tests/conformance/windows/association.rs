@@ -6,12 +6,12 @@ use std::net::TcpStream;
 use std::os::windows::io::AsRawHandle;
 
 use overlapped_port::sys::{self, RawSocket, raw_file, raw_socket};
-use overlapped_port::{Config, Interest, Op};
+use overlapped_port::{Config, Interest, Op, OpenMode};
 
 use windows_sys::Win32::System::Pipes::{PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE};
 
 use crate::child;
-use crate::driver::{A_WHILE, Driver, bytes_at, socket as new_socket};
+use crate::driver::{Driver, bytes_at, socket as new_socket};
 use crate::loopback::{datagram_pair, listener, pair};
 use crate::system;
 
@@ -262,28 +262,37 @@ const INHERITED: &str = "OVERLAPPED_TEST_INHERITED";
 fn what_a_process_inherits_works(config: Config) {
     let mut driver = Driver::new(config);
     if let Ok(number) = std::env::var(INHERITED) {
-        let reader = system::inherited(number.parse().unwrap());
-        let read = driver.begin_read(raw_file(&reader), 8, None);
+        let pipe = system::inherited(number.parse().unwrap());
+        let read = driver.begin_read(raw_file(&pipe), 8, None);
         driver.assert_waits(read);
         driver.cancel_waiting(read);
-        assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"bytes");
-        assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"");
+        let read = driver.begin_read(raw_file(&pipe), 8, None);
+        driver.assert_waits(read);
+        assert_eq!(driver.write(raw_file(&pipe), b"ready", None).unwrap(), 5);
+        assert_eq!(driver.received(read).unwrap(), b"bytes");
+        assert_eq!(driver.read(raw_file(&pipe), 8, None).unwrap(), b"");
         return;
     }
-    let (reader, writer) = system::pipe().unwrap();
-    driver.write(raw_file(&writer), b"first", None).unwrap();
-    assert_eq!(driver.read(raw_file(&reader), 8, None).unwrap(), b"first");
+    let name = system::pipe_name();
+    let server = sys::new_pipe(&name, true).unwrap();
+    let client = driver.open(&name, OpenMode { read: true, write: true, ..OpenMode::default() }).unwrap();
+    driver.run(Op::AcceptPipe { pipe: raw_file(&server) }).unwrap();
+    driver.write(raw_file(&server), b"first", None).unwrap();
+    assert_eq!(driver.read(raw_file(&client), 8, None).unwrap(), b"first");
+    let left = system::inheritable(client.into());
     let mut command = child::this_test(&["--exact", "windows::association::chosen::what_a_process_inherits_works"]);
-    let left = system::inheritable(reader);
     command.env(INHERITED, left.to_string());
-    let writing = std::thread::spawn(move || {
-        std::thread::sleep(A_WHILE * 10);
+    let answering = std::thread::spawn(move || {
         let mut driver = Driver::new(Config::new());
-        driver.write(raw_file(&writer), b"bytes", None).unwrap();
+        let read = driver.begin_read(raw_file(&server), 8, None);
+        driver.until("the child is ready", |driver| driver.has_ended(read));
+        assert_eq!(driver.received(read).unwrap(), b"ready");
+        driver.write(raw_file(&server), b"bytes", None).unwrap();
     });
-    assert_eq!(child::passes(command), 1);
-    writing.join().unwrap();
+    let passed = child::passes(command);
     drop(system::inherited(left));
+    answering.join().unwrap();
+    assert_eq!(passed, 1);
 }
 
 fn a_socket_that_can_only_block_is_refused_in_words(config: Config) {
