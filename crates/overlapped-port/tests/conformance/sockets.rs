@@ -230,7 +230,8 @@ fn recv_of_all_leaves_a_reset_to_the_next(config: Config) {
         ("a provided recv", |driver, socket| driver.begin(Op::RecvProvided { socket, limit: 100, flags: MSG_WAITALL })),
     ];
     for (name, begin) in begins {
-        for when in [Reset::Before, Reset::AfterAPart, Reset::WithMore] {
+        let times = [Reset::Before, Reset::AfterAPart, Reset::WithMore];
+        for (when, next_sends) in times.into_iter().flat_map(|when| [(when, false), (when, true)]) {
             let mut driver = Driver::new(config.clone());
             let (mut client, server) = pair();
             let socket = raw_socket(&server);
@@ -259,8 +260,11 @@ fn recv_of_all_leaves_a_reset_to_the_next(config: Config) {
                 other => panic!("{name}, {when:?}: {other:?}"),
             };
             assert_eq!(brought, sent, "{name}, {when:?}");
-            let error = driver.recv(socket, 8).map_err(|error| error.kind());
-            assert_eq!(error, Err(ErrorKind::ConnectionReset), "{name}, {when:?}");
+            let error = match next_sends {
+                false => driver.recv(socket, 8).unwrap_err(),
+                true => driver.send(socket, b"anybody?").unwrap_err(),
+            };
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{name}, {when:?}, then a send: {next_sends}");
         }
     }
 }

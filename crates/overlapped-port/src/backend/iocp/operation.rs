@@ -1,6 +1,7 @@
 //! Carrying an operation on: the calls that it needs, and what each brings.
 
 use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, HANDLE};
+use windows_sys::Win32::Networking::WinSock::WSAECONNRESET;
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::error::Ending;
@@ -137,8 +138,14 @@ impl Core {
             Next::Over(Err(_), _) | Next::Again if request.cancelled => Next::fails(ERROR_OPERATION_ABORTED),
             next => next,
         };
-        if let (Next::Over(Ok(_), _), Some(key)) = (&next, request.entered) {
-            self.move_on(request, key);
+        match (&next, request.entered) {
+            (Next::Over(Ok(_), _), Some(key)) => self.move_on(request, key),
+            (Next::Over(Err(error), _), Some(key)) if error.raw_os_error() == Some(WSAECONNRESET) => {
+                if let Some(handle) = self.handles.get(key) {
+                    handle.reset_told = true;
+                }
+            }
+            _ => {}
         }
         next
     }

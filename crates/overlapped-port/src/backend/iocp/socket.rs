@@ -342,7 +342,7 @@ impl Core {
     pub(super) fn received(&mut self, request: &Request, socket: usize, asked: bool, ending: Ending) -> Received {
         let handle = self.handles.get(socket);
         let (stream, shut) = handle.map_or((true, false), |handle| (handle.facts.stream, handle.receives_ended));
-        let received = match ending.code {
+        match ending.code {
             // The end, unless no byte was asked for.
             0 if ending.bytes == 0 && stream && !shut && asked && winsock::was_reset(socket) => {
                 Received::Failed(WSAECONNRESET as u32)
@@ -358,11 +358,7 @@ impl Core {
                 if winsock::is_connected(socket) { Received::Failed(WSAECONNREFUSED as u32) } else { Received::Again }
             }
             code => Received::Failed(code),
-        };
-        if let Received::Failed(code) = received {
-            self.note_reset(socket, code);
         }
-        received
     }
 
     pub(super) fn absorb_disconnect(&mut self, request: &mut Request, socket: usize, ending: Ending) -> Next {
@@ -383,15 +379,9 @@ impl Core {
         }
     }
 
-    /// Notes that the caller is told of a reset; whether it was told before.
-    fn note_reset(&mut self, socket: usize, code: u32) -> bool {
-        let handle = self.handles.get(socket).filter(|_| code == WSAECONNRESET as u32);
-        handle.is_some_and(|handle| std::mem::replace(&mut handle.reset_told, true))
-    }
-
     /// What a send is to say that failed with `code`.
     pub(super) fn unsent(&mut self, socket: usize, facts: Facts, address: Option<&Address>, code: u32) -> Next {
-        let told = self.note_reset(socket, code);
+        let told = self.handles.get(socket).is_some_and(|handle| handle.reset_told);
         Next::fails(match code as WSA_ERROR {
             // Elsewhere the reset is told once, and then the pipe is broken.
             WSAECONNRESET if facts.stream && told => ERROR_NO_DATA,
