@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -268,3 +269,56 @@ def test_an_exception_in_a_tasklet_does_not_end_the_program(run_python: Any) -> 
     assert (done.returncode, done.stdout) == (0, "goes on\n")
     assert done.stderr.startswith("Exception in tasklet divider:\nTraceback (most recent call last):\n")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+READS = """
+import hashlib, os, signal
+digest, count = hashlib.sha256(), 0
+while data := os.read(0, 1 << 16):
+    digest.update(data)
+    before, count = count, count + len(data)
+    if before < 2 << 20 <= count:
+        os.kill(os.getppid(), signal.SIGUSR1)
+print(count, digest.hexdigest())
+"""
+
+
+@pytest.mark.parametrize("how", ["sendall", "raw file", "buffered file", "os.write"])
+def test_a_handler_runs_between_the_parts_of_a_big_write(how: str) -> None:
+    """PEP 475: what it raises ends the call, and what was written is what has come."""
+    from overlapped import _os, io, socket
+
+    def raise_it(_number: int, _frame: Any) -> None:
+        raise LookupError("from the handler")
+
+    data = os.urandom(1 << 20) * 128
+    before = signal.signal(signal.SIGUSR1, raise_it)
+    try:
+        for _ in range(3):
+            if how == "sendall":
+                ours, theirs = (end.detach() for end in socket.socketpair())
+            else:
+                theirs, ours = os.pipe()
+            reader = subprocess.Popen([sys.executable, "-S", "-c", READS], stdin=theirs, stdout=subprocess.PIPE)
+            os.close(theirs)
+
+            def write(ours: int = ours) -> None:
+                if how == "sendall":
+                    socket.socket(fileno=ours).sendall(data)
+                elif how == "os.write":
+                    _os.write(ours, data)
+                else:
+                    file = io.open(ours, "wb", buffering=0 if how == "raw file" else -1, closefd=False)
+                    file.write(data)
+                sys.exit("never reached: the handler's exception comes right after the call")
+
+            with pytest.raises(LookupError, match="from the handler"):
+                write()
+            if how != "sendall":
+                os.close(ours)
+            output, _ = reader.communicate(timeout=20)
+            count, digest = output.split()
+            assert 0 < int(count) < len(data)
+            assert hashlib.sha256(data[: int(count)]).hexdigest() == digest.decode()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -13,7 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::descriptor::{at_end, file, is_refused, never_waits, remaining};
-use crate::runtime::{runtime, settle, to_error};
+use crate::runtime::{run_signal_handlers, runtime, settle, to_error};
 use crate::stdlib::{View, file_appends, file_descriptor, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -68,13 +68,14 @@ fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
     }
 }
 
-/// Writes until all is written, as write(2) does on a pipe whose reader is slow; returns how many bytes were. What ends
-/// it after a part, an error or an interrupt, is left for the next wait. `None` as for [`operate`].
+/// Writes until all is written, as write(2) does on a pipe whose reader is slow; returns how many bytes were. Where an
+/// error, an interrupt or a signal's handler ends it after a part, that part counts: what ended it comes with the next
+/// wait, or right after the call where it was a handler's. `None` as for [`operate`].
 pub(crate) fn write_all(py: Python<'_>, file: RawFile, bytes: &[u8]) -> PyResult<Option<usize>> {
     let op = |rest| Op::Write { file, buffer: rest, offset: None };
     let Some(mut written) = operate(py, op(bytes))? else { return Ok(None) };
     let runtime = runtime(py)?;
-    while written < bytes.len() {
+    while written < bytes.len() && run_signal_handlers(py, &runtime) {
         match runtime.scheduler.operate(op(&bytes[written..]), None) {
             Ok(Outcome::Count(count)) if count > 0 => written += count,
             _ => break,
@@ -148,6 +149,7 @@ unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
                 }
                 let op = Op::Read { file, buffer: bytes.spare_capacity_mut(), offset: None };
                 let Some(count) = operate(py, op)? else { return base(py, "readall", slf, given) };
+                py.check_signals()?;
                 if count == 0 {
                     return Ok(PyBytes::new(py, &bytes).into_ptr());
                 }

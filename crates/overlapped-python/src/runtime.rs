@@ -73,8 +73,8 @@ pub(crate) struct Greenlets {
     /// This is the thread to which Python gives signals.
     main_thread: bool,
     look_for_signals: Cell<bool>,
-    /// The number of the exception that a signal handler has raised, until the main tasklet has it.
-    from_signal: Cell<Option<u64>>,
+    /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
+    from_signal: Cell<Option<(TaskletId, u64)>>,
     /// The thread ends, and its greenlets with it.
     ending: Cell<bool>,
 }
@@ -381,7 +381,7 @@ impl Runtime {
         if let Err(error) = ended {
             // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
             debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
-            throw_from_signal(&self.greenlets, &self.scheduler, error.into_value(py).into_any());
+            throw_from_signal(&self.greenlets, &self.scheduler, TaskletId::ROOT, error.into_value(py).into_any());
         }
         let body = std::mem::replace(&mut self.greenlets.bodies.borrow_mut()[id.index()], Body::Ended);
         self.scheduler.retire(id);
@@ -490,12 +490,10 @@ impl Greenlets {
     fn back_in_main(&self, py: Python<'_>, scheduler: &Scheduler) {
         // SAFETY: the GIL is held, and this is the main thread's main tasklet.
         if self.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
-            throw_from_signal(self, scheduler, PyErr::fetch(py).into_value(py).into_any());
+            throw_from_signal(self, scheduler, TaskletId::ROOT, PyErr::fetch(py).into_value(py).into_any());
         }
-        if self.from_signal.get().is_some() {
-            // SAFETY: the function may be called at any time. Where Python's list of calls is full, the exception comes
-            // with the next wait.
-            unsafe { ffi::Py_AddPendingCall(Some(raise_from_signal), ptr::null_mut()) };
+        if self.from_signal.get().is_some_and(|(id, _)| id == TaskletId::ROOT) {
+            raise_soon();
         }
     }
 
@@ -547,27 +545,44 @@ pub(crate) fn throw_in_main(py: Python<'_>, error: PyErr) -> PyResult<()> {
     if scheduler.current_tasklet() == TaskletId::ROOT {
         return Err(error);
     }
-    throw_from_signal(&runtime.greenlets, scheduler, error.into_value(py).into_any());
+    throw_from_signal(&runtime.greenlets, scheduler, TaskletId::ROOT, error.into_value(py).into_any());
     scheduler.yield_now().map_err(|_| runtime.raise(py))
 }
 
-/// Raises in the main tasklet what a signal handler has raised. What it waits for ends; where that still brings a result,
-/// the exception comes right after it, and not with the next wait, which may be far.
-fn throw_from_signal(greenlets: &Greenlets, scheduler: &Scheduler, exception: Py<PyAny>) {
+/// Raises in a tasklet, nearly always the main one, what a signal handler has raised. What it waits for ends; where that
+/// still brings a result, the exception comes right after it, and not with the next wait, which may be far.
+fn throw_from_signal(greenlets: &Greenlets, scheduler: &Scheduler, id: TaskletId, exception: Py<PyAny>) {
     let number = keep_thrown(exception);
-    greenlets.from_signal.set(Some(number));
-    scheduler.interrupt(TaskletId::ROOT, Cause::Thrown(number));
+    greenlets.from_signal.set(Some((id, number)));
+    scheduler.interrupt(id, Cause::Thrown(number));
+}
+
+/// To be called between the parts of what one call does in several: runs the handlers of signals that have come, as the
+/// standard library's calls do (PEP 475). Without this a signal that comes with a part's end waits for all of them. False
+/// where a handler has raised: the call is to return what it has, and the exception comes right after it.
+pub(crate) fn run_signal_handlers(py: Python<'_>, runtime: &Runtime) -> bool {
+    let Err(error) = py.check_signals() else { return true };
+    let (greenlets, me) = (&runtime.greenlets, runtime.scheduler.current_tasklet());
+    throw_from_signal(greenlets, &runtime.scheduler, me, error.into_value(py).into_any());
+    raise_soon();
+    false
+}
+
+/// Has Python call [`raise_from_signal`] when it goes on to execute code. Where its list of calls is full, the exception
+/// comes with the next wait.
+fn raise_soon() {
+    // SAFETY: the function may be called at any time.
+    unsafe { ffi::Py_AddPendingCall(Some(raise_from_signal), ptr::null_mut()) };
 }
 
 /// Python calls this when it goes on to execute code; raises what a signal handler has raised and nobody yet.
 extern "C" fn raise_from_signal(_: *mut c_void) -> c_int {
     let Some(runtime) = RUNTIME.with(ThisThread::get) else { return 0 };
-    if runtime.scheduler.current_tasklet() != TaskletId::ROOT {
-        // The main tasklet has this called again when it goes on.
-        return 0;
-    }
-    let Some(number) = runtime.greenlets.from_signal.take() else { return 0 };
-    runtime.scheduler.withdraw(TaskletId::ROOT, Cause::Thrown(number));
+    let me = runtime.scheduler.current_tasklet();
+    // Whose it is has this called again when it goes on.
+    let Some((_, number)) = runtime.greenlets.from_signal.get().filter(|(id, _)| *id == me) else { return 0 };
+    runtime.greenlets.from_signal.set(None);
+    runtime.scheduler.withdraw(me, Cause::Thrown(number));
     let Some(exception) = take_thrown(number) else { return 0 };
     // SAFETY: Python calls this, so the GIL is held.
     let py = unsafe { Python::assume_attached() };

@@ -22,7 +22,7 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::capi::_PyBytes_Resize;
 use crate::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
-use crate::runtime::{Runtime, program_ends, runtime, settle, to_error};
+use crate::runtime::{Runtime, program_ends, run_signal_handlers, runtime, settle, to_error};
 use crate::stdlib::{Socket, View, install};
 use crate::tasklet::deadline;
 
@@ -295,6 +295,8 @@ unsafe extern "C" fn sendall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
                 if rest.is_empty() {
                     return Ok(ffi::Py_NewRef(ffi::Py_None()));
                 }
+                // What a handler raises, the next send does.
+                run_signal_handlers(Python::assume_attached(), runtime);
                 // Short: an error came between, which the next send tells; or the time was up.
                 if due.is_some_and(|due| Instant::now() >= due) {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out"));

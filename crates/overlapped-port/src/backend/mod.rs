@@ -31,7 +31,8 @@
 //! **Waiting.** `wait` submits what is pending, sleeps no longer than the timeout (`None`: without end; zero: not at
 //! all) and no longer than until the first event, and appends every event that is there. It returns early and without
 //! error on a signal or after [`Notify::notify`], which may be called from any thread and is never lost: one that
-//! comes before `wait` makes the next `wait` return at once.
+//! comes before `wait` makes the next `wait` return at once. It may also return without an event where a step of its own
+//! was due; between the parts of a long transfer it does, for a signal that comes with a part ends no sleep.
 //!
 //! **Shared answers.** The same error for the same cause on every backend: a reset is `ECONNRESET` (`ConnectionReset`),
 //! a second connect `EISCONN`, a send on a stream that was shut down `EPIPE` (`BrokenPipe`), never a signal.

@@ -15,7 +15,7 @@ pub(super) struct Pending {
     pub(super) fd: RawFd,
     op: Op<'static>,
     /// Bytes moved.
-    moved: usize,
+    pub(super) moved: usize,
     /// The provided buffer that the bytes moved are in.
     buffer: Option<Buffer>,
     /// Whether a receive on this descriptor may go on where the last one stopped: it is a stream, and either
@@ -236,19 +236,28 @@ pub(super) fn transfer_of(op: &mut Op<'_>) -> Option<(Side, Vector, Option<u64>)
     })
 }
 
-/// Moves bytes by `step`, which is told how many have been moved: once, or while `goes_on` until `length` are.
+/// The most bytes that one try moves, or few more: a peer that is as fast as this side would keep everything else, and
+/// signals, from being seen.
+const MOST_A_TRY: usize = 1 << 20;
+
+/// Moves bytes by `step`, which is told how many have been moved: once, or while `goes_on` until `length` are. After
+/// [`MOST_A_TRY`] there is more at once, and readiness will announce it.
 fn repeat(
     moved: &mut usize,
     length: usize,
     goes_on: &Cell<bool>,
     mut step: impl FnMut(usize) -> io::Result<usize>,
 ) -> Attempt {
+    let before = *moved;
     loop {
         match step(*moved) {
             Ok(count) => {
                 *moved += count;
                 if count == 0 || *moved >= length || !goes_on.get() {
                     return Attempt::Done(Ok(*moved), None);
+                }
+                if *moved - before >= MOST_A_TRY {
+                    return Attempt::Again;
                 }
             }
             Err(error) if is_again(&error) => return Attempt::Again,

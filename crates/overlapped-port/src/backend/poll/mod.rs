@@ -231,8 +231,9 @@ impl Poll {
             }
             let Some(&id) = descriptor.queue(side).front() else { break };
             let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
+            let before = pending.moved;
             let attempt = descriptor.attempt(pending, &mut self.buffers);
-            progress |= !matches!(attempt, Attempt::Again | Attempt::Later);
+            progress |= pending.moved > before || !matches!(attempt, Attempt::Again | Attempt::Later);
             if !self.note(id, fd, attempt) {
                 break;
             }

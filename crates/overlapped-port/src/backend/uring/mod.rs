@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -58,7 +58,6 @@ pub(super) struct Uring {
     facts: Vec<String>,
     enter_flags: EnterFlags,
     notifier: Arc<Notifier>,
-    notified: bool,
     /// By slot.
     requests: Vec<Request>,
     /// Those that wait for a buffer, the first first; some may have ended since.
@@ -93,7 +92,6 @@ impl Uring {
             facts,
             enter_flags,
             notifier,
-            notified: false,
             requests: Vec::new(),
             parked: VecDeque::new(),
             late: VecDeque::new(),
@@ -257,30 +255,11 @@ impl Backend for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let before = events.len();
-        self.notified = false;
-        let sleeps = timeout.filter(|timeout| !timeout.is_zero());
-        let deadline = sleeps.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut left = timeout;
-        loop {
-            let hurry = self.unpark() || !self.ended.is_empty() || !self.reaped.is_empty();
-            let entered = self.enter(if hurry { Some(Duration::ZERO) } else { left });
-            self.reap();
-            let idle = self.reaped.is_empty();
-            self.settle(events);
-            entered?;
-            // A sleep without any completion was ended by its timeout or by a signal.
-            if events.len() > before || self.notified || (idle && !hurry) {
-                return Ok(());
-            }
-            // What came was this backend's own business.
-            if let Some(deadline) = deadline {
-                left = Some(deadline.saturating_duration_since(Instant::now()));
-            }
-            if left == Some(Duration::ZERO) {
-                return Ok(());
-            }
-        }
+        let hurry = self.unpark() || !self.ended.is_empty() || !self.reaped.is_empty();
+        let entered = self.enter(if hurry { Some(Duration::ZERO) } else { timeout });
+        self.reap();
+        self.settle(events);
+        entered
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

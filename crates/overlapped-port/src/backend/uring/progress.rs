@@ -247,7 +247,6 @@ impl Uring {
     pub(super) fn complete_internal(&mut self, number: usize, cqe: &cqueue::Entry, events: &mut Vec<Event>) {
         match Internal::from_slot(number) {
             Internal::Notifier => {
-                self.notified = true;
                 if !cqueue::more(cqe.flags()) {
                     self.watch_notifier();
                 }

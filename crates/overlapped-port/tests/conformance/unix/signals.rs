@@ -1,12 +1,12 @@
 //! Signals: a handler runs, and no operation notices.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{raw_file, raw_socket};
-use overlapped_port::{Config, Op};
+use overlapped_port::{Config, Op, Submitted};
 
 use super::system::{count_signal, raises, signal, this_thread};
 use crate::driver::{Driver, PATIENCE, bytes_at};
@@ -15,6 +15,7 @@ use crate::loopback::pair;
 crate::on_every_backend!(
     a_signal_ends_a_poll_or_does_not_but_is_no_error,
     signals_disturb_no_operation,
+    a_poll_returns_between_the_parts_of_a_long_send,
     a_send_to_nobody_raises_no_signal,
 );
 
@@ -85,6 +86,29 @@ fn signals_disturb_no_operation(config: Config) {
             driver.cancel_waiting(receives);
         }
     });
+}
+
+/// A signal that comes with a part ends no sleep: its handler has run when the next one begins, and only a return lets
+/// the caller look what it has left.
+fn a_poll_returns_between_the_parts_of_a_long_send(config: Config) {
+    let mut port = config.start().unwrap();
+    let (mut client, server) = pair();
+    let data = vec![7; 64 << 20];
+    let op = Op::Send { socket: raw_socket(&server), buffer: &data, flags: 0, all: true };
+    // SAFETY: `data` and `server` outlive the loop, which ends with the operation's completion.
+    let submitted = unsafe { port.submit(op, 1) };
+    assert!(matches!(submitted, Submitted::Pending(_)), "64 MiB do not fit into a socket: {submitted:?}");
+    let reader = std::thread::spawn(move || {
+        let mut received = vec![0; 64 << 10];
+        (0..1 << 10).for_each(|_| client.read_exact(&mut received).unwrap());
+    });
+    let (mut completions, mut polls) = (Vec::new(), 0);
+    while completions.is_empty() {
+        port.poll(None, &mut completions).unwrap();
+        polls += 1;
+    }
+    reader.join().unwrap();
+    assert!(polls >= 8, "the caller had the thread only {polls} times");
 }
 
 fn a_send_to_nobody_raises_no_signal(config: Config) {
