@@ -35,6 +35,45 @@ pub(super) enum Kind {
     RecvAll(Rest),
     /// One that has yet to be given its provided buffer, of which so many bytes are to be filled.
     ProvidedAll(usize),
+    /// A write at the file's own position.
+    Write(Placed),
+}
+
+/// The file's own position before a write, and how much that is to write.
+///
+/// Where a disk takes a part and then no more (it is full, say), the kernel reports the part and leaves the position
+/// before it: it moves the position after a last try that succeeds alone (`kiocb_done`, io_uring/rw.c, seen on Linux
+/// 6.18). The next write would go over what was written, and nobody would hear of the full disk.
+#[derive(Clone, Copy)]
+pub(super) struct Placed {
+    before: libc::off_t,
+    length: usize,
+}
+
+impl Placed {
+    /// The kind of a write at `offset`; plain where an offset is given, or the file has no position.
+    fn kind(file: i32, offset: Option<u64>, length: usize) -> Kind {
+        // SAFETY: takes no pointers.
+        match if offset.is_some() { -1 } else { unsafe { libc::lseek(file, 0, libc::SEEK_CUR) } } {
+            -1 => Kind::Plain,
+            before => Kind::Write(Placed { before, length }),
+        }
+    }
+
+    /// Moves the position behind the `written` bytes, where that has yet to be done.
+    pub(super) fn settle(self, file: i32, written: usize) {
+        if written == 0 || written == self.length {
+            return;
+        }
+        // SAFETY: none takes a pointer. Where one fails, the file's position is as the kernel has left it.
+        unsafe {
+            if libc::lseek(file, 0, libc::SEEK_CUR) == self.before {
+                let appends = libc::fcntl(file, libc::F_GETFL) & libc::O_APPEND != 0;
+                let (to, from) = if appends { (0, libc::SEEK_END) } else { (written as libc::off_t, libc::SEEK_CUR) };
+                libc::lseek(file, to, from);
+            }
+        }
+    }
 }
 
 /// What is left of an operation that goes on after a part.
@@ -213,9 +252,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Readv::new(Fd(file), vector, count).offset(position(offset)).build()
         }
         Op::Write { file, buffer, offset } => {
+            kind = Placed::kind(file, offset, buffer.len());
             opcode::Write::new(Fd(file), buffer.as_ptr(), length(buffer.len())).offset(position(offset)).build()
         }
         Op::WriteVectored { file, buffers, offset } => {
+            kind = Placed::kind(file, offset, buffers.iter().map(|buffer| buffer.len()).sum());
             let (vector, count) = vector(buffers);
             opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
         }

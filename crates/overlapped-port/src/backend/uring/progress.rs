@@ -376,6 +376,10 @@ impl Uring {
                 }
                 usize::from(found.0)
             }
+            Kind::Write(placed) => {
+                placed.settle(request.handle, length);
+                length
+            }
             _ => length,
         };
         let goes_on = cqueue::more(cqe.flags());

@@ -1,7 +1,7 @@
 //! Devices and folders: files that are neither regular nor pipes.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Seek, Write};
 use std::path::Path;
 
 use overlapped_port::sys::{OpenHow, raw_file};
@@ -17,7 +17,8 @@ crate::on_every_backend!(
     a_terminal_waits_for_a_line,
     a_terminal_that_is_gone_is_an_error,
     a_folder_is_opened_as_one,
-    what_cannot_be_synced_says_so,
+    what_cannot_be_synced_says_so;
+    alone: a_write_that_is_cut_short_moves_the_position,
 );
 
 const READ: OpenMode =
@@ -33,6 +34,28 @@ fn a_full_disk_says_so(config: Config) {
         let error = driver.write_vectored(raw_file(&full), &[b"x", b"y"], offset).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
+}
+
+/// A disk that is full after a part of a write, and what comes after it: nothing is written over.
+fn a_write_that_is_cut_short_moves_the_position(config: Config) {
+    let mut driver = Driver::new(config);
+    let folder = tempfile::tempdir().unwrap();
+    let before = system::limit_file_size(10_000);
+    for vectored in [false, true] {
+        for append in [false, true] {
+            let path = folder.path().join(format!("{vectored}{append}"));
+            let file = driver.open(&path, OpenMode { create: true, append, ..WRITE }).unwrap();
+            let mut write = |byte: u8| match vectored {
+                false => driver.write(raw_file(&file), &[byte; 6000], None),
+                true => driver.write_vectored(raw_file(&file), &[&[byte; 2500], &[byte; 3500]], None),
+            };
+            assert_eq!((write(1).unwrap(), write(2).unwrap()), (6000, 4000));
+            assert_eq!(write(3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+            assert_eq!((&file).stream_position().unwrap(), 10_000);
+            assert_eq!(std::fs::read(&path).unwrap(), [[1; 6000].as_slice(), &[2; 4000]].concat());
+        }
+    }
+    system::limit_file_size(before);
 }
 
 fn an_endless_device_never_ends(config: Config) {
