@@ -18,6 +18,8 @@ crate::on_every_backend!(
     connect_waits,
     every_receive_waits,
     a_receive_that_waits_for_all_waits,
+    a_message_that_waits_for_all_waits,
+    a_disconnect_waits,
     multishot_receive_waits,
     every_send_waits,
     datagrams_wait,
@@ -116,6 +118,36 @@ fn a_receive_that_waits_for_all_waits(config: Config) {
     }
     client.write_all(b"three").unwrap();
     assert_eq!(driver.received(recv).unwrap(), b"onetwothr");
+}
+
+fn a_message_that_waits_for_all_waits(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut client, server) = nonblocking_pair();
+    let recv = driver.begin_recv_message(raw_socket(&server), &[2, 5, 2], 0, MSG_WAITALL);
+    for piece in [&b"one"[..], b"two"] {
+        client.write_all(piece).unwrap();
+        driver.assert_waits(recv);
+    }
+    client.write_all(b"three").unwrap();
+    assert_eq!(driver.received_message(recv).unwrap().parts, [&b"on"[..], b"etwot", b"hr"]);
+}
+
+fn a_disconnect_waits(config: Config) {
+    let mut driver = Driver::new(config);
+    for cancelled in [true, false] {
+        let (mut client, server) = nonblocking_pair();
+        let disconnect = driver.begin(Op::Disconnect { socket: raw_socket(&server) });
+        for piece in [&b"is"[..], b"thrown away"] {
+            client.write_all(piece).unwrap();
+            driver.assert_waits(disconnect);
+        }
+        if cancelled {
+            driver.cancel_waiting(disconnect);
+        } else {
+            drop(client);
+            assert_eq!(driver.counted(disconnect).unwrap(), 0);
+        }
+    }
 }
 
 fn multishot_receive_waits(config: Config) {
