@@ -245,6 +245,9 @@ impl Scheduler {
     /// # Errors
     /// The interrupt that was left on this tasklet.
     pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
+        // It was a call of the system's, which takes longer than a switch: the port is to be polled as soon as after
+        // that many switches. Or who asks again and again holds back all completions.
+        self.switches.set(self.switches.get() + 1);
         if self.immediate.get() > IMMEDIATE_IN_A_ROW {
             return self.yield_now();
         }
