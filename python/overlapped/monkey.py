@@ -248,8 +248,10 @@ def patch_ssl() -> None:
         def patch(ssl: Any) -> None:
             from . import ssl as ours
 
-            # Only what a context makes: the module's own code finds its class under its own name.
-            ssl.SSLContext.sslsocket_class = ours.SSLSocket
+            # Only what a context makes: the module's own code finds its class under its own name. Where our module is
+            # what imports this one, its class is not made yet, and it does this itself.
+            if hasattr(ours, "SSLSocket"):
+                ssl.SSLContext.sslsocket_class = ours.SSLSocket
 
         if "ssl" in sys.modules:
             patch(sys.modules["ssl"])

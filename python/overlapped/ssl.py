@@ -15,6 +15,7 @@ from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
+from . import monkey as _monkey
 from . import socket as _socket
 from ._rebind import rebind as _rebind
 
@@ -113,3 +114,6 @@ for _name in ("_create_unverified_context", "_create_stdlib_context", *_REBOUND)
     if hasattr(_std, _name):
         _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
 _names["_create_default_https_context"] = _names["create_default_context"]
+
+if _monkey.is_patched("ssl"):
+    _std.SSLContext.sslsocket_class = SSLSocket

@@ -95,6 +95,13 @@ class TestPatching:
             errors="MonkeyPatchWarning: overlapped.monkey: threads that were started before stay the system's: early",
         )
 
+    def test_our_ssl_may_be_imported_before_the_standard_librarys(self, run_python: RunPython) -> None:
+        for imports in ("import overlapped.ssl, ssl", "import ssl, overlapped.ssl"):
+            for order in (("monkey.patch_ssl()", imports), (imports, "monkey.patch_ssl()")):
+                check = "assert ssl.SSLContext.sslsocket_class is overlapped.ssl.SSLSocket"
+                done = run_python("\n".join(("from overlapped import monkey", *order, check)))
+                assert done.returncode == 0, done.stderr
+
     def test_real_threads_can_still_be_had(self, patched: RunPython) -> None:
         patched("""
             import _thread, threading, time
