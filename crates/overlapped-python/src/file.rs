@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::descriptor::{at_end, file, is_refused, never_waits, remaining};
 use crate::runtime::{run_signal_handlers, runtime, settle, to_error};
-use crate::stdlib::{View, file_appends, file_descriptor, install};
+use crate::stdlib::{View, fast, file_appends, file_descriptor, give, install};
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -26,12 +26,6 @@ const PIECE: usize = 64 << 10;
 pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
     let py = class.py();
     BASE.get_or_try_init(py, || py.import("_io")?.getattr("FileIO").map(Bound::unbind))?;
-    let fast = |name: &'static std::ffi::CStr, method, doc: &'static std::ffi::CStr| ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: doc.as_ptr(),
-    };
     let methods = vec![
         fast(c"readinto", readinto, c"readinto(buffer, /)\n--\n\nReads into a writable buffer and returns how many bytes; only the calling tasklet waits."),
         fast(c"write", write, c"write(b, /)\n--\n\nWrites b and returns how many bytes were written; only the calling tasklet waits."),
@@ -41,19 +35,12 @@ pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// Calls the standard library's method of that name: it says what is wrong.
+#[inline(never)]
 fn base(py: Python<'_>, name: &str, slf: *mut PyObject, args: &[*mut PyObject]) -> PyResult<*mut PyObject> {
     let method = BASE.get(py).expect("set by install_file").bind(py).getattr(name)?;
     // SAFETY: Python's caller keeps the objects.
     let all = unsafe { std::iter::once(&slf).chain(args).map(|object| Bound::from_borrowed_ptr(py, *object)) };
     Ok(method.call1(PyTuple::new(py, all.collect::<Vec<_>>())?)?.into_ptr())
-}
-
-fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
-    result.unwrap_or_else(|error| {
-        // SAFETY: called from Python, so the GIL is held.
-        error.restore(unsafe { Python::assume_attached() });
-        std::ptr::null_mut()
-    })
 }
 
 /// Runs an operation on a file. `None` where the standard library is to say what is wrong, or what to return: the
@@ -84,81 +71,78 @@ pub(crate) fn write_all(py: Python<'_>, file: RawFile, bytes: &[u8]) -> PyResult
     Ok(Some(written))
 }
 
+/// A method of the class: what `how` brings, from the descriptor and the arguments, of which there must be `count`. Where
+/// that is `None`, where the descriptor never waits, and with other arguments, the standard library's method is called.
+///
+/// # Safety
+/// Python calls it with a FileIO and `nargs` arguments, holding the GIL.
+unsafe fn method(
+    name: &str,
+    slf: *mut PyObject,
+    args: *mut *mut PyObject,
+    (nargs, count): (isize, usize),
+    how: impl FnOnce(Python<'_>, c_int, &[*mut PyObject]) -> PyResult<Option<*mut PyObject>>,
+) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    let (py, given, descriptor) =
+        unsafe { (Python::assume_attached(), std::slice::from_raw_parts(args, nargs as usize), file_descriptor(slf)) };
+    let result = if given.len() == count && !never_waits(descriptor) { how(py, descriptor, given) } else { Ok(None) };
+    give(result.and_then(|object| object.map_or_else(|| base(py, name, slf, given), Ok)))
+}
+
+fn number(count: Option<usize>) -> Option<*mut PyObject> {
+    // SAFETY: called by methods that hold the GIL.
+    count.map(|count| unsafe { ffi::PyLong_FromSize_t(count) })
+}
+
 unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
-    unsafe {
-        let py = Python::assume_attached();
-        let call = || -> PyResult<*mut PyObject> {
-            let given = std::slice::from_raw_parts(args, nargs as usize);
-            let descriptor = file_descriptor(slf);
-            if given.len() != 1 || never_waits(descriptor) {
-                return base(py, "readinto", slf, given);
-            }
-            let Some(mut view) = View::new(given[0], ffi::PyBUF_WRITABLE) else {
-                ffi::PyErr_Clear();
-                return base(py, "readinto", slf, given);
-            };
-            let op = Op::Read { file: file(py, descriptor)?, buffer: view.memory(), offset: None };
-            match operate(py, op)? {
-                Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
-                None => base(py, "readinto", slf, given),
-            }
+    let how = |py: Python<'_>, descriptor, given: &[_]| {
+        // SAFETY: an argument of the method; the view is dropped while the GIL is held.
+        let Some(mut view) = (unsafe { View::new(given[0], ffi::PyBUF_WRITABLE) }) else {
+            drop(PyErr::take(py));
+            return Ok(None);
         };
-        give(call())
-    }
+        operate(py, Op::Read { file: file(py, descriptor)?, buffer: view.memory(), offset: None }).map(number)
+    };
+    // SAFETY: Python calls this.
+    unsafe { method("readinto", slf, args, (nargs, 1), how) }
 }
 
 unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
-    unsafe {
-        let py = Python::assume_attached();
-        let call = || -> PyResult<*mut PyObject> {
-            let given = std::slice::from_raw_parts(args, nargs as usize);
-            let descriptor = file_descriptor(slf);
-            if given.len() != 1 || never_waits(descriptor) {
-                return base(py, "write", slf, given);
-            }
-            let Some(view) = View::new(given[0], ffi::PyBUF_SIMPLE) else { return Err(PyErr::fetch(py)) };
-            let file = file(py, descriptor)?;
-            let write = |file| write_all(py, file, view.bytes());
-            match if file_appends(slf) { at_end(file, write) } else { write(file) }? {
-                Some(count) => Ok(ffi::PyLong_FromSize_t(count)),
-                None => base(py, "write", slf, given),
-            }
-        };
-        give(call())
-    }
+    let how = |py: Python<'_>, descriptor, given: &[_]| {
+        // SAFETY: an argument of the method; the view is dropped while the GIL is held.
+        let Some(view) = (unsafe { View::new(given[0], ffi::PyBUF_SIMPLE) }) else { return Err(PyErr::fetch(py)) };
+        let file = file(py, descriptor)?;
+        let write = |file| write_all(py, file, view.bytes());
+        // SAFETY: `slf` is the method's FileIO.
+        let appends = unsafe { file_appends(slf) };
+        if appends { at_end(file, write) } else { write(file) }.map(number)
+    };
+    // SAFETY: Python calls this.
+    unsafe { method("write", slf, args, (nargs, 1), how) }
 }
 
 unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    // SAFETY: Python calls this with a FileIO and `nargs` arguments, holding the GIL.
-    unsafe {
-        let py = Python::assume_attached();
-        let call = || -> PyResult<*mut PyObject> {
-            let given = std::slice::from_raw_parts(args, nargs as usize);
-            let descriptor = file_descriptor(slf);
-            if !given.is_empty() || never_waits(descriptor) {
-                return base(py, "readall", slf, given);
+    let how = |py: Python<'_>, descriptor, _: &[_]| {
+        let file = file(py, descriptor)?;
+        // One more, so that the end shows in one read.
+        let mut bytes: Vec<u8> = Vec::with_capacity(remaining(file).map_or(PIECE, |left| left + 1));
+        loop {
+            if bytes.capacity() == bytes.len() {
+                bytes.reserve(PIECE.max(bytes.len()));
             }
-            let file = file(py, descriptor)?;
-            // One more, so that the end shows in one read.
-            let mut bytes: Vec<u8> = Vec::with_capacity(remaining(file).map_or(PIECE, |left| left + 1));
-            loop {
-                if bytes.capacity() == bytes.len() {
-                    bytes.reserve(PIECE.max(bytes.len()));
-                }
-                let op = Op::Read { file, buffer: bytes.spare_capacity_mut(), offset: None };
-                let Some(count) = operate(py, op)? else { return base(py, "readall", slf, given) };
-                py.check_signals()?;
-                if count == 0 {
-                    return Ok(PyBytes::new(py, &bytes).into_ptr());
-                }
-                // SAFETY: the read has filled them.
-                bytes.set_len(bytes.len() + count);
+            let op = Op::Read { file, buffer: bytes.spare_capacity_mut(), offset: None };
+            let Some(count) = operate(py, op)? else { return Ok(None) };
+            py.check_signals()?;
+            if count == 0 {
+                return Ok(Some(PyBytes::new(py, &bytes).into_ptr()));
             }
-        };
-        give(call())
-    }
+            // SAFETY: the read has filled them.
+            unsafe { bytes.set_len(bytes.len() + count) };
+        }
+    };
+    // SAFETY: Python calls this.
+    unsafe { method("readall", slf, args, (nargs, 0), how) }
 }
 
 /// Reads at most `size` bytes at `offset`.

@@ -23,7 +23,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use crate::capi::_PyBytes_Resize;
 use crate::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
 use crate::runtime::{Runtime, program_ends, run_signal_handlers, runtime, settle, to_error};
-use crate::stdlib::{Socket, View, install};
+use crate::stdlib::{Socket, View, fast, give, install};
 use crate::tasklet::deadline;
 
 /// The most that a receive takes into a buffer of the port's, which must then be copied; an idle connection holds none.
@@ -41,12 +41,6 @@ static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 pub(crate) fn install_socket(class: Bound<'_, PyAny>) -> PyResult<()> {
     let py = class.py();
     BASE.get_or_try_init(py, || py.import("_socket")?.getattr("socket").map(Bound::unbind))?;
-    let fast = |name: &'static std::ffi::CStr, method, doc: &'static std::ffi::CStr| ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: doc.as_ptr(),
-    };
     let recv_into_method = ffi::PyMethodDef {
         ml_name: c"recv_into".as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: recv_into },
@@ -106,16 +100,6 @@ unsafe fn with_flags(args: *const *mut PyObject, count: isize) -> Option<(*mut P
             _ => None,
         }
     }
-}
-
-/// Turns a result into what a C method returns.
-#[inline(never)]
-fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
-    result.unwrap_or_else(|error| {
-        // SAFETY: called from Python, so the GIL is held.
-        error.restore(unsafe { Python::assume_attached() });
-        ptr::null_mut()
-    })
 }
 
 /// Sets the error of an operation.

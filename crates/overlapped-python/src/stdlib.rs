@@ -4,7 +4,7 @@
 //! The first fields of both structures have been the same in every CPython that this package is built for
 //! (`Modules/socketmodule.h`, which `_ssl` uses in the same way; `Modules/_io/fileio.c`). [`check`] makes sure at import.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::PyImportError;
@@ -130,6 +130,26 @@ pub(crate) fn install(class: &Bound<'_, PyAny>, methods: Vec<ffi::PyMethodDef>) 
         class.setattr(name.cast::<pyo3::types::PyString>()?, descriptor)?;
     }
     Ok(())
+}
+
+/// The definition of a method that takes positional arguments alone.
+pub(crate) fn fast(name: &'static CStr, method: ffi::PyCFunctionFast, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// Turns a result into what such a method returns. Apart, so that waiting stacks do not hold its locals.
+#[inline(never)]
+pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
+    result.unwrap_or_else(|error| {
+        // SAFETY: called from Python, so the GIL is held.
+        error.restore(unsafe { Python::assume_attached() });
+        std::ptr::null_mut()
+    })
 }
 
 /// A buffer of Python's, released when dropped. It lives on the heap or in objects that the caller holds: only its

@@ -56,10 +56,6 @@ pub(super) fn send_to(
 macro_rules! datagram {
     ($type:ident, $std:ty) => {
         impl $type {
-            fn wrap(inner: $std) -> $type {
-                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
-            }
-
             /// Receives a datagram from the connected peer; returns how many bytes. What is beyond the buffer is lost.
             ///
             /// # Errors
@@ -83,68 +79,9 @@ macro_rules! datagram {
             pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
                 datagram::send(raw_socket(&self.inner), buffer, self.write_timeout.deadline())
             }
-
-            /// Another handle of the same socket, with the same time-outs to begin with.
-            ///
-            /// # Errors
-            /// Where the process has no descriptor left.
-            pub fn try_clone(&self) -> io::Result<$type> {
-                Ok($type {
-                    read_timeout: self.read_timeout.clone(),
-                    write_timeout: self.write_timeout.clone(),
-                    ..$type::from(self.inner.try_clone()?)
-                })
-            }
-
-            /// How long a receive or peek may wait; `None`: without end.
-            ///
-            /// # Errors
-            /// None so far.
-            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-                Ok(self.read_timeout.get())
-            }
-
-            /// Sets how long a receive or peek through this handle may wait; `None`, as at the beginning: without end.
-            /// Past it, it fails with [`TimedOut`](std::io::ErrorKind::TimedOut).
-            ///
-            /// # Errors
-            /// `InvalidInput` for a time of zero.
-            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.read_timeout.set(timeout)
-            }
-
-            /// How long a send may wait; `None`: without end.
-            ///
-            /// # Errors
-            /// None so far.
-            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-                Ok(self.write_timeout.get())
-            }
-
-            /// Sets how long a send through this handle may wait for room; `None`, as at the beginning: without end.
-            ///
-            /// # Errors
-            /// `InvalidInput` for a time of zero.
-            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.write_timeout.set(timeout)
-            }
-
-            /// Takes the error that is pending on the socket, if any.
-            ///
-            /// # Errors
-            /// Where the system cannot tell.
-            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                self.inner.take_error()
-            }
         }
 
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.inner.fmt(f)
-            }
-        }
-
-        crate::net::handle::socket_conversions!($type, $std);
+        crate::net::handle::two_way!($type, $std);
     };
 }
 

@@ -1,4 +1,81 @@
-//! What every socket type has: conversions from and to the standard library's and the system's.
+//! What socket types have in common: time-outs, and conversions from and to the standard library's and the system's.
+
+/// What streams and datagram sockets have in common, each of which is a `{ inner, read_timeout, write_timeout }`, `inner`
+/// being the standard library's: time-outs, clones, conversions.
+macro_rules! two_way {
+    ($type:ident, $std:ty) => {
+        impl $type {
+            fn wrap(inner: $std) -> $type {
+                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+            }
+
+            /// Another handle of the same socket, with the same time-outs to begin with.
+            ///
+            /// # Errors
+            /// Where the process has no descriptor left.
+            pub fn try_clone(&self) -> io::Result<$type> {
+                Ok($type {
+                    read_timeout: self.read_timeout.clone(),
+                    write_timeout: self.write_timeout.clone(),
+                    ..$type::from(self.inner.try_clone()?)
+                })
+            }
+
+            /// How long a read, receive or peek may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.read_timeout.get())
+            }
+
+            /// Sets how long a read, receive or peek through this handle may wait for something to come; `None`, as at
+            /// the beginning: without end. Past it, it fails with [`TimedOut`](std::io::ErrorKind::TimedOut), and
+            /// nothing was taken.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.read_timeout.set(timeout)
+            }
+
+            /// How long a write or send may wait; `None`: without end.
+            ///
+            /// # Errors
+            /// None so far.
+            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+                Ok(self.write_timeout.get())
+            }
+
+            /// Sets how long a write or send through this handle may wait until the system takes something; `None`, as
+            /// at the beginning: without end. Past it, it fails with [`TimedOut`](std::io::ErrorKind::TimedOut). A
+            /// stream's `write_all` gives up when nothing more was taken for that long; how much was before is not
+            /// known then.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.write_timeout.set(timeout)
+            }
+
+            /// Takes the error that is pending on the socket, if any.
+            ///
+            /// # Errors
+            /// Where the system cannot tell.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.inner.take_error()
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        crate::net::handle::socket_conversions!($type, $std);
+    };
+}
 
 /// `From` the standard library's type and the system's handle, into them, and the borrowed forms. The type has the
 /// standard library's in its field `inner` and is made from it by `wrap`.
@@ -108,4 +185,4 @@ macro_rules! socket_conversions {
     };
 }
 
-pub(super) use socket_conversions;
+pub(super) use {socket_conversions, two_way};

@@ -77,10 +77,6 @@ pub(super) fn send_vectored(
 macro_rules! stream {
     ($type:ident, $std:ty) => {
         impl $type {
-            fn wrap(inner: $std) -> $type {
-                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
-            }
-
             /// Receives without taking: the same bytes come again. Waits like a read; returns how many bytes.
             ///
             /// # Errors
@@ -110,63 +106,6 @@ macro_rules! stream {
             pub fn disconnect(&self) -> io::Result<()> {
                 let op = Op::Disconnect { socket: raw_socket(&self.inner) };
                 count(op, self.read_timeout.deadline()).map(drop)
-            }
-
-            /// Another handle of the same stream, with the same time-outs to begin with.
-            ///
-            /// # Errors
-            /// Where the process has no descriptor left.
-            pub fn try_clone(&self) -> io::Result<$type> {
-                Ok($type {
-                    read_timeout: self.read_timeout.clone(),
-                    write_timeout: self.write_timeout.clone(),
-                    ..$type::from(self.inner.try_clone()?)
-                })
-            }
-
-            /// How long a read or peek may wait; `None`: without end.
-            ///
-            /// # Errors
-            /// None so far.
-            pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-                Ok(self.read_timeout.get())
-            }
-
-            /// Sets how long a read or peek through this handle may wait for its first byte; `None`, as at the
-            /// beginning: without end. Past it, the read fails with
-            /// [`TimedOut`](std::io::ErrorKind::TimedOut), and nothing was taken.
-            ///
-            /// # Errors
-            /// `InvalidInput` for a time of zero.
-            pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.read_timeout.set(timeout)
-            }
-
-            /// How long a write may wait; `None`: without end.
-            ///
-            /// # Errors
-            /// None so far.
-            pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-                Ok(self.write_timeout.get())
-            }
-
-            /// Sets how long a write through this handle may wait until the system takes something; `None`, as at the
-            /// beginning: without end. Past it, the write fails with
-            /// [`TimedOut`](std::io::ErrorKind::TimedOut). `write_all` gives up when nothing more was taken for
-            /// that long; how much was before is not known then.
-            ///
-            /// # Errors
-            /// `InvalidInput` for a time of zero.
-            pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-                self.write_timeout.set(timeout)
-            }
-
-            /// Takes the error that is pending on the socket, if any.
-            ///
-            /// # Errors
-            /// Where the system cannot tell.
-            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                self.inner.take_error()
             }
         }
 
@@ -226,13 +165,7 @@ macro_rules! stream {
             }
         }
 
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.inner.fmt(f)
-            }
-        }
-
-        crate::net::handle::socket_conversions!($type, $std);
+        crate::net::handle::two_way!($type, $std);
     };
 }
 
