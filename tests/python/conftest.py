@@ -15,6 +15,7 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -230,3 +231,19 @@ def run_python() -> RunPython:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
     return run
+
+
+PATCHED = "from overlapped import monkey\nmonkey.patch_all()\n"
+
+
+@pytest.fixture
+def patched(run_python: RunPython) -> RunPython:
+    """Runs a program after ``patch_all()``; what it asserts holds, and it says nothing on standard error."""
+
+    def run(code: str, *arguments: str, before: str = PATCHED, errors: str = "") -> str:  # type: ignore[misc]
+        done = run_python(before + textwrap.dedent(code), *arguments)
+        assert errors in done.stderr if errors else not done.stderr, done.stderr
+        assert done.returncode == 0
+        return done.stdout
+
+    return run  # type: ignore[return-value]

@@ -1,0 +1,246 @@
+"""Threads, locks and thread-locals after :func:`overlapped.monkey.patch_all`: they are tasklets'."""
+
+from __future__ import annotations
+
+from conftest import RunPython
+
+
+class TestThreads:
+    def test_they_are_tasklets_of_one_thread(self, patched: RunPython) -> None:
+        patched("""
+            import threading, overlapped
+            seen = []
+            def run():
+                me = threading.current_thread()
+                seen.append((me.name, me.ident, me.native_id, threading.get_ident() == me.ident, me.is_alive()))
+                gate.wait()
+            gate = threading.Event()
+            threads = [threading.Thread(target=run, name=f"t{n}") for n in range(3)]
+            for thread in threads: thread.start()
+            assert threading.active_count() == 4
+            assert set(threading.enumerate()) == {threading.main_thread(), *threads}
+            assert len(overlapped.tasklets()) == 4
+            gate.set()
+            for thread in threads: thread.join()
+            assert [name for name, *_ in seen] == ["t0", "t1", "t2"]
+            assert len({ident for _, ident, *_ in seen} | {threading.get_ident()}) == 4
+            assert len({native for _, _, native, *_ in seen} | {threading.get_native_id()}) == 1
+            assert all(same and alive for *_, same, alive in seen)
+            assert not any(thread.is_alive() for thread in threads)
+            assert threading.main_thread().ident == monkey.original("_thread", "get_ident")()
+        """)
+
+    def test_join_with_a_time_out(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            thread = threading.Thread(target=time.sleep, args=(0.2,))
+            thread.start()
+            begun = time.perf_counter()
+            thread.join(0.05)
+            assert 0.04 < time.perf_counter() - begun < 0.15 and thread.is_alive()
+            thread.join()
+            assert time.perf_counter() - begun >= 0.19 and not thread.is_alive()
+        """)
+
+    def test_the_others_are_awaited_at_the_end_and_daemons_are_not(self, patched: RunPython) -> None:
+        said = patched("""
+            import atexit, threading, time
+            atexit.register(print, "atexit")
+            threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+            threading.Thread(target=lambda: (time.sleep(30), print("daemon")), daemon=True).start()
+            print("main")
+        """)
+        assert said == "main\nthread\natexit\n"
+
+    def test_exceptions_go_to_the_hook(self, patched: RunPython) -> None:
+        patched("""
+            import sys, threading, _thread, time
+            seen = []
+            threading.excepthook = seen.append
+            thread = threading.Thread(target=lambda: 1 / 0)
+            thread.start(); thread.join()
+            assert seen[0].exc_type is ZeroDivisionError and seen[0].thread is thread
+            threading.excepthook = threading.__excepthook__
+            thread = threading.Thread(target=sys.exit)
+            thread.start(); thread.join()
+            sys.unraisablehook = seen.append
+            def fail(): raise OSError
+            _thread.start_new_thread(fail, ())
+            time.sleep(0.01)
+            assert seen[1].exc_type is OSError and seen[1].object is fail and seen[1].err_msg.endswith("started by")
+            assert seen[1].exc_traceback.tb_frame.f_code is fail.__code__
+        """)
+
+    def test_context_and_hooks_are_a_threads_own(self, patched: RunPython) -> None:
+        patched("""
+            import contextvars, sys, threading
+            variable = contextvars.ContextVar("variable", default="unset")
+            variable.set("main")
+            seen, traced = [], []
+            threading.settrace(lambda *_: traced.append(1))
+            thread = threading.Thread(target=lambda: seen.append(variable.get()))
+            thread.start(); thread.join()
+            threading.settrace(None)
+            assert seen == ["unset"] and traced and sys.gettrace() is None
+        """)
+
+    def test_conditions_barriers_semaphores_timers(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            condition, done = threading.Condition(), []
+            def wait():
+                with condition:
+                    done.append(condition.wait(5))
+            threads = [threading.Thread(target=wait) for _ in range(3)]
+            for thread in threads: thread.start()
+            with condition:
+                condition.notify_all()
+            for thread in threads: thread.join()
+            assert done == [True] * 3
+            with condition:
+                assert condition.wait(0.01) is False
+            barrier = threading.Barrier(3)
+            threads = [threading.Thread(target=lambda: done.append(barrier.wait())) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert sorted(done[3:]) == [0, 1, 2]
+            most = running = 0
+            slots = threading.BoundedSemaphore(2)
+            def run():
+                global most, running
+                with slots:
+                    running += 1
+                    most = max(most, running)
+                    time.sleep(0.005)
+                    running -= 1
+            threads = [threading.Thread(target=run) for _ in range(6)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert most == 2
+            rang = threading.Event()
+            timer = threading.Timer(0.02, rang.set)
+            timer.start()
+            assert rang.wait(5)
+            cancelled = threading.Timer(30, rang.clear)
+            cancelled.start()
+            cancelled.cancel()
+            cancelled.join()
+        """)
+
+    def test_locks_between_real_threads_and_tasklets(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            start = monkey.original("_thread", "start_new_thread")
+            lock, count, ended = threading.Lock(), 0, threading.Semaphore(0)
+            def run():
+                global count
+                for _ in range(200):
+                    with lock:
+                        before = count
+                        time.sleep(0)
+                        count = before + 1
+                ended.release()
+            for _ in range(2): start(run, ())
+            for _ in range(3): threading.Thread(target=run).start()
+            for _ in range(5): assert ended.acquire(timeout=30)
+            assert count == 1000
+        """)
+
+    def test_a_loop_that_tries_a_lock_lets_its_holder_run(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            lock = threading.Lock()
+            def hold():
+                with lock:
+                    time.sleep(0.02)
+            threading.Thread(target=hold).start()
+            while not lock.acquire(blocking=False): pass
+        """)
+
+    def test_the_main_thread_can_be_joined(self, patched: RunPython) -> None:
+        said = patched("""
+            import threading
+            threading.Thread(target=lambda: (threading.main_thread().join(), print("after main"))).start()
+            print("main")
+        """)
+        assert said == "main\nafter main\n"
+
+
+class TestLocal:
+    def test_each_thread_has_its_own(self, patched: RunPython) -> None:
+        patched("""
+            import threading, overlapped
+            class Own(threading.local):
+                shared = "class"
+                def __init__(self, first, *, second):
+                    self.values = [first, second]
+            own = Own(1, second=2)
+            own.values.append("main")
+            seen = []
+            def run(name):
+                own.values.append(name)
+                own.name = name
+                overlapped.sleep(0.001)
+                seen.append((own.name, own.values, own.shared, sorted(vars(own))))
+                del own.name
+                assert not hasattr(own, "name")
+            threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert seen == [(name, [1, 2, name], "class", ["name", "values"]) for name in "ab"]
+            assert own.values == [1, 2, "main"] and not hasattr(own, "name")
+            try:
+                own.__dict__ = {}
+            except AttributeError as error:
+                assert "read-only" in str(error)
+            try:
+                threading.local(1)
+            except TypeError: pass
+            else: assert False
+        """)
+
+    def test_it_goes_with_its_thread_and_with_itself(self, patched: RunPython) -> None:
+        patched("""
+            import gc, threading, weakref, overlapped
+            class Value: pass
+            own, left = threading.local(), []
+            def run():
+                own.value = Value()
+                left.append(weakref.ref(own.value))
+            for _ in range(3):
+                thread = threading.Thread(target=run)
+                thread.start(); thread.join()
+            overlapped.spawn(run).join()
+            monkey.original("_thread", "start_new_thread")(run, ())
+            while len(left) < 5: overlapped.sleep(0.001)
+            for _ in range(1000):
+                if not any(reference() for reference in left): break
+                overlapped.sleep(0.001)
+            assert not any(reference() for reference in left)
+            # A cycle through the local itself.
+            cyclic = threading.local()
+            cyclic.me, cyclic.value = cyclic, Value()
+            reference = weakref.ref(cyclic.value)
+            del cyclic
+            gc.collect()
+            assert reference() is None
+        """)
+
+    def test_an_init_that_fails_is_called_again(self, patched: RunPython) -> None:
+        patched("""
+            import threading
+            class Own(threading.local):
+                def __init__(self):
+                    if threading.current_thread() is not threading.main_thread():
+                        calls.append(1)
+                        if len(calls) == 1: raise ValueError
+                    self.x = 1
+            own, calls, seen = Own(), [], []
+            def run():
+                try: own.x
+                except ValueError: seen.append("failed")
+                seen.append(own.x)
+            thread = threading.Thread(target=run)
+            thread.start(); thread.join()
+            assert seen == ["failed", 1]
+        """)
