@@ -1,7 +1,7 @@
 //! What can go wrong in the io_uring backend alone: the traps that its module documentation names.
 #![cfg(target_os = "linux")]
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -287,4 +287,42 @@ fn a_poll_that_has_nothing_to_do_stays_out_of_the_kernel() {
         port.poll(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     }
     assert_eq!(port.report().counters.kernel_entries, before);
+}
+
+/// The kernel's threads, which read what is not in memory, know no turns: all would begin at the same place.
+#[test]
+fn reads_at_a_files_own_position_take_turns() {
+    const RECORD: usize = 4096;
+    const READS: usize = 64;
+    let Some(mut port) = port(Config::new()) else { return };
+    let mut file = tempfile::tempfile().unwrap();
+    (0..READS).for_each(|number| file.write_all(&[number as u8; RECORD]).unwrap());
+    file.sync_all().unwrap();
+    file.rewind().unwrap();
+    for advice in [libc::POSIX_FADV_DONTNEED, libc::POSIX_FADV_RANDOM] {
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) }, 0);
+    }
+    let records = Box::leak(vec![0xff_u8; (READS + 1) * RECORD].into_boxed_slice()).as_mut_ptr();
+    let ids: Vec<OpId> = (0..=READS)
+        .map(|number| {
+            // SAFETY: a part of its own for each read, of memory that is never freed.
+            let buffer = unsafe { std::slice::from_raw_parts_mut(records.add(number * RECORD).cast(), RECORD) };
+            begin(&mut port, Op::Read { file: file.as_raw_fd(), buffer, offset: None })
+        })
+        .collect();
+    // One that waits for its turn and is cancelled leaves it to the next.
+    port.cancel(ids[1]);
+    let mut ended = Vec::new();
+    while ended.len() <= READS {
+        ended.extend(completions(&mut port).into_iter().map(|completion| count(completion.result)));
+    }
+    assert_eq!(ended.iter().filter(|result| matches!(result, Ok(RECORD))).count(), READS);
+    assert_eq!(ended.iter().filter(|result| result.is_err()).count(), 1);
+    let first = |number: usize| {
+        // SAFETY: all reads have ended.
+        usize::from(unsafe { *records.add(number * RECORD) })
+    };
+    let read: Vec<usize> = (0..=READS).filter(|number| *number != 1).map(first).collect();
+    assert_eq!(read, (0..READS).collect::<Vec<_>>());
 }

@@ -35,8 +35,10 @@ pub(super) enum Kind {
     RecvAll(Rest),
     /// One that has yet to be given its provided buffer, of which so many bytes are to be filled.
     ProvidedAll(usize),
+    /// A read at the file's own position.
+    ReadHere,
     /// A write at the file's own position.
-    Write(Placed),
+    WriteHere(Placed),
 }
 
 /// The file's own position before a write, and how much that is to write.
@@ -46,23 +48,25 @@ pub(super) enum Kind {
 /// 6.18). The next write would go over what was written, and nobody would hear of the full disk.
 #[derive(Clone, Copy)]
 pub(super) struct Placed {
+    /// Negative where the file has no position.
     before: libc::off_t,
     length: usize,
 }
 
 impl Placed {
-    /// The kind of a write at `offset`; plain where an offset is given, or the file has no position.
-    fn kind(file: i32, offset: Option<u64>, length: usize) -> Kind {
+    fn new(length: usize) -> Placed {
+        Placed { before: -1, length }
+    }
+
+    /// Notes the position, before the write.
+    pub(super) fn note(&mut self, file: i32) {
         // SAFETY: takes no pointers.
-        match if offset.is_some() { -1 } else { unsafe { libc::lseek(file, 0, libc::SEEK_CUR) } } {
-            -1 => Kind::Plain,
-            before => Kind::Write(Placed { before, length }),
-        }
+        self.before = unsafe { libc::lseek(file, 0, libc::SEEK_CUR) };
     }
 
     /// Moves the position behind the `written` bytes, where that has yet to be done.
     pub(super) fn settle(self, file: i32, written: usize) {
-        if written == 0 || written == self.length {
+        if self.before < 0 || written == 0 || written == self.length {
             return;
         }
         // SAFETY: none takes a pointer. Where one fails, the file's position is as the kernel has left it.
@@ -161,6 +165,11 @@ impl Kind {
         matches!(self, Kind::Provided | Kind::ProvidedAll(_) | Kind::RecvMultishot)
     }
 
+    /// Whether it is at the file's own position.
+    pub(super) fn is_here(self) -> bool {
+        matches!(self, Kind::ReadHere | Kind::WriteHere(_))
+    }
+
     pub(super) fn is_multishot(self) -> bool {
         matches!(self, Kind::RecvMultishot | Kind::AcceptMultishot)
     }
@@ -243,20 +252,30 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Recv::new(Fd(socket), start, length as u32).build()
         }
         Op::Read { file, buffer, offset } => {
+            if offset.is_none() {
+                kind = Kind::ReadHere;
+            }
             opcode::Read::new(Fd(file), buffer.as_mut_ptr().cast(), length(buffer.len()))
                 .offset(position(offset))
                 .build()
         }
         Op::ReadVectored { file, buffers, offset } => {
+            if offset.is_none() {
+                kind = Kind::ReadHere;
+            }
             let (vector, count) = vector_mut(buffers);
             opcode::Readv::new(Fd(file), vector, count).offset(position(offset)).build()
         }
         Op::Write { file, buffer, offset } => {
-            kind = Placed::kind(file, offset, buffer.len());
+            if offset.is_none() {
+                kind = Kind::WriteHere(Placed::new(buffer.len()));
+            }
             opcode::Write::new(Fd(file), buffer.as_ptr(), length(buffer.len())).offset(position(offset)).build()
         }
         Op::WriteVectored { file, buffers, offset } => {
-            kind = Placed::kind(file, offset, buffers.iter().map(|buffer| buffer.len()).sum());
+            if offset.is_none() {
+                kind = Kind::WriteHere(Placed::new(buffers.iter().map(|buffer| buffer.len()).sum()));
+            }
             let (vector, count) = vector(buffers);
             opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
         }
@@ -282,6 +301,17 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         Op::Shutdown { .. } | Op::AcceptPipe { .. } | Op::Call { .. } => unreachable!("none is for the ring"),
     };
     (entry, kind)
+}
+
+/// Whether the file keeps a position that reads and writes move, and none of them waits for another: it is a regular
+/// one, or a disk.
+pub(super) fn keeps_position(file: i32) -> bool {
+    // SAFETY: a plain value that fstat fills; zeroes are one.
+    unsafe {
+        let mut status: libc::stat = std::mem::zeroed();
+        libc::fstat(file, &raw mut status) == 0
+            && matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
+    }
 }
 
 /// What shutdown(2) calls the direction.

@@ -18,7 +18,7 @@ mod entry;
 mod progress;
 mod setup;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -62,6 +62,9 @@ pub(super) struct Uring {
     requests: Vec<Request>,
     /// Those that wait for a buffer, the first first; some may have ended since.
     parked: VecDeque<OpId>,
+    /// By descriptor, how many operations are in the kernel at the file's own position; and those that wait for a turn.
+    here: HashMap<i32, u32>,
+    turns: VecDeque<OpId>,
     /// Entries for which the submission queue had no room, although it was flushed.
     late: VecDeque<Entry>,
     /// Operations that ended by a cancel while they were parked.
@@ -94,6 +97,8 @@ impl Uring {
             notifier,
             requests: Vec::new(),
             parked: VecDeque::new(),
+            here: HashMap::new(),
+            turns: VecDeque::new(),
             late: VecDeque::new(),
             ended: Vec::new(),
             reaped: Vec::new(),

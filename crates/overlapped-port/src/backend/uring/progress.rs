@@ -7,7 +7,9 @@
 //! - a send finds no room, or not enough for all: likewise, whatever the descriptor's mode;
 //! - a receive that is to fill its buffer has filled a part;
 //! - a connect is under way: a poll stands in, and the connect is called again, for its end is told to that call;
-//! - the buffers have run out (`ENOBUFS`): the operation is parked and issued again when buffers come back.
+//! - the buffers have run out (`ENOBUFS`): the operation is parked and issued again when buffers come back;
+//! - another operation is at the own position of the same file: read(2) and write(2) take turns there, and the kernel's
+//!   requests do not: two that it gives to its threads begin at the same place (`io_kiocb_update_pos`, io_uring/rw.c).
 //!
 //! **Cancels may miss.** `ASYNC_CANCEL` answers `ENOENT` for a request that the kernel is just about to run again: it
 //! would then wait as if nobody had asked. Each such answer is looked at: where the operation is still in flight, the
@@ -82,6 +84,8 @@ enum State {
     StoodIn,
     /// It waits for a provided buffer.
     Parked,
+    /// It waits for its turn at the file's own position.
+    InTurn,
 }
 
 /// An operation in flight, with all that it takes to issue it again.
@@ -127,7 +131,28 @@ impl Uring {
         let request = &mut self.requests[slot];
         debug_assert!(request.state == State::Free, "two operations in one slot");
         *request = Request { entry: entry.user_data(id.to_u64()), id, handle, kind, ..Request::free() };
+        if kind.is_here() {
+            let there = self.here.entry(handle).or_default();
+            if *there > 0 && entry::keeps_position(handle) {
+                request.state = State::InTurn;
+                return self.turns.push_back(id);
+            }
+            *there += 1;
+        }
         self.issue(slot);
+    }
+
+    /// An operation at the own position of `file` has ended: the next has its turn.
+    fn leave_position(&mut self, file: i32) {
+        let at = self.turns.iter().position(|id| self.requests[id.slot()].handle == file);
+        if let Some(next) = at.and_then(|at| self.turns.remove(at)) {
+            return self.issue(next.slot());
+        }
+        let there = self.here.get_mut(&file).expect("it is counted until it ends");
+        *there -= 1;
+        if *there == 0 {
+            self.here.remove(&file);
+        }
     }
 
     /// Issues the operation in `slot`, for the first time or again.
@@ -138,6 +163,9 @@ impl Uring {
             request.state = State::Parked;
             self.parked.push_back(request.id);
             return;
+        }
+        if let Kind::WriteHere(placed) = &mut request.kind {
+            placed.note(request.handle);
         }
         request.state = State::Issued;
         let entry = request.entry.clone();
@@ -196,8 +224,9 @@ impl Uring {
             return;
         }
         request.cancelled = true;
-        if request.state == State::Parked {
+        if matches!(request.state, State::Parked | State::InTurn) {
             request.state = State::Free;
+            self.turns.retain(|waiting| *waiting != id);
             self.ended.push(id);
         } else {
             self.push_cancel(slot);
@@ -210,7 +239,7 @@ impl Uring {
         let target = match request.state {
             State::Issued => request.id.to_u64(),
             State::StoodIn => Internal::StandIn(slot).to_u64(),
-            State::Free | State::Parked => return,
+            State::Free | State::Parked | State::InTurn => return,
         };
         let entry = opcode::AsyncCancel::new(target).build().flags(Flags::SKIP_SUCCESS);
         self.push(&entry.user_data(Internal::Cancel(slot).to_u64()));
@@ -241,6 +270,10 @@ impl Uring {
         }
         request.state = State::Free;
         events.push(Event { id: request.id, result, buffer, more: false });
+        let (here, handle) = (request.kind.is_here(), request.handle);
+        if here {
+            self.leave_position(handle);
+        }
     }
 
     /// A completion of the backend's own requests.
@@ -376,7 +409,7 @@ impl Uring {
                 }
                 usize::from(found.0)
             }
-            Kind::Write(placed) => {
+            Kind::WriteHere(placed) => {
                 placed.settle(request.handle, length);
                 length
             }
