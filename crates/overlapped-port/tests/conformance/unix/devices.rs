@@ -36,13 +36,14 @@ fn a_full_disk_says_so(config: Config) {
     }
 }
 
-/// A disk that is full after a part of a write, and what comes after it: nothing is written over.
+/// A disk that is full after a part of a write, and what comes after it: nothing is written over. In a copy of the
+/// process, for the limit that stands for the disk's is the whole process's.
 fn a_write_that_is_cut_short_moves_the_position(config: Config) {
-    let mut driver = Driver::new(config);
     let folder = tempfile::tempdir().unwrap();
-    let before = system::limit_file_size(10_000);
-    for vectored in [false, true] {
-        for append in [false, true] {
+    let child_is_well = system::in_a_fork(|| {
+        system::limit_file_size(10_000);
+        let mut driver = Driver::new(config);
+        for (vectored, append) in [(false, false), (false, true), (true, false), (true, true)] {
             let path = folder.path().join(format!("{vectored}{append}"));
             let file = driver.open(&path, OpenMode { create: true, append, ..WRITE }).unwrap();
             let mut write = |byte: u8| match vectored {
@@ -54,8 +55,9 @@ fn a_write_that_is_cut_short_moves_the_position(config: Config) {
             assert_eq!((&file).stream_position().unwrap(), 10_000);
             assert_eq!(std::fs::read(&path).unwrap(), [[1; 6000].as_slice(), &[2; 4000]].concat());
         }
-    }
-    system::limit_file_size(before);
+        true
+    });
+    assert!(child_is_well);
 }
 
 fn an_endless_device_never_ends(config: Config) {

@@ -219,27 +219,24 @@ pub(crate) fn raises(signal: i32, action: impl FnOnce()) -> bool {
 
 /// The most descriptors that the process may have open, from now on.
 pub(crate) fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
-    limit(libc::RLIMIT_NOFILE, most)
-}
-
-/// The C libraries do not agree on the type of `resource`.
-fn limit<Resource: Copy + TryInto<i32>>(resource: Resource, most: libc::rlim_t) -> libc::rlim_t {
-    let Ok(resource) = resource.try_into().map(|number| number as _) else { unreachable!("a small number") };
     // SAFETY: `limit` is a plain value that the first call fills and the second reads.
     unsafe {
         let mut limit = std::mem::zeroed::<libc::rlimit>();
-        assert_eq!(libc::getrlimit(resource, &raw mut limit), 0);
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
         let before = std::mem::replace(&mut limit.rlim_cur, most);
-        assert_eq!(libc::setrlimit(resource, &raw const limit), 0);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
         before
     }
 }
 
 /// The most bytes that a file of this process may hold, from now on. Writes beyond that fail, without a signal.
-pub(crate) fn limit_file_size(most: libc::rlim_t) -> libc::rlim_t {
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    limit(libc::RLIMIT_FSIZE, most)
+pub(crate) fn limit_file_size(most: libc::rlim_t) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: a plain value that the call reads; ignoring a signal runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit), 0);
+    }
 }
 
 /// Runs `child` in a copy of this process and returns whether it ended well, within a limit. In the copy no other thread
