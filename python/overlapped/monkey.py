@@ -11,8 +11,9 @@ or run the program by ``python -m overlapped script.py``. The functions may be c
 standard library's modules took from each other when they were imported is put right; what others took
 (``from time import sleep``) before the call stays what it was.
 
-Not touched: ``fcntl`` locks, ``os.sendfile``, ``signal.sigwait`` and its kin, and what C
-extensions do by themselves; these block the thread. A tasklet that computes keeps the thread: there is no preemption.
+Not touched: ``fcntl`` locks, ``os.sendfile``, ``os.readv`` and its kin, ``os.open`` of a FIFO, ``signal.sigwait`` and
+its kin, and what C extensions do by themselves; these block the thread. A tasklet that computes keeps the thread:
+there is no preemption.
 """
 
 from __future__ import annotations

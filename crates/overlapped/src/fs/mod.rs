@@ -5,8 +5,9 @@
 //! a file's position and asking an open file for its metadata are direct calls: they only read what the system
 //! has in memory.
 //!
-//! Reads and writes without an offset move the file's own position, which all handles of one open file share, so several
-//! tasklets on one file want [`File::read_at`] and [`File::write_at`], or append.
+//! Reads and writes without an offset move the file's own position. Those through one handle take turns. Handles that
+//! share it ([`File::try_clone`]) do not with io_uring, and two may then read or write the same place at once: such
+//! tasklets want [`File::read_at`] and [`File::write_at`], or append.
 //!
 //! ```
 //! use std::io::{Read, Seek, SeekFrom, Write};
