@@ -68,9 +68,11 @@
 //!
 //! **Readiness** ([`afd`]) is not the port's, but the socket driver can be asked so that a packet tells it.
 //!
-//! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine. Time-outs
-//! are whole milliseconds: they are rounded up, or the end of each would be a spin, and kept below `INFINITE`. How
-//! exact they are is the system's timer's affair (some 15 ms unless the program asks for more, "timeBeginPeriod").
+//! **Waiting.** A wake-up is a posted packet with a key of its own; closing the port wakes nobody under Wine. A call's own
+//! time-out is whole milliseconds and ends at a tick of the system's clock, up to 15.6 ms late and by chance early ("Sleep").
+//! So it covers a long wait's first part, and the last 32 ms are a timer's of high resolution, whose packet has a key of
+//! its own too ([`alarm`]). Whatever ends a call that dequeued nothing else, the clock is looked at, and what is left is
+//! waited for. Where the system has no such timer the tick stays; the port's report says which it is.
 //!
 //! All of it is tested under Wine, which has no sockets of the family `AF_UNIX`, no reports of refused datagrams on
 //! sockets that are not connected, and no file call that ends at once.
@@ -79,7 +81,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ptr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
     CloseHandle, ERROR_INVALID_PARAMETER, ERROR_OPERATION_ABORTED, HANDLE, INVALID_HANDLE_VALUE, STATUS_PENDING,
@@ -89,7 +91,6 @@ use windows_sys::Win32::Networking::WinSock::SOCK_STREAM;
 use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
-use windows_sys::Win32::System::Threading::INFINITE;
 
 use super::{Backend, Event, Notify, Settings, Started};
 use crate::buffers::{Buffer, BufferPool};
@@ -99,6 +100,7 @@ use crate::sys;
 
 mod accept;
 mod afd;
+mod alarm;
 mod error;
 mod file;
 mod handles;
@@ -113,6 +115,7 @@ mod winsock;
 
 pub(crate) use handles::forget;
 
+use alarm::Alarm;
 use error::Ending;
 use handles::{Entered, Handles};
 use interrupt::Interrupts;
@@ -122,14 +125,16 @@ use request::{Awaits, Request, Requests, Shared};
 const PACKET_KEY: usize = 0;
 /// The key of a wake-up.
 const WAKE_KEY: usize = 1;
+/// The key of the timer's packet.
+const ALARM_KEY: usize = 2;
 
 /// The most packets that one call dequeues.
 const BATCH: usize = 256;
 /// The most such calls in one wait: operations that go on by themselves must not keep it from returning.
 const BATCHES: usize = 128;
 
-/// How long a wait is at most while a blocking call has not let itself be interrupted, in milliseconds.
-const INSISTENCE: u32 = 5;
+/// How long a wait is at most while a blocking call has not let itself be interrupted.
+const INSISTENCE: Duration = Duration::from_millis(5);
 
 /// What a system call answered.
 enum Call {
@@ -206,6 +211,8 @@ struct Core {
 pub(super) struct Iocp {
     /// Dropped before the port that watches post to.
     requests: Requests,
+    /// The same holds for it.
+    alarm: Alarm,
     core: Core,
     interrupts: Interrupts,
     entries: Box<[OVERLAPPED_ENTRY; BATCH]>,
@@ -224,6 +231,7 @@ impl Iocp {
         }
         Ok(Iocp {
             requests: Requests::default(),
+            alarm: Alarm::new(),
             core: Core {
                 afd: None,
                 queue: Arc::new(Queue(port)),
@@ -285,6 +293,36 @@ impl Iocp {
         }
     }
 
+    /// Takes what is in the queue, or sleeps so many milliseconds until something is. Returns how many packets that were,
+    /// not counting the alarm's.
+    fn dequeue(&mut self, patience: u32) -> io::Result<usize> {
+        let mut count = 0;
+        self.core.entries += 1;
+        // SAFETY: the entries are as many as said; the wait is not alertable.
+        let dequeued = unsafe {
+            let (port, entries) = (self.core.queue.handle(), self.entries.as_mut_ptr());
+            GetQueuedCompletionStatusEx(port, entries, BATCH as u32, &raw mut count, patience, 0)
+        };
+        if dequeued == 0 {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(WAIT_TIMEOUT as i32) { Ok(0) } else { Err(error) };
+        }
+        let mut alarms = 0;
+        for index in 0..count as usize {
+            let entry = self.entries[index];
+            match entry.lpCompletionKey {
+                PACKET_KEY => self.packet(entry.lpOverlapped),
+                ALARM_KEY => {
+                    alarms += 1;
+                    self.alarm.rang();
+                }
+                _ => {}
+            }
+        }
+        self.feed();
+        Ok(count as usize - alarms)
+    }
+
     fn packet(&mut self, overlapped: *mut OVERLAPPED) {
         let shared: *mut Shared = overlapped.cast();
         // SAFETY: packets with this key are for calls that were given a `Packet`'s memory, which lives as long as the
@@ -313,6 +351,7 @@ impl Backend for Iocp {
     fn setup(&self) -> Vec<String> {
         vec![
             format!("GetQueuedCompletionStatusEx in batches of {BATCH}"),
+            self.alarm.describe(),
             "no packets for what is done at once on accepted sockets".to_owned(),
             format!("{} provided buffers of {} bytes", self.core.pool.count(), self.core.pool.size()),
             match self.core.afd {
@@ -423,38 +462,30 @@ impl Backend for Iocp {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let mut patience = if self.core.ready.is_empty() { milliseconds(timeout) } else { 0 };
+        let mut timeout = if self.core.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         if self.interrupts.insist() {
-            patience = patience.min(INSISTENCE);
+            timeout = Some(timeout.map_or(INSISTENCE, |timeout| timeout.min(INSISTENCE)));
         }
-        let mut result = Ok(());
-        for _ in 0..BATCHES {
-            let mut count = 0;
-            self.core.entries += 1;
-            // SAFETY: the entries are as many as said; the wait is not alertable.
-            let dequeued = unsafe {
-                let (port, entries) = (self.core.queue.handle(), self.entries.as_mut_ptr());
-                GetQueuedCompletionStatusEx(port, entries, BATCH as u32, &raw mut count, patience, 0)
-            };
-            if dequeued == 0 {
-                let error = io::Error::last_os_error();
-                if error.raw_os_error() != Some(WAIT_TIMEOUT as i32) {
-                    result = Err(error);
+        let sleeps = timeout != Some(Duration::ZERO);
+        // One past the end of the clock's time is as good as none.
+        let deadline = timeout.filter(|_| sleeps).and_then(|timeout| Instant::now().checked_add(timeout));
+        let port = self.core.queue.handle();
+        let mut patience = if sleeps { self.alarm.patience(port, deadline) } else { 0 };
+        let mut batches = 1;
+        let result = loop {
+            match self.dequeue(patience) {
+                Err(error) => break Err(error),
+                // The tick, or an alarm: either may have come before the deadline.
+                Ok(0) if patience > 0 && self.core.ready.is_empty() => {
+                    patience = self.alarm.patience(port, deadline);
+                    if patience == 0 {
+                        break Ok(());
+                    }
                 }
-                break;
+                Ok(BATCH) if batches < BATCHES => (batches, patience) = (batches + 1, 0),
+                Ok(_) => break Ok(()),
             }
-            for index in 0..count as usize {
-                let entry = self.entries[index];
-                if entry.lpCompletionKey == PACKET_KEY {
-                    self.packet(entry.lpOverlapped);
-                }
-            }
-            self.feed();
-            if (count as usize) < BATCH {
-                break;
-            }
-            patience = 0;
-        }
+        };
         events.append(&mut self.core.ready);
         result
     }
@@ -473,7 +504,7 @@ impl Backend for Iocp {
     }
 
     fn kernel_entries(&self) -> u64 {
-        self.core.entries
+        self.core.entries + self.alarm.entries
     }
 }
 
@@ -508,31 +539,5 @@ impl Iocp {
             self.core.starved.retain(|starved| *starved != id);
             self.settle(id, Step::Over(Ok(0), None));
         }
-    }
-}
-
-/// A time-out as the system takes it: rounded up, and never by chance the number that stands for "without end".
-fn milliseconds(timeout: Option<Duration>) -> u32 {
-    match timeout {
-        None => INFINITE,
-        Some(timeout) => {
-            let whole = timeout.as_nanos().div_ceil(1_000_000);
-            u32::try_from(whole).unwrap_or(INFINITE).min(INFINITE - 1)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_rounded_up_and_never_infinite() {
-        assert_eq!(milliseconds(None), INFINITE);
-        assert_eq!(milliseconds(Some(Duration::ZERO)), 0);
-        assert_eq!(milliseconds(Some(Duration::from_nanos(1))), 1);
-        assert_eq!(milliseconds(Some(Duration::from_micros(1500))), 2);
-        assert_eq!(milliseconds(Some(Duration::MAX)), INFINITE - 1);
-        assert_eq!(milliseconds(Some(Duration::from_millis(u64::from(INFINITE)))), INFINITE - 1);
     }
 }
