@@ -71,6 +71,8 @@ class Run:
                 text=True,
                 errors="replace",
                 cwd=folder,
+                # A program that a test has left may hold the pipe.
+                timeout=SECONDS_A_RUN + 20,
             )
         self.output = done.stdout
         self.begun = set(re.findall(r"^begun: (\S+)", done.stdout, re.MULTILINE))
