@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Board;
+use super::board::Beat;
 
 /// Whether the tasklet that a warning is about still holds its thread, without a switch in between.
 pub type StillHeld<'a> = &'a dyn Fn() -> bool;
@@ -29,16 +30,11 @@ impl Watch {
         let (until_dropped, dropped) = channel::<()>();
         let look = move || {
             let tick = (limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
-            let (mut seen, mut since, mut next) = (board.beat(), Instant::now(), limit);
+            let mut hold = Hold::new(board.beat(), Instant::now(), limit);
             while dropped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                let beat = board.beat();
-                if beat != seen || beat.rests() {
-                    (seen, since, next) = (beat, Instant::now(), limit);
-                } else if since.elapsed() >= next {
-                    // Once for each hold, and again when it has lasted ten times as long.
-                    next = next.saturating_mul(10);
-                    eprintln!("{}", board.warning(since.elapsed()));
-                    if let Some(stack) = onlooker.as_ref().and_then(|show| show(&|| board.beat() == seen)) {
+                if let Some(held) = hold.look(board.beat(), Instant::now()) {
+                    eprintln!("{}", board.warning(held));
+                    if let Some(stack) = onlooker.as_ref().and_then(|show| show(&|| board.beat() == hold.seen)) {
                         eprintln!("{stack}");
                     }
                 }
@@ -51,6 +47,36 @@ impl Watch {
     /// Ends the thread, which is to be joined.
     pub(super) fn stop(self) -> JoinHandle<()> {
         self.thread
+    }
+}
+
+/// What the watching thread knows of the tasklet that runs.
+struct Hold {
+    seen: Beat,
+    since: Instant,
+    limit: Duration,
+    /// How long it may last until it is told of.
+    next: Duration,
+}
+
+impl Hold {
+    fn new(seen: Beat, since: Instant, limit: Duration) -> Hold {
+        Hold { seen, since, limit, next: limit }
+    }
+
+    /// For how long the thread has been held, where that is to be told: once for each hold, and again when it has lasted
+    /// ten times as long.
+    fn look(&mut self, beat: Beat, now: Instant) -> Option<Duration> {
+        if beat != self.seen || beat.rests() {
+            *self = Hold::new(beat, now, self.limit);
+            return None;
+        }
+        let held = now.saturating_duration_since(self.since);
+        if held < self.next {
+            return None;
+        }
+        self.next = self.next.saturating_mul(10);
+        Some(held)
     }
 }
 
@@ -67,5 +93,79 @@ pub(super) fn limit_from_environment() -> Option<Duration> {
             );
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The scheduler's beats are true, the clock is made up: so these hold on a machine of any speed.
+
+    use super::*;
+    use crate::scheduler::current;
+    use crate::{offload, run, spawn, yield_now};
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn who_yields_in_time_is_not_told_of() {
+        run(|| {
+            let busy = spawn(|| {
+                let scheduler = current().unwrap();
+                let beat = || scheduler.board().beat();
+                let mut now = Instant::now();
+                let mut hold = Hold::new(beat(), now, LIMIT);
+                for _ in 0..10 {
+                    now += LIMIT - Duration::from_millis(1);
+                    assert_eq!(hold.look(beat(), now), None);
+                    yield_now();
+                    assert_eq!(hold.look(beat(), now), None);
+                }
+            });
+            busy.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_holds_the_thread_is_told_of_once_and_again_after_ten_times_as_long() {
+        run(|| {
+            let scheduler = current().unwrap();
+            let beat = || scheduler.board().beat();
+            let start = Instant::now();
+            let mut hold = Hold::new(beat(), start, LIMIT);
+            let told: Vec<u32> =
+                (1..=100).filter(|&times| hold.look(beat(), start + LIMIT * times).is_some()).collect();
+            assert_eq!(told, [1, 10, 100]);
+            yield_now();
+            let start = start + LIMIT * 200;
+            assert_eq!(hold.look(beat(), start), None);
+            assert_eq!(hold.look(beat(), start + LIMIT), Some(LIMIT));
+        });
+    }
+
+    #[test]
+    fn who_waits_is_not_told_of_however_long() {
+        run(|| {
+            let board = Arc::clone(current().unwrap().board());
+            // Only the other thread can see this one wait.
+            let told = offload(move || {
+                let start = Instant::now();
+                while !board.beat().rests() {
+                    assert!(start.elapsed() < Duration::from_secs(30), "the scheduler does not come to rest");
+                    std::thread::yield_now();
+                }
+                let mut hold = Hold::new(board.beat(), start, LIMIT);
+                (1..=100).any(|times| hold.look(board.beat(), start + LIMIT * times).is_some())
+            });
+            assert!(!told.unwrap());
+        });
+    }
+
+    #[test]
+    fn the_watching_ends() {
+        run(|| {
+            let scheduler = current().unwrap();
+            scheduler.watch(LIMIT).unwrap();
+            scheduler.unwatch().unwrap().join().unwrap();
+        });
     }
 }
