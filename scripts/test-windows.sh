@@ -1,5 +1,6 @@
 #!/bin/bash
-# Tests the Windows side under Wine: the conformance suite on completion ports, both crates' tests, doctests and examples.
+# Tests the Windows side under Wine: the conformance suite on completion ports, both crates' tests, doctests and examples,
+# and the Python package on a Windows CPython.
 # Installs what it needs (scripts/windows/setup-wine.sh). A machine that cannot have Wine fails here, unless
 # OVERLAPPED_SKIP_WINDOWS=1 says by name that Windows is not to be tested.
 set -euo pipefail
@@ -42,6 +43,7 @@ step() {
 step "the programs are built" cargo build --quiet --target "$target" --package overlapped --examples
 step "the completion port, its conformance suite" cargo test --quiet --target "$target" --package overlapped-port
 step "tasklets, sockets, files, examples" cargo test --quiet --target "$target" --package overlapped
+step "Python" "$here/test-python.sh"
 
 if [ ${#failed[@]} -gt 0 ]; then
   loudly "Windows, under Wine, failed:" "${failed[@]}"

@@ -151,7 +151,7 @@ def pythons(backends: list[str]) -> Iterable[Part]:
 
 def windows(backends: list[str]) -> Iterable[Part]:
     """What runs on Windows, under Wine; the script says how to leave it out."""
-    yield Part("Windows, under Wine", ["bash", "scripts/test-windows.sh"])
+    yield Part("Windows, under Wine", ["bash", "scripts/test-windows.sh"], {"PYTHON": sys.executable})
 
 
 def find(version: str) -> str | None:

@@ -86,7 +86,14 @@ def system(command: Any) -> int:
     return status
 
 
-if hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
+if sys.platform == "win32":
+    _cwait = _std.waitpid
+
+    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+        """Wait for a process, given by its handle: ``(pid, status << 8)``."""
+        return _engine.offload(_cwait, pid, options)
+
+elif hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
     _waitpid, _wait3, _wait4, _waitid = _std.waitpid, _std.wait3, _std.wait4, _std.waitid
 
     def _until_ended(ask: Any, pid: int, options: int) -> Any:

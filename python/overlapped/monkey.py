@@ -151,7 +151,7 @@ def patch_time() -> None:
 
 
 def patch_select() -> None:
-    """``select``, ``poll`` and ``epoll`` wait on the port, and with them :mod:`selectors`, and asyncio's loops."""
+    """``select``, ``poll`` and ``epoll`` wait on the port, and with them :mod:`selectors`; so do asyncio's loops."""
     if _begin("select"):
         import select
         import selectors  # noqa: F401  (its classes name the functions of select)

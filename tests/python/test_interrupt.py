@@ -283,6 +283,7 @@ print(count, digest.hexdigest())
 """
 
 
+@needs("signal.SIGUSR1")
 @pytest.mark.parametrize("how", ["sendall", "raw file", "buffered file", "os.write"])
 def test_a_handler_runs_between_the_parts_of_a_big_write(how: str) -> None:
     """PEP 475: what it raises ends the call, and what was written is what has come."""

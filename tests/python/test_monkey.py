@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import PATCHED, RunPython
+from conftest import PATCHED, RunPython, needs
 
 
 class TestPatching:
@@ -18,7 +18,8 @@ class TestPatching:
                 (select, "select"), (signal, "signal"), (socket, "socket"), (socket, "getaddrinfo"), (time, "sleep"),
                 (os, "read"), (os, "waitpid"),
             ):
-                assert monkey.original(module.__name__, name) is not getattr(module, name), name
+                assert not hasattr(module, name) or monkey.is_patched(module.__name__, name), name
+                assert not hasattr(module, name) or monkey.original(module.__name__, name) is not getattr(module, name)
             assert monkey.original("math", "pi") == __import__("math").pi
         """)
 
@@ -26,7 +27,8 @@ class TestPatching:
         names = ["thread", "queue", "time", "select", "os", "multiprocessing", "signal", "files", "socket", "ssl"]
         check = """
             import selectors, threading, time, queue, concurrent.futures, logging, functools, overlapped
-            assert selectors.EpollSelector._selector_cls is __import__("select").epoll
+            if hasattr(selectors, "EpollSelector"):
+                assert selectors.EpollSelector._selector_cls is __import__("select").epoll
             assert threading.Lock is __import__("_thread").allocate_lock is overlapped._engine.Lock
             assert functools.RLock is threading._CRLock is overlapped._engine.RLock
             assert type(threading._active_limbo_lock) is type(logging._lock) is overlapped._engine.RLock
@@ -115,6 +117,33 @@ class TestWaiting:
             assert 0.1 <= time.perf_counter() - begun < 1
         """)
 
+    def test_select(self, patched: RunPython) -> None:
+        patched("""
+            import select, socket, threading, time
+            a, b = socket.socketpair()
+            threading.Timer(0.02, b.send, [b"!"]).start()
+            begun = time.perf_counter()
+            assert select.select([a], [], [], 5) == ([a], [], [])
+            assert 0.01 < time.perf_counter() - begun < 2
+            assert a.recv(1) == b"!"
+            begun = time.perf_counter()
+            assert select.select([a], [], [a], 0.02) == ([], [], [])
+            assert select.select([a, b], [], [], 0.02) == ([], [], [])
+            assert 0.04 <= time.perf_counter() - begun < 1
+            assert select.select([a], [a, b], [])[1] == [a, b]
+            copy = a.dup(); closed = copy.fileno(); copy.close()
+            for wrong, error in (
+                (([closed], [], [], 1), OSError), (([-1], [], []), ValueError), ((["x"], [], []), TypeError),
+                (([], [], [], -1), ValueError), (([], [], [], "1"), TypeError), ((1, [], []), TypeError),
+            ):
+                try:
+                    select.select(*wrong)
+                except error: pass
+                else: assert False, wrong
+            a.close(); b.close()
+        """)
+
+    @needs("select.epoll")
     def test_select_and_poll(self, patched: RunPython) -> None:
         patched("""
             import os, select, socket, threading, time
@@ -167,6 +196,7 @@ class TestWaiting:
             b.close()
         """)
 
+    @needs("select.poll")
     def test_a_hang_up_alone_is_seen(self, patched: RunPython) -> None:
         patched("""
             import select, socket, threading
@@ -190,9 +220,11 @@ class TestWaiting:
             threading.Timer(0.01, b.send, (b"!",)).start()
             while not select.select([a], [], [], 0)[0]: pass
             a.recv(1)
-            poll = select.poll()
-            poll.register(a, select.POLLIN)
-            while not poll.poll(0): pass
+            if hasattr(select, "poll"):
+                poll = select.poll()
+                poll.register(a, select.POLLIN)
+                while not poll.poll(0): pass
+            while not select.select([a], [], [], 0)[0]: pass
             a.close(); b.close()
         """)
 
@@ -245,14 +277,20 @@ class TestWaiting:
             os.close(r); os.close(w)
             begun = time.perf_counter()
             sleep = [sys.executable, "-S", "-c", "import time; time.sleep(0.3)"]
+            def wait_for_handle():
+                process = subprocess.Popen(sleep)
+                assert os.waitpid(int(process._handle), 0)[1] == 0
             threads = [
                 threading.Thread(target=f) for f in (
                     lambda: subprocess.run(sleep, check=True),
                     lambda: subprocess.run(sleep, capture_output=True, timeout=30),
-                    lambda: os.waitpid(subprocess.Popen(sleep).pid, 0),
-                    lambda: os.wait4(subprocess.Popen(sleep).pid, 0),
-                    lambda: os.waitid(os.P_PID, subprocess.Popen(sleep).pid, os.WEXITED),
-                    lambda: os.system("sleep 0.3"),
+                    lambda: subprocess.Popen(sleep).wait(30),
+                    *([wait_for_handle] if os.name == "nt" else [
+                        lambda: os.waitpid(subprocess.Popen(sleep).pid, 0),
+                        lambda: os.wait4(subprocess.Popen(sleep).pid, 0),
+                        lambda: os.waitid(os.P_PID, subprocess.Popen(sleep).pid, os.WEXITED),
+                        lambda: os.system("sleep 0.3"),
+                    ]),
                 )
             ]
             for thread in threads: thread.start()
@@ -261,7 +299,7 @@ class TestWaiting:
                 time.sleep(0.01)
                 ticks += 1
             assert ticks > 15
-            assert os.system("exit 3") >> 8 == 3
+            assert os.system("exit 3") == (3 if os.name == "nt" else 3 << 8)
             command = [sys.executable, "-c", "print(input())"]
             done = subprocess.run(command, input="in\\n", capture_output=True, text=True)
             assert done.stdout == "in\\n"
@@ -271,6 +309,7 @@ class TestWaiting:
             else: assert False
         """)
 
+    @needs("os.fork")
     def test_fork(self, patched: RunPython) -> None:
         patched("""
             import os, threading
@@ -308,8 +347,8 @@ class TestWaiting:
 
     def test_locks_between_processes(self, patched: RunPython) -> None:
         patched("""
-            import multiprocessing, threading, time
-            context = multiprocessing.get_context("fork")
+            import multiprocessing, os, threading, time
+            context = multiprocessing.get_context("fork" if hasattr(os, "fork") else "spawn")
             lock, recursive, slots = context.Lock(), context.RLock(), context.Semaphore(1)
             for shared in lock, recursive, slots:
                 shared.acquire()
@@ -333,18 +372,20 @@ class TestSignals:
             def handler(number, frame): seen.append((number, frame.f_code))
             seen = []
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            assert signal.signal(signal.SIGUSR1, handler) is signal.SIG_DFL
-            assert signal.getsignal(signal.SIGUSR1) is handler
-            assert signal.signal(signal.SIGUSR1, handler) is handler
-            signal.raise_signal(signal.SIGUSR1)
-            assert seen[0][0] == signal.SIGUSR1
-            assert signal.signal(signal.SIGUSR1, signal.SIG_IGN) is handler
+            number = signal.SIGTERM
+            assert signal.signal(number, handler) is signal.SIG_DFL
+            assert signal.getsignal(number) is handler
+            assert signal.signal(number, handler) is handler
+            signal.raise_signal(number)
+            assert seen[0][0] == number
+            assert signal.signal(number, signal.SIG_IGN) is handler
             try:
-                signal.signal(signal.SIGUSR1, "x")
+                signal.signal(number, "x")
             except TypeError: pass
             else: assert False
         """)
 
+    @needs("signal.setitimer")
     def test_what_they_raise_is_the_main_threads(self, patched: RunPython) -> None:
         patched("""
             import os, signal, threading, time
@@ -386,7 +427,7 @@ class TestSignals:
 class TestLibraries:
     def test_asyncio(self, patched: RunPython) -> None:
         patched("""
-            import asyncio, threading, time
+            import asyncio, sys, threading, time
             async def echo(reader, writer):
                 writer.write(await reader.readline())
                 await writer.drain()
@@ -400,7 +441,7 @@ class TestLibraries:
                     assert await reader.readline() == name + b"\\n"
                     writer.close()
                 await asyncio.to_thread(time.sleep, 0.05)
-                process = await asyncio.create_subprocess_exec("true")
+                process = await asyncio.create_subprocess_exec(sys.executable, "-c", "pass")
                 assert await process.wait() == 0
             begun = time.perf_counter()
             threads = [threading.Thread(target=asyncio.run, args=(main(b"%d" % n),)) for n in range(5)]
