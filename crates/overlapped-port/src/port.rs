@@ -266,8 +266,8 @@ impl Port {
     }
 
     /// Submits what is pending, sleeps until something is there but no longer than `timeout` (`None`: without end),
-    /// and appends all completions to `completions`. Returns how many; 0 after the time-out, a signal, or a
-    /// [`Waker::wake`].
+    /// and appends all completions to `completions`. Returns how many; 0 after the time-out, a signal, a
+    /// [`Waker::wake`], or a step of a transfer that goes on.
     ///
     /// # Errors
     /// What the system says when its interface fails as a whole; single operations fail in their completions.

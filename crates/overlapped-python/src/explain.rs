@@ -13,7 +13,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::runtime::{Greenlets, runtime};
+use crate::runtime::runtime;
+use crate::worker::Greenlets;
 
 /// Of a deep stack, so many frames are shown: the innermost.
 const FRAMES: usize = 20;

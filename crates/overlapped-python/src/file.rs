@@ -13,8 +13,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::descriptor::{at_end, file, is_refused, never_waits, remaining};
-use crate::runtime::{run_signal_handlers, runtime, settle, to_error};
+use crate::runtime::{runtime, settle, to_error};
 use crate::stdlib::{View, fast, file_appends, file_descriptor, give, install};
+use crate::thrown::run_signal_handlers;
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 

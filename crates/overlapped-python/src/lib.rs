@@ -19,6 +19,8 @@ mod stdlib;
 mod sync;
 mod tasklet;
 mod thread;
+mod thrown;
+mod worker;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

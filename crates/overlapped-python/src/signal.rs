@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::runtime::throw_in_main;
+use crate::thrown::throw_in_main;
 
 /// A signal handler around another: Python calls handlers in whatever tasklet runs, while a program expects that they run
 /// in its main thread and that what they raise (`KeyboardInterrupt` above all) ends what that one waits for.

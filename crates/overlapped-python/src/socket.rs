@@ -22,9 +22,10 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::capi::_PyBytes_Resize;
 use crate::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
-use crate::runtime::{Runtime, program_ends, run_signal_handlers, runtime, settle, to_error};
+use crate::runtime::{Runtime, program_ends, runtime, settle, to_error};
 use crate::stdlib::{Socket, View, fast, give, install};
 use crate::tasklet::deadline;
+use crate::thrown::run_signal_handlers;
 
 /// The most that a receive takes into a buffer of the port's, which must then be copied; an idle connection holds none.
 const PROVIDED: usize = 16 << 10;

@@ -13,8 +13,9 @@ use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 use std::rc::Rc;
 
-use crate::runtime::{keep_thrown, program_ends, runtime, take_thrown};
+use crate::runtime::{program_ends, runtime};
 use crate::sync::Lock;
+use crate::thrown::{keep_thrown, take_thrown};
 
 /// What a tasklet is to do.
 struct Job {

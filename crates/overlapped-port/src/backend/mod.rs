@@ -34,6 +34,9 @@
 //! comes before `wait` makes the next `wait` return at once. It may also return without an event where a step of its own
 //! was due; between the parts of a long transfer it does, for a signal that comes with a part ends no sleep.
 //!
+//! **A file's own position.** Reads and writes without an offset, through one handle, take turns: each goes on where the
+//! one before it ended.
+//!
 //! **Shared answers.** The same error for the same cause on every backend: a reset is `ECONNRESET` (`ConnectionReset`),
 //! a second connect `EISCONN`, a send on a stream that was shut down `EPIPE` (`BrokenPipe`), never a signal.
 //!
