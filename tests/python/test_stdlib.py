@@ -3,7 +3,10 @@
 import importlib.util
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,7 +52,10 @@ FEWEST = {
 """How many tests there are at the least: a run of fewer has lost some on the way."""
 
 TIME_LIMIT = 240
-"""Seconds for each module's tests: the longest take a sixth of that on two idle cores."""
+"""Seconds for each module's tests."""
+
+SIDE_BY_SIDE = 4
+"""How many modules are run at once."""
 
 needs_tests = pytest.mark.skipif(
     importlib.util.find_spec("test.support") is None,
@@ -57,32 +63,55 @@ needs_tests = pytest.mark.skipif(
 )
 
 
-@needs_tests
-@pytest.mark.time_limit(TIME_LIMIT + 10)
-@pytest.mark.parametrize("module", MODULES)
-def test_standard_library(module: str, tmp_path: Path) -> None:
-    results = tmp_path / "results.xml"
-    ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
-    command = [sys.executable, "-m", "overlapped", "-m", "test", "-u", "network", "--junit-xml", str(results)]
-    done = subprocess.run(
-        [*command, *ignored, module],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-        cwd=tmp_path,
-    )
-    assert results.exists(), f"{module} did not come to its end:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    cases = list(ElementTree.parse(results).iter("testcase"))
-    assert len(cases) >= FEWEST.get(module, 1)
+class Run:
+    """One run of a module's tests: how each of them ended."""
 
-    failed = {
-        case.get("name", "") for case in cases if case.find("failure") is not None or case.find("error") is not None
-    }
+    def __init__(self, module: str) -> None:
+        ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
+        command = [sys.executable, "-m", "overlapped", "-m", "test", "-u", "network", *ignored]
+        with tempfile.TemporaryDirectory() as folder:
+            results = Path(folder, "results.xml")
+            done = subprocess.run(
+                [*command, "--junit-xml", str(results), module],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=TIME_LIMIT,
+                cwd=folder,
+            )
+            self.output = done.stdout
+            cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []
+        self.ran = {case.get("name", "") for case in cases}
+        ended_badly = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+        self.failed = {case.get("name", "") for case in ended_badly}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> None:
+    """Nothing is looked for: after each test the others' runs are under way, with their pipes."""
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[dict[str, Future[Run]]]:
+    """The modules' runs, side by side: most of their time they wait."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {module: pool.submit(Run, module) for module in MODULES}
+
+
+@needs_tests
+@pytest.mark.time_limit(3 * TIME_LIMIT)
+@pytest.mark.parametrize("module", MODULES)
+def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
+    run = runs[module].result()
     known = {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
-    ran = {case.get("name", "") for case in cases}
-    new = sorted(failed - known)
+    if run.failed - known:
+        # Some measure times, and have measured the others' here.
+        run = Run(module)
+    assert len(run.ran) >= FEWEST.get(module, 1), f"{module} did not come to its end:\n{run.output[-8000:]}"
+
+    new = sorted(run.failed - known)
     asks_less = {name for name, version in ASKS_LESS_BEFORE.items() if sys.version_info < version}
-    mended = sorted((known & ran) - failed - asks_less)
-    assert not new, f"fail and are not known to:\n{done.stdout[-8000:]}"
+    mended = sorted((known & run.ran) - run.failed - asks_less)
+    assert not new, f"fail and are not known to:\n{run.output[-8000:]}"
     assert not mended, "pass and are on the list of known failures: take them off"
