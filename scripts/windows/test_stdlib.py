@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,8 @@ FEWEST = {"test_socket": 200, "test_file": 30, "test_fileio": 80, "test_ssl": 15
 PROGRAM = Path(__file__).with_name("unittests.py")
 SECONDS_A_TEST = 40
 SECONDS_A_RUN = 240
+ENDED = re.compile(r"^ended: ", re.MULTILINE)
+"""What the program says at the end."""
 
 
 class Run:
@@ -61,24 +64,22 @@ class Run:
         command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN), *windows_python]
         ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
         command += [*options, str(PROGRAM), *ignored, str(SECONDS_A_TEST), *names]
-        # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe.
+        # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe. Nobody waits for
+        # the pipe's end: a program that a test has left may hold it.
+        through_a_pipe = ["bash", "-c", '"$@" > >(cat >output) 2>&1', "bash"]
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                cwd=folder,
-                # A program that a test has left may hold the pipe.
-                timeout=SECONDS_A_RUN + 20,
-            )
-        self.output = done.stdout
-        self.begun = set(re.findall(r"^begun: (\S+)", done.stdout, re.MULTILINE))
+            done = subprocess.run([*through_a_pipe, *command], stdin=subprocess.DEVNULL, cwd=folder)
+            output = Path(folder, "output")
+            output.touch()
+            for _ in range(20):
+                self.output = output.read_text(errors="replace")
+                if ENDED.search(self.output):
+                    break
+                time.sleep(0.1)
+        self.begun = set(re.findall(r"^begun: (\S+)", self.output, re.MULTILINE))
         # What a class or a module needs and does not get: "setUpClass (test.test_ssl.SomeTests)".
-        self.failed = set(re.findall(r"^failed: (?:\w+ \()?([\w.]+)", done.stdout, re.MULTILINE))
-        self.ended = done.returncode == 0 and re.search(r"^ended: ", done.stdout, re.MULTILINE) is not None
+        self.failed = set(re.findall(r"^failed: (?:\w+ \()?([\w.]+)", self.output, re.MULTILINE))
+        self.ended = done.returncode == 0 and ENDED.search(self.output) is not None
 
 
 OURS = ["-m", "overlapped"]
