@@ -110,6 +110,11 @@ def pytest_configure(config: pytest.Config) -> None:
         stderr = os.dup(2)
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As of what a shell starts in the background: the programs that tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header() -> str:
     return "overlapped: " + overlapped.report().partition("\n")[0]
 

@@ -98,17 +98,28 @@ fn a_poll_returns_between_the_parts_of_a_long_send(config: Config) {
     // SAFETY: `data` and `server` outlive the loop, which ends with the operation's completion.
     let submitted = unsafe { port.submit(op, 1) };
     assert!(matches!(submitted, Submitted::Pending(_)), "64 MiB do not fit into a socket: {submitted:?}");
+    let polls = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&polls);
     let reader = std::thread::spawn(move || {
-        let mut received = vec![0; 64 << 10];
-        (0..1 << 10).for_each(|_| client.read_exact(&mut received).unwrap());
+        // More than a socket holds, so that something is sent meanwhile, and less than it must have room for.
+        let mut received = vec![0; 8 << 20];
+        for piece in 0..8 {
+            let before = seen.load(Ordering::Relaxed);
+            client.read_exact(&mut received).unwrap();
+            // The last of it may be in the socket already.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while piece < 6 && seen.load(Ordering::Relaxed) == before {
+                assert!(Instant::now() < deadline, "the caller did not get the thread while piece {piece} was sent");
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
     });
-    let (mut completions, mut polls) = (Vec::new(), 0);
+    let mut completions = Vec::new();
     while completions.is_empty() {
         port.poll(None, &mut completions).unwrap();
-        polls += 1;
+        polls.fetch_add(1, Ordering::Relaxed);
     }
     reader.join().unwrap();
-    assert!(polls >= 8, "the caller had the thread only {polls} times");
 }
 
 fn a_send_to_nobody_raises_no_signal(config: Config) {
