@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from known_failures import KNOWN_FAILURES, SKIPPED
+from known_failures import IGNORED, known_failures, to_take_off
 
 MODULES = [
     "test_subprocess",
@@ -62,8 +62,7 @@ class Run:
     def __init__(self, options: list[str], names: list[str]) -> None:
         windows_python = shlex.split(os.environ["OVERLAPPED_WINDOWS_PYTHON"])
         command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN), *windows_python]
-        ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
-        command += [*options, str(PROGRAM), *ignored, str(SECONDS_A_TEST), *names]
+        command += [*options, str(PROGRAM), *IGNORED, str(SECONDS_A_TEST), *names]
         # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe. Nobody waits for
         # the pipe's end: a program that a test has left may hold it.
         through_a_pipe = ["bash", "-c", '"$@" > >(cat >output) 2>&1', "bash"]
@@ -105,10 +104,9 @@ def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
     assert run.ended, f"{module} did not come to its end:\n{run.output[-8000:]}"
     assert len(run.begun) >= FEWEST.get(module, 1)
 
-    known = {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
-    unknown = run.failed - known
+    unknown = run.failed - known_failures(module)
     wines = Run(PLAIN, sorted(unknown)).failed if unknown else set()
     new = sorted(filter(fails_again, unknown - wines))
-    mended = sorted((known & run.begun) - run.failed)
+    mended = to_take_off(module, run.begun, run.failed)
     assert not new, f"fail, are not known to, and pass under plain python:\n{run.output[-8000:]}"
     assert not mended, "pass and are on the list of known failures: take them off"

@@ -3,6 +3,8 @@
 The list is strict: a test that is on it and passes fails the run, and so does one that fails and is not on it.
 """
 
+import sys
+
 KNOWN_FAILURES = {
     "test.test_socket.GeneralModuleTests.testRefCountGetNameInfo": (
         "counts the references to an argument while the traceback of the call is alive; ours is a Python function,"
@@ -45,3 +47,17 @@ SKIPPED = {
     "*VSOCK*": "needs a hypervisor's socket family, and waits for ever where the kernel has the family and no peer",
 }
 """Patterns of tests that are not run at all."""
+
+IGNORED = [word for pattern in SKIPPED for word in ("-i", pattern)]
+"""The same as options of ``python -m test``."""
+
+
+def known_failures(module: str) -> set[str]:
+    """The tests of a module that are on the list."""
+    return {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
+
+
+def to_take_off(module: str, ran: set[str], failed: set[str]) -> list[str]:
+    """Those that are on the list and have passed."""
+    asks_less = {name for name, version in ASKS_LESS_BEFORE.items() if sys.version_info < version}
+    return sorted((known_failures(module) & ran) - failed - asks_less)

@@ -1,10 +1,16 @@
-"""What tests of streams send, and how they end them."""
+"""What tests of sockets send, how they end them, and how those find out who wait."""
 
 from __future__ import annotations
 
 import array
 import struct
+from collections.abc import Iterable
+from typing import Any
 
+import pytest
+
+import overlapped
+from conftest import NO_SOCKET
 from overlapped import socket
 
 MB = 1 << 20
@@ -28,3 +34,11 @@ def reset(sock: socket.socket) -> None:
     """Closes a connection so that the other end sees a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def all_find_it_closed(waiting: Iterable[overlapped.Tasklet[Any]]) -> None:
+    """Each of the tasklets ends, soon, with the error of a socket that is closed."""
+    for tasklet in waiting:
+        with pytest.raises(OSError) as caught:
+            tasklet.result(5)
+        assert caught.value.errno in NO_SOCKET

@@ -167,18 +167,8 @@ class TestWaiting:
             assert select.select([a], [], [a], 0.02) == ([], [], [])
             assert poll.poll(20) == [] and epoll.poll(0.02) == []
             assert 0.055 < time.perf_counter() - begun < 1
-            assert select.select([a], [a, b], [])[1] == [a, b]
             with open(os.devnull) as file:
                 assert select.select([file], [], [], 5)[0] == [file]
-            closed = os.dup(a.fileno()); os.close(closed)
-            for wrong, error in (
-                (([closed], [], [], 1), OSError), (([-1], [], []), ValueError), ((["x"], [], []), TypeError),
-                (([], [], [], -1), ValueError), (([], [], [], "1"), TypeError), ((1, [], []), TypeError),
-            ):
-                try:
-                    select.select(*wrong)
-                except error: pass
-                else: assert False, wrong
             epoll.close()
             assert epoll.closed
             a.close(); b.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from known_failures import ASKS_LESS_BEFORE, KNOWN_FAILURES, SKIPPED
+from known_failures import IGNORED, known_failures, to_take_off
 
 MODULES = [
     "test_socket",
@@ -67,8 +67,7 @@ class Run:
     """One run of a module's tests: how each of them ended."""
 
     def __init__(self, module: str) -> None:
-        ignored = [word for pattern in SKIPPED for word in ("-i", pattern)]
-        command = [sys.executable, "-m", "overlapped", "-m", "test", "-u", "network", *ignored]
+        command = [sys.executable, "-m", "overlapped", "-m", "test", "-u", "network", *IGNORED]
         with tempfile.TemporaryDirectory() as folder:
             results = Path(folder, "results.xml")
             done = subprocess.run(
@@ -104,14 +103,13 @@ def runs() -> Iterator[dict[str, Future[Run]]]:
 @pytest.mark.parametrize("module", MODULES)
 def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
     run = runs[module].result()
-    known = {name for name in KNOWN_FAILURES if name.startswith(f"test.{module}.")}
+    known = known_failures(module)
     if run.failed - known:
         # Some measure times, and have measured the others' here.
         run = Run(module)
     assert len(run.ran) >= FEWEST.get(module, 1), f"{module} did not come to its end:\n{run.output[-8000:]}"
 
     new = sorted(run.failed - known)
-    asks_less = {name for name, version in ASKS_LESS_BEFORE.items() if sys.version_info < version}
-    mended = sorted((known & run.ran) - run.failed - asks_less)
+    mended = to_take_off(module, run.ran, run.failed)
     assert not new, f"fail and are not known to:\n{run.output[-8000:]}"
     assert not mended, "pass and are on the list of known failures: take them off"

@@ -335,7 +335,7 @@ static STARTER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 ///
 /// They wait on top of this frame, and at every switch their stack is copied out of the way and back: what is not needed
 /// meanwhile is in functions of its own.
-unsafe extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     Python::attach(|py| {
         if let Some(runtime) = existing() {
             let me = greenlet::current(py);
@@ -394,7 +394,7 @@ fn next_for(py: Python<'_>, runtime: &Runtime, me: &Py<PyAny>) -> bool {
 }
 
 /// The starter's life: fresh workers, each started from this frame; and what a worker that has ended left.
-unsafe extern "C" fn start_workers(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+extern "C" fn start_workers(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     Python::attach(|py| {
         if let Some(runtime) = existing() {
             let me = greenlet::current(py);

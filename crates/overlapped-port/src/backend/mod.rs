@@ -171,7 +171,14 @@ impl Kind {
     }
 }
 
-/// What Unix can say at once to [`Op::Disconnect`]: of what is no stream no end would come.
+/// Whether a socket is a stream: in all others, each receive is a message of its own.
+#[cfg(unix)]
+fn is_stream(socket: crate::sys::RawSocket) -> bool {
+    check_stream(socket).is_ok()
+}
+
+/// Why a socket is no stream, if so. It is what Unix can say at once to [`Op::Disconnect`]: of what is no stream no end
+/// would come.
 #[cfg(unix)]
 fn check_stream(socket: crate::sys::RawSocket) -> io::Result<()> {
     let (mut kind, mut length) = (0, size_of::<libc::c_int>() as libc::socklen_t);

@@ -100,7 +100,6 @@ pub(crate) unsafe fn own_socket(result: usize) -> OwnedSocket {
 /// # Safety
 /// `result` is that of a finished open, and this is its only owner.
 pub(crate) unsafe fn own_file(result: usize) -> OwnedFile {
-    use std::os::windows::io::FromRawHandle;
     // SAFETY: the caller's promise.
     unsafe { OwnedFile::from_raw_handle(result as RawFile) }
 }
@@ -196,7 +195,6 @@ const PIPE_ROOM: u32 = 64 << 10;
 /// `PermissionDenied` where it should be the `first` of its name and is not, or where the name is another user's;
 /// `InvalidInput` where the name does not begin with `\\.\pipe\`.
 pub fn new_pipe(name: &Path, first: bool) -> io::Result<OwnedFile> {
-    use std::os::windows::io::FromRawHandle;
     let path = system_path(name)?;
     let open = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | if first { FILE_FLAG_FIRST_PIPE_INSTANCE } else { 0 };
     let mode = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_REJECT_REMOTE_CLIENTS;

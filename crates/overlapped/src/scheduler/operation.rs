@@ -66,7 +66,13 @@ impl Scheduler {
         }
     }
 
-    /// Hands `op` to the port.
+    /// A slot in which the current tasklet will be told of something.
+    fn new_wait(&self) -> usize {
+        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
+        self.waits.borrow_mut().insert(wait)
+    }
+
+    /// Hands `op` to the port, unless this tasklet is interrupted.
     ///
     /// # Safety
     /// As for [`overlapped_port::Port::submit`].
@@ -76,8 +82,7 @@ impl Scheduler {
         if let Err(interrupted) = self.check() {
             return Begun::Ended(Err(interrupted.raise(self)));
         }
-        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
-        let slot = self.waits.borrow_mut().insert(wait);
+        let slot = self.new_wait();
         // SAFETY: the caller's promise.
         match unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) } {
             Submitted::Pending(id) => Begun::UnderWay(id, slot),
@@ -176,31 +181,23 @@ impl Scheduler {
         deadline: Option<Instant>,
     ) -> io::Result<Vec<(usize, io::Result<Outcome>)>> {
         self.check().map_err(|interrupted| interrupted.raise(self))?;
-        let new_wait = || {
-            let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
-            self.waits.borrow_mut().insert(wait)
-        };
         let (mut ended, mut under_way, mut waits_for) = (Vec::new(), Vec::new(), "");
         for (place, op) in ops.into_iter().enumerate() {
             waits_for = op.name();
-            let slot = new_wait();
             #[allow(unsafe_code, reason = "as in `operate`")]
             // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before every
             // completion has come: the loop below goes on until it has.
-            let submitted = unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) };
-            match submitted {
-                Submitted::Pending(id) => under_way.push((place, id, slot)),
-                Submitted::Done(result) => {
-                    self.waits.borrow_mut().remove(slot);
+            match unsafe { self.begin(op) } {
+                Begun::UnderWay(id, slot) => under_way.push((place, id, slot)),
+                Begun::Ended(result) => {
                     ended.push((place, result));
                     break;
                 }
             }
         }
         // The deadline has a wait of its own: those of the operations go one by one.
-        let alarm = new_wait();
-        let timer =
-            deadline.map(|deadline| self.port.borrow_mut().set_timer(deadline, Token::Deadline(alarm as u32).pack()));
+        let alarm = self.new_wait();
+        let timer = deadline.map(|deadline| self.set_deadline(deadline, alarm));
         let mut stopped = Stopped::No;
         let mut cancelled = false;
         loop {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::call::{self, Nature, Side, Vector, is_again};
+use crate::backend::is_stream;
 use crate::buffers::{Buffer, BufferPool, nowhere};
 use crate::op::{Interest, Op};
 use crate::slots::OpId;
@@ -58,9 +59,9 @@ impl Pending {
     pub(super) unsafe fn new(id: OpId, fd: RawFd, op: Op<'static>, nature: Option<Nature>) -> Pending {
         let goes_on = |flags: i32| flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
         let stream = match &op {
-            Op::RecvMultishot { .. } => call::is_stream(fd),
+            Op::RecvMultishot { .. } => is_stream(fd),
             Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
-                goes_on(*flags) && call::is_stream(fd)
+                goes_on(*flags) && is_stream(fd)
             }
             _ => false,
         };

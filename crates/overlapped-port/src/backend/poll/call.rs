@@ -196,11 +196,6 @@ pub(super) fn take_error(socket: RawFd) -> io::Result<()> {
     }
 }
 
-/// Whether the socket is a byte stream.
-pub(super) fn is_stream(socket: RawFd) -> bool {
-    option::<c_int>(socket, libc::SO_TYPE).is_ok_and(|kind| kind == libc::SOCK_STREAM)
-}
-
 fn listens(socket: RawFd) -> bool {
     option::<c_int>(socket, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
 }

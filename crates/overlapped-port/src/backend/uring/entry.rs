@@ -2,13 +2,12 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::Shutdown;
-use std::os::fd::BorrowedFd;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types::Fd};
-use socket2::{SockRef, Type};
 
 use super::buffers::GROUP;
+use crate::backend::is_stream;
 use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
 use crate::op::{Interest, Op};
@@ -456,13 +455,6 @@ pub(super) fn readiness(entry: &Entry, handle: i32) -> Entry {
     let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
     let events = if reads { libc::POLLIN } else { libc::POLLOUT };
     opcode::PollAdd::new(Fd(handle), events as u32).build()
-}
-
-/// Whether a socket is a stream: in all others, each receive is a message of its own.
-pub(super) fn is_stream(socket: i32) -> bool {
-    // SAFETY: the caller of `begin` keeps the descriptor open until its operation has ended.
-    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-    SockRef::from(&socket).r#type().is_ok_and(|kind| kind == Type::STREAM)
 }
 
 /// Whether bytes lie in a socket to be received.

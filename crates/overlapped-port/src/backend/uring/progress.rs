@@ -30,7 +30,7 @@ use io_uring::{cqueue, opcode};
 
 use super::Uring;
 use super::entry::{self, Kind, Parts, Rest};
-use crate::backend::Event;
+use crate::backend::{Event, is_stream};
 use crate::buffers::Buffer;
 use crate::op::Interest;
 use crate::slots::OpId;
@@ -367,7 +367,7 @@ impl Uring {
             && let Some(taken) = &buffer
             && length < limit.min(self.buffers.size())
             && !cancelled
-            && entry::is_stream(request.handle)
+            && is_stream(request.handle)
         {
             let (start, room) = (self.buffers.start(taken.index), limit.min(self.buffers.size()));
             let rest = Rest::in_buffer(start, room, length, taken.index);
@@ -387,7 +387,7 @@ impl Uring {
             Kind::SendAll(rest) => rest.advance(length).then(|| rest.send(request.handle)),
             Kind::Message(parts) => parts.advance(length, request.handle),
             Kind::RecvAll(rest) => {
-                (rest.advance(length) && entry::is_stream(request.handle)).then(|| rest.recv(request.handle))
+                (rest.advance(length) && is_stream(request.handle)).then(|| rest.recv(request.handle))
             }
             _ => None,
         };
