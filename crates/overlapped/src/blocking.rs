@@ -75,31 +75,3 @@ impl Clone for Timeout {
         Timeout { nanoseconds: AtomicU64::new(self.nanoseconds.load(Ordering::Relaxed)) }
     }
 }
-
-/// An error of the system's with what was attempted: `open /etc/shadow: Permission denied (os error 13)`.
-#[derive(Debug)]
-struct Attempt {
-    what: String,
-    error: io::Error,
-}
-
-impl std::fmt::Display for Attempt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, self.error)
-    }
-}
-
-impl std::error::Error for Attempt {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-/// Says in an error what was attempted. Its kind stays; the system's own error is its source. Errors that are not about
-/// the attempt (an interrupt to be passed on, no scheduler) stay as they are.
-pub(crate) fn attempt(error: io::Error, what: impl FnOnce() -> String) -> io::Error {
-    if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::TimedOut {
-        return error;
-    }
-    io::Error::new(error.kind(), Attempt { what: what(), error })
-}

@@ -2,6 +2,7 @@
 //! thousands of times at once, on one thread with one completion port.
 #![deny(unsafe_code)]
 
+mod attempt;
 mod blocking;
 mod channel;
 mod coroutine;
@@ -18,6 +19,7 @@ mod sync;
 mod tasklet;
 mod time;
 
+pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, SendError, channel};
 pub use offload::offload;
 pub use scheduler::Status;

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::offload::offload_io;
+use crate::attempt::attempt;
+use crate::offload::offload;
 
 /// What names one or more socket addresses: as [`std::net::ToSocketAddrs`], but that a name is looked up on a thread of
 /// the port's pool while only the calling tasklet waits. An address in numbers is never looked up.
@@ -68,10 +69,11 @@ pub(crate) fn first_address(addresses: impl ToSocketAddrs) -> io::Result<SocketA
 
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let name = host.to_owned();
-    offload_io(move || {
-        // The system's resolver has errors of its own kind, without a number.
-        let found = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port));
-        found.map(Vec::from_iter).map_err(|error| io::Error::new(error.kind(), format!("look up {name}: {error}")))
+    let found = offload(move || std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter))?;
+    found.map_err(|error| match error.raw_os_error() {
+        Some(_) => attempt(error, || format!("look up {host}")),
+        // Errors of the system's resolver are of its own kind, without a number.
+        None => io::Error::new(error.kind(), format!("look up {host}: {error}")),
     })
 }
 

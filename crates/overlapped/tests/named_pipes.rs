@@ -32,7 +32,8 @@ fn clients_are_served_at_a_name() {
     run(|| {
         let error = NamedPipeStream::connect(&name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.to_string().contains("connect to"), "{error}");
+        assert_eq!(error.raw_os_error(), Some(2), "ERROR_FILE_NOT_FOUND");
+        assert!(overlapped::attempted(&error).starts_with("connect to "), "{error}");
         let listener = NamedPipeListener::bind(&name).unwrap();
         let server = spawn(move || {
             let serving: Vec<_> = (0..20)

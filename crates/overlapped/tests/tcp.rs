@@ -3,12 +3,12 @@
 mod support;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use overlapped::net::{TcpListener, TcpStream};
-use overlapped::{sleep, spawn, timeout, yield_now};
+use overlapped::{attempted, sleep, spawn, timeout, yield_now};
 use support::{LONG, pattern, run};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -157,6 +157,9 @@ fn writing_to_a_peer_that_has_gone_ends_in_an_error() {
     });
 }
 
+/// An address that is no machine's (RFC 5737).
+const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0);
+
 #[test]
 fn nobody_listens() {
     run(|| {
@@ -164,11 +167,17 @@ fn nobody_listens() {
         drop(gone);
         let error = TcpStream::connect(address).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        assert!(error.to_string().contains(&format!("connect to {address}")), "{error}");
+        assert_eq!(error.raw_os_error(), std::net::TcpStream::connect(address).unwrap_err().raw_os_error());
+        assert_eq!(attempted(&error), format!("connect to {address}: {error}"));
         // The second address is tried after the first.
         let (_listener, good) = listener();
         assert_eq!(TcpStream::connect([address, good]).unwrap().peer_addr().unwrap(), good);
-        assert_eq!(TcpListener::bind(good).unwrap_err().kind(), ErrorKind::AddrInUse);
+        for (address, kind) in [(good, ErrorKind::AddrInUse), (ELSEWHERE, ErrorKind::AddrNotAvailable)] {
+            let error = TcpListener::bind(address).unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.raw_os_error(), std::net::TcpListener::bind(address).unwrap_err().raw_os_error());
+            assert_eq!(attempted(&error), format!("listen on {address}: {error}"));
+        }
     });
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use overlapped::fs::{self, File, OpenOptions};
 use overlapped::net::{TcpListener, TcpStream};
-use overlapped::{sleep, spawn, timeout};
+use overlapped::{attempted, sleep, spawn, timeout, yield_now};
 use support::run;
 use tempfile::TempDir;
 
@@ -56,7 +56,7 @@ fn flags_and_permission_bits_reach_the_system() {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(File::open(&link).is_ok());
         let error = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&link).unwrap_err();
-        assert!(error.to_string().contains(&format!("os error {}", libc::ELOOP)), "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
         // SAFETY: F_GETFD takes no pointer.
         let flags = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
@@ -87,6 +87,111 @@ fn links_and_permission_bits() {
         fs::copy(&path, &copy).unwrap();
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o604);
         assert_eq!(fs::copy(&path, "/dev/null").unwrap(), 8);
+    });
+}
+
+#[test]
+fn a_copy_is_never_open_to_more_than_its_original() {
+    let (folder, path) = folder();
+    std::fs::write(&path, b"a secret").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    run(|| {
+        let copy = folder.path().join("copy");
+        let watched = copy.clone();
+        let watcher = spawn(move || {
+            loop {
+                if let Ok(metadata) = std::fs::metadata(&watched) {
+                    assert_eq!(metadata.mode() & 0o077, 0, "{:o}", metadata.mode());
+                }
+                yield_now();
+            }
+        });
+        for _ in 0..20 {
+            fs::copy(&path, &copy).unwrap();
+            assert!(!watcher.is_finished());
+            std::fs::remove_file(&copy).unwrap();
+        }
+        watcher.cancel();
+        assert!(watcher.join().unwrap_err().is_cancelled());
+    });
+}
+
+/// Locks belong to the process and are gone when it closes any descriptor of the file (fcntl_locking(2)).
+#[cfg(target_os = "linux")]
+#[test]
+fn record_locks_stay_whatever_is_done_with_the_file() {
+    fn lock_of(kind: i32) -> libc::flock {
+        libc::flock { l_type: kind as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 }
+    }
+    let (_folder, path) = folder();
+    std::fs::write(&path, b"locked").unwrap();
+    // Locks of an open file are in the way of those of a process, its own too; closing it would end the others.
+    let probe = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    let is_locked = || {
+        let mut lock = lock_of(libc::F_WRLCK);
+        // SAFETY: the lock lives through the call, which fills it.
+        assert_eq!(unsafe { libc::fcntl(probe.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) }, 0);
+        lock.l_type != libc::F_UNLCK as _
+    };
+    run(|| {
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        // SAFETY: the lock lives through the call.
+        let lock = || assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock_of(libc::F_WRLCK)) }, 0);
+        lock();
+        assert!(is_locked());
+        type Act = fn(&mut &File);
+        let acts: [(&str, Act); 9] = [
+            ("set_len", |file| file.set_len(10).unwrap()),
+            ("set_permissions", |file| file.set_permissions(file.metadata().unwrap().permissions()).unwrap()),
+            ("sync_all", |file| file.sync_all().unwrap()),
+            ("sync_data", |file| file.sync_data().unwrap()),
+            ("write_at", |file| assert_ne!(file.write_at(b"x", 1).unwrap(), 0)),
+            ("read_at", |file| assert_ne!(file.read_at(&mut [0; 4], 1).unwrap(), 0)),
+            ("seek", |file| file.rewind().unwrap()),
+            ("read_to_end", |file| assert_ne!(file.read_to_end(&mut Vec::new()).unwrap(), 0)),
+            ("write_all", |file| file.write_all(b"the end").unwrap()),
+        ];
+        for (name, act) in acts {
+            act(&mut &file);
+            assert!(is_locked(), "{name} has taken the process's lock away");
+        }
+        assert_eq!(file.metadata().unwrap().len(), 17);
+        file.rewind().unwrap();
+        drop(file);
+        assert!(!is_locked(), "what this test looks at");
+    });
+}
+
+#[test]
+fn errors_have_the_numbers_that_the_standard_librarys_have() {
+    let (folder, path) = folder();
+    let at_loop = folder.path().join("loop");
+    std::os::unix::fs::symlink(&at_loop, &at_loop).unwrap();
+    let fifo = folder.path().join("fifo");
+    let name = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    // SAFETY: the name ends in a NUL byte and lives through the call.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    run(|| {
+        let same = |what: &str, ours: std::io::Error, theirs: std::io::Error| {
+            assert!(theirs.raw_os_error().is_some(), "{what}");
+            assert_eq!((ours.kind(), ours.raw_os_error()), (theirs.kind(), theirs.raw_os_error()), "{what}: {ours}");
+            assert!(attempted(&ours).starts_with(&format!("{what}: ")), "{}", attempted(&ours));
+        };
+        let show = |verb: &str, path: &std::path::Path| format!("{verb} {}", path.display());
+        let theirs = std::fs::File::open(&at_loop).unwrap_err();
+        same(&show("open", &at_loop), File::open(&at_loop).unwrap_err(), theirs);
+        let options = |flags| OpenOptions::new().write(true).custom_flags(flags).clone();
+        let mut theirs = std::fs::File::options();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(theirs.write(true), libc::O_NONBLOCK);
+        let ours = options(libc::O_NONBLOCK).open(&fifo).unwrap_err();
+        same(&show("open", &fifo), ours, theirs.open(&fifo).unwrap_err());
+        let theirs = std::fs::remove_dir(&fifo).unwrap_err();
+        same(&show("remove the directory", &fifo), fs::remove_dir(&fifo).unwrap_err(), theirs);
+        let theirs = std::fs::read_dir(&path).map(drop).unwrap_err();
+        same(&show("list", &path), fs::read_dir(&path).map(drop).unwrap_err(), theirs);
+        let theirs = std::fs::rename(&path, "elsewhere").unwrap_err();
+        same(&show("rename", &path), fs::rename(&path, "elsewhere").unwrap_err(), theirs);
+        assert_eq!(options(0).open(folder.path()).unwrap_err().raw_os_error(), Some(libc::EISDIR));
     });
 }
 

@@ -5,10 +5,13 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use overlapped::net::{UnixDatagram, UnixListener, UnixStream};
-use overlapped::{spawn, timeout, yield_now};
+use overlapped::{attempted, spawn, timeout, yield_now};
 use support::{pattern, run};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -50,7 +53,8 @@ fn streams_at_a_path() {
         server.join().unwrap();
         let error = UnixStream::connect(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "nobody listens any more");
-        assert!(error.to_string().contains("socket"), "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert_eq!(attempted(&error), format!("connect to {}: {error}", path.display()));
     });
 }
 
@@ -146,5 +150,109 @@ fn an_abstract_sender_keeps_its_name() {
         sender.send_to(b"hello", &path).unwrap();
         let (_, from) = receiver.recv_from(&mut [0; 8]).unwrap();
         assert_eq!(from.as_abstract_name(), Some(name.as_bytes()));
+    });
+}
+
+/// The system reads a path up to its first NUL byte: what is there may be somebody else's.
+#[test]
+fn a_path_with_a_nul_byte_inside_is_refused_by_every_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("name");
+    let whole = Path::new(&format!("{}\0rest", cut.display())).to_owned();
+    let ended = Path::new(&format!("{}\0", cut.display())).to_owned();
+    run(|| {
+        let datagram = UnixDatagram::unbound().unwrap();
+        for there in [false, true] {
+            let _strangers = there.then(|| {
+                let stream = std::os::unix::net::UnixListener::bind(&cut).unwrap();
+                (stream, std::os::unix::net::UnixDatagram::bind(folder.path().join("n")).unwrap())
+            });
+            for path in [&whole, &ended, &folder.path().join("n\0")] {
+                let refused = [
+                    UnixListener::bind(path).map(drop),
+                    UnixStream::connect(path).map(drop),
+                    UnixDatagram::bind(path).map(drop),
+                    datagram.connect(path),
+                    datagram.send_to(b"x", path).map(drop),
+                ];
+                for (call, refused) in refused.into_iter().enumerate() {
+                    let error = refused.expect_err(&format!("call {call}, path {path:?}"));
+                    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                    assert!(error.to_string().contains("NUL"), "{error}");
+                }
+            }
+            assert_eq!(cut.exists(), there);
+        }
+        let long = folder.path().join("x".repeat(200));
+        assert_eq!(UnixListener::bind(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(datagram.send_to(b"x", &long).unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn abstract_names_are_taken_by_every_call_in_both_forms() {
+    use std::os::linux::net::SocketAddrExt;
+    // All bytes count, NUL bytes too.
+    let name = format!("overlapped\0test {}", std::process::id());
+    let (as_path, as_address) = (format!("\0{name}"), SocketAddr::from_abstract_name(&name).unwrap());
+    run(|| {
+        let error = UnixStream::connect(&as_path).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert!(attempted(&error).starts_with("connect to @overlapped\\x00test "), "{}", attempted(&error));
+        type Bind = fn(&str, &SocketAddr) -> std::io::Result<UnixListener>;
+        for bind in [(|path, _| UnixListener::bind(path)) as Bind, |_, address| UnixListener::bind_addr(address)] {
+            let listener = bind(&as_path, &as_address).unwrap();
+            assert_eq!(listener.local_addr().unwrap().as_abstract_name(), Some(name.as_bytes()));
+            let clients = [UnixStream::connect(&as_path).unwrap(), UnixStream::connect_addr(&as_address).unwrap()];
+            for client in clients {
+                assert_eq!(client.peer_addr().unwrap().as_abstract_name(), Some(name.as_bytes()));
+                listener.accept().unwrap();
+            }
+        }
+        type BindDatagram = fn(&str, &SocketAddr) -> std::io::Result<UnixDatagram>;
+        let binds: [BindDatagram; 2] =
+            [|path, _| UnixDatagram::bind(path), |_, address| UnixDatagram::bind_addr(address)];
+        for bind in binds {
+            let there = bind(&as_path, &as_address).unwrap();
+            let here = UnixDatagram::unbound().unwrap();
+            assert_eq!(here.send_to(b"1", &as_path).unwrap(), 1);
+            assert_eq!(here.send_to_addr(b"2", &as_address).unwrap(), 1);
+            here.connect(&as_path).unwrap();
+            assert_eq!(here.send(b"3").unwrap(), 1);
+            here.connect_addr(&as_address).unwrap();
+            assert_eq!(here.send(b"4").unwrap(), 1);
+            let mut all = [0; 4];
+            all.chunks_mut(1).for_each(|byte| assert_eq!(there.recv(byte).unwrap(), 1));
+            assert_eq!(&all, b"1234");
+        }
+    });
+}
+
+#[test]
+fn a_client_with_the_longest_path_there_is_can_be_accepted() {
+    // The field is filled to its last byte, without a NUL behind (unix(7)).
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let mut path = folder.path().join("x").into_os_string().into_encoded_bytes();
+    path.resize(108, b'x');
+    run(|| {
+        let at = folder.path().join("listener");
+        let listener = UnixListener::bind(&at).unwrap();
+        // SAFETY: all zeroes is an address of no family.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        address.sun_family = libc::AF_UNIX as _;
+        if path.len() != address.sun_path.len() {
+            return;
+        }
+        address.sun_path.iter_mut().zip(&path).for_each(|(to, from)| *to = *from as _);
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        // SAFETY: the address lives through the call and is as long as said.
+        let bound = unsafe { libc::bind(client.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as _) };
+        assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
+        client.connect(&socket2::SockAddr::unix(&at).unwrap()).unwrap();
+        let (mut stream, peer) = listener.accept().unwrap();
+        assert_eq!(peer.as_pathname().unwrap().as_os_str().len(), 108);
+        client.send(b"x").unwrap();
+        assert_eq!(stream.read(&mut [0; 2]).unwrap(), 1);
     });
 }

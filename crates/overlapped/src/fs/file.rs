@@ -3,14 +3,14 @@
 use std::fmt;
 use std::fs::{Metadata, Permissions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::path::Path;
 
 use overlapped_port::Op;
 use overlapped_port::sys::{forget_file, raw_file};
 
 use crate::blocking::{MOST_BUFFERS, count, fillable};
-use crate::fs::OpenOptions;
-use crate::offload::offload_io;
+use crate::fs::{OpenOptions, pieces};
 
 /// An open file, pipe or device, as [`std::fs::File`]. Closed when dropped.
 ///
@@ -76,17 +76,8 @@ impl File {
     ///
     /// # Errors
     /// `UnexpectedEof` where the file ends before; as for [`File::read_at`].
-    pub fn read_exact_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            let length = self.read_at(buffer, offset)?;
-            if length == 0 {
-                let message = format!("the file ends at {offset}, {} bytes too early", buffer.len());
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-            }
-            buffer = &mut buffer[length..];
-            offset += length as u64;
-        }
-        Ok(())
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        pieces::read_exact(buffer, |piece, done| self.read_at(piece, offset + done))
     }
 
     /// Writes at an offset in bytes from the file's start; its position stays. Returns how many bytes. Where that is
@@ -102,16 +93,8 @@ impl File {
     ///
     /// # Errors
     /// As for [`File::write_at`].
-    pub fn write_all_at(&self, mut buffer: &[u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            let length = self.write_at(buffer, offset)?;
-            if length == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            buffer = &buffer[length..];
-            offset += length as u64;
-        }
-        Ok(())
+    pub fn write_all_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
+        pieces::write_all(buffer, |piece, done| self.write_at(piece, offset + done))
     }
 
     /// Waits until all that was written has reached the device (fsync(2)).
@@ -135,9 +118,7 @@ impl File {
     /// # Errors
     /// `InvalidInput` where it was not opened to write; what the system says.
     pub fn set_len(&self, size: u64) -> io::Result<()> {
-        // The pool's thread has a handle of its own: this one may be closed before it has run.
-        let file = self.inner.try_clone()?;
-        offload_io(move || file.set_len(size))
+        self.on_pool(move |file| file.set_len(size))
     }
 
     /// What the system knows of the file: its length, times, permissions, …
@@ -153,8 +134,7 @@ impl File {
     /// # Errors
     /// `PermissionDenied` where it is somebody else's; what the system says.
     pub fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
-        let file = self.inner.try_clone()?;
-        offload_io(move || file.set_permissions(permissions))
+        self.on_pool(move |file| file.set_permissions(permissions))
     }
 
     /// Another handle of the same open file: the two share its position.
@@ -165,11 +145,28 @@ impl File {
         self.inner.try_clone().map(File::from)
     }
 
+    /// Does on the pool what the system offers in blocking form alone.
+    ///
+    /// Not through another descriptor: there may be none left, and closing it would take from the process its record locks on
+    /// the file (fcntl_locking(2)). So the call borrows this one, and the tasklet waits for it to return, whoever asks it to
+    /// leave; where no thread has begun it by then, it is never made.
+    #[allow(unsafe_code, reason = "the call borrows the file for as long as the wait lasts, which no type says")]
+    fn on_pool(&self, act: impl FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        // SAFETY: the copy is never dropped, and the file that it is a copy of is borrowed until `count` returns, which is
+        // not before the call has been made or given up.
+        let file = ManuallyDrop::new(unsafe { std::ptr::read(&self.inner) });
+        count(Op::Call { function: Box::new(move || act(&file).map(|()| 0)) }, None).map(drop)
+    }
+
     fn read_from(&self, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
+        self.fill_from(fillable(buffer), offset)
+    }
+
+    fn fill_from(&self, buffer: &mut [MaybeUninit<u8>], offset: Option<u64>) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        count(Op::Read { file: raw_file(&self.inner), buffer: fillable(buffer), offset }, None)
+        count(Op::Read { file: raw_file(&self.inner), buffer, offset }, None)
     }
 
     fn write_to(&self, buffer: &[u8], offset: Option<u64>) -> io::Result<usize> {
@@ -190,9 +187,6 @@ impl File {
 /// `ERROR_NEGATIVE_SEEK` ("System Error Codes").
 const NEGATIVE_SEEK: i32 = 131;
 
-/// The least room that a read into a growing vector is given, in bytes.
-const LEAST_ROOM: usize = 8 << 10;
-
 impl Read for &File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_from(buffer, None)
@@ -204,48 +198,39 @@ impl Read for &File {
         count(Op::ReadVectored { file: raw_file(&self.inner), buffers: &mut buffers, offset: None }, None)
     }
 
-    /// Asks for the whole rest of the file at once, and once more to see that it has ended.
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        pieces::read_exact(buffer, |piece, _| self.read(piece))
+    }
+
+    /// Makes room for the whole rest of the file at once, as far as that is known; what has come stays, also where an error
+    /// comes.
     fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let before = bytes.len();
-        let mut end = before;
-        bytes.resize(end + self.remaining(), 0);
-        let result = loop {
-            if end == bytes.len() {
-                // A vector that was exactly large enough is not made larger to find the end of the file.
-                let mut probe = Box::new([0; 32]);
-                match self.read(&mut *probe) {
-                    Ok(0) => break Ok(end - before),
-                    Ok(length) => {
-                        bytes.extend_from_slice(&probe[..length]);
-                        end += length;
-                        bytes.resize(end + (end - before).max(LEAST_ROOM), 0);
-                    }
-                    Err(error) => break Err(error),
-                }
-            }
-            match self.read(&mut bytes[end..]) {
-                Ok(0) => break Ok(end - before),
-                Ok(length) => end += length,
-                Err(error) => break Err(error),
-            }
-        };
-        bytes.truncate(end);
-        result
+        pieces::read_to_end(bytes, self.remaining(), |room| self.fill_from(room, None))
     }
 
     fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes)?;
-        let read = std::str::from_utf8(&bytes)
+        let read = String::from_utf8(bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("the file is not UTF-8: {error}")))?;
-        text.push_str(read);
-        Ok(read.len())
+        let length = read.len();
+        if text.is_empty() {
+            *text = read;
+        } else {
+            text.try_reserve(length)?;
+            text.push_str(&read);
+        }
+        Ok(length)
     }
 }
 
 impl Write for &File {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.write_to(buffer, None)
+    }
+
+    fn write_all(&mut self, buffer: &[u8]) -> io::Result<()> {
+        pieces::write_all(buffer, |piece, _| self.write(piece))
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -279,6 +264,10 @@ impl Read for File {
         (&*self).read_vectored(buffers)
     }
 
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        (&*self).read_exact(buffer)
+    }
+
     fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
         (&*self).read_to_end(bytes)
     }
@@ -291,6 +280,10 @@ impl Read for File {
 impl Write for File {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         (&*self).write(buffer)
+    }
+
+    fn write_all(&mut self, buffer: &[u8]) -> io::Result<()> {
+        (&*self).write_all(buffer)
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {

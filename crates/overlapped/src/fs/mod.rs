@@ -5,6 +5,14 @@
 //! a file's position and asking an open file for its metadata are direct calls: they only read what the system
 //! has in memory.
 //!
+//! Nothing here opens a second descriptor of a file that is open ([`File::try_clone`] is asked to): record locks of the
+//! process (fcntl_locking(2)) stay, and no call fails for want of a descriptor but those that open a file.
+//!
+//! Calls that go on to the end ([`read()`], [`write()`], `read_to_end`, `read_exact`, `write_all`, …) move a MiB at a time and
+//! let others run between; a single `read` or `write` moves as much as it is asked to, and where the system has that in its
+//! cache, the thread is held for as long as copying it takes. Where there is no memory for what a file holds, that is an
+//! error, `OutOfMemory`.
+//!
 //! Reads and writes without an offset move the file's own position. Those through one handle take turns. Handles that
 //! share it ([`File::try_clone`]) do not with io_uring, and two may then read or write the same place at once: such
 //! tasklets want [`File::read_at`] and [`File::write_at`], or append.
@@ -31,6 +39,7 @@
 mod file;
 mod options;
 mod path;
+mod pieces;
 
 pub use file::File;
 pub use options::OpenOptions;
@@ -82,8 +91,9 @@ pub fn write(path: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> io::Result<(
     File::create(path)?.write_all(contents.as_ref())
 }
 
-/// Copies a file's bytes and its permissions; a file at `to` is replaced. Returns how many bytes. Works in pieces of
-/// 128 KiB, between which other tasklets run.
+/// Copies a file's bytes and its permissions; a file at `to` is replaced, and one that is made has the permissions from the
+/// beginning: at no time may somebody read it who may not read `from`. Returns how many bytes. Works in pieces of 128 KiB,
+/// between which other tasklets run.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -106,8 +116,8 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
         let message = format!("copy {}: it is no regular file", from.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    let mut writer = File::create(to)?;
-    // A device at `to` keeps its own.
+    let mut writer = File::options().write(true).create(true).truncate(true).made_like(&metadata).open(to)?;
+    // One that was there had its own, and the umask takes from one that is made. A device at `to` keeps its own.
     if writer.metadata()?.is_file() {
         writer.set_permissions(metadata.permissions())?;
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use overlapped_port::sys::{OpenHow, system_path};
 use overlapped_port::{Op, OpenMode, Outcome};
 
-use crate::blocking::attempt;
+use crate::attempt::attempt;
 use crate::fs::File;
 use crate::scheduler;
 
@@ -131,6 +131,11 @@ impl OpenOptions {
         self
     }
 
+    /// Gives a file that is made the permission bits of another one.
+    pub(super) fn made_like(&mut self, metadata: &std::fs::Metadata) -> &mut OpenOptions {
+        self.mode(std::os::unix::fs::MetadataExt::mode(metadata) & 0o777)
+    }
+
     fn how(&self) -> io::Result<OpenHow> {
         let how = OpenHow::new(self.mode)?.with_flags(self.system.flags);
         Ok(OpenHow { mode: self.system.permissions, ..how })
@@ -162,6 +167,12 @@ impl OpenOptions {
     /// The attributes of a file that is made (`dwFlagsAndAttributes`), such as `FILE_ATTRIBUTE_HIDDEN`.
     pub fn attributes(&mut self, attributes: u32) -> &mut OpenOptions {
         self.system.attributes = attributes;
+        self
+    }
+
+    /// On Unix, gives a file that is made the permission bits of another one. Here there are none: who may read it is
+    /// inherited from its directory, as CopyFileExW leaves it too.
+    pub(super) fn made_like(&mut self, _metadata: &std::fs::Metadata) -> &mut OpenOptions {
         self
     }
 

@@ -4,7 +4,7 @@ use std::fs::{DirEntry, Metadata, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::blocking::attempt;
+use crate::attempt::attempt;
 use crate::offload::offload_io;
 
 /// Does something with a path on the pool; only the calling tasklet waits.
@@ -13,8 +13,9 @@ fn on_pool<T: Send + 'static>(
     path: impl AsRef<Path>,
     act: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let path = path.as_ref().to_owned();
-    offload_io(move || act(&path).map_err(|error| attempt(error, || format!("{what} {}", path.display()))))
+    let path = path.as_ref();
+    let theirs = path.to_owned();
+    offload_io(move || act(&theirs)).map_err(|error| attempt(error, || format!("{what} {}", path.display())))
 }
 
 /// What the system knows of the file at a path; of what a symbolic link points to, where it is one.

@@ -81,7 +81,7 @@ macro_rules! datagram {
             }
         }
 
-        crate::net::handle::two_way!($type, $std);
+        handle::two_way!($type, $std);
     };
 }
 

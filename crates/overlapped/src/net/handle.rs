@@ -1,4 +1,36 @@
 //! What socket types have in common: time-outs, and conversions from and to the standard library's and the system's.
+//!
+//! **Time-outs.** The standard library's are the system's (`SO_RCVTIMEO`, `SO_SNDTIMEO`, socket(7)): they belong to the
+//! socket, whoever holds it. Those here belong to the handle, and the port, which never lets a call block, does not know
+//! the system's. So a handle that is made from a socket begins with the socket's, and one that is turned back leaves it its
+//! own: a program that converts on its way loses none. In between the socket's are left alone, for another handle may rely
+//! on them.
+
+use socket2::SockRef;
+
+use crate::blocking::Timeout;
+
+/// The time-outs of a socket, that of reads and that of writes; none where it cannot tell.
+pub(super) fn system_timeouts(socket: &SockRef<'_>) -> (Timeout, Timeout) {
+    let (read, write) = (Timeout::default(), Timeout::default());
+    // The system knows no time-out of zero, the only one that is refused.
+    let _ = read.set(socket.read_timeout().unwrap_or_default());
+    let _ = write.set(socket.write_timeout().unwrap_or_default());
+    (read, write)
+}
+
+/// Leaves a handle's time-outs to its socket: a call less where the socket has them.
+pub(super) fn leave_timeouts(socket: &SockRef<'_>, read: &Timeout, write: Option<&Timeout>) {
+    // What is no socket, or is gone, has no time-outs to leave.
+    if socket.read_timeout().is_ok_and(|theirs| theirs != read.get()) {
+        let _ = socket.set_read_timeout(read.get());
+    }
+    if let Some(write) = write
+        && socket.write_timeout().is_ok_and(|theirs| theirs != write.get())
+    {
+        let _ = socket.set_write_timeout(write.get());
+    }
+}
 
 /// What streams and datagram sockets have in common, each of which is a `{ inner, read_timeout, write_timeout }`, `inner`
 /// being the standard library's: time-outs, clones, conversions.
@@ -7,6 +39,16 @@ macro_rules! two_way {
         impl $type {
             fn wrap(inner: $std) -> $type {
                 $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+            }
+
+            fn adopt(inner: $std) -> $type {
+                let (read_timeout, write_timeout) = handle::system_timeouts(&SockRef::from(&inner));
+                $type { inner, read_timeout, write_timeout }
+            }
+
+            fn release(self) -> $std {
+                handle::leave_timeouts(&SockRef::from(&self.inner), &self.read_timeout, Some(&self.write_timeout));
+                self.inner
             }
 
             /// Another handle of the same socket, with the same time-outs to begin with.
@@ -73,25 +115,86 @@ macro_rules! two_way {
             }
         }
 
-        crate::net::handle::socket_conversions!($type, $std);
+        handle::socket_conversions!($type, $std);
+    };
+}
+
+/// What listeners have in common, each of which is a `{ inner, accept_timeout }`, `inner` being the standard library's: a
+/// time-out, clones, conversions.
+macro_rules! listener {
+    ($type:ident, $std:ty) => {
+        impl $type {
+            fn wrap(inner: $std) -> $type {
+                $type { inner, accept_timeout: Timeout::default() }
+            }
+
+            fn adopt(inner: $std) -> $type {
+                let (accept_timeout, _) = handle::system_timeouts(&SockRef::from(&inner));
+                $type { inner, accept_timeout }
+            }
+
+            fn release(self) -> $std {
+                handle::leave_timeouts(&SockRef::from(&self.inner), &self.accept_timeout, None);
+                self.inner
+            }
+
+            /// How long an accept may wait; `None`: without end.
+            pub fn accept_timeout(&self) -> Option<Duration> {
+                self.accept_timeout.get()
+            }
+
+            /// Sets how long an accept through this handle may wait; `None`, as at the beginning: without end.
+            ///
+            /// # Errors
+            /// `InvalidInput` for a time of zero.
+            pub fn set_accept_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+                self.accept_timeout.set(timeout)
+            }
+
+            /// Another handle of the same listener, with the same time-out to begin with.
+            ///
+            /// # Errors
+            /// Where the process has no descriptor left.
+            pub fn try_clone(&self) -> io::Result<$type> {
+                Ok($type { accept_timeout: self.accept_timeout.clone(), ..$type::from(self.inner.try_clone()?) })
+            }
+
+            /// Takes the error that is pending on the socket, if any.
+            ///
+            /// # Errors
+            /// Where the system cannot tell.
+            pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+                self.inner.take_error()
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.inner.fmt(f)
+            }
+        }
+
+        handle::socket_conversions!($type, $std);
     };
 }
 
 /// `From` the standard library's type and the system's handle, into them, and the borrowed forms. The type has the
-/// standard library's in its field `inner` and is made from it by `wrap`.
+/// standard library's in its field `inner`, is made from it by `adopt` and turned into it by `release`.
 macro_rules! socket_conversions {
     ($type:ident, $std:ty) => {
         impl From<$std> for $type {
-            /// Takes the socket over. It stays in the blocking mode it is in: that makes no difference here.
+            /// Takes the socket over, with its time-outs (`SO_RCVTIMEO`, `SO_SNDTIMEO`, socket(7)). It stays in the
+            /// blocking mode it is in: that makes no difference here.
             fn from(inner: $std) -> $type {
                 overlapped_port::sys::forget_socket(overlapped_port::sys::raw_socket(&inner));
-                $type::wrap(inner)
+                $type::adopt(inner)
             }
         }
 
         impl From<$type> for $std {
+            /// Gives the socket away, with the time-outs of this handle.
             fn from(socket: $type) -> $std {
-                socket.inner
+                socket.release()
             }
         }
 
@@ -107,7 +210,7 @@ macro_rules! socket_conversions {
 
             impl From<$type> for OwnedFd {
                 fn from(socket: $type) -> OwnedFd {
-                    socket.inner.into()
+                    socket.release().into()
                 }
             }
 
@@ -125,7 +228,7 @@ macro_rules! socket_conversions {
 
             impl IntoRawFd for $type {
                 fn into_raw_fd(self) -> RawFd {
-                    self.inner.into_raw_fd()
+                    self.release().into_raw_fd()
                 }
             }
 
@@ -152,7 +255,7 @@ macro_rules! socket_conversions {
 
             impl From<$type> for OwnedSocket {
                 fn from(socket: $type) -> OwnedSocket {
-                    socket.inner.into()
+                    socket.release().into()
                 }
             }
 
@@ -170,7 +273,7 @@ macro_rules! socket_conversions {
 
             impl IntoRawSocket for $type {
                 fn into_raw_socket(self) -> RawSocket {
-                    self.inner.into_raw_socket()
+                    self.release().into_raw_socket()
                 }
             }
 
@@ -185,4 +288,4 @@ macro_rules! socket_conversions {
     };
 }
 
-pub(super) use {socket_conversions, two_way};
+pub(super) use {listener, socket_conversions, two_way};

@@ -13,7 +13,8 @@ use std::time::Duration;
 use overlapped_port::sys::{OpenHow, forget_file, new_pipe, raw_file, system_path};
 use overlapped_port::{Op, OpenMode, Outcome};
 
-use crate::blocking::{Timeout, attempt, count, fillable};
+use crate::attempt::attempt;
+use crate::blocking::{Timeout, count, fillable};
 use crate::scheduler;
 
 /// No end of the name waits for a client (`ERROR_PIPE_BUSY`, "System Error Codes").

@@ -165,7 +165,7 @@ macro_rules! stream {
             }
         }
 
-        crate::net::handle::two_way!($type, $std);
+        handle::two_way!($type, $std);
     };
 }
 

@@ -9,8 +9,9 @@ use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use overlapped_port::{Address, Op, Outcome};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::blocking::{Timeout, attempt, count};
-use crate::net::{BACKLOG, stream};
+use crate::attempt::attempt;
+use crate::blocking::{Timeout, count};
+use crate::net::{BACKLOG, handle, stream};
 use crate::resolve::{ToSocketAddrs, each_address};
 use crate::scheduler;
 use crate::time::deadline_after;
@@ -169,13 +170,9 @@ pub struct TcpListener {
     accept_timeout: Timeout,
 }
 
-crate::net::handle::socket_conversions!(TcpListener, std::net::TcpListener);
+handle::listener!(TcpListener, std::net::TcpListener);
 
 impl TcpListener {
-    fn wrap(inner: std::net::TcpListener) -> TcpListener {
-        TcpListener { inner, accept_timeout: Timeout::default() }
-    }
-
     /// Listens on an address; port 0 lets the system choose one. On Unix an address that an earlier connection still
     /// lingers on can be used again at once (`SO_REUSEADDR`, socket(7)), as in the standard library.
     ///
@@ -220,19 +217,6 @@ impl TcpListener {
         Incoming { listener: self }
     }
 
-    /// How long an accept may wait; `None`: without end.
-    pub fn accept_timeout(&self) -> Option<Duration> {
-        self.accept_timeout.get()
-    }
-
-    /// Sets how long an accept through this handle may wait; `None`, as at the beginning: without end.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_accept_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.accept_timeout.set(timeout)
-    }
-
     /// The address it listens on.
     ///
     /// # Errors
@@ -255,28 +239,6 @@ impl TcpListener {
     /// What the system says.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
-    }
-
-    /// Another handle of the same listener, with the same time-out to begin with.
-    ///
-    /// # Errors
-    /// Where the process has no descriptor left.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { accept_timeout: self.accept_timeout.clone(), ..TcpListener::from(self.inner.try_clone()?) })
-    }
-
-    /// Takes the error that is pending on the socket, if any.
-    ///
-    /// # Errors
-    /// Where the system cannot tell.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.take_error()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
     }
 }
 

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use overlapped_port::{Address, Op};
+use socket2::SockRef;
 
-use crate::blocking::{Timeout, attempt, count};
+use crate::attempt::attempt;
+use crate::blocking::{Timeout, count};
 use crate::net::datagram::{self, Received};
+use crate::net::handle;
 use crate::resolve::{ToSocketAddrs, each_address, first_address};
 
 /// A UDP socket. Closed when dropped.

@@ -1,0 +1,8 @@
+//! Unix sockets: streams and datagrams within one machine, under paths of the file system or abstract names (unix(7)).
+
+mod address;
+mod datagram;
+mod stream;
+
+pub use datagram::UnixDatagram;
+pub use stream::{UnixIncoming, UnixListener, UnixStream};
