@@ -4,11 +4,11 @@
 //! The first fields of both structures have been the same in every CPython that this package is built for
 //! (`Modules/socketmodule.h`, which `_ssl` uses in the same way; `Modules/_io/fileio.c`). [`check`] makes sure at import.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::PyImportError;
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 
 #[repr(C)]
@@ -115,95 +115,4 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
     Err(PyImportError::new_err(format!(
         "overlapped does not know the insides of this Python ({version}): it was built for another version"
     )))
-}
-
-/// Puts native methods on a subclass of one of the standard library's types: 10 ns a call less than any other way.
-pub(crate) fn install(class: &Bound<'_, PyAny>, methods: Vec<ffi::PyMethodDef>) -> PyResult<()> {
-    let py = class.py();
-    for method in Vec::leak(methods) {
-        // SAFETY: the definition is leaked, so it outlives the type; its name is a C string.
-        let descriptor = unsafe {
-            let descriptor = ffi::PyDescr_NewMethod(class.as_ptr().cast(), method);
-            Bound::from_owned_ptr_or_err(py, descriptor)?
-        };
-        let name = descriptor.getattr("__name__")?;
-        class.setattr(name.cast::<pyo3::types::PyString>()?, descriptor)?;
-    }
-    Ok(())
-}
-
-/// The definition of a method that takes positional arguments alone.
-pub(crate) fn fast(name: &'static CStr, method: ffi::PyCFunctionFast, doc: &'static CStr) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
-        ml_flags: ffi::METH_FASTCALL,
-        ml_doc: doc.as_ptr(),
-    }
-}
-
-/// Turns a result into what such a method returns. Apart, so that waiting stacks do not hold its locals.
-#[inline(never)]
-pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
-    result.unwrap_or_else(|error| {
-        // SAFETY: called from Python, so the GIL is held.
-        error.restore(unsafe { Python::assume_attached() });
-        std::ptr::null_mut()
-    })
-}
-
-/// A buffer of Python's, released when dropped. It lives on the heap or in objects that the caller holds: only its
-/// description is here, and nobody but this frame looks at that.
-pub(crate) struct View(ffi::Py_buffer);
-
-impl View {
-    /// # Safety
-    /// `object` must be a live object; the GIL must be held here and at the drop.
-    ///
-    /// # Errors
-    /// Returns `None` with a Python error set.
-    pub(crate) unsafe fn new(object: *mut PyObject, flags: c_int) -> Option<View> {
-        let mut view = ffi::Py_buffer::new();
-        // SAFETY: the caller's promise.
-        if unsafe { ffi::PyObject_GetBuffer(object, &raw mut view, flags) } != 0 {
-            return None;
-        }
-        Some(View(view))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len as usize
-    }
-
-    /// The bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        if self.0.len == 0 {
-            return &[];
-        }
-        // SAFETY: an exported, contiguous buffer stays where it is until it is released.
-        unsafe { std::slice::from_raw_parts(self.0.buf.cast(), self.len()) }
-    }
-
-    /// The memory to be filled; for views taken with `PyBUF_WRITABLE`.
-    pub(crate) fn memory(&mut self) -> &mut [std::mem::MaybeUninit<u8>] {
-        if self.0.len == 0 {
-            return &mut [];
-        }
-        // SAFETY: as above, and it is writable. Python code may look at it meanwhile, as it may under any `recv_into`.
-        unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast(), self.len()) }
-    }
-
-    /// The same, for what wants to know that there are bytes already: buffers of Python's are never without.
-    pub(crate) fn initialized(&mut self) -> &mut [u8] {
-        let memory = self.memory();
-        // SAFETY: whatever bytes are there are bytes.
-        unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), memory.len()) }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: taken in `new`, released once, with the GIL.
-        unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
-    }
 }

@@ -18,5 +18,5 @@ pub(crate) fn from_io(error: io::Error) -> PyErr {
 }
 
 fn numbered(number: i32) -> PyErr {
-    Python::attach(|py| crate::descriptor::error(py, number))
+    Python::attach(|py| super::system::error(py, number))
 }

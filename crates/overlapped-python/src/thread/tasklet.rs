@@ -1,21 +1,22 @@
-//! `Tasklet` and what goes with it: spawn, sleep, time-outs.
+//! `Tasklet`: its object, how it is started, how it ends.
 
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
-use overlapped::engine::{self, Cause, Scheduler, Timer, Waiter};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError, PyValueError};
+use overlapped::engine::{self, Cause, Scheduler, TaskletId, Waiter};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
-use std::rc::Rc;
 
-use crate::runtime::{program_ends, runtime};
-use crate::sync::Lock;
-use crate::thrown::{keep_thrown, take_thrown};
+use super::greenlets::{Life, Member};
+use super::life::runtime;
+use super::runtime::{Runtime, existing};
+use super::thrown::{exit_type, keep_thrown, take_thrown};
+use crate::python::class::generic;
+use crate::python::time::deadline;
 
 /// What a tasklet is to do.
 struct Job {
@@ -26,20 +27,21 @@ struct Job {
     context: Py<PyAny>,
 }
 
+/// Something to do at a tasklet's end.
+type AtEnd = Box<dyn FnOnce(Python<'_>) + Send>;
+
 struct State {
     job: Option<Job>,
     outcome: Option<Result<Py<PyAny>, Py<PyAny>>>,
     joiners: Vec<Waiter>,
     name: Option<String>,
-    /// The `threading.local`s in which it has a dictionary.
-    locals: Vec<Py<PyWeakrefReference>>,
-    /// Released at its end: `threading` waits for it.
-    sentinel: Option<Py<Lock>>,
+    /// What is to be done at its end, the last first: what is done may ask for more.
+    at_end: Vec<AtEnd>,
 }
 
 impl State {
     fn new(job: Option<Job>, name: Option<String>) -> Mutex<State> {
-        Mutex::new(State { job, outcome: None, joiners: Vec::new(), name, locals: Vec::new(), sentinel: None })
+        Mutex::new(State { job, outcome: None, joiners: Vec::new(), name, at_end: Vec::new() })
     }
 }
 
@@ -48,7 +50,9 @@ impl State {
 /// Made by :func:`overlapped.spawn`.
 #[pyclass(frozen, weakref, dict, module = "overlapped")]
 pub(crate) struct Tasklet {
-    waiter: Waiter,
+    /// Set before anybody sees it: the tasklet begins when its object is there, for Python may collect garbage while it
+    /// makes one.
+    waiter: OnceLock<Waiter>,
     state: Mutex<State>,
     /// True. Python makes the object's `__dict__` before these fields, in memory that is zero until then, and may collect
     /// garbage meanwhile.
@@ -56,9 +60,12 @@ pub(crate) struct Tasklet {
 }
 
 impl Tasklet {
-    /// The thread itself, as a tasklet.
-    pub(crate) fn root(waiter: Waiter) -> Tasklet {
-        Tasklet { waiter, state: State::new(None, Some("main".into())), made: true }
+    fn new(job: Option<Job>, name: Option<String>) -> Tasklet {
+        Tasklet { waiter: OnceLock::new(), state: State::new(job, name), made: true }
+    }
+
+    fn waiter(&self) -> &Waiter {
+        self.waiter.get().expect("it is set when the object is made")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -66,16 +73,19 @@ impl Tasklet {
     }
 
     /// Runs the tasklet's function to its end. The error is a `KeyboardInterrupt`, which is the main tasklet's.
-    pub(crate) fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> PyResult<()> {
+    fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> PyResult<()> {
         let job = self.state().job.take();
-        let Some(job) = job else { return Ok(()) };
+        let Some(job) = job else {
+            self.do_at_end(py);
+            return Ok(());
+        };
         let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
-        self.end(py, scheduler, job, value)
+        self.end(py, job, value)
     }
 
     /// What follows the function, which has returned `value` or set an error.
     #[inline(never)]
-    fn end(&self, py: Python<'_>, scheduler: &Scheduler, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
+    fn end(&self, py: Python<'_>, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
         let result = value.ok_or_else(|| PyErr::fetch(py));
         drop(job);
         let mut interrupted = Ok(());
@@ -93,44 +103,25 @@ impl Tasklet {
                 Err(error.into_value(py).into_any())
             }
         };
-        self.clear_locals(py);
-        let sentinel = self.state().sentinel.take();
-        if let Some(sentinel) = sentinel {
-            // Not held where nobody waits for it.
-            let _ = sentinel.get().release();
-        }
+        self.do_at_end(py);
         let joiners = {
             let mut state = self.state();
             state.outcome = Some(outcome);
             std::mem::take(&mut state.joiners)
         };
-        // What was thrown and not raised any more: nobody else would ever drop it.
-        while let Some(Cause::Thrown(number)) = scheduler.take_interrupt() {
-            drop(take_thrown(number));
-        }
         joiners.iter().for_each(Waiter::wake);
         interrupted
     }
 
-    /// Remembers a `threading.local` in which this tasklet has begun a dictionary.
-    pub(crate) fn keep_local(&self, local: Py<PyWeakrefReference>) {
-        self.state().locals.push(local);
+    /// Has `what` done at the tasklet's end.
+    pub(crate) fn at_end(&self, what: impl FnOnce(Python<'_>) + Send + 'static) {
+        self.state().at_end.push(Box::new(what));
     }
 
-    /// Remembers a lock to release at the end.
-    pub(crate) fn keep_sentinel(&self, sentinel: Py<Lock>) {
-        let before = self.state().sentinel.replace(sentinel);
-        drop(before);
-    }
-
-    /// Drops what this tasklet has in `threading.local`s; what is dropped may begin such again.
-    fn clear_locals(&self, py: Python<'_>) {
+    fn do_at_end(&self, py: Python<'_>) {
         loop {
-            let locals = std::mem::take(&mut self.state().locals);
-            if locals.is_empty() {
-                return;
-            }
-            crate::local::forget(py, crate::runtime::ident(), locals);
+            let Some(last) = self.state().at_end.pop() else { return };
+            last(py);
         }
     }
 
@@ -156,7 +147,7 @@ impl Tasklet {
     fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<bool> {
         let runtime = runtime(py)?;
         let me = Waiter::current();
-        if me == self.waiter {
+        if me == *self.waiter() {
             return Err(PyRuntimeError::new_err("a tasklet cannot wait for itself"));
         }
         loop {
@@ -212,33 +203,17 @@ fn thrown_before(py: Python<'_>, scheduler: &Scheduler) -> bool {
     true
 }
 
-/// `overlapped.TaskletExit`.
-pub(crate) fn exit_type(py: Python<'_>) -> &Bound<'_, PyAny> {
-    static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    TYPE.get_or_init(py, || {
-        let exit = PyErr::new_type(
-            py,
-            c"overlapped.TaskletExit",
-            Some(c"Ends a tasklet silently: raised in it by Tasklet.cancel()."),
-            Some(&py.get_type::<pyo3::exceptions::PyBaseException>()),
-            None,
-        );
-        exit.expect("an exception type can be made").into_any()
-    })
-    .bind(py)
-}
-
 #[pymethods]
 impl Tasklet {
     /// The tasklet's name, for listings and tracebacks.
     #[getter]
     fn name(&self) -> String {
-        self.state().name.clone().unwrap_or_else(|| format!("tasklet-{}", self.waiter.number()))
+        self.state().name.clone().unwrap_or_else(|| format!("tasklet-{}", self.waiter().number()))
     }
 
     #[setter]
     fn set_name(&self, py: Python<'_>, name: String) -> PyResult<()> {
-        if let Some(id) = self.waiter.id() {
+        if let Some(id) = self.waiter().id() {
             runtime(py)?.scheduler.rename(id, &name);
         }
         self.state().name = Some(name);
@@ -296,11 +271,11 @@ impl Tasklet {
             return Err(error);
         }
         let waiting = self.state().outcome.is_none();
-        if self.waiter == Waiter::current() && waiting && runtime(py).is_ok() {
+        if *self.waiter() == Waiter::current() && waiting && runtime(py).is_ok() {
             return Err(error);
         }
         if waiting {
-            self.waiter.interrupt(Cause::Thrown(keep_thrown(error.into_value(py).into_any())));
+            self.waiter().interrupt(Cause::Thrown(keep_thrown(error.into_value(py).into_any())));
         }
         Ok(())
     }
@@ -347,24 +322,6 @@ impl Tasklet {
     }
 }
 
-/// The type with a parameter, as annotations have it.
-pub(crate) fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    class.py().import("types")?.getattr("GenericAlias")?.call1((class, item))
-}
-
-/// The point in time `timeout` seconds from now; `None` for never.
-pub(crate) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    let Some(seconds) = timeout else { return Ok(None) };
-    if seconds.is_nan() {
-        return Err(PyValueError::new_err("a timeout cannot be NaN"));
-    }
-    let duration = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(FOREVER).min(FOREVER);
-    Ok(Some(Instant::now() + duration))
-}
-
-/// Longer than any program runs, and still within what an `Instant` can hold.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
 /// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program does not
 /// wait for it: `run()` waits for all.
 #[pyfunction]
@@ -401,43 +358,52 @@ pub(crate) fn start(
         function: function.unbind(),
     };
     let runtime = runtime(py)?;
-    let mut made = None;
-    runtime.start(None, |waiter| {
-        let tasklet = Py::new(py, Tasklet { waiter, state: State::new(Some(job), None), made: true })?;
-        made = Some(tasklet.clone_ref(py));
-        Ok(tasklet)
-    })?;
-    Ok(made.expect("start calls its function"))
+    let tasklet = Py::new(py, Tasklet::new(Some(job), None))?;
+    // From here on nothing calls Python, which might run something that waits.
+    let id = runtime.scheduler.create(None);
+    attach(&runtime, id, &tasklet);
+    runtime.greenlets.add(id, Member { object: tasklet.clone_ref(py).into_any(), life: LIFE });
+    Ok(tasklet)
 }
+
+/// Makes a tasklet's object that of `id`.
+fn attach(runtime: &Runtime, id: TaskletId, tasklet: &Py<Tasklet>) {
+    let attached = tasklet.get().waiter.set(runtime.scheduler.waiter(id));
+    debug_assert!(attached.is_ok(), "an object is one tasklet's");
+}
+
+const LIFE: Life = |py, object, scheduler| {
+    // SAFETY: members of this life are made of tasklets, here and in `of_current`.
+    unsafe { object.bind(py).cast_unchecked::<Tasklet>() }.get().execute(py, scheduler)
+};
 
 /// The tasklet that runs.
 #[pyfunction]
 pub(crate) fn current(py: Python<'_>) -> PyResult<Py<Tasklet>> {
-    Ok(runtime(py)?.current(py))
+    of_current(py, &*runtime(py)?)
 }
 
-/// Lets `seconds` pass; only the calling tasklet waits. 0 lets the others run.
-#[pyfunction]
-#[pyo3(signature = (seconds=0.0))]
-pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
-    if seconds < 0.0 {
-        return Err(PyValueError::new_err("sleep length must be non-negative"));
+/// The tasklet that runs, unless it is the thread itself.
+pub(crate) fn in_tasklet(py: Python<'_>) -> PyResult<Option<Py<Tasklet>>> {
+    match existing() {
+        Some(runtime) if runtime.scheduler.current_tasklet() != TaskletId::ROOT => of_current(py, &runtime).map(Some),
+        _ => Ok(None),
     }
-    if program_ends() {
-        py.detach(|| std::thread::sleep(Duration::from_secs_f64(seconds.min(FOREVER.as_secs_f64()))));
-        return Ok(());
+}
+
+/// The object of the tasklet that runs. One that has none is given one: the thread itself when it is first asked for, and
+/// a tasklet that a destructor asks for while its own object is dropped.
+fn of_current(py: Python<'_>, runtime: &Runtime) -> PyResult<Py<Tasklet>> {
+    let (id, greenlets) = (runtime.scheduler.current_tasklet(), &runtime.greenlets);
+    if greenlets.member(py, id).is_none() {
+        let name = runtime.scheduler.name(id).map(|name| name.to_string());
+        let tasklet = Py::new(py, Tasklet::new(None, name))?;
+        attach(runtime, id, &tasklet);
+        // Where a finalizer has asked while this was made, the other one stays.
+        greenlets.name(id, Member { object: tasklet.into_any(), life: LIFE });
     }
-    let runtime = runtime(py)?;
-    if seconds == 0.0 {
-        return runtime.scheduler.yield_now().map_err(|_| runtime.raise(py));
-    }
-    let until = deadline(Some(seconds))?;
-    while until.is_some_and(|until| Instant::now() < until) {
-        if engine::park(until, "sleep").is_err() {
-            return Err(runtime.raise(py));
-        }
-    }
-    Ok(())
+    let member = greenlets.member(py, id).expect("it was just given one");
+    Ok(member.object.into_bound(py).cast_into::<Tasklet>()?.unbind())
 }
 
 /// Lets the other tasklets run: until they have ended, or for at most `timeout` seconds.
@@ -455,39 +421,4 @@ pub(crate) fn run(py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         }
     }
     Ok(())
-}
-
-/// A timer that raises an exception in the tasklet that set it. The base of `overlapped.timeout`.
-#[pyclass(unsendable, module = "overlapped._engine")]
-pub(crate) struct Alarm {
-    waiter: Waiter,
-    scheduler: Rc<Scheduler>,
-    number: u64,
-    timer: Option<Timer>,
-}
-
-#[pymethods]
-impl Alarm {
-    /// Raises `exception` in the current tasklet after `seconds`.
-    #[new]
-    fn new(py: Python<'_>, seconds: f64, exception: Py<PyAny>) -> PyResult<Alarm> {
-        let runtime = runtime(py)?;
-        let number = keep_thrown(exception);
-        let waiter = Waiter::current();
-        let due = deadline(Some(seconds))?.expect("a number of seconds was given");
-        let theirs = waiter.clone();
-        let timer = runtime.scheduler.call_at(due, move |_| theirs.interrupt(Cause::Thrown(number)));
-        Ok(Alarm { waiter, scheduler: Rc::clone(&runtime.scheduler), number, timer: Some(timer) })
-    }
-
-    /// Takes it back, also where it has gone off and was not raised yet.
-    fn clear(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            self.scheduler.clear(timer);
-            if let Some(id) = self.waiter.id() {
-                self.scheduler.withdraw(id, Cause::Thrown(self.number));
-            }
-            drop(take_thrown(self.number));
-        }
-    }
 }

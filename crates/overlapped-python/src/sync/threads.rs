@@ -4,9 +4,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::runtime::{ident, in_tasklet};
-use crate::sync::Lock;
-use crate::tasklet::start;
+use super::lock::Lock;
+use crate::thread::runtime::ident;
+use crate::thread::tasklet::in_tasklet;
+use crate::thread::tasklet::start;
 
 /// The identifier of the tasklet that runs; the main tasklet of a thread has the thread's own. As `_thread.get_ident`.
 #[pyfunction]
@@ -29,14 +30,16 @@ pub(crate) fn start_thread(
 
 /// Has `lock` released when the calling tasklet has ended, if it is then held; a thread's main tasklet never does.
 #[pyfunction]
-pub(crate) fn release_at_end(py: Python<'_>, lock: Py<Lock>) {
-    if let Some(tasklet) = in_tasklet(py) {
-        tasklet.get().keep_sentinel(lock);
+pub(crate) fn release_at_end(py: Python<'_>, lock: Py<Lock>) -> PyResult<()> {
+    if let Some(tasklet) = in_tasklet(py)? {
+        // Not held where nobody waits for it.
+        tasklet.get().at_end(move |_| drop(lock.get().release()));
     }
+    Ok(())
 }
 
 /// The identifier of the thread on which a tasklet of this thread runs; any other identifier as it is.
 #[pyfunction]
 pub(crate) fn thread_of(ident: u64) -> u64 {
-    crate::runtime::thread_of(ident)
+    crate::thread::runtime::thread_of(ident)
 }

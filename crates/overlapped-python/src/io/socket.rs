@@ -20,12 +20,16 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::capi::_PyBytes_Resize;
-use crate::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
-use crate::runtime::{Runtime, program_ends, runtime, settle, to_error};
-use crate::stdlib::{Socket, View, fast, give, install};
-use crate::tasklet::deadline;
-use crate::thrown::run_signal_handlers;
+use super::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
+use super::settle::settle;
+use super::stdlib::Socket;
+use crate::python::buffer::View;
+use crate::python::capi::_PyBytes_Resize;
+use crate::python::class::{fast, give, install};
+use crate::python::time::deadline;
+use crate::thread::life::runtime;
+use crate::thread::runtime::{Runtime, program_ends, to_error};
+use crate::thread::signal::run_signal_handlers;
 
 /// The most that a receive takes into a buffer of the port's, which must then be copied; an idle connection holds none.
 const PROVIDED: usize = 16 << 10;
@@ -474,33 +478,4 @@ pub(crate) fn numeric_address(py: Python<'_>, host: &str, port: u16, flowinfo: u
         std::net::IpAddr::V6(ip) => std::net::SocketAddrV6::new(ip, port, flowinfo, scope).into(),
     };
     Some(PyBytes::new(py, Address::from(address).as_bytes()).unbind())
-}
-
-/// What a function on a thread has returned. Where nobody waits for it any more, it is destroyed there and then.
-struct Returned(Option<PyResult<Py<PyAny>>>);
-
-impl Drop for Returned {
-    fn drop(&mut self) {
-        if let Some(result) = self.0.take() {
-            Python::attach(|_| drop(result));
-        }
-    }
-}
-
-/// Runs `function(*args)` on a thread of the port's pool; only the calling tasklet waits.
-#[pyfunction]
-#[pyo3(signature = (function, *args))]
-pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
-    let runtime = runtime(py)?;
-    let called = overlapped::offload(move || {
-        Python::attach(|py| {
-            let result = function.call1(py, args);
-            drop(function);
-            Returned(Some(result))
-        })
-    });
-    match called {
-        Ok(mut returned) => returned.0.take().expect("it is taken once"),
-        Err(error) => Err(to_error(py, &runtime, error)),
-    }
 }

@@ -14,8 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
-use crate::capi::{_PyObject_GenericGetAttrWithDict, _PyObject_GenericSetAttrWithDict};
-use crate::runtime::{ident, in_tasklet};
+use crate::python::capi::{_PyObject_GenericGetAttrWithDict, _PyObject_GenericSetAttrWithDict};
+use crate::thread::runtime::ident;
+use crate::thread::tasklet::in_tasklet;
 
 type Arguments = (Py<PyTuple>, Option<Py<PyDict>>);
 
@@ -69,8 +70,8 @@ fn begin<'py>(local: &Bound<'py, Local>, me: u64) -> PyResult<Bound<'py, PyDict>
     let py = local.py();
     let dict = PyDict::new(py);
     let weak = PyWeakrefReference::new(local.as_any())?.unbind();
-    match in_tasklet(py) {
-        Some(tasklet) => tasklet.get().keep_local(weak),
+    match in_tasklet(py)? {
+        Some(tasklet) => tasklet.get().at_end(move |py| forget(py, me, vec![weak])),
         None => of_thread(py)?.get().0.lock().unwrap_or_else(PoisonError::into_inner).push(weak),
     }
     let before = local.get().dicts().insert(me, dict.clone().unbind());

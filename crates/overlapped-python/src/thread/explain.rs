@@ -6,15 +6,12 @@
 use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use overlapped::engine::{Board, StillHeld};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::runtime::runtime;
-use crate::worker::Greenlets;
+use super::greenlets::Greenlets;
 
 /// Of a deep stack, so many frames are shown: the innermost.
 const FRAMES: usize = 20;
@@ -68,21 +65,6 @@ pub(crate) fn explain(py: Python<'_>) -> PyResult<String> {
         })
     });
     Ok(explained.collect::<Vec<_>>().join("\n"))
-}
-
-/// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how
-/// long, and where it is. None ends that.
-#[pyfunction]
-#[pyo3(signature = (limit=0.1))]
-pub(crate) fn watch(py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
-    let runtime = runtime(py)?;
-    let Some(seconds) = limit else {
-        drop(runtime.scheduler.unwatch());
-        return Ok(());
-    };
-    let limit = Duration::try_from_secs_f64(seconds);
-    let limit = limit.map_err(|error| PyValueError::new_err(format!("watch({seconds}): {error}")))?;
-    Ok(runtime.scheduler.watch(limit)?)
 }
 
 /// Where the thread `ident` is, for a warning: asked on another thread, which gets the GIL here.

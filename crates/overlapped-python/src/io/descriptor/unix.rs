@@ -8,7 +8,8 @@ use overlapped_port::{Op, Outcome};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::runtime::{program_ends, runtime, to_error};
+use crate::thread::life::runtime;
+use crate::thread::runtime::{program_ends, to_error};
 
 /// A socket's number as Python has it, -1 where it is closed.
 pub(crate) type SocketNumber = c_int;
@@ -40,9 +41,6 @@ pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
 pub(crate) fn is_refused(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(overlapped_port::sys::CLOSED)
 }
-
-/// Has `wake` called when a signal has come. A wait in the kernel ends by itself then.
-pub(crate) fn on_signal(_wake: impl Fn() + Send + Sync + 'static) {}
 
 /// How many bytes a regular file has from its position to its end; `None` where that is not known.
 pub(crate) fn remaining(file: RawFile) -> Option<usize> {
@@ -88,13 +86,4 @@ pub(crate) const NEVER_WAITS: c_int = libc::MSG_DONTWAIT;
 /// Calls what is told by its arguments not to wait.
 pub(crate) fn without_waiting<T>(_: RawSocket, _waits: bool, call: impl FnOnce() -> T) -> T {
     call()
-}
-
-/// The `OSError` of an error number.
-pub(crate) fn error(py: Python<'_>, number: i32) -> PyErr {
-    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
-    match text {
-        Ok(text) => PyOSError::new_err((number, text.unbind())),
-        Err(error) => error,
-    }
 }

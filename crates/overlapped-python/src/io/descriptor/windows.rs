@@ -14,7 +14,8 @@ use overlapped_port::sys::{self, RawFile, RawSocket};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::runtime::{program_ends, runtime, to_error};
+use crate::thread::life::runtime;
+use crate::thread::runtime::{program_ends, to_error};
 
 /// A socket's number as Python has it, -1 where it is closed.
 pub(crate) type SocketNumber = i64;
@@ -55,13 +56,6 @@ pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
 /// Whether the error is that the descriptor is closed, or not open for this.
 pub(crate) fn is_refused(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(sys::CLOSED) || error.kind() == std::io::ErrorKind::PermissionDenied
-}
-
-/// Has `wake` called when Ctrl-C was pressed: it does not end a wait in the kernel.
-pub(crate) fn on_signal(wake: impl Fn() + Send + Sync + 'static) {
-    // Where it cannot be had, Ctrl-C is noticed with the next completion.
-    // SAFETY: Python keeps the event until the process ends.
-    let _ = unsafe { sys::on_event(crate::capi::_PyOS_SigintEvent(), wake) };
 }
 
 /// How many bytes a regular file has from its position to its end; `None` where that is not known.
@@ -124,14 +118,4 @@ pub(crate) fn without_waiting<T>(socket: RawSocket, waits: bool, call: impl FnOn
         let _ = socket.set_nonblocking(false);
     }
     result
-}
-
-/// The `OSError` of an error code, of the subclass that goes with it.
-pub(crate) fn error(py: Python<'_>, number: i32) -> PyErr {
-    // SAFETY: the GIL is held; the call sets an error and returns null.
-    unsafe {
-        let nothing = crate::capi::PyErr_SetFromWindowsErr(number);
-        debug_assert!(nothing.is_null());
-    }
-    PyErr::fetch(py)
 }

@@ -12,10 +12,14 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use crate::descriptor::{at_end, file, is_refused, never_waits, remaining};
-use crate::runtime::{runtime, settle, to_error};
-use crate::stdlib::{View, fast, file_appends, file_descriptor, give, install};
-use crate::thrown::run_signal_handlers;
+use super::descriptor::{at_end, file, is_refused, never_waits, remaining};
+use super::settle::settle;
+use super::stdlib::{file_appends, file_descriptor};
+use crate::python::buffer::View;
+use crate::python::class::{fast, give, install};
+use crate::thread::life::runtime;
+use crate::thread::runtime::to_error;
+use crate::thread::signal::run_signal_handlers;
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -85,8 +89,10 @@ unsafe fn method(
     how: impl FnOnce(Python<'_>, c_int, &[*mut PyObject]) -> PyResult<Option<*mut PyObject>>,
 ) -> *mut PyObject {
     // SAFETY: the caller's promise.
-    let (py, given, descriptor) =
-        unsafe { (Python::assume_attached(), std::slice::from_raw_parts(args, nargs as usize), file_descriptor(slf)) };
+    let (py, descriptor) = unsafe { (Python::assume_attached(), file_descriptor(slf)) };
+    // Without arguments Python may pass no array of them.
+    // SAFETY: the caller's promise.
+    let given = if nargs == 0 { &[] } else { unsafe { std::slice::from_raw_parts(args, nargs as usize) } };
     let result = if given.len() == count && !never_waits(descriptor) { how(py, descriptor, given) } else { Ok(None) };
     give(result.and_then(|object| object.map_or_else(|| base(py, name, slf, given), Ok)))
 }

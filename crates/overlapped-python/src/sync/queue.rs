@@ -9,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::sync::acquire;
+use super::semaphore::acquire;
 
 /// An unbounded first-in, first-out queue. As `queue.SimpleQueue`: `put` never waits, so that destructors and signal
 /// handlers may call it.

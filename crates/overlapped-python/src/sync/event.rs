@@ -1,0 +1,48 @@
+//! The event for Python's tasklets.
+
+use pyo3::prelude::*;
+
+use crate::python::class::truth;
+use crate::python::time::deadline;
+use crate::thread::life::runtime;
+
+/// A flag that tasklets wait for.
+#[pyclass(frozen, weakref, module = "overlapped")]
+#[derive(Default)]
+pub(crate) struct Event {
+    inner: overlapped::Event,
+}
+
+#[pymethods]
+impl Event {
+    #[new]
+    fn new() -> Event {
+        Event::default()
+    }
+
+    /// Whether it is set.
+    fn is_set(&self) -> bool {
+        self.inner.is_set()
+    }
+
+    /// Sets it: all that wait go on.
+    fn set(&self) {
+        self.inner.set();
+    }
+
+    /// Takes it back.
+    fn clear(&self) {
+        self.inner.clear();
+    }
+
+    /// Waits until it is set, at most `timeout` seconds; returns whether it was.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let runtime = runtime(py)?;
+        self.inner.wait_until(deadline(timeout)?).map_err(|_| runtime.raise(py))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Event set={}>", truth(self.inner.is_set()))
+    }
+}

@@ -1,0 +1,31 @@
+//! What tasklets wait for of each other, and what stands in for `_thread` and `queue`.
+
+mod channel;
+mod event;
+mod local;
+mod lock;
+mod queue;
+mod semaphore;
+mod threads;
+
+use pyo3::prelude::*;
+
+/// Adds what Python sees of this to the module.
+pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<channel::Channel>()?;
+    module.add_class::<event::Event>()?;
+    module.add_class::<semaphore::Semaphore>()?;
+    module.add_class::<lock::Lock>()?;
+    module.add_class::<lock::RLock>()?;
+    module.add_class::<local::Local>()?;
+    module.add_class::<queue::SimpleQueue>()?;
+    for function in [
+        wrap_pyfunction!(threads::get_ident, module)?,
+        wrap_pyfunction!(threads::start_thread, module)?,
+        wrap_pyfunction!(threads::thread_of, module)?,
+        wrap_pyfunction!(threads::release_at_end, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The life of a thread's tasklets: from the first call that needs them, which makes the thread's port, to the thread's end,
+//! a fork, or the end of the program. How they switch is in [`worker`](super::worker).
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use overlapped::engine::{self, Scheduler, TaskletId};
+use overlapped_port::Port;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::explain;
+use super::runtime::{self, Runtime, end_program, existing, program_ends, thread_ident};
+use super::signal::{be_main_thread, is_main_thread, watch_signals};
+use super::thrown::{exit_type, throw};
+use super::worker;
+
+/// How long a thread that ends waits for its tasklets to end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The tasklets of this thread; the first call makes its port.
+pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
+    if let Some(runtime) = existing() {
+        return Ok(runtime);
+    }
+    make(py)
+}
+
+#[cold]
+#[inline(never)]
+fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
+    if program_ends() {
+        return Err(PyRuntimeError::new_err("overlapped: the program is ending, and nothing can wait any more"));
+    }
+    // Python's objects first: while they are made, the collector may run finalizers, which may wait.
+    let main_thread = is_main_thread();
+    let greenlets = worker::greenlets(py, main_thread)?;
+    ThreadEnd::announce(py)?;
+    if let Some(runtime) = existing() {
+        return Ok(runtime);
+    }
+    let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
+    let scheduler = Scheduler::enter(port, worker::switcher(&greenlets))?;
+    scheduler.rename(TaskletId::ROOT, "main");
+    explain::include(py, thread_ident(), scheduler.board(), &greenlets);
+    if main_thread {
+        watch_signals();
+    }
+    let runtime = Runtime::new(scheduler, greenlets);
+    runtime::install(Rc::clone(&runtime));
+    Ok(runtime)
+}
+
+/// The child after a fork: the port and the other tasklets are the parent's. The one that forked goes on as this
+/// thread's main tasklet, on a port that is made when it is first needed.
+#[pyfunction]
+pub(crate) fn after_fork_in_child() {
+    be_main_thread();
+    explain::after_fork();
+    let Some(runtime) = runtime::take_after_fork() else { return };
+    runtime.scheduler.abandon_after_fork();
+    // The other greenlets must never run here, not even to unwind: they are kept for ever.
+    std::mem::forget(runtime);
+}
+
+/// The end of the process: what is in flight is left to the kernel.
+#[pyfunction]
+pub(crate) fn forget(py: Python<'_>) {
+    end_program();
+    if let Some(runtime) = runtime::take() {
+        explain::leave_out(thread_ident());
+        // It may be waiting for the GIL, which nobody gets any more when the interpreter has gone.
+        if let Some(watch) = runtime.scheduler.unwatch() {
+            py.detach(|| watch.join()).expect("a watching thread does not panic");
+        }
+        runtime.scheduler.leave();
+        std::mem::forget(runtime);
+    }
+}
+
+/// In the thread state's dictionary: dropped when Python's thread has run to its end, while the GIL is held and before
+/// whoever joins the thread goes on. After a fork, and at the end of the process, another thread may drop it.
+#[pyclass(frozen, module = "overlapped._engine")]
+struct ThreadEnd(u64);
+
+impl ThreadEnd {
+    fn announce(py: Python<'_>) -> PyResult<()> {
+        // SAFETY: a borrowed reference, or null where there is no thread state, which an attached thread has.
+        let state = unsafe { Bound::from_borrowed_ptr(py, ffi::PyThreadState_GetDict()) };
+        let state = state.cast::<PyDict>()?;
+        let key = "overlapped._engine";
+        // One that is there already stays: its drop would end the tasklets that have just begun.
+        if state.contains(key)? { Ok(()) } else { state.set_item(key, Py::new(py, ThreadEnd(thread_ident()))?) }
+    }
+}
+
+impl Drop for ThreadEnd {
+    fn drop(&mut self) {
+        if self.0 != thread_ident() {
+            return;
+        }
+        // SAFETY: Python objects are dropped with the GIL held.
+        let py = unsafe { Python::assume_attached() };
+        let Some(runtime) = existing() else { return };
+        match end_all(py, &runtime) {
+            Ok(()) => {
+                runtime::take();
+                explain::leave_out(self.0);
+                runtime.scheduler.leave();
+            }
+            Err(left) => eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will"),
+        }
+    }
+}
+
+/// Ends all tasklets, as `Tasklet.cancel` does, and then their greenlets. The error is how many tasklets would not end.
+fn end_all(py: Python<'_>, runtime: &Runtime) -> Result<(), usize> {
+    let scheduler = &runtime.scheduler;
+    let until = Instant::now() + LAST_PATIENCE;
+    while scheduler.alive() > 0 && Instant::now() < until {
+        for id in runtime.greenlets.ids() {
+            if let Ok(exit) = exit_type(py).call0() {
+                throw(scheduler, id, exit.unbind());
+            }
+        }
+        // Those that they still start are cancelled in the next round.
+        let round = until.min(Instant::now() + LAST_PATIENCE / 10);
+        while scheduler.alive() > 0 && Instant::now() < round {
+            if engine::park(Some(round), "the tasklets to end").is_err() {
+                drop(runtime.raise(py));
+            }
+        }
+    }
+    if scheduler.alive() > 0 {
+        return Err(scheduler.alive());
+    }
+    worker::end(py, &runtime.greenlets);
+    Ok(())
+}

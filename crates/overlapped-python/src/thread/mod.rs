@@ -1,0 +1,56 @@
+//! A thread's tasklets. Each file stands on those above it:
+//!
+//! ```text
+//!   thrown      exceptions on their way to tasklets        asyncio   the loop that runs, one for each tasklet
+//!   greenlets   which greenlet a tasklet has
+//!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
+//!   signal      what handlers raise is the main tasklet's
+//!   worker      how greenlets switch
+//!   life        from the first call to the end of the thread, a fork, the end of the program
+//!   tasklet, time, offload, report
+//! ```
+
+mod asyncio;
+mod explain;
+mod greenlets;
+pub(crate) mod life;
+mod offload;
+mod report;
+pub(crate) mod runtime;
+pub(crate) mod signal;
+pub(crate) mod tasklet;
+mod thrown;
+pub(crate) mod time;
+mod worker;
+
+use pyo3::prelude::*;
+
+/// Adds what Python sees of this to the module.
+pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    signal::learn_main_thread(py)?;
+    module.add("TaskletExit", thrown::exit_type(py))?;
+    module.add_class::<tasklet::Tasklet>()?;
+    module.add_class::<time::Alarm>()?;
+    module.add_class::<signal::MainHandler>()?;
+    for function in [
+        wrap_pyfunction!(tasklet::spawn, module)?,
+        wrap_pyfunction!(tasklet::current, module)?,
+        wrap_pyfunction!(tasklet::run, module)?,
+        wrap_pyfunction!(time::sleep, module)?,
+        wrap_pyfunction!(offload::offload, module)?,
+        wrap_pyfunction!(explain::explain, module)?,
+        wrap_pyfunction!(report::watch, module)?,
+        wrap_pyfunction!(report::tasklets, module)?,
+        wrap_pyfunction!(report::backend, module)?,
+        wrap_pyfunction!(report::report, module)?,
+        wrap_pyfunction!(report::in_flight, module)?,
+        wrap_pyfunction!(life::after_fork_in_child, module)?,
+        wrap_pyfunction!(life::forget, module)?,
+        wrap_pyfunction!(runtime::program_ends, module)?,
+        wrap_pyfunction!(asyncio::keep_loops_apart, module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What this thread's scheduler and port tell of themselves.
+
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::life::runtime;
+
+/// Every tasklet of this thread that has not ended, the main one first: a dict each with `number`, `name`, `waits_for`
+/// and `since` (seconds).
+#[pyfunction]
+pub(crate) fn tasklets(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
+    let listed = runtime(py)?.scheduler.tasklets();
+    let describe = |status: overlapped::Status| {
+        let entry = PyDict::new(py);
+        entry.set_item("number", status.number)?;
+        entry.set_item("name", status.name)?;
+        entry.set_item("waits_for", status.waits_for)?;
+        entry.set_item("since", status.since.as_secs_f64())?;
+        Ok(entry.unbind())
+    };
+    listed.into_iter().map(describe).collect()
+}
+
+/// The name of the backend under this thread's port: `"uring"`, `"poll"`, `"iocp"`.
+#[pyfunction]
+pub(crate) fn backend(py: Python<'_>) -> PyResult<&'static str> {
+    Ok(runtime(py)?.scheduler.port().borrow().report().backend)
+}
+
+/// What this thread's port is, why not a better one, what it did and what is in flight: some lines of text.
+#[pyfunction]
+pub(crate) fn report(py: Python<'_>) -> PyResult<String> {
+    Ok(runtime(py)?.scheduler.port().borrow().report().to_string())
+}
+
+/// How many operations this thread's port has in flight.
+#[pyfunction]
+pub(crate) fn in_flight(py: Python<'_>) -> PyResult<usize> {
+    Ok(runtime(py)?.scheduler.port().borrow().in_flight())
+}
+
+/// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how
+/// long, and where it is. None ends that.
+#[pyfunction]
+#[pyo3(signature = (limit=0.1))]
+pub(crate) fn watch(py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    let Some(seconds) = limit else {
+        drop(runtime.scheduler.unwatch());
+        return Ok(());
+    };
+    let limit = Duration::try_from_secs_f64(seconds);
+    let limit = limit.map_err(|error| PyValueError::new_err(format!("watch({seconds}): {error}")))?;
+    Ok(runtime.scheduler.watch(limit)?)
+}

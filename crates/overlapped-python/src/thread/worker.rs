@@ -1,0 +1,304 @@
+//! Python's tasklets on the scheduler: greenlets that switch straight to one another.
+//!
+//! Who parks runs the scheduler itself and switches to the next tasklet's greenlet, with no hub in between. A tasklet
+//! gets a greenlet when it first runs: a *worker*, which takes the next new tasklet when one has ended and is kept when
+//! there is none. Fresh workers are started by one greenlet, the *starter*, always from the same shallow frame: a
+//! greenlet that starts on top of another's deep stack would make every later switch copy more, and thousands nested
+//! would overflow it.
+//!
+//! ```text
+//!   main greenlet (the tasklet ROOT) ──┐
+//!   starter ── worker, worker, …     ──┴── any parks ─▶ next ready ─▶ switch to its greenlet
+//! ```
+//!
+//! What keeps it sound: a greenlet's C stack is copied away while another runs, so nothing that others see lives on it;
+//! no borrow guard is held across [`greenlet::switch`]; the GIL is given up around the wait in the port alone, in which
+//! nothing of Python's is touched. Signal handlers run in the main greenlet: a driver whose wait brought nothing makes
+//! ROOT ready, which looks for signals when it is switched to.
+
+use std::ffi::CStr;
+use std::io;
+use std::ptr;
+use std::rc::Rc;
+
+use overlapped::engine::{Cause, Onlooker, Scheduler, Switcher, TaskletId};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use super::asyncio::{restore_loop, take_loop};
+use super::explain;
+use super::greenlets::{Greenlets, Target};
+use super::runtime::{Runtime, existing, thread_ident};
+use super::signal::{raise_soon, signal_came, throw_from_signal};
+use super::thrown::{take_thrown, throw};
+use crate::python::greenlet;
+
+/// The greenlets of this thread, which runs its main one. `main_thread`: it is the thread to which Python gives signals.
+pub(super) fn greenlets(py: Python<'_>, main_thread: bool) -> PyResult<Rc<Greenlets>> {
+    let main = greenlet::current(py);
+    let starter = greenlet::new(&function(py, &STARTER, c"starter", start_workers)?, &main)?;
+    let worker = function(py, &WORKER, c"worker", work)?.unbind();
+    Ok(Greenlets::new(main, starter, worker, main_thread))
+}
+
+/// How the scheduler switches them.
+pub(super) fn switcher(greenlets: &Rc<Greenlets>) -> Box<dyn Switcher> {
+    Box::new(Handle(Rc::clone(greenlets)))
+}
+
+/// Ends the workers and their starter, when all tasklets have ended.
+pub(super) fn end(py: Python<'_>, greenlets: &Greenlets) {
+    if greenlets.begin_to_end().is_some_and(|starter| !greenlet::switch(&starter)) {
+        show_error(py);
+    }
+}
+
+/// Goes to the tasklet that the scheduler has just made the current one. Returns when somebody comes back.
+fn go_to(py: Python<'_>, greenlets: &Greenlets, id: TaskletId) {
+    let (Target::Greenlet(greenlet) | Target::Starter(greenlet)) = greenlets.target(py, id);
+    if !greenlet::switch(&greenlet) {
+        // Nobody throws into these greenlets; what came all the same is shown, not lost.
+        show_error(py);
+    }
+}
+
+/// Looks for signals, for the main tasklet, which has just been gone back to.
+#[inline(never)]
+fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
+    // SAFETY: the GIL is held, and this is the main thread's main tasklet.
+    if greenlets.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
+        throw_from_signal(greenlets, scheduler, TaskletId::ROOT, PyErr::fetch(py).into_value(py).into_any());
+    }
+    if greenlets.from_signal.get().is_some_and(|(id, _)| id == TaskletId::ROOT) {
+        raise_soon();
+    }
+}
+
+/// Runs the tasklet that was handed over to the starter, `me`: in a fresh worker if it is new.
+fn start_worker(py: Python<'_>, greenlets: &Greenlets, me: &Py<PyAny>) {
+    let id = greenlets.handed_over();
+    if !greenlets.is_new(id) {
+        go_to(py, greenlets, id);
+    } else {
+        let worker = greenlet::new(greenlets.worker(py), me).expect("there is memory for a greenlet");
+        if !greenlet::switch(&worker) {
+            show_error(py);
+        }
+    }
+}
+
+/// Waits in the port, without the GIL, until something has happened.
+#[inline(never)]
+fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
+    if scheduler.is_deadlocked() && only_thread(py) && waits_for_tasklets(scheduler) {
+        let error = PyRuntimeError::new_err(
+            "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another",
+        );
+        throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+        return;
+    }
+    // SAFETY: the GIL is held here and taken again before anything of Python's is used: the turn touches the port
+    // and the scheduler's own tables.
+    let turned = unsafe {
+        let state = ffi::PyEval_SaveThread();
+        let turned = scheduler.turn(None);
+        ffi::PyEval_RestoreThread(state);
+        turned
+    };
+    if let Err(error) = turned {
+        port_failed(&error);
+    }
+    if greenlets.main_thread && (!scheduler.has_ready() || signal_came()) {
+        greenlets.look_for_signals.set(true);
+        scheduler.wake(TaskletId::ROOT);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn show_error(py: Python<'_>) {
+    PyErr::fetch(py).write_unraisable(py, None);
+}
+
+/// Whether no other thread has Python's ear.
+fn only_thread(_: Python<'_>) -> bool {
+    // SAFETY: the GIL is held: the list of thread states does not change.
+    unsafe {
+        let state = ffi::PyThreadState_Get();
+        let first = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+        first == state && ffi::PyThreadState_Next(first).is_null()
+    }
+}
+
+/// Whether the main tasklet waits for what only other tasklets can do.
+fn waits_for_tasklets(scheduler: &Scheduler) -> bool {
+    matches!(scheduler.waits_for(TaskletId::ROOT), "channel send" | "channel receive" | "event" | "join" | "semaphore")
+}
+
+/// The kernel's interface is gone (its descriptor was closed, say), while it may own buffers.
+fn port_failed(error: &io::Error) -> ! {
+    eprintln!("overlapped: the completion port of this thread has failed: {error}");
+    std::process::abort();
+}
+
+/// How the scheduler switches greenlets.
+struct Handle(Rc<Greenlets>);
+
+impl Switcher for Handle {
+    fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
+        let greenlets = &self.0;
+        // SAFETY: tasklets of this side park while they hold the GIL.
+        let py = unsafe { Python::assume_attached() };
+        let running = take_loop(py);
+        loop {
+            match scheduler.next() {
+                Ok(Some(id)) if id == me => break,
+                Ok(Some(id)) => {
+                    go_to(py, greenlets, id);
+                    break;
+                }
+                Ok(None) => wait(py, greenlets, scheduler),
+                Err(error) => port_failed(&error),
+            }
+        }
+        if let Some(running) = running {
+            restore_loop(py, running);
+        }
+        if me == TaskletId::ROOT {
+            back_in_main(py, greenlets, scheduler);
+        }
+    }
+
+    fn unwinds(&self) -> bool {
+        false
+    }
+
+    fn thread(&self) -> Option<String> {
+        // As Python's `faulthandler` has it.
+        Some(if self.0.main_thread { "main".to_owned() } else { format!("{:#018x}", thread_ident()) })
+    }
+
+    fn onlooker(&self) -> Option<Onlooker> {
+        let ident = thread_ident();
+        Some(Box::new(move |still_held| explain::stack_of_thread(ident, still_held)))
+    }
+}
+
+/// A function for a greenlet to run, without PyO3's frames in between; made once.
+fn function<'py>(
+    py: Python<'py>,
+    made: &'static PyOnceLock<Py<PyAny>>,
+    name: &'static CStr,
+    function: ffi::PyCFunction,
+) -> PyResult<Bound<'py, PyAny>> {
+    let make = || {
+        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: ptr::null(),
+        }));
+        // SAFETY: the definition lives for ever; the result is a new reference or null with an error set.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_New(definition, ptr::null_mut())) }
+            .map(Bound::unbind)
+    };
+    made.get_or_try_init(py, make).map(|function| function.bind(py).clone())
+}
+
+static WORKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static STARTER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// A worker's life: new tasklets, one after the other.
+///
+/// They wait on top of this frame, and at every switch their stack is copied out of the way and back: what is not needed
+/// meanwhile is in functions of its own.
+extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    Python::attach(|py| {
+        if let Some(runtime) = existing() {
+            let me = greenlet::current(py);
+            loop {
+                let id = runtime.scheduler.current_tasklet();
+                runtime.greenlets.begin(py, id, &me);
+                while live(py, &runtime, id) {}
+                runtime.greenlets.end(id);
+                runtime.scheduler.retire(id);
+                if !next_for(py, &runtime, &me) {
+                    break;
+                }
+            }
+        }
+        py.None().into_ptr()
+    })
+}
+
+/// Has the tasklet's object do what it is to do, and gives it up; false where it had none any more. It is dropped while the
+/// tasklet lives, for its destructors may wait; and where these ask for the tasklet, it gets another object, which goes the
+/// same way.
+#[inline(never)]
+fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
+    let Some(member) = runtime.greenlets.member(py, id) else { return false };
+    let ended = (member.life)(py, &member.object, &runtime.scheduler);
+    finish(py, runtime, ended);
+    drop(runtime.greenlets.take_object(id));
+    drop(member);
+    // What was thrown and not raised any more: nobody else would ever drop it.
+    while let Some(Cause::Thrown(number)) = runtime.scheduler.take_interrupt() {
+        drop(take_thrown(number));
+    }
+    true
+}
+
+/// What follows the end of a tasklet's function on its worker.
+#[inline(never)]
+fn finish(py: Python<'_>, runtime: &Rc<Runtime>, ended: PyResult<()>) {
+    if !existing().is_some_and(|now| Rc::ptr_eq(&now, runtime)) {
+        // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
+        let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+    }
+    if let Err(error) = ended {
+        // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
+        debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
+        throw_from_signal(&runtime.greenlets, &runtime.scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+    }
+}
+
+/// Finds the worker `me` its next new tasklet, and lets others run until there is one; false where it is to end.
+#[inline(never)]
+fn next_for(py: Python<'_>, runtime: &Runtime, me: &Py<PyAny>) -> bool {
+    let (greenlets, scheduler) = (&runtime.greenlets, &runtime.scheduler);
+    loop {
+        match scheduler.next() {
+            Ok(Some(next)) if greenlets.is_new(next) => return true,
+            Ok(Some(next)) => {
+                if !greenlets.keep_idle(py, me) {
+                    greenlets.hand_over(next);
+                    return false;
+                }
+                go_to(py, greenlets, next);
+                return !greenlets.is_ending();
+            }
+            Ok(None) => wait(py, greenlets, scheduler),
+            Err(error) => port_failed(&error),
+        }
+    }
+}
+
+/// The starter's life: fresh workers, each started from this frame; and what a worker that has ended left.
+extern "C" fn start_workers(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    Python::attach(|py| {
+        if let Some(runtime) = existing() {
+            let me = greenlet::current(py);
+            while !runtime.greenlets.is_ending() {
+                start_worker(py, &runtime.greenlets, &me);
+            }
+            for worker in runtime.greenlets.take_idle() {
+                if !greenlet::switch(&worker) {
+                    show_error(py);
+                }
+            }
+        }
+        py.None().into_ptr()
+    })
+}
