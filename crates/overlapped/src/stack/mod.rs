@@ -12,14 +12,17 @@
 //! gets the stack whose top pages are still in the cache, and neither [`StackPool::take`] nor [`StackPool::give`] enters
 //! the kernel. New stacks are carved from slabs, and memory comes page by page as a tasklet first touches it.
 //!
-//! **Memory.** An idle tasklet needs the page that it touched and some 500 bytes of page tables. Of the free stacks the
+//! **Memory.** An idle tasklet needs the page that it touched and some 700 bytes of page tables. Of the free stacks the
 //! last [`WARM_BYTES`] stay as they are; those below them in the list, unused for the longest, return their memory to the
 //! system and keep only their addresses. A slab's addresses are returned when the pool and every stack of it are gone.
 //!
 //! **Guards.** Running over the end of a stack must not reach the next one, whatever it costs: [`guards`] says how this is
-//! done here. Where the kernel is too old to do it within one mapping, a process can have some 24,000 stacks under
+//! done here. A guard is 64 KiB long, for C code that does not touch its stack page by page (Windows's compilers do). Where the kernel is too old to do it within one mapping, a process can have some 24,000 stacks under
 //! the usual limit on mappings; the error of the next [`StackPool::take`] says how to raise it. To go on without guards
 //! would make deep recursion in safe code overwrite another tasklet's stack, so that is not done.
+//!
+//! **Tools that look at stacks** are told of them: AddressSanitizer at each switch (the feature `sanitizer`, which is
+//! corosensei's), valgrind of each new stack (the feature `valgrind`). `make sanitize` uses both.
 //!
 //! **Overflow.** [`OverflowWatch`] makes the message name the tasklet. Windows grows, guards and reports stacks in its own
 //! way, and there a stack is that of corosensei.
@@ -31,6 +34,8 @@ mod signal;
 mod tests;
 #[cfg(unix)]
 mod unix;
+#[cfg(unix)]
+mod valgrind;
 #[cfg(windows)]
 mod windows;
 
@@ -57,7 +62,7 @@ const WARM_BYTES: usize = 256 << 20;
 /// Where a stack lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The lowest address, that of the guard.
+    /// The lowest address, where the guard begins.
     pub(crate) limit: usize,
     /// One past the highest address: where the stack begins.
     pub(crate) base: usize,

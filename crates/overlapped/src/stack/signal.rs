@@ -13,7 +13,7 @@ use std::mem;
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::{overflow, unix::page_size};
+use super::{overflow, unix::guard_size};
 
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -55,7 +55,7 @@ unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, c
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     // Only the kernel's own signals (a positive code) carry the address of a fault; kill(2) and raise(3) do not.
     if code > 0
-        && let Some(message) = overflow::explain(|stack| (stack.limit..stack.limit + page_size()).contains(&address))
+        && let Some(message) = overflow::explain(|stack| (stack.limit..stack.limit + guard_size()).contains(&address))
     {
         let text = message.as_bytes();
         // SAFETY: the text is `text.len()` bytes long; write(2) and abort(3) may be called from a handler.

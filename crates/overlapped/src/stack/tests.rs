@@ -64,7 +64,7 @@ fn sizes_are_rounded_up_and_kept_apart() {
         let stack = pool.take(wanted).unwrap();
         let bounds = stack.bounds();
         assert_eq!(bounds.size, given.max(sys::page_size()));
-        assert!(bounds.base - bounds.limit >= bounds.size + sys::page_size());
+        assert!(bounds.base - bounds.limit >= bounds.size + if cfg!(unix) { 64 << 10 } else { sys::page_size() });
         assert_eq!(bounds.base, stack.base().get());
         assert_eq!(bounds.limit, stack.limit().get());
         assert_eq!((bounds.base % STACK_ALIGNMENT, bounds.limit % STACK_ALIGNMENT), (0, 0));
@@ -160,6 +160,43 @@ fn an_overflow_names_the_tasklet() {
         assert!(!output.status.success());
         #[cfg(unix)]
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGABRT), "{case}");
+    }
+}
+
+/// As a C function does whose frame is larger than a page.
+#[cfg(unix)]
+#[test]
+fn a_frame_that_begins_deep_in_the_guard_is_an_overflow_too() {
+    use std::os::unix::process::ExitStatusExt;
+    let guards = [("lightweight", Guards::detect()), ("mprotect", Guards::Protected)];
+    if let Some(case) = child_case() {
+        let (kind, depth) = case.split_once(' ').unwrap();
+        let depth: usize = depth.parse().unwrap();
+        let mut pool = StackPool::with_guards(guards.iter().find(|(name, _)| *name == kind).unwrap().1);
+        // The stack below it is somebody's too.
+        let _neighbour = pool.take(SIZE).unwrap();
+        let stack = pool.take(SIZE).unwrap();
+        let watch = OverflowWatch::new();
+        let bounds = stack.bounds();
+        let mut tasklet = Tasklet::with_stack(stack, move |_: &Yielder<(), ()>, ()| {
+            let frame = (bounds.base - bounds.size - depth) as *mut usize;
+            // SAFETY: there is none: the fault is what is tested.
+            unsafe { black_box(frame).write_volatile(1) };
+            depth
+        });
+        // SAFETY: the name is a constant.
+        unsafe { watch.set_current(bounds, "calls into C") };
+        tasklet.resume(());
+        return;
+    }
+    for (kind, _) in guards {
+        for depth in [8, 4096, 24 << 10, 64 << 10] {
+            let output =
+                in_child("a_frame_that_begins_deep_in_the_guard_is_an_overflow_too", &format!("{kind} {depth}"));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(stderr.contains("tasklet 'calls into C' has overflowed"), "{kind}, {depth} bytes: {stderr}");
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{kind}, {depth} bytes");
+        }
     }
 }
 

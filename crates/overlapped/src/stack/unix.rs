@@ -20,6 +20,7 @@ use corosensei::stack::{Stack, StackPointer};
 
 use super::Bounds;
 pub(super) use super::signal::watch_overflow;
+use super::valgrind::Registration;
 
 /// How much address space one slab takes, at most `SLAB_STACKS` stacks and at least one.
 const SLAB_BYTES: usize = 64 << 20;
@@ -46,7 +47,7 @@ mod system {
     pub(super) const LIGHTWEIGHT_GUARDS: bool = false;
 }
 
-/// The size of a page, in bytes: also that of a guard.
+/// The size of a page, in bytes.
 pub(super) fn page_size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
@@ -66,10 +67,20 @@ pub(super) fn thread_id() -> usize {
     unsafe { libc::pthread_self() as usize }
 }
 
+/// How many bytes below each stack are guarded: 64 KiB, or a page where that is more. Code that Rust's compiler makes touches
+/// each page of a large frame in turn (stack probes) and finds a guard of one page; C's does not unless it is asked to
+/// (`-fstack-clash-protection`), and a function with a frame of 24 KiB steps over such a guard into the next stack. Few C
+/// functions have frames of more than this; Linux keeps 1 MiB below the stack of a process's first thread
+/// (`stack_guard_gap`), which a million stacks cannot afford: a lightweight guard takes eight bytes of page table for each
+/// of its pages.
+pub(super) fn guard_size() -> usize {
+    page_size().max(64 << 10)
+}
+
 /// How the low end of each stack is guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Guards {
-    /// `MADV_GUARD_INSTALL`: a marker in the page table.
+    /// `MADV_GUARD_INSTALL`: markers in the page table.
     Lightweight,
     /// `mprotect(PROT_NONE)`: a mapping of its own.
     Protected,
@@ -84,12 +95,12 @@ pub(crate) fn guards() -> &'static str {
 }
 
 impl Guards {
-    /// Asks the kernel, once, for a lightweight guard in a page of its own.
+    /// Asks the kernel, once, for a lightweight guard in a mapping of its own.
     pub(super) fn detect() -> Self {
         static DETECTED: OnceLock<Guards> = OnceLock::new();
         *DETECTED.get_or_init(|| {
             let works = system::LIGHTWEIGHT_GUARDS
-                && Slab::map(page_size(), 1).is_ok_and(|slab| slab.advise(0, page_size(), GUARD_INSTALL).is_ok());
+                && Slab::map(guard_size(), 1).is_ok_and(|slab| slab.advise(0, guard_size(), GUARD_INSTALL).is_ok());
             if works { Self::Lightweight } else { Self::Protected }
         })
     }
@@ -153,17 +164,17 @@ impl Slab {
         }
     }
 
-    /// Makes the page at `offset` fault on every access.
+    /// Makes the bytes from `offset` on, as many as a guard has, fault on every access.
     fn guard(&self, offset: usize, guards: Guards) -> io::Result<()> {
-        if guards == Guards::Lightweight && self.advise(offset, page_size(), GUARD_INSTALL).is_ok() {
+        if guards == Guards::Lightweight && self.advise(offset, guard_size(), GUARD_INSTALL).is_ok() {
             return Ok(());
         }
         let split = SPLIT.fetch_add(2, Ordering::Relaxed);
         let protected = if split + 2 > split_limit() {
             Err(io::Error::from_raw_os_error(libc::ENOMEM))
         } else {
-            // SAFETY: the page lies within this mapping, below a stack that has not been handed out yet.
-            match unsafe { libc::mprotect(self.start.add(offset).cast(), page_size(), libc::PROT_NONE) } {
+            // SAFETY: the guard lies within this mapping, below a stack that has not been handed out yet.
+            match unsafe { libc::mprotect(self.start.add(offset).cast(), guard_size(), libc::PROT_NONE) } {
                 0 => Ok(()),
                 _ => Err(io::Error::last_os_error()),
             }
@@ -215,7 +226,7 @@ impl Slabs {
     /// Makes a stack that has never been used.
     #[cold]
     pub(super) fn carve(&mut self) -> io::Result<PooledStack> {
-        let stride = self.size + page_size();
+        let stride = self.size + guard_size();
         let (slab, carved) = match &mut self.current {
             Some(current) if (current.1 + 1) * stride <= current.0.length => current,
             current => {
@@ -227,7 +238,9 @@ impl Slabs {
         slab.guard(offset, self.guards)?;
         *carved += 1;
         let limit = slab.start as usize + offset;
-        Ok(PooledStack { bounds: Bounds { limit, base: limit + stride, size: self.size }, slab: Rc::clone(slab) })
+        let bounds = Bounds { limit, base: limit + stride, size: self.size };
+        let registration = Registration::new(bounds.base - bounds.size..bounds.base);
+        Ok(PooledStack { bounds, slab: Rc::clone(slab), _registration: registration })
     }
 }
 
@@ -235,6 +248,7 @@ impl Slabs {
 pub(crate) struct PooledStack {
     bounds: Bounds,
     slab: Rc<Slab>,
+    _registration: Registration,
 }
 
 impl PooledStack {
@@ -248,13 +262,13 @@ impl PooledStack {
     #[cold]
     pub(super) fn release_memory(&mut self) {
         let Bounds { limit, base, .. } = self.bounds;
-        let offset = limit + page_size() - self.slab.start as usize;
+        let offset = limit + guard_size() - self.slab.start as usize;
         // Locked memory refuses (EINVAL), and stays.
-        let _ = self.slab.advise(offset, base - limit - page_size(), system::RELEASE);
+        let _ = self.slab.advise(offset, base - limit - guard_size(), system::RELEASE);
     }
 }
 
-// SAFETY: `base` is the end of a page and thus aligned; the page at `limit` is a guard (`Slabs::carve`), above it are at least
+// SAFETY: `base` is the end of a page and thus aligned; the bytes at `limit` are a guard (`Slabs::carve`), above it are at least
 // `MIN_STACK_SIZE` bytes, which no other stack shares and which stay mapped while `slab` is held.
 unsafe impl Stack for PooledStack {
     #[inline]
