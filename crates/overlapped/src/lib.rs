@@ -11,6 +11,7 @@ pub mod fs;
 mod interrupt;
 pub mod net;
 mod offload;
+pub mod process;
 mod resolve;
 mod scheduler;
 #[allow(unsafe_code)]

@@ -39,3 +39,9 @@ fn held_connections() {
     let expected = format!("held connections: {connections} connections held at once on one thread");
     assert!(run("held_connections", &[connections]).starts_with(&expected));
 }
+
+#[test]
+fn children() {
+    let said = run("children", &[]);
+    assert!(said.contains("child 49 ends") && said.contains("50 children, 100 lines"), "{said}");
+}

@@ -1,0 +1,167 @@
+//! Unix: a pidfd on Linux, else the number.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+
+use crate::sys::{RawSocket, block_signals};
+
+/// How to learn of a process's end.
+#[derive(Debug)]
+pub enum End {
+    /// [`Op::Poll`](crate::Op::Poll) says that this is readable.
+    Readable(RawSocket),
+    /// [`Process::on_end`] tells.
+    Told,
+}
+
+/// A child of this process. Dropping it neither ends the child nor asks how it ended.
+#[derive(Debug)]
+pub struct Process {
+    id: u32,
+    /// `None` where the system has no such thing.
+    descriptor: Option<OwnedFd>,
+}
+
+impl Process {
+    /// Holds a child that was just started, and that nobody has waited for.
+    ///
+    /// # Errors
+    /// Where the process has no descriptor left. The child runs on.
+    pub fn of(child: &Child) -> io::Result<Process> {
+        let id = child.id();
+        Ok(Process { id, descriptor: open(id)? })
+    }
+
+    /// The child's number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How to learn of the child's end.
+    pub fn end(&self) -> End {
+        self.descriptor.as_ref().map_or(End::Told, |descriptor| End::Readable(descriptor.as_raw_fd()))
+    }
+
+    /// Has `call` called once the child has ended, on a thread of its own, also where the result was dropped.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn on_end(&self, call: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
+        let id = self.id;
+        let wait = move || {
+            block_signals();
+            // It stays to be asked for. An error means that somebody has asked already: then it has ended, too.
+            let _ = ask(libc::P_PID, id, libc::WNOWAIT);
+            call();
+        };
+        std::thread::Builder::new().name("overlapped-child".into()).spawn(wait).map(|_| Watch(()))
+    }
+
+    /// How the child ended; `None` while it runs. To be asked until it says, and not again: from then on the number may be
+    /// another's.
+    ///
+    /// # Errors
+    /// Where another part of the program has asked before, or the program ignores SIGCHLD: then nobody can say
+    /// any more (waitid(2), `ECHILD`).
+    pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
+        let (kind, id) = match &self.descriptor {
+            #[cfg(target_os = "linux")]
+            Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd() as libc::id_t),
+            _ => (libc::P_PID, self.id),
+        };
+        ask(kind, id, libc::WNOHANG).map_err(|error| match error.raw_os_error() {
+            Some(libc::ECHILD) => io::Error::new(
+                error.kind(),
+                format!(
+                    "how the child process {} ended is not known: another part of the program has asked the system for it \
+                     (waitpid of any child), or SIGCHLD is ignored",
+                    self.id
+                ),
+            ),
+            _ => error,
+        })
+    }
+
+    /// Sends the child a signal (kill(2)). One that has ended and was not asked how takes it without effect.
+    ///
+    /// # Errors
+    /// `EPERM` where the child has become another user's; `EINVAL` for no signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let sent = match &self.descriptor {
+            #[cfg(target_os = "linux")]
+            // SAFETY: the descriptor is open; without `siginfo` the system makes its own, and no flags are defined.
+            Some(descriptor) => unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    descriptor.as_raw_fd(),
+                    signal,
+                    std::ptr::null::<libc::siginfo_t>(),
+                    0,
+                )
+            },
+            // SAFETY: takes no pointers; the number is the child's, for nobody has asked how it ended.
+            _ => unsafe { libc::kill(self.id as libc::pid_t, signal) }.into(),
+        };
+        if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Ends the child at once (SIGKILL).
+    ///
+    /// # Errors
+    /// As for [`Process::signal`].
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+}
+
+/// A wait for the end of a process.
+#[must_use = "on Windows, dropped, it tells nobody"]
+#[derive(Debug)]
+pub struct Watch(());
+
+/// A descriptor that stands for the child and is readable when it has ended; `None` where the system has none.
+#[cfg(target_os = "linux")]
+fn open(id: u32) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: takes no pointers; the result is a new descriptor (close-on-exec, always) or -1.
+    let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, id as libc::pid_t, 0) };
+    if opened >= 0 {
+        // SAFETY: just opened, and nobody else knows of it.
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(opened as i32) }));
+    }
+    match io::Error::last_os_error() {
+        // Older than Linux 5.3, or a seccomp filter that does not know the call.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(None),
+        error => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open(_: u32) -> io::Result<Option<OwnedFd>> {
+    Ok(None)
+}
+
+/// Asks the system how a child ended (waitid(2)); `None` where `flags` says not to wait and it runs.
+fn ask(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
+    loop {
+        // SAFETY: all zeroes is a `siginfo_t`, and what the call leaves as it is where the child runs (waitid(2)).
+        let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `found` is a place for the answer, which outlives the call.
+        if unsafe { libc::waitid(kind, id, &raw mut found, libc::WEXITED | flags) } == 0 {
+            // SAFETY: after waitid the fields of a child's change of state are there, or zeroes.
+            let (child, status) = unsafe { (found.si_pid(), found.si_status()) };
+            // The numbers that wait(2) has for the same.
+            let status = match found.si_code {
+                libc::CLD_EXITED => (status & 0xff) << 8,
+                libc::CLD_DUMPED => status | 0x80,
+                _ => status,
+            };
+            return Ok((child != 0).then(|| ExitStatus::from_raw(status)));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How to start a child.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+
+use super::Child;
+use crate::attempt::attempt;
+
+/// How to start a process, as [`std::process::Command`], whose settings these are.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// # overlapped::run(|| {
+/// let output = overlapped::process::Command::new("echo").arg("hello").output()?;
+/// assert!(output.status.success());
+/// assert_eq!(output.stdout, b"hello\n");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Command {
+    inner: std::process::Command,
+    /// Which of the standard streams were set: [`Command::output`] sets the others.
+    is_set: [bool; 3],
+    kill_on_drop: bool,
+}
+
+impl Command {
+    /// A command that starts `program`, a path or a name to be looked for in `PATH`, without arguments, in this process's
+    /// environment and folder, with its standard streams.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        std::process::Command::new(program).into()
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.arg(argument);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
+        self.inner.args(arguments);
+        self
+    }
+
+    /// Sets a variable of the child's environment.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.env(name, value);
+        self
+    }
+
+    /// Sets variables of the child's environment.
+    pub fn envs(
+        &mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> &mut Command {
+        self.inner.envs(variables);
+        self
+    }
+
+    /// Leaves a variable out of the child's environment.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
+        self.inner.env_remove(name);
+        self
+    }
+
+    /// Begins with an empty environment.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.inner.env_clear();
+        self
+    }
+
+    /// Sets the folder in which the child begins.
+    pub fn current_dir(&mut self, folder: impl AsRef<Path>) -> &mut Command {
+        self.inner.current_dir(folder);
+        self
+    }
+
+    /// Sets the child's standard input; unless told, this process's, with [`Command::output`] none.
+    pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Command {
+        self.is_set[0] = true;
+        self.inner.stdin(stream);
+        self
+    }
+
+    /// Sets the child's standard output; unless told, this process's, with [`Command::output`] a pipe.
+    pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Command {
+        self.is_set[1] = true;
+        self.inner.stdout(stream);
+        self
+    }
+
+    /// Sets the child's standard error; unless told, this process's, with [`Command::output`] a pipe.
+    pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Command {
+        self.is_set[2] = true;
+        self.inner.stderr(stream);
+        self
+    }
+
+    /// Has the child ended (SIGKILL, TerminateProcess) when its [`Child`] is dropped before it was waited for: so that one
+    /// that was started within a time limit does not outlive it. Off unless told.
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// Starts the child.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such program, `PermissionDenied` where it may not be started, `InvalidInput` where a
+    /// word holds a NUL; what else the system says. [`attempted`](crate::attempted) names the program.
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        let child = self.inner.spawn().map_err(|error| self.failed(error))?;
+        Child::of(child, self.kill_on_drop).map_err(|error| self.failed(error))
+    }
+
+    /// Starts the child, waits until it has ended, and returns how and what it has written.
+    ///
+    /// Left early (a time-out, a cancel), the child runs on, unless [`Command::kill_on_drop`] says otherwise.
+    ///
+    /// # Errors
+    /// As for [`Command::spawn`] and [`Child::wait_with_output`].
+    pub fn output(&mut self) -> io::Result<Output> {
+        let unset = self.is_set.map(|is_set| !is_set);
+        if unset[0] {
+            self.inner.stdin(Stdio::null());
+        }
+        if unset[1] {
+            self.inner.stdout(Stdio::piped());
+        }
+        if unset[2] {
+            self.inner.stderr(Stdio::piped());
+        }
+        let child = self.spawn();
+        // As they were, for the next start.
+        if unset[0] {
+            self.inner.stdin(Stdio::inherit());
+        }
+        if unset[1] {
+            self.inner.stdout(Stdio::inherit());
+        }
+        if unset[2] {
+            self.inner.stderr(Stdio::inherit());
+        }
+        child?.wait_with_output()
+    }
+
+    /// Starts the child, waits until it has ended, and returns how.
+    ///
+    /// # Errors
+    /// As for [`Command::spawn`] and [`Child::wait`].
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// The standard library's command, for what it alone can tell.
+    pub fn as_std(&self) -> &std::process::Command {
+        &self.inner
+    }
+
+    /// The standard library's command, for settings that it alone has, those of `std::os::windows::process` for example.
+    pub fn as_std_mut(&mut self) -> &mut std::process::Command {
+        &mut self.inner
+    }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        attempt(error, || {
+            let program: OsString = self.inner.get_program().into();
+            format!("start {}", program.display())
+        })
+    }
+}
+
+impl From<std::process::Command> for Command {
+    /// Takes a command over. The standard library does not tell which of its standard streams were set: they count as not
+    /// set.
+    fn from(inner: std::process::Command) -> Command {
+        Command { inner, is_set: [false; 3], kill_on_drop: false }
+    }
+}
+
+#[cfg(unix)]
+const _: () = {
+    use std::os::unix::process::CommandExt;
+
+    impl Command {
+        /// Has the child run as this user. It is then started by fork(2).
+        pub fn uid(&mut self, id: u32) -> &mut Command {
+            self.inner.uid(id);
+            self
+        }
+
+        /// Has the child run with this group. It is then started by fork(2).
+        pub fn gid(&mut self, id: u32) -> &mut Command {
+            self.inner.gid(id);
+            self
+        }
+
+        /// Sets the child's own name, the first of its arguments.
+        pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
+            self.inner.arg0(name);
+            self
+        }
+
+        /// Puts the child into a group of processes: 0 for a new one of its own, which Ctrl-C at the terminal does not
+        /// reach, and all of which kill(2) reaches with the negative number.
+        pub fn process_group(&mut self, group: i32) -> &mut Command {
+            self.inner.process_group(group);
+            self
+        }
+
+        /// Calls a function in the child before its program begins. It is then started by fork(2).
+        ///
+        /// # Safety
+        /// As for [`CommandExt::pre_exec`]: in the child of a fork, only what is async-signal-safe may be called.
+        #[allow(unsafe_code, reason = "the function is the standard library's")]
+        pub unsafe fn pre_exec(
+            &mut self,
+            function: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+        ) -> &mut Command {
+            // SAFETY: the caller's promise.
+            unsafe { self.inner.pre_exec(function) };
+            self
+        }
+    }
+};
