@@ -7,7 +7,7 @@ from collections import deque
 from queue import Empty, Full
 from typing import Any, Generic, TypeVar
 
-from ._engine import Event, Semaphore
+from ._engine import Event, Lock, Semaphore
 
 __all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue"]
 
@@ -82,7 +82,12 @@ class Queue(Generic[T]):
         """
         if not _take(self._items, block, timeout):
             raise Empty
-        item = self._get()
+        try:
+            item = self._get()
+        except BaseException:
+            # It is still in: a comparison failed, or was cancelled while it waited.
+            self._items.release()
+            raise
         if self._room is not None:
             self._room.release()
         return item
@@ -113,17 +118,49 @@ class Queue(Generic[T]):
 
 
 class PriorityQueue(Queue[T]):
-    """A queue that gives out the least item first."""
+    """A queue that gives out the least item first.
+
+    An item's comparison may be any code, and wait: meanwhile the heap is in the middle of a change, and others that come
+    for it wait too. A comparison that fails leaves the queue with the items that it had; their order is then made anew by
+    the next call.
+    """
 
     def _make(self) -> None:
         self._held = []
+        self._changing = Lock()
+        self._is_heap = True
 
     def _put(self, item: T) -> None:
-        heapq.heappush(self._held, item)
+        with self._changing:
+            self._order()
+            self._is_heap = False
+            try:
+                heapq.heappush(self._held, item)
+            except BaseException:
+                # It was appended before it was compared, and may have moved.
+                place = next(at for at, held in enumerate(self._held) if held is item)
+                del self._held[place]
+                raise
+            self._is_heap = True
 
     def _get(self) -> T:
-        item: T = heapq.heappop(self._held)
+        with self._changing:
+            self._order()
+            item: T = self._held[0]
+            self._is_heap = False
+            try:
+                heapq.heappop(self._held)
+            except BaseException:
+                # Whoever fails to close the gap loses the item.
+                self._held.append(item)
+                raise
+            self._is_heap = True
         return item
+
+    def _order(self) -> None:
+        if not self._is_heap:
+            heapq.heapify(self._held)
+            self._is_heap = True
 
 
 class LifoQueue(Queue[T]):

@@ -122,11 +122,26 @@ def test_between_threads_and_tasklets(maxsize):
 
 
 def test_priority_queue_between_threads():
-    items = PriorityQueue()
-    thread = threading.Thread(target=lambda: [items.put(number) for number in range(1000, 0, -1)])
-    thread.start()
-    thread.join()
-    assert [items.get() for _ in range(1000)] == list(range(1, 1001))
+    class Item:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            # Of whatever is called in the middle of a change, another thread may come.
+            time.sleep(0)
+            return self.number < other.number
+
+    items, each = PriorityQueue(), 200
+    putting = lambda first: [items.put(Item(number)) for number in range(first + each, first, -1)]  # noqa: E731
+    threads = [threading.Thread(target=putting, args=(first * each,)) for first in range(3)]
+    for thread in threads:
+        thread.start()
+    early = [items.get(timeout=20).number for _ in range(each)]
+    for thread in threads:
+        thread.join()
+    late = [items.get_nowait().number for _ in range(2 * each)]
+    assert late == sorted(late)
+    assert sorted(early + late) == list(range(1, 3 * each + 1))
 
 
 def test_a_thousand_waiting_getters_are_served_in_order():
@@ -153,7 +168,68 @@ def test_an_item_that_cannot_be_put_takes_no_room():
     items.put(1)
     with pytest.raises(TypeError):
         items.put("not a number")
-    assert items.get() == 1
+    assert items.qsize() == 1
+    items.put_nowait(2)
+    assert [items.get(), items.get_nowait()] == [1, 2]
+    assert items.empty()
+    items.task_done()
     items.task_done()
     with overlapped.timeout(10):
         items.join()
+
+
+def test_a_comparison_may_wait_while_others_put_and_get():
+    class Item:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            sleep(0)
+            return self.number < other.number
+
+    items, got = PriorityQueue(), []
+    numbers = [(place * 37) % 200 for place in range(200)]
+    putters = [spawn(lambda part: [items.put(Item(number)) for number in part], numbers[k::4]) for k in range(4)]
+    getters = [spawn(lambda: [got.append(items.get().number) for _ in range(40)]) for _ in range(4)]
+    for tasklet in putters + getters:
+        tasklet.result()
+    left = [items.get_nowait().number for _ in range(items.qsize())]
+    assert left == sorted(left)
+    assert sorted(got + left) == sorted(numbers)
+    assert items.empty()
+
+
+@pytest.mark.parametrize("call", ["put", "get"])
+@pytest.mark.parametrize("after", range(6))
+def test_a_comparison_that_is_cancelled_leaves_the_queue_as_it_was(call, after):
+    class Item:
+        left = None
+
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            if Item.left is not None:
+                Item.left -= 1
+                if Item.left < 0:
+                    waiting.wait()
+            return self.number < other.number
+
+    waiting, items = overlapped.Event(), PriorityQueue(101)
+    numbers = [(place * 37) % 100 for place in range(100)]
+    for number in numbers:
+        items.put(Item(number))
+    Item.left = after
+    half_way = spawn(items.put, Item(-1)) if call == "put" else spawn(items.get)
+    sleep(0)
+    assert half_way.alive
+    half_way.cancel()
+    assert isinstance(half_way.exception(), TaskletExit)
+    Item.left = None
+    assert items.qsize() == 100
+    items.put_nowait(Item(100))
+    assert items.full()
+    assert [items.get_nowait().number for _ in range(101)] == [*sorted(numbers), 100]
+    assert items.empty()
+    with pytest.raises(queue.Empty):
+        items.get_nowait()
