@@ -11,12 +11,14 @@ import _io as _c
 import _pyio  # type: ignore[import-not-found]
 import io as _std
 import os as _os
+import warnings as _warnings
 from abc import ABCMeta as _ABCMeta
 from io import *
 
 # Not in its `__all__` before 3.11.4, and needed by the standard library's own `makefile`.
 from io import DEFAULT_BUFFER_SIZE, IncrementalNewlineDecoder, text_encoding
 from operator import attrgetter as _attrgetter
+from operator import index as _index
 from typing import Any
 
 from . import _engine
@@ -48,25 +50,12 @@ class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
 
     _stands_for = _c.FileIO
 
-    # readinto, readall and write are native methods: see install_file below.
+    # read, readinto, readall and write are native methods: see install_file below.
 
     def __init__(self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> None:
         if opener is None and not isinstance(file, int):
             opener = _open_on_port
         super().__init__(file, mode, closefd, opener)
-
-    def read(self, size: int | None = -1, /) -> bytes | Any:
-        """Read at most ``size`` bytes, in one operation; all to the end of the file where it is negative or None."""
-        if not self.readable():
-            return super().read(size)
-        if size is None or size < 0:
-            return self.readall()
-        buffer = bytearray(size)
-        count: int | None = self.readinto(buffer)
-        if count is None:
-            return None
-        del buffer[count:]
-        return bytes(buffer)
 
     def close(self) -> None:
         """Close the file. What other tasklets have in flight on it ends first."""
@@ -178,7 +167,41 @@ _names.update(
     TextIOWrapper=TextIOWrapper,
     text_encoding=_std.text_encoding,
 )
-_rebound = _rebind(_pyio.open, _names, __name__)
-_rebound.__doc__ = _std.open.__doc__
+_open = _rebind(_pyio.open, _names, __name__)
+
+
+def _open_checked(
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    # What is wrong with the arguments shows before the file is opened: that may create or truncate it.
+    for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+        if not isinstance(value, str) and value is not None:
+            raise TypeError(f"open() argument {name!r} must be str or None, not {type(value).__name__}")
+    buffering = _index(buffering)
+    if not -(1 << 31) <= buffering < 1 << 31:
+        raise OverflowError("signed integer is greater than maximum")
+    if isinstance(mode, str) and "b" not in mode:
+        # Said here, as is what follows, for it is to point at the caller.
+        encoding = text_encoding(encoding)
+        if "r" not in mode:
+            if buffering == 0:
+                raise ValueError("can't have unbuffered text I/O")
+            _c.TextIOWrapper(_c.BytesIO(), encoding, errors, newline)
+    elif buffering == 1:
+        problem = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
+        _warnings.warn(problem, RuntimeWarning, stacklevel=2)
+        buffering = -1
+    return _open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+
+
+_open_checked.__name__ = _open_checked.__qualname__ = "open"
+_open_checked.__doc__ = _std.open.__doc__
 # The built-in is no method of a class that has it as an attribute; this must not become one either.
-open = staticmethod(_rebound)
+open = staticmethod(_open_checked)

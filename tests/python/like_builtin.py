@@ -15,7 +15,7 @@ def outcome(action: Callable[[], Any]) -> Any:
     """What an action returns, or the kind, number and words of its error."""
     try:
         return action()
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, LookupError, OverflowError) as error:
         number = error.errno if isinstance(error, OSError) else None
         name = error.filename if isinstance(error, OSError) else None
         return type(error), number, name, str(error)

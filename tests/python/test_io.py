@@ -340,6 +340,46 @@ overlapped.sleep(0)
     assert path.read_text() == "handler destructor"
 
 
+@pytest.mark.parametrize("mode", ["w", "a", "w+", "wb", "wt"])
+def test_a_wrong_argument_leaves_the_file_as_it_was(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "file"
+    path.write_text("precious")
+    never = tmp_path / "never"
+    wrong: list[tuple[type[Exception], dict[str, Any]]] = [
+        (TypeError, {"encoding": 5}),
+        (TypeError, {"errors": 5}),
+        (TypeError, {"newline": b"\n"}),
+        (TypeError, {"buffering": 1.5}),
+        (OverflowError, {"buffering": 1 << 40}),
+        (TypeError, {"closefd": "yes"}),
+        (TypeError, {"opener": 5}),
+        (ValueError, {"newline": "x"}),
+        (ValueError, {"newline": ""} if "b" in mode else {"buffering": 0}),
+        (ValueError if "b" in mode else LookupError, {"encoding": "no-such-encoding"}),
+        (ValueError if "b" in mode else LookupError, {"encoding": "hex"}),
+    ]
+    for error, keywords in wrong:
+        for file in (path, never):
+            with pytest.raises(error):
+                io.open(file, mode, **keywords)
+        assert path.read_text() == "precious", keywords
+        assert not never.exists(), keywords
+
+
+def test_the_size_of_a_buffer_may_be_any_index(tmp_path: Path) -> None:
+    class Index:
+        def __index__(self) -> int:
+            return 3
+
+    both(lambda opener: opener(tmp_path / "file", "w", Index()).close())
+
+
+def test_a_warning_about_buffering_points_at_the_caller(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="line buffering") as caught:
+        io.open(tmp_path / "file", "wb", 1).close()
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_warnings_about_encoding_point_at_the_caller(tmp_path: Path) -> None:
     program = f"from overlapped import io\nio.open({str(tmp_path / 'file')!r}, 'w').close()\n"
     done = subprocess.run(

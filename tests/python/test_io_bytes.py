@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from conftest import needs
 from like_builtin import both, outcome
 from overlapped import io
 
@@ -235,3 +236,105 @@ def test_dev_zero_and_null() -> None:
         assert file.write(bytes(100_000)) == 100_000
     with io.open(os.devnull, "rb") as file:
         assert file.read() == b""
+
+
+def test_a_size_is_whatever_is_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+
+    class Index:
+        def __init__(self, number: Any) -> None:
+            self.number = number
+
+        def __index__(self) -> Any:
+            return self.number
+
+    for size in (Index(3), Index(-1), Index("no"), True, 0, -5, 2.5, "3", -(2**63) - 1, 2**63, None, b"", Index(2**70)):
+
+        def read(opener: Any, size: Any = size) -> Any:
+            with opener(path, "rb", 0) as file:
+                return outcome(lambda: file.read(size)), outcome(lambda: file.read(size, size)), file.tell()
+
+        both(read)
+
+
+def test_what_a_file_was_not_opened_for_is_refused_whatever_its_descriptor_can(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def use(opener: Any, mode: str) -> Any:
+        path.write_bytes(b"abcdef")
+        descriptor = os.open(path, os.O_RDWR)
+        with opener(descriptor, mode, 0) as file:
+            actions = [file.read, lambda: file.read(2), file.readall, lambda: file.readinto(bytearray(2))]
+            return [outcome(action) for action in [*actions, lambda: file.write(b"x")]]
+
+    both(lambda opener: use(opener, "rb"))
+    both(lambda opener: use(opener, "wb"))
+
+
+@needs("resource.RLIMIT_AS")
+def test_memory_that_is_not_there_is_a_memory_error(tmp_path: Path, run_python: Any) -> None:
+    program = """
+import os, resource, sys
+import overlapped
+from overlapped import io, monkey, socket
+monkey.patch_os()
+
+path, limit = sys.argv[1], 1 << 32
+with io.open(path, "wb") as file:
+    file.truncate(limit << 2)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+reader, writer = os.pipe()
+os.write(writer, b"x")
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+other.send(b"x")
+file = io.open(path, "rb", 0)
+buffered = io.open(path, "rb")
+huge = limit << 1
+for read in (
+    file.read,
+    file.readall,
+    lambda: file.read(huge),
+    lambda: file.read(sys.maxsize),
+    buffered.read,
+    lambda: buffered.read(huge),
+    lambda: os.read(reader, huge),
+    lambda: os.read(reader, 2**40),
+    lambda: one.recv(huge),
+    lambda: one.recvfrom(huge),
+    lambda: one.recvmsg(huge),
+):
+    try:
+        got = read()
+    except (MemoryError, OverflowError):
+        pass
+    else:
+        sys.exit(f"{len(got)} bytes")
+assert os.read(reader, 10) == b"x"
+assert one.recv(10) == b"x"
+assert file.read(3) == bytes(3)
+print("alive")
+"""
+    done = run_python(program, str(tmp_path / "file"))
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
+@needs("resource.getrusage")
+def test_a_large_read_of_a_small_file_touches_as_much_memory_as_it_brings(tmp_path: Path, run_python: Any) -> None:
+    program = """
+import os, resource, sys
+from overlapped import io, monkey
+monkey.patch_os()
+
+path = sys.argv[1]
+with io.open(path, "wb") as file:
+    file.write(b"abcdef")
+with io.open(path, "rb", 0) as file:
+    assert file.read(1_000_000_000) == b"abcdef"
+    file.seek(0)
+    assert os.read(file.fileno(), 1_000_000_000) == b"abcdef"
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "darwin" else 1024))
+"""
+    done = run_python(program, str(tmp_path / "file"))
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300

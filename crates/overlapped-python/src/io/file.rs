@@ -4,19 +4,21 @@
 //! the raw file. Reads and writes go at the descriptor's own position.
 
 use std::ffi::c_int;
+use std::ops::RangeInclusive;
 
 use overlapped_port::sys::RawFile;
 use overlapped_port::{Op, Outcome};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use super::descriptor::{at_end, file, is_refused, never_waits, remaining};
 use super::settle::settle;
-use super::stdlib::{file_appends, file_descriptor};
+use super::stdlib::{Mode, file_descriptor, is_for};
 use crate::python::buffer::View;
-use crate::python::class::{fast, give, install};
+use crate::python::bytes::NewBytes;
+use crate::python::class::{fast, give, install, owned};
 use crate::thread::life::runtime;
 use crate::thread::runtime::to_error;
 use crate::thread::signal::run_signal_handlers;
@@ -32,6 +34,7 @@ pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
     let py = class.py();
     BASE.get_or_try_init(py, || py.import("_io")?.getattr("FileIO").map(Bound::unbind))?;
     let methods = vec![
+        fast(c"read", read, c"read(size=-1, /)\n--\n\nReads at most size bytes, in one operation; all to the end of the file where it is negative or None.\nOnly the calling tasklet waits."),
         fast(c"readinto", readinto, c"readinto(buffer, /)\n--\n\nReads into a writable buffer and returns how many bytes; only the calling tasklet waits."),
         fast(c"write", write, c"write(b, /)\n--\n\nWrites b and returns how many bytes were written; only the calling tasklet waits."),
         fast(c"readall", readall, c"readall()\n--\n\nReads to the end of the file; only the calling tasklet waits."),
@@ -76,30 +79,88 @@ pub(crate) fn write_all(py: Python<'_>, file: RawFile, bytes: &[u8]) -> PyResult
     Ok(Some(written))
 }
 
-/// A method of the class: what `how` brings, from the descriptor and the arguments, of which there must be `count`. Where
-/// that is `None`, where the descriptor never waits, and with other arguments, the standard library's method is called.
+/// A method of the class, of a file that is open for `mode`: what `how` brings, from the descriptor and the arguments, of
+/// which there must be one of `counts`. Where that is `None`, where the descriptor never waits, where the file is not open
+/// for it, and with other arguments, the standard library's method is called: it says what is wrong.
 ///
 /// # Safety
 /// Python calls it with a FileIO and `nargs` arguments, holding the GIL.
 unsafe fn method(
-    name: &str,
+    (name, mode): (&str, Mode),
     slf: *mut PyObject,
-    args: *mut *mut PyObject,
-    (nargs, count): (isize, usize),
+    (args, nargs): (*mut *mut PyObject, isize),
+    counts: RangeInclusive<usize>,
     how: impl FnOnce(Python<'_>, c_int, &[*mut PyObject]) -> PyResult<Option<*mut PyObject>>,
 ) -> *mut PyObject {
+    // SAFETY: the caller's promise. Without arguments there may be no pointer to them either.
+    let (py, given) = unsafe {
+        let given = if nargs == 0 { &[][..] } else { std::slice::from_raw_parts(args, nargs as usize) };
+        (Python::assume_attached(), given)
+    };
     // SAFETY: the caller's promise.
-    let (py, descriptor) = unsafe { (Python::assume_attached(), file_descriptor(slf)) };
-    // Without arguments Python may pass no array of them.
-    // SAFETY: the caller's promise.
-    let given = if nargs == 0 { &[] } else { unsafe { std::slice::from_raw_parts(args, nargs as usize) } };
-    let result = if given.len() == count && !never_waits(descriptor) { how(py, descriptor, given) } else { Ok(None) };
+    let (descriptor, is_open) = unsafe { (file_descriptor(slf), is_for(slf, mode)) };
+    let is_ours = is_open && counts.contains(&given.len()) && !never_waits(descriptor);
+    let result = if is_ours { how(py, descriptor, given) } else { Ok(None) };
     give(result.and_then(|object| object.map_or_else(|| base(py, name, slf, given), Ok)))
 }
 
 fn number(count: Option<usize>) -> Option<*mut PyObject> {
     // SAFETY: called by methods that hold the GIL.
     count.map(|count| unsafe { ffi::PyLong_FromSize_t(count) })
+}
+
+/// Reads at most `size` bytes in one operation. `None` as for [`operate`].
+pub(crate) fn read_some(
+    py: Python<'_>,
+    file: RawFile,
+    size: usize,
+    offset: Option<u64>,
+) -> PyResult<Option<*mut PyObject>> {
+    let mut bytes = NewBytes::new(py, size)?;
+    match operate(py, Op::Read { file, buffer: bytes.memory(), offset })? {
+        Some(count) => bytes.finish(py, count).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn read_all(py: Python<'_>, file: RawFile) -> PyResult<Option<*mut PyObject>> {
+    // One more, so that the end shows in one read.
+    let mut bytes = NewBytes::new(py, remaining(file).map_or(PIECE, |left| left + 1))?;
+    let mut filled = 0;
+    loop {
+        if filled == bytes.len() {
+            bytes.resize(py, filled + filled.max(PIECE))?;
+        }
+        let op = Op::Read { file, buffer: &mut bytes.memory()[filled..], offset: None };
+        let Some(count) = operate(py, op)? else { return Ok(None) };
+        py.check_signals()?;
+        if count == 0 {
+            return bytes.finish(py, filled).map(Some);
+        }
+        filled += count;
+    }
+}
+
+unsafe extern "C" fn read(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
+    let how = |py: Python<'_>, descriptor, given: &[*mut PyObject]| {
+        // SAFETY: an argument of the method; the GIL is held.
+        let size = match given.first() {
+            Some(&size) if size != unsafe { ffi::Py_None() } => unsafe {
+                ffi::PyNumber_AsSsize_t(size, ffi::PyExc_OverflowError)
+            },
+            _ => -1,
+        };
+        if PyErr::take(py).is_some() || size == 0 {
+            return Ok(None);
+        }
+        let file = file(py, descriptor)?;
+        match usize::try_from(size) {
+            Ok(size) => read_some(py, file, size, None),
+            Err(_) => read_all(py, file),
+        }
+    };
+    // SAFETY: Python calls this.
+    unsafe { method(("read", Mode::Reads), slf, (args, nargs), 0..=1, how) }
 }
 
 unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
@@ -112,7 +173,7 @@ unsafe extern "C" fn readinto(slf: *mut PyObject, args: *mut *mut PyObject, narg
         operate(py, Op::Read { file: file(py, descriptor)?, buffer: view.memory(), offset: None }).map(number)
     };
     // SAFETY: Python calls this.
-    unsafe { method("readinto", slf, args, (nargs, 1), how) }
+    unsafe { method(("readinto", Mode::Reads), slf, (args, nargs), 1..=1, how) }
 }
 
 unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
@@ -122,50 +183,23 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
         let file = file(py, descriptor)?;
         let write = |file| write_all(py, file, view.bytes());
         // SAFETY: `slf` is the method's FileIO.
-        let appends = unsafe { file_appends(slf) };
+        let appends = unsafe { is_for(slf, Mode::Appends) };
         if appends { at_end(file, write) } else { write(file) }.map(number)
     };
     // SAFETY: Python calls this.
-    unsafe { method("write", slf, args, (nargs, 1), how) }
+    unsafe { method(("write", Mode::Writes), slf, (args, nargs), 1..=1, how) }
 }
 
 unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
-    let how = |py: Python<'_>, descriptor, _: &[_]| {
-        let file = file(py, descriptor)?;
-        // One more, so that the end shows in one read.
-        let mut bytes: Vec<u8> = Vec::with_capacity(remaining(file).map_or(PIECE, |left| left + 1));
-        loop {
-            if bytes.capacity() == bytes.len() {
-                bytes.reserve(PIECE.max(bytes.len()));
-            }
-            let op = Op::Read { file, buffer: bytes.spare_capacity_mut(), offset: None };
-            let Some(count) = operate(py, op)? else { return Ok(None) };
-            py.check_signals()?;
-            if count == 0 {
-                return Ok(Some(PyBytes::new(py, &bytes).into_ptr()));
-            }
-            // SAFETY: the read has filled them.
-            unsafe { bytes.set_len(bytes.len() + count) };
-        }
-    };
+    let how = |py: Python<'_>, descriptor, _: &[_]| read_all(py, file(py, descriptor)?);
     // SAFETY: Python calls this.
-    unsafe { method("readall", slf, args, (nargs, 0), how) }
+    unsafe { method(("readall", Mode::Reads), slf, (args, nargs), 0..=0, how) }
 }
 
-/// Reads at most `size` bytes at `offset`.
+/// Reads at most `size` bytes at `offset`; `None` where the descriptor does not allow it.
 #[pyfunction]
-pub(crate) fn read_at(py: Python<'_>, descriptor: c_int, size: usize, offset: u64) -> PyResult<Py<PyBytes>> {
-    let runtime = runtime(py)?;
-    let mut bytes: Vec<u8> = Vec::with_capacity(size);
-    let op =
-        Op::Read { file: file(py, descriptor)?, buffer: &mut bytes.spare_capacity_mut()[..size], offset: Some(offset) };
-    match runtime.scheduler.operate(op, None) {
-        // SAFETY: the read has filled them.
-        Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
-        Ok(_) => unreachable!("a read brings a number of bytes"),
-        Err(error) => return Err(to_error(py, &runtime, error)),
-    }
-    Ok(PyBytes::new(py, &bytes).unbind())
+pub(crate) fn read_at(py: Python<'_>, descriptor: c_int, size: usize, offset: u64) -> PyResult<Option<Py<PyAny>>> {
+    read_some(py, file(py, descriptor)?, size, Some(offset)).map(|bytes| owned(py, bytes))
 }
 
 /// Before a descriptor is closed: ends what other tasklets have in flight on it, and waits until that has ended.

@@ -4,13 +4,13 @@ use std::ffi::c_int;
 use std::time::Duration;
 
 use overlapped::engine::park;
-use overlapped_port::{Interest, Op, Outcome};
+use overlapped_port::{Interest, Op};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
-use super::descriptor::{self, SocketNumber, file, is_refused, never_waits};
-use super::file::write_all;
+use super::descriptor::{self, SocketNumber, file, never_waits};
+use super::file::{read_some, write_all};
 use crate::python::buffer::View;
+use crate::python::class::owned;
 use crate::python::time::deadline;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{program_ends, to_error};
@@ -53,22 +53,11 @@ pub(crate) fn give_way(py: Python<'_>) -> PyResult<()> {
 /// Reads from a descriptor, as `os.read`; `None` where the system's own call is to be made: the descriptor is in
 /// non-blocking mode, or something is wrong with it.
 #[pyfunction]
-pub(crate) fn read_descriptor(py: Python<'_>, descriptor: c_int, size: usize) -> PyResult<Option<Py<PyBytes>>> {
+pub(crate) fn read_descriptor(py: Python<'_>, descriptor: c_int, size: usize) -> PyResult<Option<Py<PyAny>>> {
     if never_waits(descriptor) {
         return Ok(None);
     }
-    let runtime = runtime(py)?;
-    // On the heap, and not zeroed: the kernel fills it while this stack may be elsewhere.
-    let mut bytes: Vec<u8> = Vec::with_capacity(size);
-    let op = Op::Read { file: file(py, descriptor)?, buffer: &mut bytes.spare_capacity_mut()[..size], offset: None };
-    match runtime.scheduler.operate(op, None) {
-        // SAFETY: the read has filled them.
-        Ok(Outcome::Count(count)) => unsafe { bytes.set_len(count) },
-        Ok(_) => unreachable!("a read brings a number of bytes"),
-        Err(error) if is_refused(&error) => return Ok(None),
-        Err(error) => return Err(to_error(py, &runtime, error)),
-    }
-    Ok(Some(PyBytes::new(py, &bytes).unbind()))
+    read_some(py, file(py, descriptor)?, size, None).map(|bytes| owned(py, bytes))
 }
 
 /// Writes to a descriptor, as `os.write`: all of `data`, where nothing goes wrong in between. `None` as for

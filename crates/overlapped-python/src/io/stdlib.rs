@@ -60,6 +60,14 @@ impl Socket {
         unsafe { (*self.0).kind == 1 }
     }
 
+    /// Whether it is a socket of datagrams.
+    #[cfg_attr(unix, expect(dead_code, reason = "there every socket receives as well with an address"))]
+    pub(crate) fn is_datagram(self) -> bool {
+        // So is SOCK_DGRAM 2.
+        // SAFETY: as above.
+        unsafe { (*self.0).kind == 2 }
+    }
+
     /// In nanoseconds; negative for none, 0 for non-blocking.
     pub(crate) fn timeout(self) -> i64 {
         // SAFETY: as above.
@@ -82,13 +90,22 @@ pub(crate) unsafe fn file_descriptor(object: *mut PyObject) -> c_int {
     unsafe { (*object.cast::<FileObject>()).descriptor }
 }
 
-/// Whether an `_io.FileIO` writes to the end of its file, whatever its position.
+/// What an `_io.FileIO` was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Reads = 1 << 1,
+    Writes = 1 << 2,
+    /// To the end of its file, whatever its position.
+    Appends = 1 << 3,
+}
+
+/// Whether an `_io.FileIO` was opened for this.
 ///
 /// # Safety
 /// `object` must be an instance of `_io.FileIO`.
-pub(crate) unsafe fn file_appends(object: *mut PyObject) -> bool {
+pub(crate) unsafe fn is_for(object: *mut PyObject, mode: Mode) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { (*object.cast::<FileObject>()).modes & 1 << 3 != 0 }
+    unsafe { (*object.cast::<FileObject>()).modes & mode as u32 != 0 }
 }
 
 /// Looks whether the structures are what they are taken for.
@@ -101,11 +118,14 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
         && inside.family() == socket.getattr("family")?.extract::<c_int>()?
         && inside.timeout() == 1_500_000_000;
     socket.call_method0("close")?;
-    for (mode, appends) in [("rb", false), ("ab", true)] {
+    for (mode, expected) in [("rb", [true, false, false]), ("wb", [false, true, false]), ("ab", [false, true, true])] {
         let file = py.import("_io")?.getattr("FileIO")?.call1((py.import("os")?.getattr("devnull")?, mode))?;
         let descriptor = file.call_method0("fileno")?.extract::<c_int>()?;
         // SAFETY: a file was just opened.
-        as_said &= unsafe { file_descriptor(file.as_ptr()) == descriptor && file_appends(file.as_ptr()) == appends };
+        as_said &= unsafe {
+            file_descriptor(file.as_ptr()) == descriptor
+                && [Mode::Reads, Mode::Writes, Mode::Appends].map(|mode| is_for(file.as_ptr(), mode)) == expected
+        };
         file.call_method0("close")?;
     }
     if as_said {

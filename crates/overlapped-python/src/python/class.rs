@@ -41,6 +41,12 @@ pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
     })
 }
 
+/// A new reference, as pyo3 has it.
+pub(crate) fn owned(py: Python<'_>, object: Option<*mut PyObject>) -> Option<Py<PyAny>> {
+    // SAFETY: `object` is a new reference that nobody else drops.
+    object.map(|object| unsafe { Bound::from_owned_ptr(py, object).unbind() })
+}
+
 /// The type with a parameter, as annotations have it.
 pub(crate) fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     class.py().import("types")?.getattr("GenericAlias")?.call1((class, item))
