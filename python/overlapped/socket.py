@@ -4,9 +4,9 @@ Everything of :mod:`socket` is here under its own name, :class:`socket` and what
 of ours. :class:`socket` is a subclass of the standard library's, so its instances pass for those everywhere. Sockets in
 non-blocking mode behave as they always did. Nothing is read ahead: each receive takes what its caller asked for.
 
-The port does accept, connect, recv, recv_into, send and sendall, for IPv4, IPv6 and Unix sockets. Receives and sends
-with an address or control data, and the rarer families, are the standard library's own, tried without blocking and
-tried again when the port says that the socket is ready.
+The port does accept, connect, every receive, send and sendall, for IPv4, IPv6 and Unix sockets. Sends with an address or
+control data, and receives of the rarer families, are the standard library's own, tried without blocking and tried again
+when the port says that the socket is ready.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import struct as _struct
 import sys as _sys
 from _socket import socket as _Base
 from collections.abc import Callable as _Callable
+from contextlib import suppress as _suppress
+from operator import index as _index
 from socket import *
+from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
-from typing import TypeVar as _TypeVar
 
 from . import _engine
 from . import io as _io
@@ -33,10 +35,11 @@ _AF_UNIX = getattr(_std, "AF_UNIX", None)
 _INET = frozenset({_std.AF_INET, _std.AF_INET6})
 _ON_PORT = _INET | {_AF_UNIX}
 _DONTWAIT = getattr(_std, "MSG_DONTWAIT", 0)
+_MOST_CONTROL = 1 << 31
+_MOST_BUFFERS = 1024  # IOV_MAX
 _EWOULDBLOCK = _std.EWOULDBLOCK
 _UNIX_PATH = 108
 _PIECE = 256 << 10
-_R = _TypeVar("_R")
 
 # The originals: once the program is patched, the module's own names lead back here.
 _getaddrinfo = _std.getaddrinfo
@@ -59,16 +62,19 @@ class socket(_std.socket):  # type: ignore[no-redef]
             OSError: the system's error; ``EBADF`` where another tasklet closed the socket meanwhile.
         """
         timeout = self.gettimeout()
-        if timeout == 0 or self.family not in _ON_PORT or _engine.program_ends():
-            descriptor, address = _engine.retry(_Base._accept, self, False)  # type: ignore[attr-defined]
+        if timeout == 0 or _engine.program_ends():
+            descriptor, address = _engine.retry(_Base._accept, self, False, 0)  # type: ignore[attr-defined]
         else:
-            descriptor, raw = _engine.accept(self.fileno(), timeout)
-            address = _from_raw(self.family, raw)
+            descriptor, address = _engine.accept(self.fileno(), timeout)
         try:
             connection = socket(self.family, self.type, self.proto, fileno=descriptor)
         except BaseException:
-            _os.close(descriptor)
+            _std.close(descriptor)
             raise
+        if address is None and self.family not in _ON_PORT:
+            # Only the standard library knows how such an address is written. A peer that is gone has none any more.
+            with _suppress(OSError):
+                address = connection.getpeername()
         # As in the standard library: a connection does not inherit that its listener has a time-out.
         if _std.getdefaulttimeout() is None and timeout:
             connection.setblocking(True)
@@ -124,31 +130,21 @@ class socket(_std.socket):  # type: ignore[no-redef]
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive up to ``bufsize`` bytes; return them and the sender's address."""
-        if bufsize > 0 and self._cuts_datagrams():
-            buffer = bytearray(bufsize)
-            count, raw = _engine.receive_from(self.fileno(), buffer, flags, self.gettimeout())
-            return bytes(memoryview(buffer)[:count]), _from_raw(self.family, raw)
-        return self._retry(_Base.recvfrom, False, flags, bufsize, flags | _DONTWAIT)
+        bufsize = _index(bufsize)
+        if bufsize >= 0 and _engine.port_receives(self, flags):
+            data, _control, _flags, address = _engine.receive_message(self, bufsize, 0, flags)
+            return data, address
+        return _engine.retry(_Base.recvfrom, self, False, flags, bufsize, flags | _DONTWAIT)
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         """Receive into a writable buffer; return how many bytes, and the sender's address."""
-        if nbytes >= 0 and self._cuts_datagrams():
+        if nbytes >= 0 and _engine.port_receives(self, flags):
             view = memoryview(buffer).cast("B")
             if nbytes <= len(view):
-                count, raw = _engine.receive_from(self.fileno(), view[: nbytes or None], flags, self.gettimeout())
-                return count, _from_raw(self.family, raw)
-        return self._retry(_Base.recvfrom_into, False, flags, buffer, nbytes, flags | _DONTWAIT)
-
-    def _cuts_datagrams(self) -> bool:
-        """Whether the port is to receive. On Windows the system's own call fails where a datagram is cut."""
-        return (
-            _sys.platform == "win32"
-            and self.type == _std.SOCK_DGRAM
-            and self.family in _INET
-            and self.gettimeout() != 0
-            and self.fileno() >= 0
-            and not _engine.program_ends()
-        )
+                view = view[: nbytes or None]
+                count, _control, _flags, address = _engine.receive_message_into(self, [view], 0, flags)
+                return count, address
+        return _engine.retry(_Base.recvfrom_into, self, False, flags, buffer, nbytes, flags | _DONTWAIT)
 
     def sendto(self, data: Any, *args: Any) -> int:
         """``sendto(data[, flags], address)``: send to an address; return how many bytes the system took."""
@@ -157,24 +153,31 @@ class socket(_std.socket):  # type: ignore[no-redef]
         flags, address = args if len(args) == 2 else (0, args[0])
         if not isinstance(flags, int):
             return super().sendto(data, flags, address)
-        return self._retry(_Base.sendto, True, flags, data, flags | _DONTWAIT, self._numeric(address))
+        address = self._numeric(address)
+        return self._send_to(address, _Base.sendto, flags, data, flags | _DONTWAIT, address)
 
     if hasattr(_Base, "recvmsg"):
 
         def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> tuple[bytes, list[Any], int, Any]:
             """Receive bytes and control data: ``(data, ancdata, msg_flags, address)``."""
-            return self._retry(_Base.recvmsg, False, flags, bufsize, ancbufsize, flags | _DONTWAIT)
+            bufsize, ancbufsize = _index(bufsize), _index(ancbufsize)
+            if bufsize >= 0 and 0 <= ancbufsize < _MOST_CONTROL and _engine.port_receives(self, flags):
+                return _engine.receive_message(self, bufsize, ancbufsize, flags)
+            return _engine.retry(_Base.recvmsg, self, False, flags, bufsize, ancbufsize, flags | _DONTWAIT)
 
         def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> tuple[int, list[Any], int, Any]:
             """Receive into several buffers, with control data: ``(nbytes, ancdata, msg_flags, address)``."""
-            return self._retry(_Base.recvmsg_into, False, flags, tuple(buffers), ancbufsize, flags | _DONTWAIT)
+            buffers, ancbufsize = tuple(buffers), _index(ancbufsize)
+            if len(buffers) <= _MOST_BUFFERS and 0 <= ancbufsize < _MOST_CONTROL and _engine.port_receives(self, flags):
+                return _engine.receive_message_into(self, buffers, ancbufsize, flags)
+            return _engine.retry(_Base.recvmsg_into, self, False, flags, buffers, ancbufsize, flags | _DONTWAIT)
 
         def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
             """Send several buffers, with control data and to an address where they are given."""
             if address is not None:
                 address = self._numeric(address)
             buffers, ancdata = tuple(buffers), tuple(ancdata)
-            return self._retry(_Base.sendmsg, True, flags, buffers, ancdata, flags | _DONTWAIT, address)
+            return self._send_to(address, _Base.sendmsg, flags, buffers, ancdata, flags | _DONTWAIT, address)
 
     if _sys.platform == "win32":
 
@@ -219,6 +222,8 @@ class socket(_std.socket):  # type: ignore[no-redef]
                     if sent:
                         raise
                     raise _Giveup(error) from None
+                if piece is None:
+                    raise _Giveup(OSError(_std.EBADF, "not open to be read"))
                 if not piece:
                     break
                 self.sendall(piece)
@@ -235,11 +240,29 @@ class socket(_std.socket):  # type: ignore[no-redef]
             _engine.cancel_socket(descriptor)
         _ss.close(self)
 
-    def _retry(self, method: _Callable[..., _R], writable: bool, flags: int, *args: Any) -> _R:
-        """Call a method of the standard library's until it need not block, unless ``flags`` says not to wait."""
-        if flags & _DONTWAIT:
-            return method(self, *args)
-        return _engine.retry(method, self, writable, *args)
+    def _send_to(self, address: Any, method: _Callable[..., int], flags: int, *args: Any) -> int:
+        """Send, by a method of the standard library's, waiting for room here and at ``address``.
+
+        A Unix datagram socket is ready to send whatever the state of the receiver's queue: only one that is connected to
+        that receiver tells when there is room, so one is made for the wait (unix(7), ``unix_dgram_poll`` in Linux).
+        """
+        timeout = self.gettimeout()
+        of_local_datagrams = address is not None and self.family == _AF_UNIX and self.type == _std.SOCK_DGRAM
+        if not of_local_datagrams or timeout == 0 or flags & _DONTWAIT or _engine.program_ends():
+            return _engine.retry(method, self, True, flags, *args)
+        _engine.give_way()
+        deadline = None if timeout is None else _clock() + timeout
+        while True:
+            with _suppress(BlockingIOError):
+                return _engine.call_without_waiting(self, method, self, *args)
+            with socket(self.family, self.type) as there:
+                there.setblocking(False)
+                there.connect(address)
+                for sender in (self, there):
+                    left = None if deadline is None else deadline - _clock()
+                    if left is not None and left <= 0:
+                        raise TimeoutError("timed out")
+                    _engine.wait(sender.fileno(), 2, left)
 
     def _numeric(self, address: Any) -> Any:
         """The address with its host's name, if it is one, looked up on a thread."""
@@ -284,14 +307,6 @@ if not _TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         # What the original does not export, programs use all the same: EBADF, SocketIO, _GLOBAL_DEFAULT_TIMEOUT.
         return getattr(_std, name)
-
-
-def _from_raw(family: int, raw: bytes) -> Any:
-    """A ``sockaddr`` as the standard library gives it out."""
-    if family == _AF_UNIX:
-        path = raw[2:]
-        return path if path[:1] == b"\0" else _os.fsdecode(path.partition(b"\0")[0])
-    return _engine.address_to_python(raw)
 
 
 def getaddrinfo(  # type: ignore[no-redef]

@@ -301,3 +301,45 @@ def test_closing_a_socket_with_unsent_data_still_sends_it(listener):
         client.sendall(data)
         client.close()
         assert read_all(server) == data
+
+
+def test_a_listener_of_a_family_that_is_not_known_waits_in_its_tasklet(listener):
+    class Foreign(socket.socket):
+        family = property(lambda self: 77)
+
+    with Foreign(fileno=listener.dup().detach()) as foreign:
+        accepting = spawn(foreign.accept)
+        sleep(0)
+        with socket.create_connection(listener.getsockname()) as client:
+            connection, address = accepting.result(20)
+            with connection:
+                assert address == client.getsockname()
+
+
+@needs("socket.MSG_DONTWAIT")
+def test_not_to_wait_is_for_sockets_without_a_time_out(pair):
+    client, server = pair
+    receives = [lambda: server.recv(10, socket.MSG_DONTWAIT), lambda: server.recvfrom(10, socket.MSG_DONTWAIT)[0]]
+    for receive in receives:
+        with pytest.raises(BlockingIOError):
+            receive()
+    # With a time-out Python waits first, whatever the flags.
+    server.settimeout(20)
+    for receive in receives:
+        waiting = spawn(receive)
+        sleep(0)
+        assert waiting.alive
+        client.sendall(b"late")
+        assert waiting.result() == b"late"
+    server.settimeout(0.01)
+    for receive in receives:
+        with pytest.raises(TimeoutError):
+            receive()
+
+
+def test_a_receive_of_no_bytes_does_not_wait(pair):
+    _client, server = pair
+    assert server.recv(0) == b""
+    assert server.recv_into(bytearray()) == 0
+    server.settimeout(20)
+    assert server.recv(0) == b""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
 import overlapped
-from conftest import needs, wine_fails
+from conftest import needs, unix_only, wine_fails
 from overlapped import TaskletExit, sleep, socket, spawn
 from streams import all_find_it_closed
 
@@ -252,3 +253,96 @@ def test_a_close_wakes_who_receives(udp):
     one.close()
     all_find_it_closed(waiting)
     overlapped.run()
+
+
+@pytest.mark.skipif(not hasattr(socket, "MSG_ERRQUEUE"), reason="Linux alone has a queue of errors")
+@pytest.mark.parametrize("timeout", [None, 60, 0])
+def test_an_empty_queue_of_errors_says_so_at_once(udp, timeout):
+    one, other = udp
+    one.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    other.sendto(b"data is no error", one.getsockname())
+    one.settimeout(timeout)
+    for receive in (
+        lambda: one.recv(100, socket.MSG_ERRQUEUE),
+        lambda: one.recv_into(bytearray(100), 100, socket.MSG_ERRQUEUE),
+        lambda: one.recvfrom(100, socket.MSG_ERRQUEUE),
+        lambda: one.recvfrom_into(bytearray(100), 100, socket.MSG_ERRQUEUE),
+        lambda: one.recvmsg(100, 1000, socket.MSG_ERRQUEUE),
+        lambda: one.recvmsg_into([bytearray(100)], 1000, socket.MSG_ERRQUEUE),
+    ):
+        with pytest.raises(BlockingIOError):
+            receive()
+    assert one.recv(100) == b"data is no error"
+
+
+@pytest.mark.skipif(not hasattr(socket, "MSG_ERRQUEUE"), reason="Linux alone has a queue of errors")
+def test_an_error_is_read_from_its_queue_with_what_was_sent(udp):
+    one, other = udp
+    nobody = other.getsockname()
+    other.close()
+    one.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    one.sendto(b"into the void", nobody)
+    with pytest.raises(ConnectionRefusedError):
+        one.recvfrom(100)
+    data, control, flags, address = one.recvmsg(100, 1000, socket.MSG_ERRQUEUE)
+    assert (data, address) == (b"into the void", nobody)
+    assert flags & socket.MSG_ERRQUEUE
+    assert [(level, kind) for level, kind, _ in control] == [(socket.IPPROTO_IP, 11)]
+
+
+@unix_only("there is no MSG_TRUNC to ask with")
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells the length of what it has cut")
+def test_a_receive_with_msg_trunc_tells_the_true_length(udp):
+    one, other = udp
+    message = bytes(range(1, 101))
+    buffer = bytearray(10)
+    for receive in (
+        lambda: other.recv(10, socket.MSG_TRUNC),
+        lambda: other.recvfrom(10, socket.MSG_TRUNC)[0],
+        lambda: other.recvmsg(10, 0, socket.MSG_TRUNC)[0],
+    ):
+        one.sendto(message, other.getsockname())
+        data = receive()
+        assert len(data) == 100
+        # What is beyond the size was never received; it is nobody else's memory either.
+        assert data == message[:10] + bytes(90)
+    for receive_into in (
+        lambda: other.recv_into(buffer, 10, socket.MSG_TRUNC),
+        lambda: other.recvfrom_into(buffer, 10, socket.MSG_TRUNC)[0],
+        lambda: other.recvmsg_into([buffer], 0, socket.MSG_TRUNC)[0],
+    ):
+        one.sendto(message, other.getsockname())
+        assert receive_into() == 100
+        assert buffer == message[:10]
+    one.sendto(message, other.getsockname())
+    assert other.recv(0, socket.MSG_PEEK | socket.MSG_TRUNC) in (bytes(100), b"")
+    assert other.recv(200, socket.MSG_TRUNC) == message
+
+
+@unix_only("its call for datagrams gives an address in any case")
+def test_a_connected_stream_has_no_sender(pair):
+    client, server = pair
+    for receive in (lambda: server.recvfrom(1), lambda: server.recvmsg(1), lambda: server.recvfrom_into(bytearray(1))):
+        client.send(b"x")
+        assert receive()[-1] is None
+
+
+def test_who_sends_and_receives_what_is_there_lets_others_run(udp):
+    one, other = udp
+    turns = []
+
+    def work():
+        for _ in range(2000):
+            one.sendto(b"x", other.getsockname())
+            other.recvfrom(10)
+
+    def count():
+        while working.alive:
+            turns.append(None)
+            sleep(0)
+
+    working = spawn(work)
+    spawn(count)
+    working.result()
+    overlapped.run()
+    assert len(turns) > 10

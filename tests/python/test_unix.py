@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import os
 import struct
+import sys
+import time
 
 import pytest
 
 import overlapped
-from overlapped import sleep, socket, spawn
+from overlapped import _engine, sleep, socket, spawn
 
 
 def test_stream(tmp_path):
@@ -125,6 +128,95 @@ def test_datagrams_wait_for_room():
         assert sender.alive
         assert [int(other.recv(100)) for _ in range(count)] == list(range(count))
         sender.result()
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A datagram socket whose queue is full, the one that has filled it, and its address."""
+    address = str(tmp_path / "receiver")
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.bind(address)
+        sender.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sender.sendto(b"old", address)
+        sender.setblocking(True)
+        yield receiver, sender, address
+
+
+def sends_of(sender, address):
+    return [lambda data: sender.sendto(data, address), lambda data: sender.sendmsg([data], [], 0, address)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue is an error (ENOBUFS)")
+@pytest.mark.parametrize("way", [0, 1], ids=["sendto", "sendmsg"])
+def test_a_receiver_that_is_full_is_waited_for(full, way):
+    receiver, sender, address = full
+    waiting = [spawn(sends_of(sender, address)[way], b"%d" % number) for number in range(3)]
+    sleep(0.002)
+    assert all(tasklet.alive for tasklet in waiting)
+    received = []
+    while not {b"0", b"1", b"2"} <= set(received):
+        received.append(receiver.recv(100))
+    assert [tasklet.result() for tasklet in waiting] == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue is an error (ENOBUFS)")
+@pytest.mark.parametrize("way", [0, 1], ids=["sendto", "sendmsg"])
+def test_a_receiver_that_stays_full_costs_the_time_out_and_no_processor(full, way):
+    _receiver, sender, address = full
+    sender.settimeout(0.5)
+    before = time.process_time()
+    with pytest.raises(TimeoutError, match="timed out"):
+        sends_of(sender, address)[way](b"late")
+    assert time.process_time() - before < 0.25
+    sender.settimeout(None)
+    with pytest.raises(BlockingIOError):
+        sender.sendto(b"at once", socket.MSG_DONTWAIT, address)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue is an error (ENOBUFS)")
+def test_a_receiver_that_is_full_and_then_gone_is_told(full):
+    receiver, sender, address = full
+    waiting = [spawn(send, b"for nobody") for send in sends_of(sender, address)]
+    sleep(0.002)
+    receiver.close()
+    for tasklet in waiting:
+        assert isinstance(tasklet.exception(20), ConnectionRefusedError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue is an error (ENOBUFS)")
+def test_a_send_to_a_full_receiver_can_be_cancelled(full):
+    _receiver, sender, address = full
+    waiting = [spawn(send, b"never") for send in sends_of(sender, address)]
+    sleep(0.002)
+    for tasklet in waiting:
+        tasklet.cancel()
+        assert isinstance(tasklet.exception(20), overlapped.TaskletExit)
+
+
+def test_a_call_that_would_block_on_a_ready_socket_is_made_now_and_then_until_the_time_is_up():
+    one, other = socket.socketpair()
+    calls = []
+
+    def call(sock):
+        calls.append(sock)
+        raise BlockingIOError
+
+    with one, other:
+        one.settimeout(0.3)
+        with pytest.raises(TimeoutError, match="timed out"):
+            _engine.retry(call, one, True, 0)
+        assert 2 <= len(calls) < 60
+        calls.clear()
+        one.settimeout(None)
+        waiting = spawn(_engine.retry, call, one, True, 0)
+        while len(calls) < 3:
+            sleep(0)
+        waiting.cancel()
+        assert isinstance(waiting.exception(20), overlapped.TaskletExit)
 
 
 def test_sequenced_packets():

@@ -2,6 +2,7 @@
 
 mod descriptor;
 mod file;
+mod message;
 mod readiness;
 mod settle;
 mod socket;
@@ -18,11 +19,12 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::call_without_waiting, module)?,
         wrap_pyfunction!(socket::accept, module)?,
         wrap_pyfunction!(socket::connect, module)?,
-        wrap_pyfunction!(socket::receive_from, module)?,
+        wrap_pyfunction!(message::port_receives, module)?,
+        wrap_pyfunction!(message::receive_message, module)?,
+        wrap_pyfunction!(message::receive_message_into, module)?,
         wrap_pyfunction!(socket::shutdown, module)?,
         wrap_pyfunction!(socket::wait, module)?,
         wrap_pyfunction!(socket::cancel_socket, module)?,
-        wrap_pyfunction!(socket::address_to_python, module)?,
         wrap_pyfunction!(socket::numeric_address, module)?,
         wrap_pyfunction!(readiness::wait_any, module)?,
         wrap_pyfunction!(readiness::give_way, module)?,

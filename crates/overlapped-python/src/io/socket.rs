@@ -4,28 +4,33 @@
 //! asks for exactly what its caller wants and is ended with it: nothing is read ahead, so `MSG_PEEK`, `select`, `dup`,
 //! `detach`, `ssl` and a hand-off see the socket as the kernel has it.
 //!
-//! What cannot block (a socket in non-blocking mode, `MSG_DONTWAIT`) is left to the standard library's method.
+//! What cannot block (a socket in non-blocking mode, `MSG_ERRQUEUE`, `MSG_DONTWAIT` without a time-out) is left to the
+//! standard library's method, which is told not to wait: with a time-out, it would do so before it looks at the flags. With
+//! `MSG_DONTWAIT` and a time-out Python waits, and so does the port.
 
 use std::ffi::c_int;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::Shutdown;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use overlapped::engine::park;
 use overlapped_port::sys::{self, RawSocket};
-use overlapped_port::{Address, Interest, Op, Outcome, RecvMessage};
-use pyo3::exceptions::{PyBlockingIOError, PyValueError};
+use overlapped_port::{Address, Interest, Op, Outcome};
+
+use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::descriptor::{self, NEVER_WAITS, SocketNumber, without_waiting};
+use super::descriptor::{self, NOT_TO_WAIT, OF_ERRORS, SocketNumber, TRUE_LENGTH, without_waiting};
 use super::settle::settle;
 use super::stdlib::Socket;
 use crate::python::buffer::View;
-use crate::python::capi::_PyBytes_Resize;
+use crate::python::bytes::NewBytes;
 use crate::python::class::{fast, give, install};
+use crate::python::error::from_io;
 use crate::python::time::deadline;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{Runtime, program_ends, to_error};
@@ -70,19 +75,33 @@ unsafe fn base(name: &str, slf: *mut PyObject, args: *const *mut PyObject, count
         let method = BASE.get(py).expect("set by install_socket").bind(py).getattr(name)?;
         let mut all = vec![Bound::from_borrowed_ptr(py, slf)];
         all.extend((0..count).map(|at| Bound::from_borrowed_ptr(py, *args.offset(at))));
-        Ok(method.call1(PyTuple::new(py, all)?)?.unbind())
+        let all = PyTuple::new(py, all)?;
+        let call = || method.call1(all).map(Bound::unbind);
+        if program_ends() { call() } else { try_once(Socket::new(slf), call) }
     }
 }
 
 /// When an operation of `socket` that begins now has to be over.
-fn due(socket: Socket) -> Option<Instant> {
+pub(crate) fn due(socket: Socket) -> Option<Instant> {
     let timeout = socket.timeout();
     (timeout >= 0).then(|| Instant::now() + Duration::from_nanos(timeout as u64))
 }
 
-#[cfg_attr(windows, expect(clippy::bad_bit_mask, reason = "Windows has no such flag"))]
-fn never_waits(socket: Socket, flags: c_int) -> bool {
-    socket.timeout() == 0 || flags & NEVER_WAITS != 0 || socket.descriptor() == CLOSED || program_ends()
+/// Whether a call with such flags does not wait: what then is not there is an error.
+#[cfg_attr(windows, expect(clippy::bad_bit_mask, reason = "Windows has no such flags"))]
+pub(crate) fn never_waits(socket: Socket, flags: c_int) -> bool {
+    let timeout = socket.timeout();
+    timeout == 0
+        || flags & OF_ERRORS != 0
+        || (flags & NOT_TO_WAIT != 0 && timeout < 0)
+        || socket.descriptor() == CLOSED
+        || program_ends()
+}
+
+/// The flags for an operation of the port's.
+#[cfg_attr(windows, expect(clippy::no_effect, clippy::identity_op, reason = "Windows has no such flag"))]
+pub(crate) fn waiting(flags: c_int) -> c_int {
+    flags & !NOT_TO_WAIT
 }
 
 /// The descriptor of a closed socket object: -1, also as Windows's unsigned number.
@@ -115,11 +134,11 @@ fn failed(py: Python<'_>, runtime: &Runtime, error: io::Error) -> *mut PyObject 
 }
 
 /// Runs an operation for Python; `CANCELLED` by a close shows as the closed descriptor that it is.
-fn operate(py: Python<'_>, runtime: &Runtime, op: Op<'_>, due: Option<Instant>) -> PyResult<Outcome> {
+pub(crate) fn operate(py: Python<'_>, runtime: &Runtime, op: Op<'_>, due: Option<Instant>) -> PyResult<Outcome> {
     runtime.scheduler.operate(op, due).map_err(|error| to_error(py, runtime, error))
 }
 
-fn count(outcome: &Outcome) -> usize {
+pub(crate) fn count(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Count(count) => *count,
         _ => 0,
@@ -144,55 +163,38 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
             Err(error) => return give(Err(error)),
         };
         // Of a stream more comes with the next call; a message that does not fit is cut, and a peek always sees the same.
-        let provided = size <= PROVIDED || (socket.is_stream() && flags == 0);
-        let received = if provided && !runtime.expects_large(socket.descriptor()) {
-            receive_provided(py, &runtime, socket, size.min(PROVIDED), flags)
+        // Of a receive that tells the message's true length, what is beyond the buffer is nobody's to show.
+        let provided = (size <= PROVIDED && flags & TRUE_LENGTH == 0) || (socket.is_stream() && flags == 0);
+        if provided && !runtime.expects_large(socket.descriptor()) {
+            receive_provided(&runtime, socket, size.min(PROVIDED), flags)
+                .unwrap_or_else(|error| failed(py, &runtime, error))
         } else {
-            receive(&runtime, socket, size, flags)
-        };
-        received.unwrap_or_else(|error| failed(py, &runtime, error))
+            give(receive(py, &runtime, socket, size, flags))
+        }
     }
 }
 
-/// Receives into a buffer of the port's.
-fn receive_provided(
-    py: Python<'_>,
-    runtime: &Runtime,
-    socket: Socket,
-    limit: usize,
-    flags: c_int,
-) -> io::Result<*mut PyObject> {
+/// Receives into a buffer of the port's; null where Python has set an error.
+fn receive_provided(runtime: &Runtime, socket: Socket, limit: usize, flags: c_int) -> io::Result<*mut PyObject> {
     let (due, socket) = (due(socket), socket.descriptor());
-    let outcome = runtime.scheduler.operate(Op::RecvProvided { socket, limit, flags }, due)?;
+    let outcome = runtime.scheduler.operate(Op::RecvProvided { socket, limit, flags: waiting(flags) }, due)?;
     Ok(runtime.scheduler.consume(outcome, |bytes| {
         runtime.expect_large(socket, bytes.len() >= LARGE);
-        PyBytes::new(py, bytes).into_ptr()
+        // SAFETY: the GIL is held; the bytes are copied. Null, with an error set, where there is no memory.
+        unsafe { ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize) }
     }))
 }
 
-/// Receives straight into the object that is returned; null where Python has set an error.
-fn receive(runtime: &Runtime, socket: Socket, size: usize, flags: c_int) -> io::Result<*mut PyObject> {
+/// Receives straight into the object that is returned.
+fn receive(py: Python<'_>, runtime: &Runtime, socket: Socket, size: usize, flags: c_int) -> PyResult<*mut PyObject> {
     let (due, socket) = (due(socket), socket.descriptor());
-    // SAFETY: makes a bytes object of `size` bytes that nobody else knows; it is cut to what has come, or dropped.
-    unsafe {
-        let mut bytes = ffi::PyBytes_FromStringAndSize(ptr::null(), size as isize);
-        if bytes.is_null() {
-            return Ok(bytes);
-        }
-        let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(bytes).cast(), size);
-        match runtime.scheduler.operate(Op::Recv { socket, buffer, flags }, due) {
-            Ok(outcome) => {
-                runtime.expect_large(socket, count(&outcome) >= LARGE);
-                // Where this fails, it drops the object and puts null in its place.
-                _PyBytes_Resize(&raw mut bytes, count(&outcome) as isize);
-                Ok(bytes)
-            }
-            Err(error) => {
-                ffi::Py_DECREF(bytes);
-                Err(error)
-            }
-        }
+    let mut bytes = NewBytes::new(py, size)?;
+    if flags & TRUE_LENGTH != 0 {
+        bytes.clear();
     }
+    let received = operate(py, runtime, Op::Recv { socket, buffer: bytes.memory(), flags: waiting(flags) }, due)?;
+    runtime.expect_large(socket, count(&received) >= LARGE);
+    bytes.finish(py, count(&received))
 }
 
 unsafe extern "C" fn recv_into(
@@ -253,7 +255,8 @@ unsafe extern "C" fn recv_into(
                 return Ok(ffi::PyLong_FromLong(0));
             }
             let runtime = runtime(py)?;
-            let op = Op::Recv { socket: socket.descriptor(), buffer: &mut view.memory()[..limit], flags };
+            let op =
+                Op::Recv { socket: socket.descriptor(), buffer: &mut view.memory()[..limit], flags: waiting(flags) };
             let received = operate(py, &runtime, op, due(socket))?;
             Ok(ffi::PyLong_FromSize_t(count(&received)))
         };
@@ -265,7 +268,7 @@ unsafe extern "C" fn send(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
     // SAFETY: as for `send_as`.
     unsafe {
         send_as("send", slf, args, nargs, |runtime, socket, data, flags, due| {
-            let op = Op::Send { socket: socket.descriptor(), buffer: data, flags, all: false };
+            let op = Op::Send { socket: socket.descriptor(), buffer: data, flags: waiting(flags), all: false };
             let sent = runtime.scheduler.operate(op, due)?;
             Ok(ffi::PyLong_FromSize_t(count(&sent)))
         })
@@ -278,7 +281,7 @@ unsafe extern "C" fn sendall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
         send_as("sendall", slf, args, nargs, |runtime, socket, mut rest, flags, due| {
             loop {
                 // Asked anew each time: a closed socket's number may soon be another's.
-                let op = Op::Send { socket: socket.descriptor(), buffer: rest, flags, all: true };
+                let op = Op::Send { socket: socket.descriptor(), buffer: rest, flags: waiting(flags), all: true };
                 let sent = count(&runtime.scheduler.operate(op, due)?);
                 rest = &rest[sent..];
                 if rest.is_empty() {
@@ -324,36 +327,59 @@ unsafe fn send_as(
 }
 
 /// Calls a method of the standard library's until it does not say that it would block, waiting for the socket to be
-/// ready in between. The method must be told not to block by its arguments, or be one that cannot.
+/// ready in between; within the socket's time-out. With `flags` that say not to wait, calls it once. The method must be told
+/// not to block by its arguments, or be one that cannot.
+///
+/// There are sockets that are ready and still would block, and others may be faster: then the call is made at growing
+/// intervals, so that it costs next to nothing whatever the reason.
 #[pyfunction]
-#[pyo3(signature = (method, socket, writable, *args))]
+#[pyo3(signature = (method, socket, writable, flags, *args))]
 pub(crate) fn retry(
     method: Bound<'_, PyAny>,
     socket: Bound<'_, PyAny>,
     writable: bool,
+    flags: c_int,
     args: Bound<'_, PyTuple>,
 ) -> PyResult<Py<PyAny>> {
     let py = method.py();
     // SAFETY: only `overlapped.socket` calls this, with its own sockets.
     let inside = unsafe { Socket::new(socket.as_ptr()) };
-    let due = due(inside);
-    let non_blocking = inside.timeout() == 0;
     let mut all = vec![socket.clone()];
     all.extend(args.iter());
     let all = PyTuple::new(py, all)?;
     if program_ends() {
         return method.call1(all).map(Bound::unbind);
     }
+    let runtime = runtime(py)?;
+    // Nothing is done yet that an interrupt could lose.
+    runtime.scheduler.give_way().map_err(|_| runtime.raise(py))?;
+    let (due, waits) = (due(inside), !never_waits(inside, flags));
+    let mut pause = Duration::ZERO;
     loop {
-        let result = try_once(inside, || method.call1(&all));
-        match result {
-            Err(error) if !non_blocking && error.is_instance_of::<PyBlockingIOError>(py) => {}
+        match try_once(inside, || method.call1(&all)) {
+            Err(error) if waits && error.is_instance_of::<PyBlockingIOError>(py) => {}
             result => return result.map(Bound::unbind),
         }
-        let runtime = runtime(py)?;
+        if !pause.is_zero() {
+            park_until(py, &runtime, due, Instant::now() + pause)?;
+        }
         let interest = if writable { Interest::WRITABLE } else { Interest::READABLE };
         operate(py, &runtime, Op::Poll { socket: inside.descriptor(), interest }, due)?;
+        pause = (2 * pause + FIRST_PAUSE).min(LONGEST_PAUSE);
     }
+}
+
+/// How long a call that would block on a ready socket waits at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets time pass until `until`; past `due` that is the end of the call.
+fn park_until(py: Python<'_>, runtime: &Runtime, due: Option<Instant>, until: Instant) -> PyResult<()> {
+    let until = due.map_or(until, |due| until.min(due));
+    while Instant::now() < until {
+        park(Some(until), "socket").map_err(|_| runtime.raise(py))?;
+    }
+    if due.is_some_and(|due| Instant::now() >= due) { Err(PyTimeoutError::new_err("timed out")) } else { Ok(()) }
 }
 
 /// Calls `method(*args)` while `socket` passes for one in non-blocking mode, whatever its time-out: OpenSSL's calls then
@@ -378,43 +404,25 @@ fn try_once<T>(socket: Socket, call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Takes a connection off a listening socket: its descriptor and the peer's `sockaddr`, as bytes.
+/// Takes a connection off a listening socket: its descriptor and the peer's address, `None` for a family that is not known
+/// here.
 #[pyfunction]
 pub(crate) fn accept(
     py: Python<'_>,
     listener: SocketNumber,
     timeout: Option<f64>,
-) -> PyResult<(RawSocket, Py<PyBytes>)> {
+) -> PyResult<(RawSocket, Option<Py<PyAny>>)> {
     let runtime = runtime(py)?;
     // The kernel fills it while this stack may be elsewhere.
     let mut peer = Box::new(Address::empty());
     let op = Op::Accept { listener: descriptor::socket(listener), peer: Some(&mut peer) };
     match operate(py, &runtime, op, deadline(timeout)?)? {
-        Outcome::Socket(socket) => Ok((sys::into_raw_socket(socket), PyBytes::new(py, peer.as_bytes()).unbind())),
+        Outcome::Socket(socket) => {
+            let address = descriptor::address(py, &peer)?;
+            Ok((sys::into_raw_socket(socket), address))
+        }
         _ => unreachable!("an accept brings a socket"),
     }
-}
-
-/// Receives a datagram into a writable buffer: how many bytes, and the sender's `sockaddr`. What does not fit is lost.
-#[pyfunction]
-pub(crate) fn receive_from(
-    py: Python<'_>,
-    socket: SocketNumber,
-    buffer: &Bound<'_, PyAny>,
-    flags: c_int,
-    timeout: Option<f64>,
-) -> PyResult<(usize, Py<PyBytes>)> {
-    let runtime = runtime(py)?;
-    // SAFETY: a live object; the GIL is held here, and when the view is dropped.
-    let Some(mut view) = (unsafe { View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) }) else {
-        return Err(PyErr::fetch(py));
-    };
-    // All that the kernel sees is on the heap: this stack may be elsewhere meanwhile.
-    let mut buffers = Box::new([IoSliceMut::new(view.initialized())]);
-    let mut message = Box::new(RecvMessage::new(&mut *buffers));
-    let op = Op::RecvMessage { socket: descriptor::socket(socket), message: message.lend(), flags };
-    let received = operate(py, &runtime, op, deadline(timeout)?)?;
-    Ok((count(&received), PyBytes::new(py, message.address().as_bytes()).unbind()))
 }
 
 /// Shuts one or both directions of a connection down: 0 receives, 1 sends, 2 both. What waits for them ends.
@@ -432,7 +440,7 @@ pub(crate) fn shutdown(py: Python<'_>, socket: SocketNumber, how: c_int) -> PyRe
 #[pyfunction]
 pub(crate) fn connect(py: Python<'_>, socket: SocketNumber, address: &[u8], timeout: Option<f64>) -> PyResult<()> {
     let runtime = runtime(py)?;
-    let address = Box::new(Address::from_bytes(address)?);
+    let address = Box::new(Address::from_bytes(address).map_err(from_io)?);
     operate(py, &runtime, Op::Connect { socket: descriptor::socket(socket), address: &address }, deadline(timeout)?)
         .map(drop)
 }
@@ -451,21 +459,6 @@ pub(crate) fn wait(py: Python<'_>, descriptor: SocketNumber, interest: u8, timeo
 pub(crate) fn cancel_socket(socket: RawSocket) -> PyResult<()> {
     sys::forget_socket(socket);
     settle(|port| port.cancel_socket(socket), |port| port.in_flight_on_socket(socket))
-}
-
-/// Reads the bytes of a `sockaddr` into the tuple that Python has for it; `None` for a family that is not known here.
-#[pyfunction]
-pub(crate) fn address_to_python(py: Python<'_>, address: &[u8]) -> PyResult<Option<Py<PyAny>>> {
-    let address = Address::from_bytes(address)?;
-    Ok(match address.to_socket_addr() {
-        Some(std::net::SocketAddr::V4(v4)) => {
-            Some((v4.ip().to_string(), v4.port()).into_pyobject(py)?.into_any().unbind())
-        }
-        Some(std::net::SocketAddr::V6(v6)) => {
-            Some((v6.ip().to_string(), v6.port(), v6.flowinfo(), v6.scope_id()).into_pyobject(py)?.into_any().unbind())
-        }
-        None => None,
-    })
 }
 
 /// The bytes of the `sockaddr` of a numeric host, a port, and for IPv6 flow information and scope; `None` where the

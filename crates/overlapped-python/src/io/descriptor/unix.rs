@@ -1,13 +1,16 @@
 //! Unix: the number is the descriptor, for files and for sockets.
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
 use std::os::fd::IntoRawFd;
+use std::os::unix::ffi::OsStrExt;
 
 use overlapped_port::sys::{OpenHow, RawFile, RawSocket, SystemPath};
-use overlapped_port::{Op, Outcome};
+use overlapped_port::{Address, Op, Outcome};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
+use super::super::stdlib::Socket;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{program_ends, to_error};
 
@@ -76,12 +79,65 @@ pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -
     }
 }
 
-/// Flags of a receive or a send that never waits.
+/// Whether the addresses that a receive on it brings are known here.
+pub(crate) fn receives_messages(socket: Socket) -> bool {
+    [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX].contains(&socket.family())
+}
+
+/// The address of a Unix socket as Python has it: a path, empty for one without a name, or the bytes of an abstract name.
+pub(crate) fn local_address(py: Python<'_>, address: &Address) -> PyResult<Option<Py<PyAny>>> {
+    let bytes = address.as_bytes();
+    let start = std::mem::offset_of!(libc::sockaddr_un, sun_path);
+    let is_local = bytes.len() >= start && address.to_sockaddr().family() == libc::AF_UNIX as libc::sa_family_t;
+    if !is_local {
+        return Ok(None);
+    }
+    let path = &bytes[start..];
+    if path.first() == Some(&0) {
+        return Ok(Some(PyBytes::new(py, path).into_any().unbind()));
+    }
+    let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(Some(OsStr::from_bytes(path).into_pyobject(py)?.into_any().unbind()))
+}
+
+/// The parts of received control data: the level and type of each, and its bytes (cmsg(3)).
+pub(crate) fn control_data(control: &[u8]) -> impl Iterator<Item = (c_int, c_int, &[u8])> {
+    // SAFETY: all zeroes is a valid `msghdr`.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_control = control.as_ptr().cast_mut().cast();
+    header.msg_controllen = control.len() as _;
+    // SAFETY: the header tells of `control` alone, which is aligned (`receive`'s), and filled by the kernel.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    std::iter::from_fn(move || {
+        // SAFETY: null, or a part that is whole within `control`; the last one's data may have been cut.
+        let part = unsafe { next.as_ref()? };
+        let (level, kind) = (part.cmsg_level, part.cmsg_type);
+        // SAFETY: as above.
+        let start = unsafe { libc::CMSG_DATA(part) as usize } - control.as_ptr() as usize;
+        let length = (part.cmsg_len as usize).saturating_sub(start - (next as usize - control.as_ptr() as usize));
+        // SAFETY: as above.
+        next = unsafe { libc::CMSG_NXTHDR(&raw const header, next) };
+        let end = (start + length).min(control.len());
+        Some((level, kind, control.get(start..end).unwrap_or_default()))
+    })
+}
+
+/// A receive with this flag tells the length of the whole message, also where the buffer is shorter (recv(2)).
 #[cfg(target_os = "linux")]
-pub(crate) const NEVER_WAITS: c_int = libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE;
-/// Flags of a receive or a send that never waits.
+pub(crate) const TRUE_LENGTH: c_int = libc::MSG_TRUNC;
+/// Only Linux has a receive that tells the length of the whole message.
 #[cfg(not(target_os = "linux"))]
-pub(crate) const NEVER_WAITS: c_int = libc::MSG_DONTWAIT;
+pub(crate) const TRUE_LENGTH: c_int = 0;
+
+/// The flag of a receive or a send that is not to wait.
+pub(crate) const NOT_TO_WAIT: c_int = libc::MSG_DONTWAIT;
+
+/// The flag of a receive from the queue of errors, which never waits.
+#[cfg(target_os = "linux")]
+pub(crate) const OF_ERRORS: c_int = libc::MSG_ERRQUEUE;
+/// Only Linux has a queue of errors.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const OF_ERRORS: c_int = 0;
 
 /// Calls what is told by its arguments not to wait.
 pub(crate) fn without_waiting<T>(_: RawSocket, _waits: bool, call: impl FnOnce() -> T) -> T {

@@ -10,10 +10,12 @@ use std::mem::ManuallyDrop;
 use std::net::UdpSocket;
 use std::os::windows::io::{BorrowedHandle, FromRawHandle, FromRawSocket};
 
+use overlapped_port::Address;
 use overlapped_port::sys::{self, RawFile, RawSocket};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use super::super::stdlib::Socket;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{program_ends, to_error};
 
@@ -100,8 +102,32 @@ impl Drop for Opened {
     }
 }
 
-/// Flags of a receive or a send that never waits: there are none.
-pub(crate) const NEVER_WAITS: c_int = 0;
+/// Whether a receive on it can bring an address: the system's call for that is for datagrams alone (WSARecvMsg).
+pub(crate) fn receives_messages(socket: Socket) -> bool {
+    const AF_INET: c_int = 2;
+    const AF_INET6: c_int = 23;
+    socket.is_datagram() && [AF_INET, AF_INET6].contains(&socket.family())
+}
+
+/// The address of another family than IPv4 and IPv6: Python has none on Windows.
+#[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
+pub(crate) fn local_address(_: Python<'_>, _: &Address) -> PyResult<Option<Py<PyAny>>> {
+    Ok(None)
+}
+
+/// The parts of received control data, for which Python asks on Unix alone.
+pub(crate) fn control_data(_: &[u8]) -> impl Iterator<Item = (c_int, c_int, &[u8])> {
+    std::iter::empty()
+}
+
+/// Windows has no receive that tells the length of the whole message where the buffer is shorter.
+pub(crate) const TRUE_LENGTH: c_int = 0;
+
+/// Windows has no flag of a receive or a send that is not to wait.
+pub(crate) const NOT_TO_WAIT: c_int = 0;
+
+/// Nor a queue of errors.
+pub(crate) const OF_ERRORS: c_int = 0;
 
 /// Makes a call while the socket is in the system's non-blocking mode; `waits` says that it is not in it by itself. An
 /// overlapped operation that another tasklet has in flight is not concerned.
