@@ -3,7 +3,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::MSG_WAITALL;
@@ -162,6 +163,150 @@ fn a_reset_that_is_kept_is_not_told_to_the_numbers_next_owner() {
     assert!(unsafe { libc::dup2(replacement.as_raw_fd(), server.as_raw_fd()) } >= 0);
     client.write_all(b"new").unwrap();
     assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap(), 3);
+}
+
+/// Gives a number another meaning behind the port's back, as a close and an open do that get the same number.
+fn replace(number: RawFd, by: &impl AsRawFd) {
+    // SAFETY: both are descriptors of the test, and what the number meant before may go.
+    assert!(unsafe { libc::dup2(by.as_raw_fd(), number) } >= 0);
+}
+
+/// Begins an operation under a token.
+fn begin_as(port: &mut Port, op: Op<'static>, token: u64) -> Submitted {
+    // SAFETY: as in `submit`.
+    unsafe { port.submit(op, token) }
+}
+
+/// Polls until there are so many completions.
+fn completions(port: &mut Port, count: usize) -> Vec<Completion> {
+    let mut completions: Vec<Completion> = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while completions.len() < count {
+        assert!(Instant::now() < deadline, "{completions:?} of {count}: {}", port.report());
+        port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();
+    }
+    completions
+}
+
+const STALE: u64 = 1;
+const NEW: u64 = 2;
+
+/// What came for the new owner of a number; whoever waited on its former owner must have been told that it is closed.
+fn of_the_new_owner(completions: Vec<Completion>) -> Vec<std::io::Result<Outcome>> {
+    let (stale, new): (Vec<_>, Vec<_>) = completions.into_iter().partition(|completion| completion.token == STALE);
+    for completion in stale {
+        let error = completion.result.expect_err("its descriptor is closed");
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+    }
+    new.into_iter().map(|completion| completion.result).collect()
+}
+
+/// A read that was left behind on a number, and a wait of each kind by the number's next owner.
+#[test]
+fn who_waits_on_a_number_that_was_given_out_again_is_woken() {
+    let readable = usize::from(Interest::READABLE.0);
+    let read = |number| Op::Read { file: number, buffer: Box::leak(Box::new_uninit_slice(8)), offset: None };
+    let recv = |number| Op::Recv { socket: number, buffer: Box::leak(Box::new_uninit_slice(8)), flags: 0 };
+    let watch = |number| Op::Poll { socket: number, interest: Interest::READABLE };
+    let waits: [(&str, &dyn Fn(RawFd) -> Op<'static>); 3] = [("read", &read), ("recv", &recv), ("poll", &watch)];
+    for (stale, wait_stale) in waits {
+        for (new, wait_new) in waits {
+            let mut port = port();
+            let (old, _old_peer) = UnixStream::pair().unwrap();
+            let number = old.as_raw_fd();
+            begin_as(&mut port, wait_stale(number), STALE);
+            let (next, mut peer) = UnixStream::pair().unwrap();
+            replace(number, &next);
+            drop(next);
+            begin_as(&mut port, wait_new(number), NEW);
+            peer.write_all(b"x").unwrap();
+            let arrived = of_the_new_owner(completions(&mut port, 2));
+            let expected = if new == "poll" { readable } else { 1 };
+            assert!(
+                matches!(arrived[..], [Ok(Outcome::Count(count))] if count == expected),
+                "{stale}, then {new}: {arrived:?}"
+            );
+        }
+    }
+}
+
+/// The new owner waits to send; what it is sent meanwhile is not for the receive that was left behind.
+#[test]
+fn a_receive_that_was_left_behind_takes_nothing_from_the_numbers_next_owner() {
+    let mut port = port();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let number = reader.as_raw_fd();
+    begin_as(&mut port, Op::Read { file: number, buffer: Box::leak(Box::new_uninit_slice(8)), offset: None }, STALE);
+    let (next, mut peer) = UnixStream::pair().unwrap();
+    replace(number, &next);
+    peer.write_all(b"for the new owner").unwrap();
+    let buffer: &'static [u8] = vec![7; 4 << 20].leak();
+    begin_as(&mut port, Op::Send { socket: number, buffer, flags: 0, all: true }, NEW);
+    let sent = std::thread::spawn(move || {
+        let mut bytes = vec![0; 4 << 20];
+        peer.read_exact(&mut bytes).unwrap();
+        peer
+    });
+    let arrived = of_the_new_owner(completions(&mut port, 2));
+    assert!(matches!(arrived[..], [Ok(Outcome::Count(count))] if count == buffer.len()), "{arrived:?}");
+    let _peer = sent.join().unwrap();
+    assert_eq!(run(&mut port, recv_number(number, 64)).unwrap(), b"for the new owner".len());
+}
+
+fn recv_number(socket: RawFd, room: usize) -> Op<'static> {
+    Op::Recv { socket, buffer: Box::leak(Box::new_uninit_slice(room)), flags: 0 }
+}
+
+/// A duplicate keeps the old registration alive, and its events come under the number: they must not have the receive
+/// that was left behind tried on what the number means now.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_event_of_the_former_owner_gives_nothing_of_the_new_ones_away() {
+    let mut port = port();
+    let (old, mut old_peer) = UnixStream::pair().unwrap();
+    let number = old.as_raw_fd();
+    let lives_on = old.try_clone().unwrap();
+    begin_as(&mut port, recv_number(number, 64), STALE);
+    let (next, mut peer) = UnixStream::pair().unwrap();
+    replace(number, &next);
+    peer.write_all(b"for the new owner").unwrap();
+    old_peer.write_all(b"for the former owner").unwrap();
+    assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
+    assert_eq!(run(&mut port, recv_number(number, 64)).unwrap(), b"for the new owner".len());
+    assert_eq!(run(&mut port, recv_number(lives_on.as_raw_fd(), 64)).unwrap(), b"for the former owner".len());
+}
+
+/// The receive that was left behind waits for a provided buffer, not for readiness.
+#[test]
+fn a_starved_receive_that_was_left_behind_takes_nothing_from_the_numbers_next_owner() {
+    let mut port = Config::new().backend(Kind::Poll).buffers(1, 64).start().unwrap();
+    let provided = |number| Op::RecvProvided { socket: number, limit: 64, flags: 0 };
+    let ((holder, mut holder_peer), (old, _old_peer)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    holder_peer.write_all(b"takes the only buffer").unwrap();
+    let Submitted::Done(Ok(Outcome::Provided(Some(buffer)))) = submit(&mut port, provided(holder.as_raw_fd())) else {
+        panic!("its bytes are there");
+    };
+    let number = old.as_raw_fd();
+    begin_as(&mut port, provided(number), STALE);
+    let (next, mut peer) = UnixStream::pair().unwrap();
+    replace(number, &next);
+    peer.write_all(b"for the new owner").unwrap();
+    port.recycle(buffer);
+    assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
+    assert_eq!(run(&mut port, recv_number(number, 64)).unwrap(), b"for the new owner".len());
+}
+
+/// Nothing has the number any more, and the next thing that happens is that the former owner, who lives on, is ready.
+#[test]
+#[cfg(target_os = "linux")]
+fn who_waits_on_a_number_that_means_nothing_is_told() {
+    let mut port = port();
+    let (old, mut old_peer) = UnixStream::pair().unwrap();
+    let _lives_on = old.try_clone().unwrap();
+    begin_as(&mut port, recv_number(old.as_raw_fd(), 64), STALE);
+    drop(old);
+    old_peer.write_all(b"x").unwrap();
+    assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
 }
 
 /// A descriptor that is cancelled, closed and opened again must not be taken for one that is armed still.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::call::{self, Nature, Side, Vector, is_again};
+use super::readiness::Readiness;
 use crate::backend::is_stream;
 use crate::buffers::{Buffer, BufferPool, nowhere};
 use crate::op::{Interest, Op};
@@ -38,6 +39,8 @@ pub(super) enum Attempt {
     More(usize, Option<Buffer>, bool),
     /// Nothing yet: readiness will announce it.
     Again,
+    /// There is more at once, and others have their turn before.
+    Enough,
     /// Nothing yet, and nothing will announce it.
     Later,
     /// No provided buffer is free.
@@ -109,8 +112,33 @@ impl Pending {
         (if self.moved > 0 { Ok(self.moved) } else { Err(error) }, self.buffer)
     }
 
+    /// Whether it is one of those receives that answer at once on every socket, in whatever mode: those of queued errors
+    /// (`MSG_ERRQUEUE`, recv(2)). The only operation that learns of `EAGAIN`, and that overtakes others.
+    pub(super) fn never_waits(&self) -> bool {
+        match self.op {
+            Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
+                flags & call::ERROR_QUEUE != 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is given a buffer of the port's.
+    pub(super) fn takes_buffer(&self) -> bool {
+        matches!(self.op, Op::RecvProvided { .. } | Op::RecvMultishot { .. })
+    }
+
     /// Tries.
     pub(super) fn attempt(&mut self, buffers: &mut BufferPool) -> Attempt {
+        match self.step(buffers) {
+            Attempt::Again if self.never_waits() => {
+                Attempt::Done(Err(io::Error::from_raw_os_error(libc::EAGAIN)), None)
+            }
+            attempt => attempt,
+        }
+    }
+
+    fn step(&mut self, buffers: &mut BufferPool) -> Attempt {
         let (fd, moved) = (self.fd, &mut self.moved);
         match &mut self.op {
             Op::Accept { peer, .. } => call::accept(fd, peer.as_deref_mut()).into(),
@@ -174,16 +202,8 @@ impl Pending {
                 repeat(moved, buffer.len(), &Cell::new(*all), |moved| call::send(fd, &buffer[moved..], *flags))
             }
             Op::SendMessage { message, flags, .. } => call::send_message(fd, message, *flags).into(),
-            Op::Disconnect { .. } => {
-                let (start, length) = nowhere();
-                // SAFETY: the memory is there for ever, and its content means nothing.
-                match unsafe { call::recv(fd, start.cast(), length, 0) } {
-                    // More may come for long: others have their turn before.
-                    Ok(1..) => Attempt::Again,
-                    ended => ended.into(),
-                }
-            }
-            Op::Poll { interest, .. } => watch(fd, *interest),
+            Op::Disconnect { .. } => throw_away(fd),
+            Op::Poll { interest, .. } => watch(&Readiness::now(fd, *interest), *interest),
             op => match transfer_of(op) {
                 Some((side, vector, offset)) => {
                     let socket = self.socket;
@@ -208,9 +228,9 @@ impl Pending {
         match attempt {
             Attempt::Done(Ok(count @ 1..), _) => Attempt::Done(Ok(count), Some(buffer)),
             Attempt::Partial(count, _, error) => Attempt::Partial(count, Some(buffer), error),
-            Attempt::Again if self.moved > 0 => {
+            attempt @ (Attempt::Again | Attempt::Enough) if self.moved > 0 => {
                 self.buffer = Some(buffer);
-                Attempt::Again
+                attempt
             }
             attempt => {
                 buffers.give_back(buffer);
@@ -239,10 +259,10 @@ pub(super) fn transfer_of(op: &mut Op<'_>) -> Option<(Side, Vector, Option<u64>)
 
 /// The most bytes that one try moves, or few more: a peer that is as fast as this side would keep everything else, and
 /// signals, from being seen.
-const MOST_A_TRY: usize = 1 << 20;
+pub(super) const MOST_A_TRY: usize = 1 << 20;
 
 /// Moves bytes by `step`, which is told how many have been moved: once, or while `goes_on` until `length` are. After
-/// [`MOST_A_TRY`] there is more at once, and readiness will announce it.
+/// [`MOST_A_TRY`] it is enough for this turn.
 fn repeat(
     moved: &mut usize,
     length: usize,
@@ -258,7 +278,7 @@ fn repeat(
                     return Attempt::Done(Ok(*moved), None);
                 }
                 if *moved - before >= MOST_A_TRY {
-                    return Attempt::Again;
+                    return Attempt::Enough;
                 }
             }
             Err(error) if is_again(&error) => return Attempt::Again,
@@ -266,6 +286,20 @@ fn repeat(
             Err(error) => return Attempt::Done(Err(error), None),
         }
     }
+}
+
+/// Takes what a peer still sends, until it ends its side. A stretch of it is progress, and no result.
+fn throw_away(fd: RawFd) -> Attempt {
+    let (start, length) = nowhere();
+    let mut thrown = 0;
+    while thrown < MOST_A_TRY {
+        // SAFETY: the memory is there for ever, and its content means nothing.
+        match unsafe { call::recv(fd, start.cast(), length, 0) } {
+            Ok(count @ 1..) => thrown += count,
+            ended => return ended.into(),
+        }
+    }
+    Attempt::Enough
 }
 
 fn connect(fd: RawFd, address: &crate::Address, connecting: &mut bool) -> Attempt {
@@ -299,22 +333,13 @@ fn connect(fd: RawFd, address: &crate::Address, connecting: &mut bool) -> Attemp
     }
 }
 
-/// What of `interest` is there, in the sense of select(2) (the kernel's `POLLIN_SET`, `POLLOUT_SET`).
-fn watch(fd: RawFd, interest: Interest) -> Attempt {
-    let meanings = [
-        (Interest::READABLE, libc::POLLIN, libc::POLLIN | libc::POLLHUP | libc::POLLERR),
-        (Interest::WRITABLE, libc::POLLOUT, libc::POLLOUT | libc::POLLERR),
-        (Interest::PRIORITY, libc::POLLPRI, libc::POLLPRI),
-    ];
-    let asked = meanings.iter().filter(|(bit, ..)| interest.contains(*bit));
-    let events = asked.clone().fold(0, |events, (_, ask, _)| events | ask);
-    match call::poll_now(fd, events) {
-        Ok(0) => Attempt::Again,
-        Ok(found) => {
-            let always = [(Interest::ERROR, 0, libc::POLLERR), (Interest::HANGUP, 0, libc::POLLHUP)];
-            let bits = asked.chain(&always).filter(|(_, _, set)| found & set != 0);
-            Attempt::Done(Ok(bits.fold(Interest::default(), |all, (bit, ..)| all | *bit).0.into()), None)
-        }
-        Err(error) => Attempt::Done(Err(error), None),
+/// What one that watches for `interest` is told of what was found.
+pub(super) fn watch(found: &io::Result<Readiness>, interest: Interest) -> Attempt {
+    match found {
+        Ok(found) => match found.told(interest) {
+            Some(told) => Attempt::Done(Ok(told.0.into()), None),
+            None => Attempt::Again,
+        },
+        Err(error) => Attempt::Done(Err(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))), None),
     }
 }

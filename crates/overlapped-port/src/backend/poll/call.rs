@@ -11,7 +11,6 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use libc::{c_int, c_void, iovec};
 
@@ -27,6 +26,13 @@ const MOST_BUFFERS: usize = 1024;
 
 /// Flags of each send: it answers at once, and raises no signal. (On macOS a socket option keeps the signal away.)
 const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
+
+/// The flag of a receive of queued errors, where there is one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) const ERROR_QUEUE: c_int = libc::MSG_ERRQUEUE;
+/// The flag of a receive of queued errors, where there is one.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) const ERROR_QUEUE: c_int = 0;
 
 /// One of the two directions of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,30 +68,6 @@ pub(super) fn poll_now(fd: RawFd, events: i16) -> io::Result<i16> {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
     Ok(entry.revents)
-}
-
-/// Sleeps until `fd` is readable: false after the time-out, `Interrupted` after a signal.
-pub(super) fn sleep_on(fd: RawFd, timeout: Option<Duration>) -> io::Result<bool> {
-    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    #[cfg(not(target_vendor = "apple"))]
-    let found = {
-        let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().min(i32::MAX as u64) as _,
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: `entry` is one pollfd; the time-out is null or outlives the call; no signal mask is given.
-        unsafe { libc::ppoll(&raw mut entry, 1, timeout, std::ptr::null()) }
-    };
-    #[cfg(target_vendor = "apple")]
-    let found = {
-        // Rounded up, so that a timer is not met too early and asked for again and again.
-        let timeout =
-            timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as c_int);
-        // SAFETY: `entry` is one pollfd.
-        unsafe { libc::poll(&raw mut entry, 1, timeout) }
-    };
-    if found < 0 { Err(io::Error::last_os_error()) } else { Ok(found > 0) }
 }
 
 /// Makes a call that has no non-blocking form, so that it does not block: `EAGAIN` where nothing is there.

@@ -1,26 +1,34 @@
 //! Readiness (epoll, kqueue) made to look like completion.
 //!
 //! An operation is tried at once in a form that never blocks ([`call`]). What would have to wait is queued at its
-//! descriptor, receives and sends apart and each in order, and a one-shot interest is armed; when the descriptor is
-//! ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has no readiness goes
-//! to the port's threads ([`mod@file`]).
+//! descriptor ([`table`]), receives and sends apart and each in order, and a one-shot interest is armed ([`interface`]);
+//! when the descriptor is ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has
+//! no readiness goes to the port's threads ([`mod@file`]).
+//!
+//! **Turns.** A descriptor has a turn of [`TURN`] tries and of one large transfer. Where there is more to be had it goes on
+//! in the next turn, behind all others that are ready, without the system being asked.
 //!
 //! Traps, and what is done about them:
 //!
-//! - *The kernel forgets a descriptor when it is closed, and its number comes again.* So nothing that is known of a
-//!   number is believed while no operation is queued on it: each wait arms anew, changing the registration and adding
-//!   it where it is gone (`ENOENT`), or the other way about (`EEXIST`). An event for the number's former owner only
-//!   leads to a try that brings nothing. (epoll(7), question 6: a duplicate keeps a registration alive.)
-//! - *Readiness that is none.* Level-triggered interest that a try cannot satisfy would spin: urgent data wakes
-//!   readers on epoll, errors wake everybody. After a few events in a row that led nowhere, and where the system
-//!   announces nothing at all (a full Unix backlog; a device that epoll refuses with `EPERM`), the descriptor is tried
-//!   again after a short delay instead.
+//! - *The kernel forgets a descriptor when it is closed, and its number comes again*, perhaps while operations wait on it
+//!   that were begun on its former owner. So nothing that is known of a number is believed while no operation is queued
+//!   on it: the first wait registers anew. And an operation that is queued is tried only when the system has just
+//!   confirmed that the number still means what was registered; if not, what waits ends with `EBADF`, as a call on a
+//!   closed descriptor does, and the new owner's bytes and wake-ups are its own ([`interface`] says how this is asked).
+//!   What is *not* queued is tried without: its caller says that the number is right, now. Rejected: to compare device
+//!   and inode (fstat(2); eventfds and their kin share one inode, and it would be asked twice a wait), kcmp(2) (denied in
+//!   containers), to watch closes (nobody tells of them).
+//! - *A duplicate keeps an old registration alive* (epoll(7), question 6), and its events come under the number of the new
+//!   owner. They lead to a try that brings nothing.
+//! - *Readiness that is none.* Where a descriptor polls as ready for what a try then cannot do, level-triggered interest
+//!   would spin: after a few times in a row it is tried by time. So is what the system announces not at all (a full Unix
+//!   backlog; a device that epoll refuses with `EPERM`).
+//! - *Errors and hang-ups that stay*: queued errors of a datagram socket, a peer that is gone. They cannot be masked, and
+//!   no try takes them away. Such a descriptor is armed for changes instead, and costs nothing while there are none.
+//! - *Somebody else was faster*: a listener, a pipe that several threads or processes read. The one that comes too late
+//!   arms again, and sleeps.
 //! - *An error is told once.* The call that meets a reset takes it off the socket. Where that call had moved bytes,
 //!   its operation reports those, and the error is kept for the next operation on the same socket.
-//! - *A signal must end the sleep*, and `polling` goes on sleeping: so the sleep is a ppoll(2) on its descriptor, which
-//!   also keeps time to the nanosecond.
-//! - *After fork(2) the child has the same epoll*, and dropping `polling`'s object there would take the notification
-//!   out of the parent's: see [`interface`].
 //!
 //! `SIGPIPE` is kept away from sends and from writes to sockets. For pipes the system has no such form: the process
 //! must ignore the signal, as Rust's and Python's start-up do.
@@ -32,22 +40,26 @@ use std::time::Instant;
 use super::*;
 use crate::buffers::BufferPool;
 use crate::op::Interest;
-use crate::sys::CANCELLED;
+use crate::sys::{CANCELLED, CLOSED};
 use attempt::{Attempt, Pending};
 use call::{Nature, Side};
 use descriptor::Descriptor;
-use interface::Interface;
+use interface::{Found, Interface, Trigger};
+use readiness::Readiness;
+use table::Table;
 
 mod attempt;
 mod call;
 mod descriptor;
 mod file;
 mod interface;
+mod readiness;
+mod table;
 
 /// The most tries on one side of a descriptor before the others have their turn.
 const TURN: usize = 32;
 
-/// Events in a row that led nowhere, after which a descriptor is tried by time instead.
+/// Times in a row that a descriptor was ready for nothing, after which it is tried by time instead.
 const SPURIOUS: u8 = 3;
 
 /// The first delay before a try that nothing announces; it doubles up to the longest.
@@ -56,40 +68,35 @@ const LONGEST_DELAY: Duration = Duration::from_millis(16);
 
 /// The readiness backend.
 pub(super) struct Poll {
-    interface: Arc<Interface>,
-    found: polling::Events,
-    ready: Vec<(RawFd, bool, bool)>,
+    interface: Interface,
+    ready: Vec<Found>,
     /// The operations that wait, by slot.
-    table: Vec<Option<Pending>>,
+    table: Table,
     descriptors: Vec<Descriptor>,
     /// Events for the next wait to hand out.
     events: Vec<Event>,
     buffers: BufferPool,
     /// Descriptors whose receives wait for a provided buffer, in order.
     starved: VecDeque<RawFd>,
+    /// Descriptors that go on in the next turn, in order.
+    going_on: VecDeque<RawFd>,
     /// Descriptors to be tried by time.
     retries: BTreeSet<(Instant, RawFd)>,
-    /// Sleeps, collections and registrations: `polling` makes a few calls of each collection.
+    /// Sleeps, which are collections too, and registrations; not what each try costs: its calls, and the confirmation.
     entries: u64,
-}
-
-impl Drop for Poll {
-    fn drop(&mut self) {
-        self.interface.leave();
-    }
 }
 
 impl Poll {
     pub(super) fn start(settings: &Settings) -> io::Result<Poll> {
         Ok(Poll {
-            interface: Arc::new(Interface::new()?),
-            found: polling::Events::new(),
+            interface: Interface::new()?,
             ready: Vec::new(),
-            table: Vec::new(),
+            table: Table::default(),
             descriptors: Vec::new(),
             events: Vec::new(),
             buffers: BufferPool::new(settings.buffers, settings.buffer_size),
             starved: VecDeque::new(),
+            going_on: VecDeque::new(),
             retries: BTreeSet::new(),
             entries: 0,
         })
@@ -98,22 +105,35 @@ impl Poll {
     /// Tries an operation, or queues it behind those that wait already.
     fn enter(&mut self, mut pending: Pending) -> Started {
         let (id, fd, side) = (pending.id, pending.fd, pending.side());
-        if let Err(error) = self.make_room(id, fd) {
+        if let Err(error) = self.make_room(fd) {
             return Started::Done(Err(error), None);
         }
-        // What watches is told before what takes away that which it watches for.
-        self.run_watchers(fd);
         let descriptor = &mut self.descriptors[fd as usize];
-        let waits = side.is_some_and(|side| !descriptor.queue(side).is_empty());
-        let attempt = if waits { Attempt::Again } else { descriptor.attempt(&mut pending, &mut self.buffers) };
+        let mut confirmed = descriptor.is_idle();
+        if side.is_some() && !(descriptor.watchers.is_empty() && descriptor.queue(side).is_empty()) {
+            confirmed = true;
+            self.confirm(fd);
+            // What watches is told before what takes away that which it watches for.
+            self.run_watchers(fd);
+        }
+        let descriptor = &mut self.descriptors[fd as usize];
+        let attempt = match side {
+            Some(_) if !descriptor.queue(side).is_empty() && !pending.never_waits() => Attempt::Again,
+            // Others came before, and theirs is the next that is free.
+            _ if pending.takes_buffer() && !self.starved.is_empty() => Attempt::Starved,
+            _ => descriptor.attempt(&mut pending, &mut self.buffers),
+        };
         if let Attempt::Done(result, buffer) = attempt {
             return Started::Done(result, buffer);
         }
-        match side {
-            Some(side) => descriptor.queue(side).push_back(id),
-            None => descriptor.watchers.push(id),
+        if !confirmed {
+            self.confirm(fd);
         }
-        self.table[id.slot()] = Some(pending);
+        let descriptor = &mut self.descriptors[fd as usize];
+        if side.is_none() {
+            descriptor.count_watch(pending.interest(), false);
+        }
+        self.table.push(descriptor.queue(side), pending);
         self.note(id, fd, attempt);
         self.rearm(fd);
         Started::InFlight
@@ -125,31 +145,29 @@ impl Poll {
             Attempt::Done(result, buffer) => {
                 self.take(id);
                 self.events.push(Event { id, result, buffer, more: false });
-                true
+                return true;
             }
             Attempt::More(value, buffer, again) => {
                 self.events.push(Event { id, result: Ok(value), buffer, more: true });
-                again
+                return again;
             }
-            Attempt::Again => false,
-            Attempt::Later => {
-                self.try_later(fd);
-                false
-            }
+            Attempt::Again => {}
+            Attempt::Enough => self.go_on(fd),
+            Attempt::Later => self.try_later(fd),
             Attempt::Starved => {
-                self.descriptors[fd as usize].starved = true;
-                self.starved.push_back(fd);
-                false
+                let descriptor = &mut self.descriptors[fd as usize];
+                descriptor.starved = true;
+                if !std::mem::replace(&mut descriptor.listed, true) {
+                    self.starved.push_back(fd);
+                }
             }
             Attempt::Partial(..) => unreachable!("Descriptor::attempt makes two results of it"),
         }
+        false
     }
 
-    /// Makes both tables long enough.
-    fn make_room(&mut self, id: OpId, fd: RawFd) -> io::Result<()> {
-        if self.table.len() <= id.slot() {
-            self.table.resize_with(id.slot() + 64, || None);
-        }
+    /// Makes the table of descriptors long enough.
+    fn make_room(&mut self, fd: RawFd) -> io::Result<()> {
         if self.descriptors.get(fd as usize).is_none() {
             // A wild number must not cost memory.
             call::check_open(fd)?;
@@ -160,41 +178,45 @@ impl Poll {
 
     /// Takes an operation out of the tables.
     fn take(&mut self, id: OpId) -> Option<Pending> {
-        let pending = self.table.get_mut(id.slot())?.take_if(|pending| pending.id == id)?;
-        let descriptor = &mut self.descriptors[pending.fd as usize];
-        match pending.side() {
-            Some(side) => {
-                let queue = descriptor.queue(side);
-                let at = queue.iter().position(|queued| *queued == id).expect("it is queued");
-                queue.remove(at);
-                // If it was the one at the front, the next may want no buffer; if not, it is found out again.
-                descriptor.starved &= side == Side::Write;
-            }
-            None => descriptor.watchers.retain(|watcher| *watcher != id),
+        let pending = self.table.get(id)?;
+        let (fd, side) = (pending.fd, pending.side());
+        let descriptor = &mut self.descriptors[fd as usize];
+        let pending = self.table.remove(descriptor.queue(side), id);
+        match side {
+            // If it was the one at the front, the next may want no buffer; if not, it is found out again.
+            Some(side) => descriptor.starved &= side == Side::Write,
+            None => descriptor.count_watch(pending.interest(), true),
         }
         if descriptor.is_idle() {
-            self.settle(pending.fd);
+            if let Some(at) = descriptor.retry.take() {
+                self.retries.remove(&(at, fd));
+            }
+            descriptor.settle();
         }
         Some(pending)
     }
 
-    /// Nothing is queued any more: nothing that is known of the descriptor will be believed.
-    fn settle(&mut self, fd: RawFd) {
+    /// Makes sure that the number still means what the operations that wait on it were begun on: those that were not end.
+    /// True where some still wait.
+    fn confirm(&mut self, fd: RawFd) -> bool {
         let descriptor = &mut self.descriptors[fd as usize];
-        if let Some(at) = descriptor.retry.take() {
-            self.retries.remove(&(at, fd));
+        if descriptor.is_idle() {
+            return false;
         }
-        descriptor.armed = Interest::default();
-        descriptor.starved = false;
-        descriptor.delay = Duration::ZERO;
-        descriptor.spurious = 0;
+        let same = match self.interface.confirm(fd, descriptor.armed.unwrap_or_default()) {
+            Ok(same) => same && !descriptor.refused,
+            Err(error) => error.raw_os_error() == Some(libc::EPERM) && descriptor.refused,
+        };
+        if !same {
+            descriptor.armed_trigger = Trigger::Once;
+            self.end_all(fd, CLOSED);
+        }
+        same
     }
 
     /// Acts on readiness.
     fn serve(&mut self, fd: RawFd, readable: bool, writable: bool) {
-        let descriptor = &mut self.descriptors[fd as usize];
-        descriptor.armed = Interest::default();
-        if descriptor.is_idle() {
+        if !self.confirm(fd) {
             return;
         }
         // What watches is told before the others take away that which it watches for.
@@ -206,19 +228,30 @@ impl Poll {
             progress |= self.run(fd, Side::Write);
         }
         let descriptor = &mut self.descriptors[fd as usize];
-        if descriptor.is_idle() {
-            return;
-        }
         if progress {
             descriptor.spurious = 0;
             descriptor.delay = Duration::ZERO;
-        } else {
+        } else if !descriptor.is_idle() {
+            self.doubt(fd);
+        }
+        self.rearm(fd);
+    }
+
+    /// A descriptor was ready and nothing came of it: finds out whether it would be so again at once.
+    fn doubt(&mut self, fd: RawFd) {
+        let descriptor = &mut self.descriptors[fd as usize];
+        let Ok(found) = Readiness::now(fd, descriptor.wanted()) else { return };
+        if found.has(descriptor.wanted()) {
             descriptor.spurious = descriptor.spurious.saturating_add(1);
             if descriptor.spurious >= SPURIOUS {
                 self.try_later(fd);
             }
+        } else {
+            descriptor.spurious = 0;
+            if found.ends() {
+                descriptor.trigger = Trigger::Changes;
+            }
         }
-        self.rearm(fd);
     }
 
     /// Tries the operations of one side, in order, until one has to wait; true where that got anywhere.
@@ -227,30 +260,38 @@ impl Poll {
         for _ in 0..TURN {
             let descriptor = &mut self.descriptors[fd as usize];
             if descriptor.starved && side == Side::Read {
-                break;
+                return progress;
             }
-            let Some(&id) = descriptor.queue(side).front() else { break };
-            let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
+            let Some(id) = descriptor.queue(Some(side)).first() else { return progress };
+            let pending = self.table.queued(id);
             let before = pending.moved;
             let attempt = descriptor.attempt(pending, &mut self.buffers);
             progress |= pending.moved > before || !matches!(attempt, Attempt::Again | Attempt::Later);
             if !self.note(id, fd, attempt) {
-                break;
+                return progress;
             }
         }
+        self.go_on(fd);
         progress
     }
 
     /// Tells those that only watch, where what they watch for is there.
     fn run_watchers(&mut self, fd: RawFd) -> bool {
+        let descriptor = &self.descriptors[fd as usize];
+        let mut next = descriptor.watchers.first();
+        if next.is_none() {
+            return false;
+        }
+        let watched = descriptor.watched();
+        let found = Readiness::now(fd, watched);
+        if found.as_ref().is_ok_and(|found| found.told(watched).is_none()) {
+            return false;
+        }
         let mut progress = false;
-        let mut at = 0;
-        while let Some(&id) = self.descriptors[fd as usize].watchers.get(at) {
-            let pending = self.table[id.slot()].as_mut().expect("what is queued is in the table");
-            match pending.attempt(&mut self.buffers) {
-                Attempt::Again => at += 1,
-                attempt => progress |= self.note(id, fd, attempt),
-            }
+        while let Some(id) = next {
+            next = self.table.after(id);
+            let attempt = attempt::watch(&found, self.table.queued(id).interest());
+            progress |= self.note(id, fd, attempt);
         }
         progress
     }
@@ -260,10 +301,18 @@ impl Poll {
         while !self.starved.is_empty() && self.buffers.has_free() {
             let fd = self.starved.pop_front().expect("not empty");
             let descriptor = &mut self.descriptors[fd as usize];
-            if std::mem::take(&mut descriptor.starved) {
+            descriptor.listed = false;
+            if std::mem::take(&mut descriptor.starved) && self.confirm(fd) {
                 self.run(fd, Side::Read);
                 self.rearm(fd);
             }
+        }
+    }
+
+    /// Has the descriptor served again in the next turn.
+    fn go_on(&mut self, fd: RawFd) {
+        if !std::mem::replace(&mut self.descriptors[fd as usize].goes_on, true) {
+            self.going_on.push_back(fd);
         }
     }
 
@@ -275,6 +324,33 @@ impl Poll {
             let at = Instant::now() + descriptor.delay;
             descriptor.retry = Some(at);
             self.retries.insert((at, fd));
+        }
+    }
+
+    /// Serves what the system has found ready.
+    fn serve_found(&mut self, Found { fd, readable, writable }: Found) {
+        let Some(descriptor) = self.descriptors.get_mut(fd as usize) else { return };
+        if descriptor.armed_trigger == Trigger::Once {
+            descriptor.armed = None;
+        }
+        if descriptor.is_idle() {
+            if descriptor.armed_trigger == Trigger::Changes {
+                descriptor.armed_trigger = Trigger::Once;
+                self.entries += 1;
+                // Whoever has the number now is registered with it when it first waits.
+                let _ = self.interface.arm(fd, Interest::default(), Trigger::Once, true);
+            }
+        } else if descriptor.retry.is_none() && !descriptor.goes_on {
+            self.serve(fd, readable, writable);
+        }
+    }
+
+    /// Serves those whose turn did not suffice them: as many as there were before this turn.
+    fn serve_going_on(&mut self, count: usize) {
+        for _ in 0..count {
+            let fd = self.going_on.pop_front().expect("it only grows during a turn");
+            self.descriptors[fd as usize].goes_on = false;
+            self.serve(fd, true, true);
         }
     }
 
@@ -297,36 +373,34 @@ impl Poll {
     /// Asks the kernel for what the queued operations wait for, where it has not been asked.
     fn arm(&mut self, fd: RawFd) -> io::Result<()> {
         let descriptor = &mut self.descriptors[fd as usize];
-        if descriptor.retry.is_some() {
+        if descriptor.is_idle() {
             return Ok(());
         }
-        let mut wanted = Interest::default();
-        if !descriptor.read.is_empty() && !descriptor.starved {
-            wanted = wanted | Interest::READABLE;
-        }
-        if !descriptor.write.is_empty() {
-            wanted = wanted | Interest::WRITABLE;
-        }
-        for watcher in &descriptor.watchers {
-            let interest = self.table[watcher.slot()].as_ref().map_or(Interest::default(), Pending::interest);
-            // Errors and hang-ups come unasked, to an armed descriptor: one without interest is given the rarest.
-            wanted = wanted | if interest.0 == 0 { Interest::PRIORITY } else { interest };
-        }
-        if descriptor.armed.contains(wanted) {
+        // What is served without the system's word is registered all the same, or its number could not be confirmed.
+        let announced = descriptor.retry.is_none() && !descriptor.goes_on;
+        let wanted = if announced { descriptor.wanted() } else { Interest::default() };
+        let armed = descriptor.armed.is_some_and(|armed| armed.contains(wanted));
+        if descriptor.known && (!announced || armed && descriptor.armed_trigger == descriptor.trigger) {
             return Ok(());
         }
-        if wanted.contains(Interest::PRIORITY) && !interface::TELLS_PRIORITY {
+        let watches_for_the_rare = wanted.contains(Interest::PRIORITY) || wanted == Interest::default();
+        if descriptor.refused || watches_for_the_rare && announced && !interface::TELLS_PRIORITY {
             self.try_later(fd);
             return Ok(());
         }
-        match self.interface.arm(fd, wanted, descriptor.registered, &mut self.entries) {
+        self.entries += 1;
+        match self.interface.arm(fd, wanted, descriptor.trigger, descriptor.registered) {
             Ok(()) => {
                 descriptor.registered = true;
-                descriptor.armed = wanted;
+                descriptor.known = true;
+                descriptor.armed = Some(wanted);
+                descriptor.armed_trigger = descriptor.trigger;
                 Ok(())
             }
-            // Nothing that epoll could announce, and yet a call on it would have waited.
+            // Nothing that it could announce, and yet a call on it would have waited.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                descriptor.known = true;
+                descriptor.refused = true;
                 self.try_later(fd);
                 Ok(())
             }
@@ -342,10 +416,10 @@ impl Poll {
     }
 
     fn end_all(&mut self, fd: RawFd, code: i32) {
-        let descriptor = &self.descriptors[fd as usize];
-        let queued = descriptor.read.iter().chain(&descriptor.write).chain(&descriptor.watchers);
-        for id in queued.copied().collect::<Vec<OpId>>() {
-            self.end(id, code);
+        for side in [Some(Side::Read), Some(Side::Write), None] {
+            while let Some(id) = self.descriptors[fd as usize].queue(side).first() {
+                self.end(id, code);
+            }
         }
     }
 
@@ -446,24 +520,25 @@ impl Backend for Poll {
             let next = at.saturating_duration_since(Instant::now());
             timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
         }
-        self.entries += 1;
-        if self.interface.sleep(timeout)? {
-            self.entries += 1;
-            self.interface.collect(&mut self.found)?;
-            let mut ready = std::mem::take(&mut self.ready);
-            ready.extend(self.found.iter().map(|event| (event.key as RawFd, event.readable, event.writable)));
-            for (fd, readable, writable) in ready.drain(..) {
-                self.serve(fd, readable, writable);
-            }
-            self.ready = ready;
+        let going_on = self.going_on.len();
+        if going_on > 0 {
+            timeout = Some(Duration::ZERO);
         }
+        self.entries += 1;
+        let mut ready = std::mem::take(&mut self.ready);
+        let collected = self.interface.collect(timeout, &mut ready);
+        for found in ready.drain(..) {
+            self.serve_found(found);
+        }
+        self.ready = ready;
+        self.serve_going_on(going_on);
         self.run_retries();
         events.append(&mut self.events);
-        Ok(())
+        collected
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::clone(&self.interface) as Arc<dyn Notify>
+        self.interface.notifier()
     }
 
     fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {

@@ -1,0 +1,76 @@
+//! The conversation with epoll or kqueue: a descriptor's registration, the sleep, and the bell that ends it.
+//!
+//! Both modules offer the same methods:
+//!
+//! - `arm` sets what a descriptor is watched for, whether or not the system knows it already.
+//! - `confirm` says whether a number still means what it was registered for. Both systems forget a registration with the
+//!   open file that it was made for, so the number's next owner has none: that is the whole test, it is exact, and it
+//!   changes nothing that is armed.
+//! - `forget` ends a registration before a close.
+//! - `collect` sleeps and brings what is ready. One call: it also keeps time to the nanosecond, and a signal ends it.
+//!
+//! The crate `polling`, which was here before, hides the answers on which `confirm` rests, asks for more than is wanted
+//! (urgent data with readability), goes on sleeping after a signal, and makes five calls where one will do.
+//!
+//! After fork(2) the child has the same interface. Nothing but its own descriptors is closed when it is dropped there: the
+//! registrations stay the parent's.
+
+use std::os::fd::RawFd;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod epoll;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use epoll::{Interface, NAME, TELLS_PRIORITY};
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod kqueue;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) use kqueue::{Interface, NAME, TELLS_PRIORITY};
+
+/// The most that one collection brings: what is ready beyond it comes with the next, in the system's own order of turns.
+const MOST: usize = 1024;
+
+/// When an armed descriptor is reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// Once, while or as soon as it is ready; then no more until it is armed again.
+    #[default]
+    Once,
+    /// Whenever something about it changes, and once at the start where it is ready.
+    Changes,
+}
+
+/// A descriptor that is ready: for one side, or for both where it has an error or its peer is gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) fd: RawFd,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+/// An error at the start, with its likely cause.
+fn refused(error: std::io::Error) -> std::io::Error {
+    let reason = match error.raw_os_error() {
+        Some(libc::EMFILE) => "this process has too many descriptors open (see ulimit -n)",
+        Some(libc::ENFILE) => "the system has too many files open",
+        Some(libc::ENOMEM) => "the kernel is out of memory",
+        Some(libc::ENOSYS | libc::EPERM) => "a seccomp filter or another sandbox may deny it",
+        _ => "the reason is not known",
+    };
+    std::io::Error::new(error.kind(), format!("poll: {NAME} could not be set up: {error}; {reason}"))
+}
+
+/// Takes a new descriptor, above the three that programs close and put others in the place of.
+///
+/// # Safety
+/// `fd` is the answer of a call that has just opened it, or -1.
+unsafe fn own(fd: RawFd) -> std::io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the caller's promise: nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // A duplicate is never below 3, and closed on exec (the documentation of `BorrowedFd::try_clone_to_owned`).
+    if std::os::fd::AsRawFd::as_raw_fd(&fd) < 3 { fd.as_fd().try_clone_to_owned() } else { Ok(fd) }
+}
