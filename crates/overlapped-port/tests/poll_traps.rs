@@ -309,6 +309,22 @@ fn who_waits_on_a_number_that_means_nothing_is_told() {
     assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
 }
 
+/// To copy what is in memory takes time too.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_long_read_of_what_is_in_memory_gives_way() {
+    let mut port = port();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![7; 8 << 20]).unwrap();
+    let read =
+        |room| Op::Read { file: file.as_raw_fd(), buffer: Box::leak(Box::new_uninit_slice(room)), offset: Some(0) };
+    assert!(
+        matches!(submit(&mut port, read(64 << 10)), Submitted::Done(Ok(Outcome::Count(count))) if count == 64 << 10)
+    );
+    begin(&mut port, read(8 << 20));
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(count)) if count == 8 << 20));
+}
+
 /// A descriptor that is cancelled, closed and opened again must not be taken for one that is armed still.
 #[test]
 fn a_number_whose_receive_was_cancelled_is_armed_anew() {

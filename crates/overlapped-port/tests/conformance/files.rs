@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, Seek, SeekFrom};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use overlapped_port::sys::raw_file;
 use overlapped_port::{Config, Op, OpenMode};
 use tempfile::TempDir;
 
-use crate::driver::{Driver, bytes_at, count};
+use crate::driver::{Driver, Flight, bytes_at, count};
 use crate::system::{self, content, file_with};
 
 crate::on_every_backend!(
@@ -25,6 +26,8 @@ crate::on_every_backend!(
     reads_and_writes_past_four_gibibytes,
     reads_and_writes_at_the_files_own_position,
     an_offset_leaves_the_files_own_position,
+    reads_at_the_files_own_position_take_turns_while_threads_are_busy,
+    a_cancelled_read_at_the_files_own_position_loses_no_bytes,
     appends_go_to_the_end,
     vectored_reads_and_writes_keep_the_order,
     vectored_reads_end_where_the_file_ends,
@@ -179,6 +182,49 @@ fn an_offset_leaves_the_files_own_position(config: Config) {
     driver.write(raw_file(&file), b"a", Some(0)).unwrap();
     driver.read_vectored(raw_file(&file), &[2, 2], Some(0)).unwrap();
     assert_eq!((&file).stream_position().unwrap(), 2);
+}
+
+/// More than one try of any backend moves at once.
+const LONG: usize = 3 << 20;
+const SHORT: usize = 64 << 10;
+
+/// Keeps the port's only thread busy until the sender is dropped.
+fn busy_thread(driver: &mut Driver) -> (Flight, mpsc::Sender<()>) {
+    let (free, wait) = mpsc::channel::<()>();
+    (driver.begin_call(move || Ok(wait.recv().map_or(0, |()| 1))), free)
+}
+
+fn reads_at_the_files_own_position_take_turns_while_threads_are_busy(config: Config) {
+    let mut driver = Driver::new(config.threads(1));
+    let file = file_with(&bytes_at(0, 0, LONG + 2 * SHORT));
+    let (call, free) = busy_thread(&mut driver);
+    let sizes = [LONG, SHORT, SHORT];
+    let reads = sizes.map(|size| driver.begin_read(raw_file(&file), size, None));
+    driver.turn(Duration::ZERO);
+    drop(free);
+    driver.counted(call).unwrap();
+    let mut position = 0;
+    for (size, read) in sizes.into_iter().zip(reads) {
+        let bytes = driver.received(read).unwrap();
+        assert_eq!(bytes.len(), size);
+        assert!(bytes == bytes_at(0, position, size), "what is read from {position} on is one piece of the file");
+        position += size;
+    }
+}
+
+fn a_cancelled_read_at_the_files_own_position_loses_no_bytes(config: Config) {
+    let mut driver = Driver::new(config.threads(1));
+    let file = file_with(&bytes_at(0, 0, LONG + SHORT));
+    let (call, free) = busy_thread(&mut driver);
+    let cancelled = driver.begin_read(raw_file(&file), LONG, None);
+    let next = driver.begin_read(raw_file(&file), SHORT, None);
+    driver.cancel(cancelled);
+    drop(free);
+    driver.counted(call).unwrap();
+    let (result, _) = driver.finish(cancelled);
+    let position = result.map_or(0, count);
+    let bytes = driver.received(next).unwrap();
+    assert!(bytes == bytes_at(0, position, SHORT), "the next read begins at {position}");
 }
 
 fn appends_go_to_the_end(config: Config) {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::call::{self, Nature, Side, Vector, is_again};
+use super::call::{self, MOST, Nature, Side, Vector, is_again};
 use super::readiness::Readiness;
 use crate::backend::is_stream;
 use crate::buffers::{Buffer, BufferPool, nowhere};
@@ -192,7 +192,7 @@ impl Pending {
                 repeat(moved, length, &goes_on, |moved| {
                     // SAFETY: as above.
                     let received =
-                        unsafe { vector.with_rest(moved, |rest| call::recv_message(fd, rest, message, *flags)) };
+                        unsafe { vector.with_rest(moved, MOST, |rest| call::recv_message(fd, rest, message, *flags)) };
                     // More bytes would bring their own control data, and there is one place for it.
                     goes_on.set(goes_on.get() && message.control_length == 0);
                     received
@@ -209,7 +209,7 @@ impl Pending {
                     let socket = self.socket;
                     // SAFETY: the operation's buffers are there, and its own until the completion.
                     let moved = unsafe {
-                        vector.with_rest(0, |all| match socket {
+                        vector.with_rest(0, MOST, |all| match socket {
                             true => call::transfer_socket(side, fd, all, offset),
                             false => call::transfer_stream(side, fd, all, offset),
                         })

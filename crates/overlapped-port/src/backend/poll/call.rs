@@ -19,7 +19,7 @@ use crate::message::{RecvMessage, SendMessage};
 use crate::sys::OpenHow;
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
-const MOST: usize = i32::MAX as usize - 1;
+pub(super) const MOST: usize = i32::MAX as usize - 1;
 
 /// The most buffers in one call (`IOV_MAX`; the same on all three systems).
 const MOST_BUFFERS: usize = 1024;
@@ -346,6 +346,12 @@ pub(super) fn sync(fd: RawFd, _data_only: bool) -> io::Result<usize> {
     retry(|| unsafe { libc::fsync(fd) })
 }
 
+/// Moves a file's own position back by so many bytes.
+pub(super) fn step_back(fd: RawFd, bytes: usize) {
+    // SAFETY: no memory is involved. It fails where there is no position, and then none has moved.
+    unsafe { libc::lseek(fd, -(bytes as libc::off_t), libc::SEEK_CUR) };
+}
+
 /// What a descriptor is for reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nature {
@@ -412,32 +418,28 @@ impl Vector {
         }
     }
 
-    /// Calls with what is left after the first `moved` bytes.
+    /// Calls with what is left after the first `moved` bytes, and no more than `most` of it.
     ///
     /// # Safety
     /// The buffers of a `Many` are still there.
-    pub(super) unsafe fn with_rest<T>(&self, mut moved: usize, call: impl FnOnce(&[iovec]) -> T) -> T {
-        let after = |buffer: &iovec, skip: usize| iovec {
-            iov_base: buffer.iov_base.cast::<u8>().wrapping_add(skip).cast(),
-            iov_len: (buffer.iov_len - skip).min(MOST),
+    pub(super) unsafe fn with_rest<T>(&self, mut moved: usize, mut most: usize, call: impl FnOnce(&[iovec]) -> T) -> T {
+        // SAFETY: the caller's promise.
+        let is_whole = moved == 0 && unsafe { self.length() } <= most;
+        let mut rest_of = |buffer: &iovec| {
+            let skip = moved.min(buffer.iov_len);
+            let length = (buffer.iov_len - skip).min(most);
+            moved -= skip;
+            most -= length;
+            iovec { iov_base: buffer.iov_base.cast::<u8>().wrapping_add(skip).cast(), iov_len: length }
         };
         match *self {
-            Vector::One(one) => call(&[after(&one, moved.min(one.iov_len))]),
+            Vector::One(one) => call(&[rest_of(&one)]),
+            // SAFETY: the caller's promise.
+            Vector::Many(start, count) if is_whole => call(unsafe { std::slice::from_raw_parts(start, count) }),
             Vector::Many(start, count) => {
                 // SAFETY: the caller's promise.
                 let buffers = unsafe { std::slice::from_raw_parts(start, count) };
-                if moved == 0 {
-                    return call(buffers);
-                }
-                let rest: Vec<iovec> = buffers
-                    .iter()
-                    .map(|buffer| {
-                        let skip = moved.min(buffer.iov_len);
-                        moved -= skip;
-                        after(buffer, skip)
-                    })
-                    .filter(|buffer| buffer.iov_len > 0)
-                    .collect();
+                let rest: Vec<iovec> = buffers.iter().map(rest_of).filter(|buffer| buffer.iov_len > 0).collect();
                 call(&rest)
             }
         }

@@ -1,11 +1,14 @@
-//! Regular files, and what else has no readiness: tried once where the system has a form of the call that answers at
-//! once (a page-cache hit on Linux), else done on the port's threads.
+//! Regular files, and what else has no readiness: tried where the system has a form of the call that answers at once (a
+//! page-cache hit on Linux), else done on the port's threads. So is the rest of a long transfer, be it in the cache or
+//! not: to copy a gigibyte takes a tenth of a second, which is the thread's and every tasklet's on it.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use super::Started;
-use super::call::{self, Nature, Side, Vector};
+use super::attempt::MOST_A_TRY;
+use super::call::{self, MOST, Nature, Side, Vector};
+use super::turns::{Turn, Turns};
 use crate::sys::{OpenHow, SystemPath};
 
 /// A read or write of a file: may be sent to a thread.
@@ -29,8 +32,9 @@ impl Transfer {
         loop {
             let (side, fd, offset) = (self.side, self.fd, self.offset_now());
             // SAFETY: the operation's buffers are there, and are its own until the completion.
-            let step =
-                unsafe { self.vector.with_rest(self.moved, |rest| call::transfer_at_once(side, fd, rest, offset)) };
+            let step = unsafe {
+                self.vector.with_rest(self.moved, MOST_A_TRY, |rest| call::transfer_at_once(side, fd, rest, offset))
+            };
             // A short count is the end of the file, or of what the cache holds: the next answer tells.
             match step {
                 Ok(0) => return Some(Ok(self.moved)),
@@ -40,6 +44,9 @@ impl Transfer {
             if self.moved >= length {
                 return Some(Ok(self.moved));
             }
+            if self.moved >= MOST_A_TRY {
+                return None;
+            }
         }
     }
 
@@ -47,7 +54,7 @@ impl Transfer {
     fn run(self) -> io::Result<usize> {
         let (side, fd, offset) = (self.side, self.fd, self.offset_now());
         // SAFETY: the operation's buffers are there, and are its own until the completion.
-        let step = unsafe { self.vector.with_rest(self.moved, |rest| call::transfer(side, fd, rest, offset)) };
+        let step = unsafe { self.vector.with_rest(self.moved, MOST, |rest| call::transfer(side, fd, rest, offset)) };
         match step {
             Err(_) if self.moved > 0 => Ok(self.moved),
             step => step.map(|count| self.moved + count),
@@ -63,11 +70,49 @@ impl Transfer {
 ///
 /// # Safety
 /// The buffers of `vector` are the operation's, as [`Backend::begin`](super::Backend::begin) says.
-pub(super) unsafe fn transfer(side: Side, fd: RawFd, vector: Vector, offset: Option<u64>) -> Started {
+pub(super) unsafe fn transfer(
+    side: Side,
+    fd: RawFd,
+    vector: Vector,
+    offset: Option<u64>,
+    turns: &mut Turns,
+) -> Started {
     let mut transfer = Transfer { side, fd, vector, offset, moved: 0 };
-    match transfer.at_once() {
-        Some(result) => Started::Done(result, None),
-        None => Started::Offload(Box::new(move || transfer.run())),
+    if offset.is_some() {
+        return match transfer.at_once() {
+            Some(result) => Started::Done(result, None),
+            None => Started::Offload(Box::new(move || transfer.run())),
+        };
+    }
+    if !turns.is_taken(fd)
+        && let Some(result) = transfer.at_once()
+    {
+        return Started::Done(result, None);
+    }
+    let queued = InTurn { transfer: Some(transfer), turn: turns.take(fd) };
+    Started::Offload(Box::new(move || queued.run()))
+}
+
+/// A transfer at the file's own position, with its turn.
+struct InTurn {
+    transfer: Option<Transfer>,
+    turn: Turn,
+}
+
+impl InTurn {
+    fn run(mut self) -> io::Result<usize> {
+        self.turn.wait();
+        self.transfer.take().expect("it runs once").run()
+    }
+}
+
+impl Drop for InTurn {
+    /// Cancelled before it has run, a read leaves the bytes that it had taken to the next one. (It has some only where it was
+    /// first in the line, so the position is still its own.)
+    fn drop(&mut self) {
+        if let Some(Transfer { side: Side::Read, fd, moved: moved @ 1.., .. }) = self.transfer {
+            call::step_back(fd, moved);
+        }
     }
 }
 

@@ -47,6 +47,7 @@ use descriptor::Descriptor;
 use interface::{Found, Interface, Trigger};
 use readiness::Readiness;
 use table::Table;
+use turns::Turns;
 
 mod attempt;
 mod call;
@@ -55,6 +56,7 @@ mod file;
 mod interface;
 mod readiness;
 mod table;
+mod turns;
 
 /// The most tries on one side of a descriptor before the others have their turn.
 const TURN: usize = 32;
@@ -82,6 +84,7 @@ pub(super) struct Poll {
     going_on: VecDeque<RawFd>,
     /// Descriptors to be tried by time.
     retries: BTreeSet<(Instant, RawFd)>,
+    turns: Turns,
     /// Sleeps, which are collections too, and registrations; not what each try costs: its calls, and the confirmation.
     entries: u64,
 }
@@ -98,6 +101,7 @@ impl Poll {
             starved: VecDeque::new(),
             going_on: VecDeque::new(),
             retries: BTreeSet::new(),
+            turns: Turns::default(),
             entries: 0,
         })
     }
@@ -498,7 +502,7 @@ impl Backend for Poll {
             }
             match call::nature(fd) {
                 // SAFETY: the caller's promise.
-                Ok(Nature::File) => return unsafe { file::transfer(side, fd, vector, offset) },
+                Ok(Nature::File) => return unsafe { file::transfer(side, fd, vector, offset, &mut self.turns) },
                 Ok(other) => nature = Some(other),
                 Err(error) => return Started::Done(Err(error), None),
             }
