@@ -6,6 +6,7 @@ import os as _std
 import sys
 from collections import Counter
 from operator import index as _index
+from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
@@ -130,6 +131,32 @@ elif hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
                 # No such process, which the wait itself tells; an older kernel; no descriptor to be had.
                 pass
         return -1
+
+    def await_end(pid: int, timeout: float) -> None:
+        """Wait until a child process has ended, for at most ``timeout`` seconds; its status stays to be asked for."""
+        deadline = _clock() + timeout
+        watched = _pidfd(pid)
+        try:
+            pause = 0.0005
+            while True:
+                left = deadline - _clock()
+                if watched >= 0:
+                    _engine.wait_any([(watched, 1)], max(left, 0.0))
+                    return
+                if left <= 0 or _has_ended(pid):
+                    return
+                _engine.sleep(min(pause, left))
+                pause = min(2 * pause, 0.05)
+        finally:
+            if watched >= 0:
+                _std.close(watched)
+
+    def _has_ended(pid: int) -> bool:
+        try:
+            return _waitid(_std.P_PID, pid, _std.WEXITED | _std.WNOHANG | _std.WNOWAIT) is not None
+        except ChildProcessError:
+            # Somebody else has asked for its status: then it has.
+            return True
 
     def waitpid(pid: int, options: int, /) -> tuple[int, int]:
         """Wait for a child process: ``(pid, status)``."""

@@ -1,0 +1,184 @@
+"""overlapped.subprocess: the standard library's, and only the tasklet that waits waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess as std
+import sys
+import time
+
+import pytest
+
+import overlapped
+from conftest import needs
+from overlapped import sleep, spawn, subprocess
+
+ECHO = "import sys\nfor line in sys.stdin:\n print(line.upper(), end='', flush=True)"
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-S", "-c", script]
+
+
+def test_it_has_the_names_of_the_standard_library():
+    assert set(std.__all__) <= set(vars(subprocess))
+    assert subprocess.TimeoutExpired is std.TimeoutExpired
+    assert issubclass(subprocess.Popen, std.Popen)
+    assert subprocess.run is not std.run
+
+
+def test_run_captures_what_a_process_writes():
+    done = subprocess.run(
+        python("import sys; print(input()); print('err', file=sys.stderr); sys.exit(3)"),
+        input="line\n",
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "line\n", "err\n")
+    with pytest.raises(std.CalledProcessError):
+        done.check_returncode()
+    assert subprocess.check_output(python("print('out')")).strip() == b"out"
+    assert subprocess.call(python("raise SystemExit(4)")) == 4
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.check_call(python("raise SystemExit(4)"))
+
+
+def test_only_the_one_that_waits_waits():
+    process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
+    waiting = spawn(process.wait)
+    sleep(0)
+    assert waiting.alive
+    # The process ends when this tasklet, which runs meanwhile, lets it.
+    process.communicate(b"\n")
+    assert waiting.result(60) == 0
+
+
+def test_lines_go_to_a_process_and_come_back_one_by_one():
+    with subprocess.Popen(python(ECHO), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        for number in range(20):
+            process.stdin.write(f"line {number}\n")
+            assert process.stdout.readline() == f"LINE {number}\n"
+        process.stdin.close()
+        assert process.stdout.read() == ""
+    assert process.returncode == 0
+
+
+def test_communicate_reads_both_streams_while_it_writes():
+    size = 300_000
+    script = f"import sys\nd = sys.stdin.read()\nsys.stderr.write('e' * {size})\nsys.stdout.write(d)"
+    process = subprocess.Popen(
+        python(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    out, err = process.communicate("x" * size)
+    assert (out, err) == ("x" * size, "e" * size)
+
+
+def test_a_process_with_output_beside_others():
+    def talk(number: int) -> bytes:
+        return subprocess.check_output(python(f"print({number})"))
+
+    tasklets = [spawn(talk, number) for number in range(10)]
+    assert [int(tasklet.result(60)) for tasklet in tasklets] == list(range(10))
+
+
+def test_a_wait_with_a_time_out_leaves_the_process_as_it_is():
+    process = subprocess.Popen(python("print(input())"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.05)
+    assert process.poll() is None
+    assert process.communicate("line\n")[0] == "line\n"
+    assert process.wait(timeout=0) == 0
+
+
+def test_what_communicate_has_read_before_a_time_out_is_not_lost():
+    script = "import sys; print('first', flush=True); sys.stdin.read(); print('second')"
+    process = subprocess.Popen(python(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # Its input stays open here, so it goes on.
+    kept = os.dup(process.stdin.fileno())
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=0.3)
+    finally:
+        os.close(kept)
+    assert process.communicate(timeout=60)[0] == "first\nsecond\n"
+
+
+@needs("os.pidfd_open")
+def test_a_wait_with_a_time_out_does_not_look_now_and_then(monkeypatch):
+    process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
+    asked = []
+    plain = process.poll
+    monkeypatch.setattr(process, "poll", lambda: asked.append(1) or plain())
+    waiting = spawn(process.wait, 60)
+    sleep(0.2)
+    assert waiting.alive and len(asked) == 1
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    assert waiting.result(60) == 0
+
+
+def test_a_killed_process_says_so():
+    process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
+    process.kill()
+    status = process.wait(60)
+    assert status == (1 if sys.platform == "win32" else -signal.SIGKILL)
+    process.kill()
+    process.stdin.close()
+
+
+def test_a_program_that_is_not_there_is_the_standard_librarys_error():
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        subprocess.Popen(["overlapped-no-such-program"])
+
+
+def test_a_tasklet_that_waits_for_a_process_can_be_cancelled():
+    process = subprocess.Popen(python("input()"), stdin=subprocess.PIPE)
+    waiting = spawn(process.wait)
+    sleep(0)
+    waiting.cancel()
+    waiting.join(60)
+    assert isinstance(waiting.exception(0), overlapped.TaskletExit)
+    process.communicate(b"\n")
+    assert process.returncode == 0
+
+
+@needs("os.fork")
+def test_start_options_are_the_standard_librarys(tmp_path):
+    script = "import os, sys; print(os.getcwd()); print(os.environ['NAME']); print(os.getsid(0) == os.getpid())"
+    done = subprocess.run(
+        python(script),
+        cwd=tmp_path,
+        env={**os.environ, "NAME": "value"},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout.split() == [str(tmp_path.resolve()), "value", "True"]
+    read, write = os.pipe()
+    try:
+        subprocess.run(python(f"import os; os.write({write}, b'x')"), pass_fds=[write], check=True)
+        assert os.read(read, 1) == b"x"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_shell_and_getoutput():
+    assert subprocess.getstatusoutput("echo text") == (0, "text")
+    assert subprocess.run("exit 3", shell=True).returncode == 3
+
+
+def test_a_ticker_runs_on_beside_a_process():
+    ticks = []
+
+    def tick() -> None:
+        while True:
+            sleep(0.01)
+            ticks.append(time.monotonic())
+
+    ticker = spawn(tick)
+    subprocess.run(python("import time; time.sleep(0.3)"), check=True)
+    assert len(ticks) >= 5
+    ticker.cancel()
+    ticker.join()
