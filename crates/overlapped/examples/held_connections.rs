@@ -37,7 +37,7 @@ fn serve(listener: &TcpListener, answer: &Event, asked: &Semaphore) -> io::Resul
             asked.release();
             answer.wait();
             stream.write_all(&answer_to(u64::from_le_bytes(question)).to_le_bytes())
-        });
+        })?;
     }
     Ok(())
 }
@@ -59,13 +59,13 @@ fn ask(server: SocketAddr, connecting: &Semaphore, question: u64) -> io::Result<
 fn clients(server: SocketAddr, connections: u64) -> io::Result<()> {
     overlapped::run(|| {
         let connecting = Semaphore::new(CONNECTING);
-        let clients: Vec<_> = (0..connections)
+        let clients: io::Result<Vec<_>> = (0..connections)
             .map(|question| {
                 let connecting = connecting.clone();
                 Builder::new().stack_size(STACK).spawn(move || ask(server, &connecting, question))
             })
             .collect();
-        clients.into_iter().try_for_each(|client| client.join()?)
+        clients?.into_iter().try_for_each(|client| client.join()?)
     })
 }
 

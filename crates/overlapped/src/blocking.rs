@@ -18,7 +18,7 @@ pub(crate) const MOST_BUFFERS: usize = 1024;
 
 /// Runs an operation that brings a number.
 pub(crate) fn count(op: Op<'_>, deadline: Option<Instant>) -> io::Result<usize> {
-    match scheduler::current()?.operate(op, deadline)? {
+    match scheduler::current()?.perform(op, deadline)? {
         Outcome::Count(count) => Ok(count),
         outcome => unreachable!("an operation that brings a number brought {outcome:?}"),
     }

@@ -6,14 +6,14 @@
 //!
 //! A channel works between threads as well: the one that waits is woken where it is, and preference means nothing then.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use slab::Slab;
-
-use crate::interrupt::Interrupted;
-use crate::scheduler::{Waiter, park};
+use crate::interrupt::{Interrupted, Telling};
+use crate::scheduler::{Waiter, park, pass_on, passed};
+use crate::time::deadline_after;
+use crate::wait_list::{Left, WaitList};
 
 /// Who goes on running when a sender and a receiver of one thread have met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,25 +27,11 @@ pub enum Preference {
     Sender,
 }
 
-/// One who waits, and the place of what it gives or gets.
-struct Waiting {
-    waiter: Waiter,
-    place: usize,
-}
-
-enum Exchange<T> {
-    /// A receiver waits.
-    Wanted,
-    /// The value of a sender that waits, or the one that has come for a receiver.
-    Value(T),
-    /// The sender's value was taken.
-    Taken,
-}
-
 struct Queue<T> {
-    senders: VecDeque<Waiting>,
-    receivers: VecDeque<Waiting>,
-    exchanges: Slab<Exchange<T>>,
+    /// Each with its value.
+    senders: WaitList<(Waiter, T)>,
+    /// Served with a value.
+    receivers: WaitList<Waiter, T>,
     preference: Preference,
     closing: bool,
 }
@@ -81,7 +67,10 @@ pub fn channel<T>() -> Channel<T> {
 pub enum SendError<T> {
     /// The channel is closed and no receiver waits.
     Closed(T),
-    /// The wait was given up: a foreign tasklet was interrupted, or the thread is panicking.
+    /// No receiver came in time ([`Channel::send_timeout`]).
+    Elapsed(T),
+    /// The tasklet is to leave: it was cancelled, the time of a [`timeout`](crate::timeout()) round it is up, or it is a
+    /// foreign one that was interrupted.
     Interrupted(T),
 }
 
@@ -90,7 +79,10 @@ pub enum SendError<T> {
 pub enum ReceiveError {
     /// The channel is closed and no sender waits.
     Closed,
-    /// The wait was given up: a foreign tasklet was interrupted, or the thread is panicking.
+    /// No sender came in time ([`Channel::receive_timeout`]).
+    Elapsed,
+    /// The tasklet is to leave: it was cancelled, the time of a [`timeout`](crate::timeout()) round it is up, or it is a
+    /// foreign one that was interrupted.
     Interrupted,
 }
 
@@ -99,9 +91,8 @@ impl<T> Channel<T> {
     pub fn new() -> Channel<T> {
         Channel {
             queue: Arc::new(Mutex::new(Queue {
-                senders: VecDeque::new(),
-                receivers: VecDeque::new(),
-                exchanges: Slab::new(),
+                senders: WaitList::default(),
+                receivers: WaitList::default(),
                 preference: Preference::default(),
                 closing: false,
             })),
@@ -114,36 +105,63 @@ impl<T> Channel<T> {
 
     /// Gives `value` to a receiver, waiting for one.
     ///
+    /// Where a [`timeout`](crate::timeout()) round this drops the error, the value goes with it:
+    /// [`Channel::send_timeout`] gives it back.
+    ///
     /// # Errors
-    /// [`SendError::Closed`] where it would have to wait and the channel is closed.
+    /// [`SendError::Closed`] where it would have to wait and the channel is closed; [`SendError::Interrupted`].
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        let mut queue = self.queue();
-        if let Some(receiver) = queue.receivers.pop_front() {
-            queue.exchanges[receiver.place] = Exchange::Value(value);
-            let at_once = queue.preference == Preference::Receiver;
-            drop(queue);
-            meet(&receiver.waiter, at_once);
-            return Ok(());
+        self.send_until(value, None)
+    }
+
+    /// As [`Channel::send`], but waits no longer than `duration`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use overlapped::SendError;
+    /// overlapped::run(|| {
+    ///     let nobody = overlapped::channel();
+    ///     let sent = nobody.send_timeout("precious", Duration::from_millis(5));
+    ///     assert_eq!(sent, Err(SendError::Elapsed("precious")));
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Channel::send`]; [`SendError::Elapsed`] where no receiver came in time.
+    pub fn send_timeout(&self, value: T, duration: Duration) -> Result<(), SendError<T>> {
+        self.send_until(value, Some(deadline_after(duration)))
+    }
+
+    fn send_until(&self, value: T, deadline: Option<Instant>) -> Result<(), SendError<T>> {
+        if let Err(interrupted) = passed(Telling::Error) {
+            pass_on(&interrupted);
+            return Err(SendError::Interrupted(value));
         }
-        if queue.closing {
-            return Err(SendError::Closed(value));
-        }
-        let place = queue.exchanges.insert(Exchange::Value(value));
-        queue.senders.push_back(Waiting { waiter: Waiter::current(), place });
-        drop(queue);
-        loop {
-            let parked = park(None, "channel send");
+        let place = {
             let mut queue = self.queue();
-            if matches!(queue.exchanges[place], Exchange::Taken) {
-                queue.exchanges.remove(place);
-                return Ok(());
+            let value = match queue.receivers.serve(value) {
+                Ok(receiver) => {
+                    let at_once = queue.preference == Preference::Receiver;
+                    drop(queue);
+                    meet(&receiver, at_once);
+                    return Ok(());
+                }
+                Err(value) => value,
+            };
+            if queue.closing {
+                return Err(SendError::Closed(value));
             }
-            if let Err(interrupted) = parked {
-                queue.senders.retain(|waiting| waiting.place != place);
-                let Exchange::Value(value) = queue.exchanges.remove(place) else { unreachable!("it was not taken") };
-                drop(queue);
-                interrupted.raise_here();
-                return Err(SendError::Interrupted(value));
+            queue.senders.push((Waiter::current(), value))
+        };
+        let (left, waited) = self.await_place(deadline, "channel send", |queue, waits| {
+            (!waits || queue.senders.is_served(place)).then(|| queue.senders.leave(place))
+        });
+        match (left, waited) {
+            (Left::Served(()), _) => Ok(()),
+            (Left::Waiting((_, value)), Ok(())) => Err(SendError::Elapsed(value)),
+            (Left::Waiting((_, value)), Err(interrupted)) => {
+                pass_on(&interrupted);
+                Err(SendError::Interrupted(value))
             }
         }
     }
@@ -151,36 +169,63 @@ impl<T> Channel<T> {
     /// Takes a value from a sender, waiting for one.
     ///
     /// # Errors
-    /// [`ReceiveError::Closed`] where it would have to wait and the channel is closed.
+    /// [`ReceiveError::Closed`] where it would have to wait and the channel is closed; [`ReceiveError::Interrupted`].
     pub fn receive(&self) -> Result<T, ReceiveError> {
-        let mut queue = self.queue();
-        if let Some(sender) = queue.senders.pop_front() {
-            let taken = std::mem::replace(&mut queue.exchanges[sender.place], Exchange::Taken);
-            let at_once = queue.preference == Preference::Sender;
-            drop(queue);
-            let Exchange::Value(value) = taken else { unreachable!("a sender that waits has a value") };
-            meet(&sender.waiter, at_once);
-            return Ok(value);
+        self.receive_until(None)
+    }
+
+    /// As [`Channel::receive`], but waits no longer than `duration`.
+    ///
+    /// # Errors
+    /// As for [`Channel::receive`]; [`ReceiveError::Elapsed`] where no sender came in time.
+    pub fn receive_timeout(&self, duration: Duration) -> Result<T, ReceiveError> {
+        self.receive_until(Some(deadline_after(duration)))
+    }
+
+    fn receive_until(&self, deadline: Option<Instant>) -> Result<T, ReceiveError> {
+        if let Err(interrupted) = passed(Telling::Error) {
+            pass_on(&interrupted);
+            return Err(ReceiveError::Interrupted);
         }
-        if queue.closing {
-            return Err(ReceiveError::Closed);
-        }
-        let place = queue.exchanges.insert(Exchange::Wanted);
-        queue.receivers.push_back(Waiting { waiter: Waiter::current(), place });
-        drop(queue);
-        loop {
-            let parked = park(None, "channel receive");
+        let place = {
             let mut queue = self.queue();
-            if matches!(queue.exchanges[place], Exchange::Value(_)) {
-                let Exchange::Value(value) = queue.exchanges.remove(place) else { unreachable!("just looked") };
+            if let Ok((sender, value)) = queue.senders.serve(()) {
+                let at_once = queue.preference == Preference::Sender;
+                drop(queue);
+                meet(&sender, at_once);
                 return Ok(value);
             }
-            if let Err(interrupted) = parked {
-                queue.receivers.retain(|waiting| waiting.place != place);
-                queue.exchanges.remove(place);
-                drop(queue);
-                interrupted.raise_here();
-                return Err(ReceiveError::Interrupted);
+            if queue.closing {
+                return Err(ReceiveError::Closed);
+            }
+            queue.receivers.push(Waiter::current())
+        };
+        let (left, waited) = self.await_place(deadline, "channel receive", |queue, waits| {
+            (!waits || queue.receivers.is_served(place)).then(|| queue.receivers.leave(place))
+        });
+        match (left, waited) {
+            (Left::Served(value), _) => Ok(value),
+            (Left::Waiting(_), Ok(())) => Err(ReceiveError::Elapsed),
+            (Left::Waiting(_), Err(interrupted)) => {
+                pass_on(&interrupted);
+                Err(ReceiveError::Interrupted)
+            }
+        }
+    }
+
+    /// Waits until `leave` brings something: it is asked with whether the wait goes on.
+    fn await_place<L>(
+        &self,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+        leave: impl Fn(&mut Queue<T>, bool) -> Option<L>,
+    ) -> (L, Result<(), Interrupted>) {
+        loop {
+            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let waited = if expired { Ok(()) } else { park(deadline, waits_for) };
+            let left = leave(&mut self.queue(), !expired && waited.is_ok());
+            if let Some(left) = left {
+                return (left, waited);
             }
         }
     }
@@ -225,15 +270,15 @@ impl<T> Channel<T> {
     /// Whether it was closed and nobody waits any more.
     pub fn is_closed(&self) -> bool {
         let queue = self.queue();
-        queue.closing && queue.senders.is_empty() && queue.receivers.is_empty()
+        queue.closing && queue.senders.len() == 0 && queue.receivers.len() == 0
     }
 }
 
 /// The other side has what it waited for: it runs now, or after those that are ready.
 fn meet(other: &Waiter, at_once: bool) {
     if at_once {
-        // The exchange is done; an interrupt that comes now is for the next wait.
-        let _: Result<(), Interrupted> = other.wake_and_yield();
+        // The exchange is done; what this tasklet is told meanwhile is for the next wait.
+        other.wake_and_yield();
     } else {
         other.wake();
     }
@@ -261,7 +306,7 @@ impl<T> SendError<T> {
     /// The value that was not sent.
     pub fn into_inner(self) -> T {
         match self {
-            SendError::Closed(value) | SendError::Interrupted(value) => value,
+            SendError::Closed(value) | SendError::Elapsed(value) | SendError::Interrupted(value) => value,
         }
     }
 }
@@ -270,7 +315,8 @@ impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SendError::Closed(_) => "send on a closed channel",
-            SendError::Interrupted(_) => "the send was interrupted",
+            SendError::Elapsed(_) => "no receiver came in time",
+            SendError::Interrupted(_) => "the sender was told to leave",
         })
     }
 }
@@ -287,7 +333,8 @@ impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ReceiveError::Closed => "receive on a closed channel",
-            ReceiveError::Interrupted => "the receive was interrupted",
+            ReceiveError::Elapsed => "no sender came in time",
+            ReceiveError::Interrupted => "the receiver was told to leave",
         })
     }
 }

@@ -10,6 +10,7 @@
 
 #![allow(unsafe_code, reason = "the stack switch is one of the three places for it")]
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::ptr;
@@ -29,13 +30,13 @@ struct Started {
     name: Option<Arc<str>>,
 }
 
-/// A tasklet's function; it is told, instead of being run, why there is no stack to run it on.
-pub(crate) type Body = Box<dyn FnOnce(io::Result<()>)>;
+/// What a tasklet does, on its own stack. It does not panic.
+pub(crate) type Body = Box<dyn FnOnce(&Rc<Scheduler>)>;
 
 /// What a tasklet is, while it does not run.
 enum Tasklet {
     Ended,
-    /// Not started: it has no stack yet.
+    /// Not started: it has no stack yet, but one of that size is reserved.
     New(Body, usize),
     Suspended(Box<Started>),
     Running,
@@ -45,46 +46,91 @@ enum Tasklet {
 pub(crate) struct Coroutines {
     tasklets: RefCell<Vec<Tasklet>>,
     stacks: RefCell<StackPool>,
+    /// Of a tasklet that does not say.
+    stack_size: usize,
     watch: OverflowWatch,
     /// How the tasklet that runs gets back to the loop.
     yielder: Cell<*const Yielder<(), ()>>,
+    /// What tasklets that never began have left.
+    left: RefCell<Vec<Box<dyn Any>>>,
 }
 
-impl Coroutines {
-    pub(crate) fn new() -> Rc<Coroutines> {
-        Rc::new(Coroutines {
-            tasklets: RefCell::default(),
-            stacks: RefCell::new(StackPool::new()),
-            watch: OverflowWatch::new(),
-            yielder: Cell::new(ptr::null()),
-        })
-    }
+thread_local! {
+    static HERE: RefCell<Option<Rc<Coroutines>>> = const { RefCell::new(None) };
+}
 
-    /// Gives a tasklet its function and the size of its stack in bytes.
-    pub(crate) fn insert(&self, id: TaskletId, function: Body, stack_size: usize) {
-        let mut tasklets = self.tasklets.borrow_mut();
+/// Makes `coroutines` those of this thread, until [`leave`].
+pub(crate) fn enter(coroutines: Rc<Coroutines>) {
+    HERE.set(Some(coroutines));
+}
+
+/// Ends what [`enter`] began.
+pub(crate) fn leave() {
+    if let Some(coroutines) = HERE.take() {
+        drop(coroutines.left.take());
+    }
+}
+
+fn here<R>(look: impl FnOnce(&Coroutines) -> R) -> R {
+    HERE.with_borrow(|here| look(here.as_ref().expect("tasklets of the Rust face are started inside overlapped::run")))
+}
+
+/// Makes sure that a tasklet which is started now will have a stack, of the usual size unless told; returns the size.
+/// Which stack is decided when it begins: the one that was used last is still in the cache.
+pub(crate) fn reserve(size: Option<usize>) -> io::Result<usize> {
+    here(|coroutines| {
+        let size = size.unwrap_or(coroutines.stack_size);
+        coroutines.stacks.borrow_mut().reserve(size).map(|()| size)
+    })
+}
+
+/// Gives a tasklet its function and the size of its stack in bytes, which was [reserved](reserve).
+pub(crate) fn insert(id: TaskletId, function: Body, stack_size: usize) {
+    here(|coroutines| {
+        let mut tasklets = coroutines.tasklets.borrow_mut();
         if tasklets.len() <= id.index() {
             tasklets.resize_with(id.index() + 1, || Tasklet::Ended);
         }
         tasklets[id.index()] = Tasklet::New(function, stack_size);
+    });
+}
+
+/// Keeps a value whose destructor may wait until the thread's own tasklet can drop it.
+pub(crate) fn keep_until_the_end(left: Box<dyn Any>) {
+    here(|coroutines| coroutines.left.borrow_mut().push(left));
+}
+
+/// Ends the process where it is dropped by an unwinding: the loop runs on the stack of a tasklet that may have operations
+/// in flight, and nothing of the loop's is that tasklet's to catch.
+struct NoUnwind;
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        eprintln!("overlapped: a panic between two tasklets: whatever waits would wait for ever");
+        std::process::abort();
+    }
+}
+
+impl Coroutines {
+    pub(crate) fn new(stack_size: usize) -> Rc<Coroutines> {
+        Rc::new(Coroutines {
+            tasklets: RefCell::default(),
+            stacks: RefCell::new(StackPool::new()),
+            stack_size,
+            watch: OverflowWatch::new(),
+            yielder: Cell::new(ptr::null()),
+            left: RefCell::default(),
+        })
     }
 
     /// Runs a tasklet until it parks or ends. Called from the thread's own stack.
-    fn resume(&self, scheduler: &Scheduler, id: TaskletId) {
+    fn resume(&self, scheduler: &Rc<Scheduler>, id: TaskletId) {
         let tasklet = std::mem::replace(&mut self.tasklets.borrow_mut()[id.index()], Tasklet::Running);
         let mut started = match tasklet {
             Tasklet::Suspended(started) => started,
             Tasklet::New(function, stack_size) => {
-                let stack = self.stacks.borrow_mut().take(stack_size);
-                match stack {
-                    Ok(stack) => self.start(function, stack, scheduler.name(id)),
-                    Err(error) => {
-                        function(Err(error));
-                        self.tasklets.borrow_mut()[id.index()] = Tasklet::Ended;
-                        scheduler.retire(id);
-                        return;
-                    }
-                }
+                let stack = self.stacks.borrow_mut().take(stack_size).expect("a stack was reserved");
+                self.start(function, stack, scheduler, scheduler.name(id))
             }
             Tasklet::Ended | Tasklet::Running => unreachable!("only a tasklet that is new or parked becomes ready"),
         };
@@ -105,25 +151,34 @@ impl Coroutines {
         };
         self.tasklets.borrow_mut()[id.index()] = tasklet;
         if ended {
-            scheduler.retire(id);
+            scheduler.remove(id);
         }
     }
 }
 
 impl Coroutines {
-    fn start(&self, function: Body, stack: PooledStack, name: Option<Arc<str>>) -> Box<Started> {
+    fn start(
+        &self,
+        function: Body,
+        stack: PooledStack,
+        scheduler: &Rc<Scheduler>,
+        name: Option<Arc<str>>,
+    ) -> Box<Started> {
         let bounds = stack.bounds();
         let this: *const Coroutines = self;
+        let scheduler = Rc::clone(scheduler);
         let body = Coroutine::with_stack(stack, move |yielder, ()| {
             // SAFETY: the loop that resumes this coroutine borrows the `Coroutines` for as long.
             unsafe { (*this).yielder.set(yielder) };
-            function(Ok(()));
+            function(&scheduler);
         });
         Box::new(Started { body, yielder: ptr::null(), bounds, name })
     }
 }
 
-impl Switcher for Rc<Coroutines> {
+// SAFETY: a suspended coroutine is resumed by `resume` alone, on its thread. It is freed when it has ended: `run` leaks
+// those that have not.
+unsafe impl Switcher for Rc<Coroutines> {
     fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
         if me != TaskletId::ROOT {
             // SAFETY: `resume` (or the coroutine's first lines) has put the running coroutine's own yielder here, and
@@ -131,9 +186,11 @@ impl Switcher for Rc<Coroutines> {
             unsafe { (*self.yielder.get()).suspend(()) };
             return;
         }
+        let between = NoUnwind;
         loop {
-            match scheduler.next() {
-                Ok(Some(TaskletId::ROOT)) => return,
+            // SAFETY: this is the switcher, and goes to the one that is named.
+            match unsafe { scheduler.next() } {
+                Ok(Some(TaskletId::ROOT)) => return std::mem::forget(between),
                 Ok(Some(id)) => self.resume(scheduler, id),
                 Ok(None) => scheduler.turn(None).unwrap_or_else(|error| port_failed(&error)),
                 Err(error) => port_failed(&error),

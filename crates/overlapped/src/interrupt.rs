@@ -1,68 +1,407 @@
-//! Leaving a wait early: cancel, time-out, a thrown exception.
+//! Leaving a wait early: what it means to be cancelled, or to be out of time.
+//!
+//! **A level, not an event.** A tasklet that was cancelled is so until it has ended; a time-out scope whose time is up is so
+//! until its block has ended. As long as either stands, every further wait of the tasklet says so, however often that is
+//! caught or ignored. A second cancel changes nothing. Of several that stand, the outermost is told: a cancel before all
+//! scopes.
+//!
+//! **How it is told.** A wait that has a result says it by an error, and the stack is not unwound: error paths are what
+//! programs have for this, they run with nobody panicking, and no lock of the standard library is poisoned. For a scope it
+//! is of kind `TimedOut`, for a cancel [`is_cancelled`] knows it; it is never of kind `Interrupted`, over which the
+//! standard library's loops try again. A wait that has none (`sleep`, `yield_now`, `Event::wait`, `Semaphore::acquire`)
+//! unwinds: `resume_unwind`, no message, no hook. So does, at last, a wait that has a result, where a tasklet has ignored
+//! [`PATIENCE`] of them. Each lets others run first: who loops over refusals does not freeze the thread.
+//!
+//! **What needs no wait still succeeds.** Under a level an operation is begun and cancelled at once, and its true result is
+//! reported: a goodbye of three bytes goes out, and so does what a buffered writer holds where the socket has room. After
+//! [`ALLOWED`] of those it is refused, so that a loop over what is always ready ends too.
+//!
+//! **Cleanup** may wait. Destructors that run while the stack unwinds, be it for a level or for a panic, are not told:
+//! their waits are as any other, and the thread's other tasklets run meanwhile ([`crate::panics`]). So is what
+//! `uncancellable` encloses. Both end with the cleanup limit, which begins when the level does: then waits with a result
+//! are told nevertheless. Those without one cannot be while a stack unwinds (to panic in a destructor ends the process, and
+//! to return would be a lie), so they go on waiting; at its end `run` leaves such a tasklet as it is, and says which. A
+//! time-out scope that begins inside of a destructor or a mask counts there.
+//!
+//! **Rejected:**
+//! - One panic, once (as it was): caught by a loop that guards against panics it was lost, and `run` never ended; a panic
+//!   in the middle of any call poisoned locks; and with `panic = "abort"` each time-out ended the process.
+//! - Unwinding at every wait, again and again (Trio's way, whose exceptions are cheap and expected everywhere): what
+//!   was half read is lost where an error would have left it in the caller's buffer.
+//! - Errors only: a `sleep` or an `acquire` has no place for one, and would have to lie.
+//! - Errors of kind `Interrupted`: `read_exact` and `write_all` go on over them without end.
+//!
+//! A *foreign* tasklet (Python's) is told by a value that its own side throws: once, at the current or next wait.
 
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::resume_unwind;
+use std::time::{Duration, Instant};
 
-use crate::scheduler::{Scheduler, try_current};
+/// So many results that needed no wait are still reported under a level.
+const ALLOWED: u32 = 256;
+/// So many refusals in a row are errors; the next ones unwind.
+const PATIENCE: u32 = 32;
 
 /// Why a tasklet is to leave its wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// It is to end.
     Cancel,
-    /// The time of one of its time-out scopes is up; the number is the scope's.
-    Timeout(u64),
     /// A foreign tasklet is to raise something that its own side has kept; the number is that side's.
     Thrown(u64),
 }
 
-/// An interrupt is left on the current tasklet: take the wait back, then let it be raised, by unwinding or by the error
-/// that is passed on.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "an interrupt is to be raised once the wait is taken back"]
-pub struct Interrupted(pub(crate) ());
+/// Names a time-out scope of a thread.
+pub(crate) type ScopeId = u64;
 
-/// What unwinds a Rust tasklet.
-pub(crate) struct Unwind(pub(crate) Cause);
+/// What a tasklet is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Cancelled,
+    OutOfTime(ScopeId),
+    /// An event and not a level: see [`Cause::Thrown`].
+    Thrown,
+}
+
+/// The current tasklet is to leave its wait: take the wait back, then pass it on.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "whoever is told to leave takes its wait back and passes it on"]
+pub struct Interrupted(pub(crate) Level);
 
 impl Interrupted {
-    /// Raises the interrupt: unwinds a Rust tasklet; in a foreign one, and while a panic unwinds already, returns the
-    /// error to pass on.
-    pub(crate) fn raise(self, scheduler: &Scheduler) -> io::Error {
-        if scheduler.unwinds()
-            && !std::thread::panicking()
-            && let Some(cause) = scheduler.take_interrupt()
-        {
-            // Not a panic: no message, no hook. The panic runtime is only the way to run the destructors.
-            resume_unwind(Box::new(Unwind(cause)));
-        }
-        io::Error::other(self)
-    }
-
-    /// As [`Interrupted::raise`], where what comes after it does not return an [`io::Error`].
-    pub(crate) fn raise_here(self) {
-        if let Some(scheduler) = try_current() {
-            let _ = self.raise(&scheduler);
-        }
-    }
-
-    /// Whether `error` is an interrupt that is passed on.
+    /// Whether `error` is one that is passed on.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Interrupted>())
+        of(error).is_some()
     }
 }
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the tasklet was interrupted while it waited")
+        f.write_str(match self.0 {
+            Level::Cancelled => "the tasklet was cancelled",
+            Level::OutOfTime(_) => "the time of the time-out round this is up",
+            Level::Thrown => "the tasklet was interrupted while it waited",
+        })
     }
 }
 
 impl std::error::Error for Interrupted {}
 
-/// The cause, where `payload` is that of an interrupt and not of a panic.
-pub(crate) fn cause(payload: &(dyn Any + Send)) -> Option<Cause> {
+impl From<Interrupted> for io::Error {
+    fn from(interrupted: Interrupted) -> io::Error {
+        match interrupted.0 {
+            Level::OutOfTime(_) => io::Error::new(io::ErrorKind::TimedOut, interrupted),
+            Level::Cancelled | Level::Thrown => io::Error::other(interrupted),
+        }
+    }
+}
+
+/// The one in `error`, be it wrapped in others.
+fn of(error: &io::Error) -> Option<&Interrupted> {
+    let mut inner = error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static));
+    while let Some(error) = inner {
+        if let Some(interrupted) = error.downcast_ref() {
+            return Some(interrupted);
+        }
+        inner = match error.downcast_ref::<io::Error>() {
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Whether `error` says that the calling tasklet was cancelled: by [`JoinHandle::cancel`](crate::JoinHandle::cancel), or
+/// because [`run`](crate::run) ends. All its further waits will say so too: it is to return.
+///
+/// ```
+/// use std::io::Read;
+/// use std::net::{TcpListener, TcpStream};
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let _idle = TcpStream::connect(listener.local_addr()?)?;
+/// let mut stream = overlapped::net::TcpStream::from(listener.accept()?.0);
+/// overlapped::run(|| {
+///     let reader = overlapped::spawn(move || stream.read(&mut [0; 16]).unwrap_err());
+///     overlapped::yield_now();
+///     reader.cancel();
+///     assert!(overlapped::is_cancelled(&reader.join().unwrap()));
+/// });
+/// # std::io::Result::Ok(())
+/// ```
+pub fn is_cancelled(error: &io::Error) -> bool {
+    of(error).is_some_and(|interrupted| interrupted.0 == Level::Cancelled)
+}
+
+/// What unwinds a Rust tasklet.
+pub(crate) struct Unwind(pub(crate) Level);
+
+/// The level for which it unwinds, where `payload` is not that of a panic.
+pub(crate) fn level_of(payload: &(dyn Any + Send)) -> Option<Level> {
     payload.downcast_ref::<Unwind>().map(|unwind| unwind.0)
+}
+
+/// How a wait can tell its caller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// By its result.
+    Error,
+    /// By unwinding alone.
+    Unwinding,
+}
+
+/// What a wait has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    GoOn,
+    /// A level stands, but this is cleanup: it may wait, and is to ask again at that time.
+    CleanUp(Instant),
+    Leave(Level),
+}
+
+/// What stands of one tasklet.
+#[derive(Default)]
+pub(crate) struct Leaving {
+    cancelled: Option<Instant>,
+    /// Its time-out scopes, the outermost first.
+    scopes: Vec<Scope>,
+    mask: Mask,
+    thrown: Vec<u64>,
+    /// Results without a wait, and refusals, since a level stands.
+    allowed: u32,
+    refusals: u32,
+    told_to_end: bool,
+}
+
+struct Scope {
+    id: ScopeId,
+    /// Since when its time is up.
+    since: Option<Instant>,
+    /// It began in a destructor that runs while the stack unwinds.
+    in_cleanup: bool,
+    told: bool,
+    /// The stack unwinds, or has, to where it began.
+    unwinds: bool,
+}
+
+/// What is masked.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mask {
+    /// A cancel.
+    cancel: bool,
+    /// So many of the scopes, from the outermost.
+    scopes: usize,
+    /// Nothing in here may unwind for a level outside.
+    sealed: bool,
+}
+
+impl Leaving {
+    /// What a wait is to do now. `panicking`: it is a destructor's, while the stack unwinds.
+    pub(crate) fn verdict(&self, telling: Telling, panicking: bool, limit: Duration) -> Verdict {
+        if !self.thrown.is_empty() {
+            return Verdict::Leave(Level::Thrown);
+        }
+        let mut masked: Option<(Level, Instant)> = None;
+        let cancel = self.cancelled.map(|since| (Level::Cancelled, since, !self.mask.cancel && !panicking));
+        let scopes = self.scopes.iter().enumerate().filter_map(|(place, scope)| {
+            scope.since.map(|since| (Level::OutOfTime(scope.id), since, self.sees(place, scope, panicking)))
+        });
+        for (level, since, seen) in cancel.into_iter().chain(scopes) {
+            if seen {
+                return Verdict::Leave(level);
+            }
+            if masked.is_none_or(|(_, first)| since < first) {
+                masked = Some((level, since));
+            }
+        }
+        let Some((level, since)) = masked else { return Verdict::GoOn };
+        let Some(until) = since.checked_add(limit) else { return Verdict::GoOn };
+        if Instant::now() < until {
+            return Verdict::CleanUp(until);
+        }
+        let unwinds = !panicking && !self.mask.sealed;
+        if telling == Telling::Error || unwinds { Verdict::Leave(level) } else { Verdict::GoOn }
+    }
+
+    fn sees(&self, place: usize, scope: &Scope, panicking: bool) -> bool {
+        place >= self.mask.scopes && (!panicking || scope.in_cleanup && !scope.unwinds)
+    }
+
+    /// Whether the stack may unwind for `level`: not out of a destructor that runs while it does already.
+    pub(crate) fn may_unwind(&self, level: Level, panicking: bool) -> bool {
+        let mut scopes = self.scopes.iter().enumerate();
+        !panicking && !self.mask.sealed
+            || scopes.any(|(place, scope)| Level::OutOfTime(scope.id) == level && self.sees(place, scope, panicking))
+    }
+
+    /// Notes that a wait is told `level`; true where the tasklet has ignored enough of them.
+    pub(crate) fn tell(&mut self, level: Level) -> bool {
+        match level {
+            Level::Cancelled => self.told_to_end = true,
+            Level::OutOfTime(id) => {
+                if let Some(scope) = self.scopes.iter_mut().find(|scope| scope.id == id) {
+                    scope.told = true;
+                }
+            }
+            Level::Thrown => return false,
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        self.refusals > PATIENCE
+    }
+
+    /// The stack is about to unwind for `level`.
+    pub(crate) fn unwinds(&mut self, level: Level) {
+        if let Level::OutOfTime(id) = level
+            && let Some(scope) = self.scopes.iter_mut().find(|scope| scope.id == id)
+        {
+            scope.unwinds = true;
+        }
+    }
+
+    /// Whether one more result that needs no wait is reported.
+    pub(crate) fn allows(&mut self) -> bool {
+        self.allowed = self.allowed.saturating_add(1);
+        self.allowed <= ALLOWED
+    }
+
+    /// Cancels the tasklet, for good.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        self.cancelled.get_or_insert(now);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// Whether a wait of the tasklet has said that it is cancelled.
+    pub(crate) fn was_told_to_end(&self) -> bool {
+        self.told_to_end
+    }
+
+    pub(crate) fn begin_scope(&mut self, id: ScopeId, in_cleanup: bool) {
+        self.scopes.push(Scope { id, since: None, in_cleanup, told: false, unwinds: false });
+    }
+
+    /// The time of a scope is up; false where it has ended.
+    pub(crate) fn expire(&mut self, id: ScopeId, now: Instant) -> bool {
+        let scope = self.scopes.iter_mut().find(|scope| scope.id == id);
+        scope.map(|scope| scope.since = Some(now)).is_some()
+    }
+
+    /// Ends the innermost scope; returns whether a wait was told of it.
+    pub(crate) fn end_scope(&mut self, id: ScopeId) -> bool {
+        let scope = self.scopes.pop().expect("scopes end inside out");
+        debug_assert_eq!(scope.id, id);
+        if scope.since.is_some() {
+            (self.allowed, self.refusals) = (0, 0);
+        }
+        scope.told
+    }
+
+    /// Masks what stands and what still comes from outside; returns what to give to [`Leaving::unmask`].
+    pub(crate) fn mask(&mut self, sealed: bool) -> Mask {
+        let sealed = sealed || self.mask.sealed;
+        std::mem::replace(&mut self.mask, Mask { cancel: true, scopes: self.scopes.len(), sealed })
+    }
+
+    pub(crate) fn unmask(&mut self, before: Mask) {
+        self.mask = before;
+    }
+
+    pub(crate) fn throw(&mut self, number: u64) {
+        self.thrown.push(number);
+    }
+
+    pub(crate) fn take_thrown(&mut self) -> Option<u64> {
+        (!self.thrown.is_empty()).then(|| self.thrown.remove(0))
+    }
+
+    pub(crate) fn withdraw(&mut self, number: u64) {
+        self.thrown.retain(|thrown| *thrown != number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3600);
+
+    fn ask(leaving: &Leaving) -> Verdict {
+        leaving.verdict(Telling::Error, false, LIMIT)
+    }
+
+    fn in_destructor(leaving: &Leaving, telling: Telling, limit: Duration) -> Verdict {
+        leaving.verdict(telling, true, limit)
+    }
+
+    #[test]
+    fn the_outermost_level_that_stands_is_told_and_a_cancel_before_all() {
+        let (mut leaving, now) = (Leaving::default(), Instant::now());
+        leaving.begin_scope(1, false);
+        leaving.begin_scope(2, false);
+        assert_eq!(ask(&leaving), Verdict::GoOn);
+        leaving.expire(2, now);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(2)));
+        leaving.expire(1, now);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(1)));
+        leaving.cancel(now);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled));
+        leaving.end_scope(2);
+        leaving.end_scope(1);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled), "it stands until the tasklet has ended");
+    }
+
+    #[test]
+    fn a_mask_hides_what_is_outside_until_the_limit_and_nothing_inside() {
+        let (mut leaving, now) = (Leaving::default(), Instant::now());
+        leaving.cancel(now);
+        let before = leaving.mask(false);
+        assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT));
+        assert_eq!(leaving.verdict(Telling::Unwinding, false, Duration::ZERO), Verdict::Leave(Level::Cancelled));
+        leaving.begin_scope(1, false);
+        leaving.expire(1, now);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(1)));
+        leaving.end_scope(1);
+        let inner = leaving.mask(false);
+        leaving.unmask(inner);
+        assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT), "the outer one still holds");
+        leaving.unmask(before);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled));
+    }
+
+    #[test]
+    fn a_destructor_waits_until_the_limit_and_is_never_unwound_for_what_is_outside() {
+        let (mut leaving, now) = (Leaving::default(), Instant::now());
+        leaving.begin_scope(1, false);
+        leaving.expire(1, now);
+        assert_eq!(in_destructor(&leaving, Telling::Error, LIMIT), Verdict::CleanUp(now + LIMIT));
+        let overdue = Verdict::Leave(Level::OutOfTime(1));
+        assert_eq!(in_destructor(&leaving, Telling::Error, Duration::ZERO), overdue);
+        assert_eq!(in_destructor(&leaving, Telling::Unwinding, Duration::ZERO), Verdict::GoOn);
+        // Its own scope counts, until it unwinds itself.
+        leaving.begin_scope(2, true);
+        leaving.expire(2, now);
+        assert_eq!(in_destructor(&leaving, Telling::Unwinding, LIMIT), Verdict::Leave(Level::OutOfTime(2)));
+        leaving.unwinds(Level::OutOfTime(2));
+        assert_eq!(in_destructor(&leaving, Telling::Unwinding, LIMIT), Verdict::CleanUp(now + LIMIT));
+    }
+
+    #[test]
+    fn a_limit_beyond_the_clock_is_none() {
+        let mut leaving = Leaving::default();
+        leaving.cancel(Instant::now());
+        leaving.mask(false);
+        assert_eq!(leaving.verdict(Telling::Error, false, Duration::MAX), Verdict::GoOn);
+    }
+
+    #[test]
+    fn an_error_is_known_also_inside_of_another() {
+        let cancelled = io::Error::from(Interrupted(Level::Cancelled));
+        assert!(is_cancelled(&cancelled) && cancelled.kind() != io::ErrorKind::Interrupted);
+        assert!(is_cancelled(&io::Error::new(io::ErrorKind::InvalidData, cancelled)));
+        let late = io::Error::from(Interrupted(Level::OutOfTime(1)));
+        assert!(!is_cancelled(&late) && late.kind() == io::ErrorKind::TimedOut && Interrupted::is(&late));
+        assert!(!is_cancelled(&io::Error::from_raw_os_error(1)));
+    }
 }

@@ -7,29 +7,33 @@ mod blocking;
 mod channel;
 mod coroutine;
 pub mod engine;
+mod explain;
 pub mod fs;
 mod interrupt;
 pub mod net;
 mod offload;
+mod panics;
 pub mod process;
 mod resolve;
+mod run;
 mod scheduler;
 #[allow(unsafe_code)]
 mod stack;
 mod sync;
 mod tasklet;
 mod time;
+mod wait_list;
 
 pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, SendError, channel};
+pub use explain::{explain, report, tasklets, watch};
+pub use interrupt::is_cancelled;
 pub use offload::offload;
+pub use run::{Config, DEFAULT_STACK_SIZE, run, try_run};
 pub use scheduler::Status;
 pub use sync::{Event, Permit, Semaphore};
-pub use tasklet::{
-    Builder, DEFAULT_STACK_SIZE, Handle, JoinError, JoinHandle, explain, handle, report, run, spawn, tasklets, try_run,
-    watch, yield_now,
-};
-pub use time::{Elapsed, sleep, timeout};
+pub use tasklet::{Builder, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
+pub use time::{Elapsed, sleep, timeout, uncancellable};
 
 /// The README's program runs as a doctest.
 #[cfg(doctest)]

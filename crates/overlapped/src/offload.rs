@@ -2,9 +2,37 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::scheduler;
+
+/// What the tasklet and the thread share. The function lies here and not in what the port is given, so that where no
+/// thread has begun it, its captures are dropped by the tasklet that leaves, where destructors may wait.
+enum Job<F, T> {
+    Waits(F),
+    /// Begun, or left.
+    Taken,
+    Ended(std::thread::Result<T>),
+}
+
+struct Place<F, T>(Mutex<Job<F, T>>);
+
+impl<F: FnOnce() -> T, T> Place<F, T> {
+    fn lock(&self) -> MutexGuard<'_, Job<F, T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Job<F, T> {
+        std::mem::replace(&mut *self.lock(), Job::Taken)
+    }
+
+    /// The thread's part.
+    fn run(&self) {
+        let Job::Waits(function) = self.take() else { return };
+        let result = catch_unwind(AssertUnwindSafe(function));
+        *self.lock() = Job::Ended(result);
+    }
+}
 
 /// Runs a function that blocks the thread on one of the port's pool of threads, and returns what it returns; only the
 /// calling tasklet waits.
@@ -23,24 +51,26 @@ use crate::scheduler;
 /// ```
 ///
 /// # Errors
-/// Outside of [`run`](crate::run); where no thread can be started; and in a foreign tasklet, the interrupt that ended
-/// the wait.
+/// Outside of [`run`](crate::run); where no thread can be started; and where the tasklet is told to leave
+/// ([`is_cancelled`](crate::is_cancelled), or `TimedOut`).
 ///
 /// # Panics
 /// With the panic of `function`.
 pub fn offload<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let place = Arc::new(Mutex::new(None));
+    let place = Arc::new(Place(Mutex::new(Job::Waits(function))));
     let theirs = Arc::clone(&place);
     let job = move || {
-        let result = catch_unwind(AssertUnwindSafe(function));
-        *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        theirs.run();
         Ok(0)
     };
-    scheduler::current()?.call(job, None)?;
-    let result = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match result.expect("a function that has ended has left its result") {
-        Ok(value) => Ok(value),
-        Err(payload) => resume_unwind(payload),
+    let called = scheduler::current().and_then(|scheduler| scheduler.call(job, None));
+    // What is still there where it was left is dropped here.
+    let left = place.take();
+    called?;
+    match left {
+        Job::Ended(Ok(value)) => Ok(value),
+        Job::Ended(Err(payload)) => resume_unwind(payload),
+        Job::Waits(_) | Job::Taken => unreachable!("a function that has ended has left its result"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Events and semaphores: for tasklets, and between threads.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::interrupt::Interrupted;
-use crate::scheduler::{Waiter, park};
+use crate::interrupt::{Interrupted, Telling};
+use crate::scheduler::{Waiter, passed, raise, wait};
 use crate::time::{Elapsed, deadline_after};
+use crate::wait_list::{Left, WaitList};
 
 /// A flag that tasklets wait for; clones are the same event. It can be set from any thread.
 ///
@@ -28,7 +28,7 @@ pub struct Event {
 #[derive(Default)]
 struct EventState {
     set: bool,
-    waiters: Vec<Waiter>,
+    waiting: WaitList<Waiter>,
 }
 
 impl Event {
@@ -48,11 +48,10 @@ impl Event {
 
     /// Sets it: all that wait go on, and nobody waits until it is cleared.
     pub fn set(&self) {
-        let waiters = {
-            let mut state = self.state();
-            state.set = true;
-            std::mem::take(&mut state.waiters)
-        };
+        let mut state = self.state();
+        state.set = true;
+        let waiters: Vec<Waiter> = std::iter::from_fn(|| state.waiting.serve(()).ok()).collect();
+        drop(state);
         waiters.iter().for_each(Waiter::wake);
     }
 
@@ -63,8 +62,8 @@ impl Event {
 
     /// Waits until it is set.
     pub fn wait(&self) {
-        if let Err(interrupted) = self.wait_until(None) {
-            interrupted.raise_here();
+        if let Err(interrupted) = self.wait_as(Telling::Unwinding, None) {
+            raise(interrupted);
         }
     }
 
@@ -73,11 +72,11 @@ impl Event {
     /// # Errors
     /// [`Elapsed`] where it was not set in time.
     pub fn wait_timeout(&self, duration: Duration) -> Result<(), Elapsed> {
-        match self.wait_until(Some(deadline_after(duration))) {
+        match self.wait_as(Telling::Unwinding, Some(deadline_after(duration))) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Elapsed::after(duration)),
             Err(interrupted) => {
-                interrupted.raise_here();
+                raise(interrupted);
                 Err(Elapsed::after(duration))
             }
         }
@@ -86,31 +85,30 @@ impl Event {
     /// Waits until it is set, or until `deadline`; returns whether it was set.
     ///
     /// # Errors
-    /// The interrupt that ended the wait.
+    /// What the tasklet is told instead.
     pub fn wait_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
-        let me = Waiter::current();
-        // An event that is set and cleared at once must still release those that waited: being taken out of the list
-        // is what counts, not the flag.
-        let mut listed = false;
-        loop {
-            {
-                let mut state = self.state();
-                if state.set || (listed && !state.waiters.contains(&me)) {
-                    state.waiters.retain(|waiter| *waiter != me);
-                    return Ok(true);
-                }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    state.waiters.retain(|waiter| *waiter != me);
-                    return Ok(false);
-                }
-                if !listed {
-                    state.waiters.push(me.clone());
-                    listed = true;
-                }
+        self.wait_as(Telling::Error, deadline)
+    }
+
+    fn wait_as(&self, telling: Telling, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+        passed(telling)?;
+        // An event that is set and cleared at once must still release those that waited: that one was served is what
+        // counts, not the flag.
+        let place = {
+            let mut state = self.state();
+            if state.set {
+                return Ok(true);
             }
-            if let Err(interrupted) = park(deadline, "event") {
-                self.state().waiters.retain(|waiter| *waiter != me);
-                return Err(interrupted);
+            state.waiting.push(Waiter::current())
+        };
+        loop {
+            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let waited = if expired { Ok(()) } else { wait(telling, deadline, "event") };
+            let mut state = self.state();
+            let served = state.waiting.is_served(place);
+            if served || expired || waited.is_err() {
+                state.waiting.leave(place);
+                return if served { Ok(true) } else { waited.map(|()| false) };
             }
         }
     }
@@ -140,11 +138,7 @@ pub struct Semaphore {
 
 struct SemaphoreState {
     value: usize,
-    next: u64,
-    /// Those that wait, in order, each with its number.
-    waiting: VecDeque<(u64, Waiter)>,
-    /// Numbers of those that were given one and have not taken note of it.
-    granted: Vec<u64>,
+    waiting: WaitList<Waiter>,
 }
 
 /// One taken from a [`Semaphore`], given back when dropped.
@@ -161,8 +155,7 @@ impl Drop for Permit {
 impl Semaphore {
     /// A semaphore from which `value` can be taken.
     pub fn new(value: usize) -> Semaphore {
-        let state = SemaphoreState { value, next: 0, waiting: VecDeque::new(), granted: Vec::new() };
-        Semaphore { state: Arc::new(Mutex::new(state)) }
+        Semaphore { state: Arc::new(Mutex::new(SemaphoreState { value, waiting: WaitList::default() })) }
     }
 
     fn state(&self) -> MutexGuard<'_, SemaphoreState> {
@@ -176,18 +169,23 @@ impl Semaphore {
 
     /// Whether one was given to somebody who waited and has not gone on yet.
     pub fn is_handed_over(&self) -> bool {
-        !self.state().granted.is_empty()
+        self.state().waiting.has_served()
     }
 
     /// Takes one, waiting for it.
     pub fn acquire(&self) -> Permit {
-        match self.acquire_until(None) {
-            Ok(_) => Permit(self.clone()),
-            Err(interrupted) => {
-                interrupted.raise_here();
-                panic!("a semaphore cannot be waited for while the thread panics");
-            }
-        }
+        self.acquire_as(Telling::Unwinding, None, "semaphore").unwrap_or_else(unwound);
+        Permit(self.clone())
+    }
+
+    /// Takes one, waiting for it no longer than `duration`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] where none came in time.
+    pub fn acquire_timeout(&self, duration: Duration) -> Result<Permit, Elapsed> {
+        let deadline = Some(deadline_after(duration));
+        let taken = self.acquire_as(Telling::Unwinding, deadline, "semaphore").unwrap_or_else(unwound);
+        if taken { Ok(Permit(self.clone())) } else { Err(Elapsed::after(duration)) }
     }
 
     /// Takes one if that needs no waiting.
@@ -207,35 +205,40 @@ impl Semaphore {
     /// the tasklets shows.
     ///
     /// # Errors
-    /// The interrupt that ended the wait; none was taken then.
+    /// What the tasklet is told instead; none was taken then.
     pub fn acquire_until_as(&self, deadline: Option<Instant>, waits_for: &'static str) -> Result<bool, Interrupted> {
-        let number = {
+        self.acquire_as(Telling::Error, deadline, waits_for)
+    }
+
+    fn acquire_as(
+        &self,
+        telling: Telling,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<bool, Interrupted> {
+        passed(telling)?;
+        let place = {
             let mut state = self.state();
             if state.value > 0 {
                 state.value -= 1;
                 return Ok(true);
             }
-            let number = state.next;
-            state.next += 1;
-            state.waiting.push_back((number, Waiter::current()));
-            number
+            state.waiting.push(Waiter::current())
         };
         loop {
             let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let parked = if expired { Ok(()) } else { park(deadline, waits_for) };
+            let waited = if expired { Ok(()) } else { wait(telling, deadline, waits_for) };
             let mut state = self.state();
-            if let Some(at) = state.granted.iter().position(|granted| *granted == number) {
-                state.granted.swap_remove(at);
+            if !(state.waiting.is_served(place) || expired || waited.is_err()) {
+                continue;
+            }
+            let served = matches!(state.waiting.leave(place), Left::Served(()));
+            drop(state);
+            if served && waited.is_err() {
                 // One who was told to leave takes nothing with it: the next in the row has it.
-                return parked.map(|()| true).inspect_err(|_| {
-                    drop(state);
-                    self.release();
-                });
+                self.release();
             }
-            if expired || parked.is_err() {
-                state.waiting.retain(|(waiting, _)| *waiting != number);
-                return parked.map(|()| false);
-            }
+            return waited.map(|()| served);
         }
     }
 
@@ -243,7 +246,7 @@ impl Semaphore {
     /// was taken.
     ///
     /// # Errors
-    /// The interrupt that ended the wait; none was taken then.
+    /// What the tasklet is told instead; none was taken then.
     pub fn acquire_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
         self.acquire_until_as(deadline, "semaphore")
     }
@@ -251,15 +254,20 @@ impl Semaphore {
     /// Gives one back, to the one that has waited longest if any.
     pub fn release(&self) {
         let mut state = self.state();
-        match state.waiting.pop_front() {
-            Some((number, waiter)) => {
-                state.granted.push(number);
+        match state.waiting.serve(()) {
+            Ok(waiter) => {
                 drop(state);
                 waiter.wake();
             }
-            None => state.value += 1,
+            Err(()) => state.value += 1,
         }
     }
+}
+
+/// For waits that have no place for an error.
+fn unwound(interrupted: Interrupted) -> bool {
+    raise(interrupted);
+    panic!("a foreign tasklet was interrupted while it waited for a semaphore: there it is acquired by acquire_until");
 }
 
 impl fmt::Debug for Semaphore {

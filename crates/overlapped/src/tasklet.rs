@@ -1,66 +1,22 @@
-//! Tasklets of the Rust face: `run`, `spawn`, join, cancel.
+//! Tasklets of the Rust face: spawn, join, cancel.
+//!
+//! What a tasklet leaves behind (its result where nobody joins it, its function where it was cancelled before it began) is
+//! dropped by the tasklet itself, on its own stack, while it still counts as alive: destructors may wait there as anywhere.
+//! One that panics there ends the process with a message, as `std::thread` does: nobody is left to be told.
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use overlapped_port::Port;
-
-use crate::coroutine::Coroutines;
-use crate::interrupt::{self, Cause};
-use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, boards, current, try_current};
-
-/// Stack of a tasklet in bytes unless its [`Builder`] says otherwise. Only what is touched takes memory.
-pub const DEFAULT_STACK_SIZE: usize = 256 << 10;
-
-thread_local! {
-    static COROUTINES: RefCell<Option<Rc<Coroutines>>> = const { RefCell::new(None) };
-}
-
-/// Runs `main` with tasklets on this thread, and returns what it returns.
-///
-/// `main` is the first tasklet; its waits let the others run. When it has returned, tasklets that have not ended are
-/// cancelled, and `run` returns when they have: nothing is left in flight.
-///
-/// ```
-/// let answer = overlapped::run(|| {
-///     let half = overlapped::spawn(|| 21);
-///     2 * half.join().unwrap()
-/// });
-/// assert_eq!(answer, 42);
-/// ```
-///
-/// # Panics
-/// Where no port can be had (the system is out of descriptors or memory, or `OVERLAPPED_BACKEND` names a backend that
-/// does not start: see [`try_run`]), where `run` is called inside `run`, and with the panic of `main`.
-pub fn run<T>(main: impl FnOnce() -> T) -> T {
-    try_run(main).unwrap_or_else(|error| panic!("overlapped::run: {error}"))
-}
-
-/// As [`run`], with an error instead of a panic where it cannot start.
-///
-/// # Errors
-/// Where no port can be had, or a scheduler runs on this thread already.
-pub fn try_run<T>(main: impl FnOnce() -> T) -> io::Result<T> {
-    if try_current().is_some() {
-        return Err(io::Error::other("a scheduler runs on this thread already: overlapped::run is not nested"));
-    }
-    let coroutines = Coroutines::new();
-    let scheduler = Scheduler::enter(Port::new()?, Box::new(Rc::clone(&coroutines)))?;
-    COROUTINES.set(Some(coroutines));
-    let result = catch_unwind(AssertUnwindSafe(main));
-    scheduler.cancel_all();
-    COROUTINES.take();
-    scheduler.leave();
-    drop(scheduler);
-    result.map_err(|payload| resume_unwind(payload))
-}
+use crate::coroutine::{self, Body};
+use crate::interrupt::{self, Cause, Interrupted, Telling};
+use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, pass_on, raise, try_current, wait};
+use crate::time::deadline_after;
 
 /// Starts a tasklet on this thread. It runs when this one first waits, yields or ends.
 ///
@@ -72,18 +28,20 @@ pub fn try_run<T>(main: impl FnOnce() -> T) -> io::Result<T> {
 /// ```
 ///
 /// # Panics
-/// Outside [`run`].
+/// Outside [`run`](crate::run), and where the system has no room for one more stack: see [`Builder::spawn`].
 pub fn spawn<T: 'static>(function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    Builder::new().spawn(function)
+    Builder::new().spawn(function).unwrap_or_else(|error| panic!("overlapped::spawn: {error}"))
 }
 
 /// How to start a tasklet: its name, its stack.
 ///
 /// ```
 /// overlapped::run(|| {
-///     let reader = overlapped::Builder::new().name("reader").stack_size(1 << 20).spawn(|| 1);
+///     let reader = overlapped::Builder::new().name("reader").stack_size(1 << 20).spawn(|| 1)?;
 ///     assert_eq!(reader.join().unwrap(), 1);
-/// });
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
@@ -92,7 +50,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A tasklet without a name, with [`DEFAULT_STACK_SIZE`].
+    /// A tasklet without a name, with the stack of [`Config::stack_size`](crate::Config::stack_size).
     pub fn new() -> Builder {
         Builder::default()
     }
@@ -111,18 +69,25 @@ impl Builder {
 
     /// Starts the tasklet, as [`spawn`] does.
     ///
+    /// # Errors
+    /// Where the system has no room for its stack: `OutOfMemory`, and the message says which limit to look at;
+    /// `InvalidInput` for a size that cannot be addressed.
+    ///
     /// # Panics
-    /// Outside [`run`].
-    pub fn spawn<T: 'static>(self, function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    /// Outside [`run`](crate::run).
+    pub fn spawn<T: 'static>(self, function: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
+        let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
-        self.start(&scheduler, Arc::clone(&packet), function);
-        JoinHandle { packet, remote: Arc::clone(scheduler.remote()) }
+        self.start(&scheduler, size, Arc::clone(&packet), function);
+        Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
 
+    /// Starts it on a stack that was reserved.
     fn start<T: 'static>(
         self,
         scheduler: &Rc<Scheduler>,
+        stack_size: usize,
         packet: Arc<Packet<T>>,
         function: impl FnOnce() -> T + 'static,
     ) {
@@ -134,30 +99,39 @@ impl Builder {
                 scheduler.interrupt(id, Cause::Cancel);
             }
         }
-        let body = move |stack: io::Result<()>| {
-            let result = match stack {
-                Err(error) => Err(JoinError(Ending::NoStack(error))),
-                Ok(()) if was_cancelled() => Err(JoinError(Ending::Cancelled)),
-                Ok(()) => {
-                    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::cause(&*payload) {
-                        Some(_) => JoinError(Ending::Cancelled),
-                        None => JoinError(Ending::Panicked(Mutex::new(payload))),
-                    })
-                }
-            };
-            packet.finish(result);
-        };
-        let stack_size = self.stack_size.unwrap_or(DEFAULT_STACK_SIZE);
-        COROUTINES.with_borrow(|coroutines| {
-            let coroutines = coroutines.as_ref().expect("tasklets of the Rust face are started inside overlapped::run");
-            coroutines.insert(id, Box::new(body), stack_size);
+        let body: Body = Box::new(move |scheduler| {
+            packet.finish(result_of(scheduler, function));
+            leave_behind(scheduler, "the result", packet);
         });
+        coroutine::insert(id, body, stack_size);
     }
 }
 
-/// Whether the tasklet that begins was cancelled before.
-fn was_cancelled() -> bool {
-    try_current().is_some_and(|scheduler| scheduler.take_interrupt().is_some())
+/// Runs a tasklet's function, unless the tasklet was cancelled before.
+fn result_of<T>(scheduler: &Scheduler, function: impl FnOnce() -> T) -> Result<T, JoinError> {
+    if scheduler.is_cancelled() {
+        leave_behind(scheduler, "the function, which never began,", function);
+        return Err(JoinError(Ending::Cancelled));
+    }
+    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::level_of(&*payload) {
+        Some(_) => JoinError(Ending::Cancelled),
+        None => JoinError(Ending::Panicked { payload: Mutex::new(payload), was_told: scheduler.was_told_to_end() }),
+    })
+}
+
+/// Drops what a tasklet leaves behind, at its end: there its waits are not told to leave until the cleanup limit, and then
+/// by their results alone.
+fn leave_behind<T>(scheduler: &Scheduler, what: &str, left: T) {
+    let before = scheduler.mask(true);
+    if catch_unwind(AssertUnwindSafe(|| drop(left))).is_err() {
+        let id = scheduler.current_tasklet();
+        let title = scheduler.name(id).map_or_else(|| id.number().to_string(), |name| format!("{name:?}"));
+        eprintln!(
+            "overlapped: {what} of tasklet {title} panicked when it was dropped, and nobody can be told: aborting"
+        );
+        std::process::abort();
+    }
+    scheduler.unmask(before);
 }
 
 /// What a tasklet and its joiner share.
@@ -205,26 +179,55 @@ impl<T> JoinHandle<T> {
     /// Waits until the tasklet has ended, and takes its result. Works from any tasklet and any thread.
     ///
     /// # Errors
-    /// [`JoinError`] where the tasklet panicked or was cancelled.
+    /// [`JoinError`] where the tasklet panicked or was cancelled; where the calling tasklet itself is told to leave
+    /// ([`JoinError::is_interrupted`]), and the other then goes on alone.
     pub fn join(self) -> Result<T, JoinError> {
+        self.join_until(None).unwrap_or_else(|_| unreachable!("there was no deadline"))
+    }
+
+    /// As [`JoinHandle::join`], but waits no longer than `duration`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// overlapped::run(|| {
+    ///     let slow = overlapped::spawn(|| overlapped::sleep(Duration::from_secs(60)));
+    ///     let slow = slow.join_timeout(Duration::from_millis(5)).unwrap_err();
+    ///     slow.cancel();
+    ///     assert!(slow.join().unwrap_err().is_cancelled());
+    /// });
+    /// ```
+    ///
+    /// # Errors
+    /// The handle, where the tasklet has not ended by then.
+    pub fn join_timeout(self, duration: Duration) -> Result<Result<T, JoinError>, JoinHandle<T>> {
+        self.join_until(Some(deadline_after(duration)))
+    }
+
+    fn join_until(self, deadline: Option<Instant>) -> Result<Result<T, JoinError>, JoinHandle<T>> {
         loop {
             {
                 let mut state = self.packet.state();
                 if let Some(result) = state.result.take() {
-                    return result;
+                    return Ok(result);
+                }
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    state.joiner = None;
+                    drop(state);
+                    return Err(self);
                 }
                 state.joiner = Some(Waiter::current());
             }
-            if let Err(interrupted) = crate::scheduler::park(None, "join") {
+            if let Err(interrupted) = wait(Telling::Error, deadline, "join") {
                 self.packet.state().joiner = None;
-                interrupted.raise_here();
-                return Err(JoinError(Ending::Abandoned));
+                pass_on(&interrupted);
+                return Ok(Err(JoinError(Ending::Interrupted(interrupted))));
             }
         }
     }
 
-    /// Ends the tasklet early: what it waits for is cancelled, its stack unwinds, its destructors run. A tasklet that
-    /// has not begun never does; one that never waits is not disturbed. Works from any thread.
+    /// Ends the tasklet early: what it waits for is cancelled, and from now on its waits say so, by an error or by
+    /// unwinding its stack ([the whole story](crate#leaving-early)). A tasklet that has not begun never does; one that
+    /// never waits is not disturbed. A second cancel changes nothing. Works from any thread.
     pub fn cancel(&self) {
         let id = {
             let mut state = self.packet.state();
@@ -256,32 +259,42 @@ pub struct JoinError(Ending);
 
 enum Ending {
     /// The lock is there for errors that are shared between threads: a payload itself may not be.
-    Panicked(Mutex<Box<dyn Any + Send>>),
+    Panicked {
+        payload: Mutex<Box<dyn Any + Send>>,
+        was_told: bool,
+    },
     Cancelled,
     /// The system gave no stack for it: it never began.
     NoStack(io::Error),
-    /// The joiner itself was interrupted, or may not wait for it is panicking.
-    Abandoned,
+    /// The joiner itself was told to leave.
+    Interrupted(Interrupted),
 }
 
 impl JoinError {
     /// Whether the tasklet panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.0, Ending::Panicked(_))
+        matches!(self.0, Ending::Panicked { .. })
     }
 
-    /// Whether the tasklet was cancelled.
+    /// Whether the tasklet was cancelled, and ended for that: by unwinding, or by a panic after one of its waits had told
+    /// it (an `unwrap` of the error, say).
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0, Ending::Cancelled)
+        matches!(self.0, Ending::Cancelled | Ending::Panicked { was_told: true, .. })
     }
 
-    /// The payload of the tasklet's panic, to be looked at or thrown again with [`resume_unwind`].
+    /// Whether it was the joining tasklet that was told to leave, and the other one has not ended.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self.0, Ending::Interrupted(_))
+    }
+
+    /// The payload of the tasklet's panic, to be looked at or thrown again with
+    /// [`resume_unwind`](std::panic::resume_unwind).
     ///
     /// # Errors
     /// The error itself where the tasklet did not panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.0 {
-            Ending::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Ending::Panicked { payload, .. } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             ending => Err(JoinError(ending)),
         }
     }
@@ -292,8 +305,8 @@ impl fmt::Display for JoinError {
         match &self.0 {
             Ending::Cancelled => f.write_str("the tasklet was cancelled"),
             Ending::NoStack(error) => write!(f, "the tasklet could not begin, for want of a stack: {error}"),
-            Ending::Abandoned => f.write_str("the wait for the tasklet was given up"),
-            Ending::Panicked(payload) => {
+            Ending::Interrupted(interrupted) => write!(f, "the wait for the tasklet was given up: {interrupted}"),
+            Ending::Panicked { payload, .. } => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 let text = payload.downcast_ref::<&str>().copied();
                 match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
@@ -315,7 +328,11 @@ impl std::error::Error for JoinError {}
 
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> io::Error {
-        io::Error::other(error)
+        match error.0 {
+            // It is about the caller, and so [`is_cancelled`](crate::is_cancelled) has to know it.
+            Ending::Interrupted(interrupted) => interrupted.into(),
+            ending => io::Error::other(JoinError(ending)),
+        }
     }
 }
 
@@ -337,26 +354,34 @@ pub struct Handle(Arc<Remote>);
 /// The handle of this thread's tasklets.
 ///
 /// # Panics
-/// Outside [`run`].
+/// Outside [`run`](crate::run).
 pub fn handle() -> Handle {
     Handle(Arc::clone(try_current().expect("overlapped::handle: call it inside overlapped::run").remote()))
 }
 
 impl Handle {
-    /// Starts a tasklet on the handle's thread. Where that thread's [`run`] has ended, it never starts.
+    /// Starts a tasklet on the handle's thread. Where that thread's [`run`](crate::run) has ended, it never starts; where
+    /// there is no room for its stack, its joiner is told.
     pub fn spawn<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         let packet = Packet::new();
         let theirs = Undelivered(Some(Arc::clone(&packet)));
         self.0.call(Box::new(move || {
             let mut theirs = theirs;
-            if let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) {
-                Builder::new().start(&scheduler, packet, function);
+            let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) else { return };
+            match coroutine::reserve(None) {
+                Ok(size) => Builder::new().start(&scheduler, size, packet, function),
+                Err(error) => {
+                    packet.finish(Err(JoinError(Ending::NoStack(error))));
+                    // Destructors may wait, and here nobody can: they run at the end, in the thread's own tasklet.
+                    coroutine::keep_until_the_end(Box::new(function));
+                    coroutine::keep_until_the_end(Box::new(packet));
+                }
             }
         }));
         JoinHandle { packet, remote: Arc::clone(&self.0) }
     }
 
-    /// As [`tasklets`], for the handle's thread: at any time, also while a tasklet holds that thread.
+    /// As [`tasklets`](crate::tasklets), for the handle's thread: at any time, also while a tasklet holds that thread.
     ///
     /// ```
     /// use std::time::Duration;
@@ -390,81 +415,14 @@ impl<T> Drop for Undelivered<T> {
     }
 }
 
-/// Lets the tasklets that are ready run before this one goes on. Outside [`run`], yields the thread.
+/// Lets the tasklets that are ready run before this one goes on. Outside [`run`](crate::run), yields the thread.
 pub fn yield_now() {
     match try_current() {
         Some(scheduler) => {
             if let Err(interrupted) = scheduler.yield_now() {
-                interrupted.raise_here();
+                raise(interrupted);
             }
         }
         None => std::thread::yield_now(),
-    }
-}
-
-/// Every tasklet of this thread that has not ended, `run`'s own first: what each waits for, and for how long.
-///
-/// ```
-/// overlapped::run(|| {
-///     let idle = overlapped::Builder::new().name("idle").spawn(|| {
-///         overlapped::sleep(std::time::Duration::from_secs(60));
-///     });
-///     overlapped::yield_now();
-///     let status = &overlapped::tasklets()[1];
-///     assert_eq!((status.name.as_deref(), status.waits_for), (Some("idle"), "sleep"));
-///     idle.cancel();
-/// });
-/// ```
-pub fn tasklets() -> Vec<Status> {
-    try_current().map(|scheduler| scheduler.tasklets()).unwrap_or_default()
-}
-
-/// What this thread's port is, how stacks are guarded, what the port did and what is in flight; `None` outside [`run`].
-pub fn report() -> Option<overlapped_port::Report> {
-    let mut report = try_current()?.port().borrow().report();
-    report.setup.push(format!("stacks: {}", crate::stack::guards()));
-    Some(report)
-}
-
-/// Every thread that has tasklets in this process, as text: its tasklets with what each waits for, the longest wait
-/// first, and what its port has done. From whatever thread and at any time, also while a tasklet holds its thread.
-///
-/// ```
-/// overlapped::run(|| {
-///     let text = overlapped::explain();
-///     assert!(text.contains("tasklet 0: running"), "{text}");
-/// });
-/// ```
-pub fn explain() -> String {
-    boards().iter().map(|board| board.explain(|_| String::new())).collect::<Vec<_>>().join("\n")
-}
-
-/// Warns on standard error when a tasklet of this thread has held it for longer than `limit`: which one, and for how
-/// long. All others stand still meanwhile, and nothing else would show why. `None` ends that. A tenth of a second is a
-/// good limit to begin with; the environment variable `OVERLAPPED_WATCH` sets one for every [`run`], in seconds.
-///
-/// Unless asked for it is off, for it takes a thread of its own, which wakes four times within the limit. The tasklets
-/// pay nothing for it.
-///
-/// ```
-/// use std::time::Duration;
-/// overlapped::run(|| {
-///     overlapped::watch(Some(Duration::from_millis(100)))?;
-///     // … what waits now and then is not complained of …
-///     overlapped::watch(None)
-/// })?;
-/// # std::io::Result::Ok(())
-/// ```
-///
-/// # Errors
-/// Outside [`run`], and where the system has no thread for it.
-pub fn watch(limit: Option<Duration>) -> io::Result<()> {
-    let scheduler = current()?;
-    match limit {
-        Some(limit) => scheduler.watch(limit),
-        None => {
-            drop(scheduler.unwatch());
-            Ok(())
-        }
     }
 }

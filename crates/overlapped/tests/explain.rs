@@ -52,6 +52,7 @@ fn hold() {
         yield_now();
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     });
+    let greedy = greedy.unwrap();
     let after = spawn(yield_now);
     greedy.join().unwrap();
     after.join().unwrap();
@@ -104,13 +105,14 @@ fn other_threads_see_the_tasklets_while_one_holds_the_thread() {
             tell.send(()).unwrap();
             seen
         });
-        let sleeper = Builder::new().name("sleeper").spawn(|| sleep(LONG));
+        let sleeper = Builder::new().name("sleeper").spawn(|| sleep(LONG)).unwrap();
         let holder = Builder::new().name("holder").spawn(move || {
             spin(Duration::from_millis(20));
             ask.send(()).unwrap();
             // The thread is blocked for good unless the other one sees what it wants to see meanwhile.
             told.recv().unwrap();
         });
+        let holder = holder.unwrap();
         holder.join().unwrap();
         let (tasklets, text) = onlooker.join().unwrap();
         let seen: Vec<_> = tasklets.iter().map(|status| (status.name.as_deref(), status.waits_for)).collect();

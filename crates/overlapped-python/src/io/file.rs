@@ -55,7 +55,7 @@ fn base(py: Python<'_>, name: &str, slf: *mut PyObject, args: &[*mut PyObject]) 
 /// descriptor does not allow it, or is in non-blocking mode.
 fn operate(py: Python<'_>, op: Op<'_>) -> PyResult<Option<usize>> {
     let runtime = runtime(py)?;
-    match runtime.scheduler.operate(op, None) {
+    match runtime.operate(op, None) {
         Ok(Outcome::Count(count)) => Ok(Some(count)),
         Ok(_) => Ok(None),
         Err(error) if is_refused(&error) => Ok(None),
@@ -71,7 +71,7 @@ pub(crate) fn write_all(py: Python<'_>, file: RawFile, bytes: &[u8]) -> PyResult
     let Some(mut written) = operate(py, op(bytes))? else { return Ok(None) };
     let runtime = runtime(py)?;
     while written < bytes.len() && run_signal_handlers(py, &runtime) {
-        match runtime.scheduler.operate(op(&bytes[written..]), None) {
+        match runtime.operate(op(&bytes[written..]), None) {
             Ok(Outcome::Count(count)) if count > 0 => written += count,
             _ => break,
         }
@@ -206,7 +206,7 @@ pub(crate) fn read_at(py: Python<'_>, descriptor: c_int, size: usize, offset: u6
 #[pyfunction]
 pub(crate) fn cancel_file(py: Python<'_>, descriptor: c_int) -> PyResult<()> {
     let file = file(py, descriptor)?;
-    settle(|port| port.cancel_file(file), |port| port.in_flight_on_file(file))
+    settle(|scheduler| scheduler.cancel_file(file), |scheduler| scheduler.in_flight_on_file(file))
 }
 
 /// Waits until the file's data has reached the device, as os.fsync.

@@ -33,7 +33,8 @@ pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(SocketNumber, u8)>, tim
     let ops = descriptors
         .into_iter()
         .map(|(number, interest)| Op::Poll { socket: descriptor::socket(number), interest: Interest(interest) });
-    match runtime.scheduler.operate_any(ops, deadline) {
+    // SAFETY: as for `Runtime::operate`.
+    match unsafe { runtime.scheduler.operate_any(ops, deadline) } {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(false),
         Err(error) => Err(to_error(py, &runtime, error)),

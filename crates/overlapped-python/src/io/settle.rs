@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use overlapped_port::Port;
+use overlapped::engine::Scheduler;
 use pyo3::prelude::*;
 
 use crate::thread::runtime::existing;
 
 /// Cancels what is in flight on a handle, with `cancel`, and waits until `left` says that nothing is. Whoever closes a
 /// handle goes on closing: an interrupt waits until that is done.
-pub(crate) fn settle(cancel: impl FnOnce(&mut Port) -> usize, left: impl Fn(&Port) -> usize) -> PyResult<()> {
+pub(crate) fn settle(cancel: impl FnOnce(&Scheduler) -> usize, left: impl Fn(&Scheduler) -> usize) -> PyResult<()> {
     let Some(runtime) = existing() else { return Ok(()) };
     let scheduler = &runtime.scheduler;
-    if cancel(&mut scheduler.port().borrow_mut()) == 0 {
+    if cancel(scheduler) == 0 {
         return Ok(());
     }
-    while left(&scheduler.port().borrow()) > 0 {
+    while left(scheduler) > 0 {
         let _ = scheduler.yield_now();
         scheduler.turn(Some(Duration::from_millis(1)))?;
     }

@@ -135,7 +135,7 @@ fn failed(py: Python<'_>, runtime: &Runtime, error: io::Error) -> *mut PyObject 
 
 /// Runs an operation for Python; `CANCELLED` by a close shows as the closed descriptor that it is.
 pub(crate) fn operate(py: Python<'_>, runtime: &Runtime, op: Op<'_>, due: Option<Instant>) -> PyResult<Outcome> {
-    runtime.scheduler.operate(op, due).map_err(|error| to_error(py, runtime, error))
+    runtime.operate(op, due).map_err(|error| to_error(py, runtime, error))
 }
 
 pub(crate) fn count(outcome: &Outcome) -> usize {
@@ -177,7 +177,7 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
 /// Receives into a buffer of the port's; null where Python has set an error.
 fn receive_provided(runtime: &Runtime, socket: Socket, limit: usize, flags: c_int) -> io::Result<*mut PyObject> {
     let (due, socket) = (due(socket), socket.descriptor());
-    let outcome = runtime.scheduler.operate(Op::RecvProvided { socket, limit, flags: waiting(flags) }, due)?;
+    let outcome = runtime.operate(Op::RecvProvided { socket, limit, flags: waiting(flags) }, due)?;
     Ok(runtime.scheduler.consume(outcome, |bytes| {
         runtime.expect_large(socket, bytes.len() >= LARGE);
         // SAFETY: the GIL is held; the bytes are copied. Null, with an error set, where there is no memory.
@@ -269,7 +269,7 @@ unsafe extern "C" fn send(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
     unsafe {
         send_as("send", slf, args, nargs, |runtime, socket, data, flags, due| {
             let op = Op::Send { socket: socket.descriptor(), buffer: data, flags: waiting(flags), all: false };
-            let sent = runtime.scheduler.operate(op, due)?;
+            let sent = runtime.operate(op, due)?;
             Ok(ffi::PyLong_FromSize_t(count(&sent)))
         })
     }
@@ -282,7 +282,7 @@ unsafe extern "C" fn sendall(slf: *mut PyObject, args: *mut *mut PyObject, nargs
             loop {
                 // Asked anew each time: a closed socket's number may soon be another's.
                 let op = Op::Send { socket: socket.descriptor(), buffer: rest, flags: waiting(flags), all: true };
-                let sent = count(&runtime.scheduler.operate(op, due)?);
+                let sent = count(&runtime.operate(op, due)?);
                 rest = &rest[sent..];
                 if rest.is_empty() {
                     return Ok(ffi::Py_NewRef(ffi::Py_None()));
@@ -458,7 +458,7 @@ pub(crate) fn wait(py: Python<'_>, descriptor: SocketNumber, interest: u8, timeo
 #[pyfunction]
 pub(crate) fn cancel_socket(socket: RawSocket) -> PyResult<()> {
     sys::forget_socket(socket);
-    settle(|port| port.cancel_socket(socket), |port| port.in_flight_on_socket(socket))
+    settle(|scheduler| scheduler.cancel_socket(socket), |scheduler| scheduler.in_flight_on_socket(socket))
 }
 
 /// The bytes of the `sockaddr` of a numeric host, a port, and for IPv6 flow information and scope; `None` where the

@@ -28,7 +28,7 @@ impl Channel {
         let runtime = runtime(py)?;
         self.inner.send(item).map_err(|error| match error {
             SendError::Closed(_) => PyValueError::new_err("Send/receive operation on a closed channel"),
-            SendError::Interrupted(_) => runtime.raise(py),
+            SendError::Elapsed(_) | SendError::Interrupted(_) => runtime.raise(py),
         })
     }
 }
@@ -63,7 +63,7 @@ impl Channel {
             Ok(Item::Value(value)) => Ok(value),
             Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),
             Err(ReceiveError::Closed) => Err(PyValueError::new_err("Send/receive operation on a closed channel")),
-            Err(ReceiveError::Interrupted) => Err(runtime.raise(py)),
+            Err(ReceiveError::Elapsed | ReceiveError::Interrupted) => Err(runtime.raise(py)),
         }
     }
 

@@ -60,7 +60,8 @@ pub(crate) fn after_fork_in_child() {
     be_main_thread();
     explain::after_fork();
     let Some(runtime) = runtime::take_after_fork() else { return };
-    runtime.scheduler.abandon_after_fork();
+    // SAFETY: this is the child, and the other tasklets are forgotten below.
+    unsafe { runtime.scheduler.abandon_after_fork() };
     // The other greenlets must never run here, not even to unwind: they are kept for ever.
     std::mem::forget(runtime);
 }

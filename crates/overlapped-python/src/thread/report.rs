@@ -27,19 +27,19 @@ pub(crate) fn tasklets(py: Python<'_>) -> PyResult<Vec<Py<PyDict>>> {
 /// The name of the backend under this thread's port: `"uring"`, `"poll"`, `"iocp"`.
 #[pyfunction]
 pub(crate) fn backend(py: Python<'_>) -> PyResult<&'static str> {
-    Ok(runtime(py)?.scheduler.port().borrow().report().backend)
+    Ok(runtime(py)?.scheduler.report().backend)
 }
 
 /// What this thread's port is, why not a better one, what it did and what is in flight: some lines of text.
 #[pyfunction]
 pub(crate) fn report(py: Python<'_>) -> PyResult<String> {
-    Ok(runtime(py)?.scheduler.port().borrow().report().to_string())
+    Ok(runtime(py)?.scheduler.report().to_string())
 }
 
 /// How many operations this thread's port has in flight.
 #[pyfunction]
 pub(crate) fn in_flight(py: Python<'_>) -> PyResult<usize> {
-    Ok(runtime(py)?.scheduler.port().borrow().in_flight())
+    Ok(runtime(py)?.scheduler.in_flight())
 }
 
 /// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how

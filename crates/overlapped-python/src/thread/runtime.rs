@@ -5,10 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use overlapped::engine::{Interrupted, Scheduler, TaskletId};
 use overlapped_port::sys::RawSocket;
+use overlapped_port::{Op, Outcome};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -131,6 +132,13 @@ impl Runtime {
             hints.resize(index + 1, false);
         }
         hints[index] = large;
+    }
+
+    /// Runs one operation to its end: see [`Scheduler::operate`].
+    pub(crate) fn operate(&self, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
+        // SAFETY: a descriptor is a number in Python, and whoever names one answers for it, as with `os.read` and
+        // `os.close`. Closing goes through `settle`, after what is in flight on it.
+        unsafe { self.scheduler.operate(op, deadline) }
     }
 
     /// The error to return for an interrupt of the current tasklet.

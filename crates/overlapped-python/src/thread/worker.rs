@@ -146,14 +146,17 @@ fn port_failed(error: &io::Error) -> ! {
 /// How the scheduler switches greenlets.
 struct Handle(Rc<Greenlets>);
 
-impl Switcher for Handle {
+// SAFETY: a greenlet that was left is gone back to by `go_to` alone, on its thread; its stack is greenlet's, which copies it
+// away and back, and nobody throws into it.
+unsafe impl Switcher for Handle {
     fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
         let greenlets = &self.0;
         // SAFETY: tasklets of this side park while they hold the GIL.
         let py = unsafe { Python::assume_attached() };
         let running = take_loop(py);
         loop {
-            match scheduler.next() {
+            // SAFETY: this is the switcher, and goes to the one that is named.
+            match unsafe { scheduler.next() } {
                 Ok(Some(id)) if id == me => break,
                 Ok(Some(id)) => {
                     go_to(py, greenlets, id);
@@ -223,7 +226,8 @@ extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
                 runtime.greenlets.begin(py, id, &me);
                 while live(py, &runtime, id) {}
                 runtime.greenlets.end(id);
-                runtime.scheduler.retire(id);
+                // SAFETY: it has run to its end, and its worker goes on with another.
+                unsafe { runtime.scheduler.retire(id) };
                 if !next_for(py, &runtime, &me) {
                     break;
                 }
@@ -269,7 +273,8 @@ fn finish(py: Python<'_>, runtime: &Rc<Runtime>, ended: PyResult<()>) {
 fn next_for(py: Python<'_>, runtime: &Runtime, me: &Py<PyAny>) -> bool {
     let (greenlets, scheduler) = (&runtime.greenlets, &runtime.scheduler);
     loop {
-        match scheduler.next() {
+        // SAFETY: as in `park`: the worker goes to the one that is named, or is it.
+        match unsafe { scheduler.next() } {
             Ok(Some(next)) if greenlets.is_new(next) => return true,
             Ok(Some(next)) => {
                 if !greenlets.keep_idle(py, me) {

@@ -109,7 +109,7 @@ impl OpenOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let path = path.as_ref();
         let (how, system_path) = (self.how()?, Box::new(system_path(path)?));
-        match scheduler::current()?.operate(Op::Open { path: &system_path, how }, None) {
+        match scheduler::current()?.perform(Op::Open { path: &system_path, how }, None) {
             Ok(Outcome::File(file)) => Ok(std::fs::File::from(file).into()),
             Ok(outcome) => unreachable!("an open brought {outcome:?}"),
             Err(error) => Err(attempt(error, || format!("open {}", path.display()))),

@@ -68,7 +68,7 @@ impl NamedPipeStream {
             let (how, path) = (how.with_flags(IDENTIFICATION), Box::new(system_path(name)?));
             let mut pause = PAUSES.0;
             loop {
-                match scheduler::current()?.operate(Op::Open { path: &path, how }, None) {
+                match scheduler::current()?.perform(Op::Open { path: &path, how }, None) {
                     Ok(Outcome::File(end)) => return Ok(NamedPipeStream::wrap(end)),
                     Ok(outcome) => unreachable!("an open brought {outcome:?}"),
                     Err(error) if error.raw_os_error() == Some(PIPE_BUSY) => {

@@ -204,7 +204,7 @@ impl TcpListener {
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut peer = Box::new(Address::empty());
         let op = Op::Accept { listener: raw_socket(&self.inner), peer: Some(&mut peer) };
-        let stream = match scheduler::current()?.operate(op, self.accept_timeout.deadline())? {
+        let stream = match scheduler::current()?.perform(op, self.accept_timeout.deadline())? {
             Outcome::Socket(socket) => TcpStream::wrap(socket.into()),
             outcome => unreachable!("an accept brought {outcome:?}"),
         };

@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use overlapped_port::Observer;
 
-use super::TaskletId;
-use super::token::INDEX_BITS;
+use super::id::{INDEX_BITS, TaskletId};
 
 /// A tasklet as [`tasklets`](crate::tasklets) lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its number: no other tasklet of this thread has had it in a long while.
+    /// Its number on its thread: 0 is the thread itself, those that it starts count from 1.
     pub number: u64,
     /// The name it was given.
     pub name: Option<String>,
@@ -26,12 +25,17 @@ pub struct Status {
     pub waits_for: &'static str,
     /// How long it has; for one that runs, the time since the port was last polled.
     pub since: Duration,
+    index: usize,
 }
 
 impl Status {
     /// The name, or the number where it has none.
-    fn title(&self) -> String {
-        self.name.as_ref().map_or_else(|| self.number.to_string(), |name| format!("{name:?}"))
+    pub(crate) fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name:?}"),
+            None if self.number == 0 => "main".to_owned(),
+            None => self.number.to_string(),
+        }
     }
 }
 
@@ -164,9 +168,14 @@ static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
 
 /// The boards of the schedulers that there are.
 pub(crate) fn boards() -> Vec<Arc<Board>> {
+    BOARDS.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Lists `board`, and forgets those that are gone: else each run and each thread would leave one for ever.
+fn list(board: &Arc<Board>) {
     let mut boards = BOARDS.lock().unwrap_or_else(PoisonError::into_inner);
     boards.retain(|board| board.strong_count() > 0);
-    boards.iter().filter_map(Weak::upgrade).collect()
+    boards.push(Arc::downgrade(board));
 }
 
 impl Board {
@@ -183,7 +192,7 @@ impl Board {
             rows: Mutex::default(),
             port,
         });
-        BOARDS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&board));
+        list(&board);
         board
     }
 
@@ -247,6 +256,7 @@ impl Board {
                     _ => "ready",
                 },
                 since: now.saturating_sub(Duration::from_nanos(since)),
+                index,
             })
         });
         listed.collect()
@@ -260,7 +270,7 @@ impl Board {
         for status in &tasklets {
             let (title, seconds) = (status.title(), status.since.as_secs_f64());
             let _ = write!(text, "\n  tasklet {title}: {} for {seconds:.3} s", status.waits_for);
-            for line in stack(TaskletId::of_number(status.number).index()).lines() {
+            for line in stack(status.index).lines() {
                 let _ = write!(text, "\n    {line}");
             }
         }
@@ -283,5 +293,18 @@ impl Board {
             held.as_secs_f64(),
             tasklets.len().saturating_sub(1),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_of_runs_that_have_ended_are_forgotten() {
+        let count = || BOARDS.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (0..200).for_each(|_| crate::run(|| ()));
+        // Other tests run beside this one, a few threads of them.
+        assert!(count() < 100, "{} boards", count());
     }
 }

@@ -7,9 +7,14 @@ use std::time::Instant;
 
 use overlapped_port::{Op, OpId, Outcome, Submitted, TimerId};
 
+use super::id::TaskletId;
+use super::thread::Scheduler;
 use super::token::Token;
-use super::{IMMEDIATE_IN_A_ROW, LARGE, SWITCHES_A_TURN, Scheduler, TaskletId};
-use crate::interrupt::Interrupted;
+use super::turn::SWITCHES_A_TURN;
+use crate::interrupt::{Level, Telling, Verdict};
+
+/// A result of so many bytes counts as one more: they took the time.
+const LARGE: usize = 64 << 10;
 
 /// What one operation of a tasklet has come to.
 pub(super) struct Wait {
@@ -20,18 +25,47 @@ pub(super) struct Wait {
     pub(super) abandoned: bool,
 }
 
+/// Ends the process where it is dropped by an unwinding: what is in flight then owns memory that would be freed. It costs
+/// nothing where all goes well.
+struct NoUnwind(&'static str);
+
+impl Drop for NoUnwind {
+    fn drop(&mut self) {
+        eprintln!("overlapped: the stack unwinds past a {} that is in flight and owns memory on it", self.0);
+        std::process::abort();
+    }
+}
+
+impl NoUnwind {
+    /// Nothing is in flight any more.
+    fn over(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Scheduler {
     /// Runs one operation to its end; only the current tasklet waits. Past `deadline` it is cancelled.
     ///
     /// # Errors
-    /// The system's; `TimedOut` past the deadline, if nothing was moved by then; in a foreign tasklet, the
-    /// [`Interrupted`] that is to be raised.
-    pub fn operate(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
-        self.perform(op, deadline, false)
+    /// The system's; `TimedOut` past the deadline, if nothing was moved by then; what the tasklet is told (an
+    /// [`Interrupted`](crate::engine::Interrupted), to be raised in a foreign one).
+    ///
+    /// # Safety
+    /// The handles that `op` names are open and the caller's to use, until this returns. What a `CloseFile` or a
+    /// `CloseSocket` names belongs to nobody else.
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn operate(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
+        self.perform(op, deadline)
+    }
+
+    /// As [`Scheduler::operate`], for the sockets and files of this crate: they have the handle that `op` names, and keep
+    /// it meanwhile.
+    pub(crate) fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
+        self.run_to_end(op, deadline, false)
     }
 
     /// Runs a function on a thread of the port's pool; only the current tasklet waits. Past `deadline`, or where this
-    /// tasklet is interrupted, the function is left alone: if it has begun it runs to its end, and its result is lost.
+    /// tasklet is told to leave, the function is left alone: if it has begun it runs to its end, and its result is lost.
     ///
     /// # Errors
     /// The function's, and as for [`Scheduler::operate`].
@@ -40,7 +74,7 @@ impl Scheduler {
         function: impl FnOnce() -> io::Result<usize> + Send + 'static,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
-        match self.perform(Op::Call { function: Box::new(function) }, deadline, true)? {
+        match self.run_to_end(Op::Call { function: Box::new(function) }, deadline, true)? {
             Outcome::Count(count) => Ok(count),
             outcome => unreachable!("a call brings a number, not {outcome:?}"),
         }
@@ -50,20 +84,50 @@ impl Scheduler {
     ///
     /// The tasklet waits in here, and where its stack is copied at every switch, each frame counts: what comes before the
     /// wait and after it is in functions of its own.
-    fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
+    fn run_to_end(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
+        let told = self.told_before()?;
         let waits_for = op.name();
+        let in_flight = NoUnwind(waits_for);
         #[allow(unsafe_code, reason = "the one place where a borrow is handed to the port")]
         // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before the completion
-        // has come: the wait below goes on until it has, whatever wakes it. One that may be left is an `Op::Call`, which
-        // borrows nothing.
+        // has come: the wait below goes on until it has, whatever wakes it, and `in_flight` ends the process where
+        // something unwinds. One that may be left is an `Op::Call`, which borrows nothing.
         let begun = unsafe { self.begin(op) };
         match begun {
-            Begun::Ended(result) => self.without_wait(result),
+            Begun::Ended(result) => {
+                in_flight.over();
+                self.without_wait(result)
+            }
             Begun::UnderWay(id, slot) => {
-                let stopped = self.await_completion(id, slot, deadline, waits_for, may_be_left);
+                let stopped = self.await_completion(id, slot, deadline, waits_for, may_be_left, told);
+                in_flight.over();
                 self.conclude(slot, stopped, waits_for)
             }
         }
+    }
+
+    /// The level that stands already: what is begun then is cancelled at once, for what can be had without a wait.
+    ///
+    /// # Errors
+    /// Where enough was reported under it.
+    #[inline]
+    fn told_before(self: &Rc<Self>) -> io::Result<Option<Level>> {
+        match self.verdict(Telling::Error) {
+            Verdict::Leave(level) => self.still_allowed(level).map(|()| Some(level)),
+            Verdict::GoOn | Verdict::CleanUp(_) => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn still_allowed(self: &Rc<Self>, level: Level) -> io::Result<()> {
+        if level == Level::Thrown {
+            return Err(self.refuse(level));
+        }
+        if !self.allows_one_more() {
+            self.let_others_run();
+            return Err(self.refuse(level));
+        }
+        Ok(())
     }
 
     /// A slot in which the current tasklet will be told of something.
@@ -72,16 +136,13 @@ impl Scheduler {
         self.waits.borrow_mut().insert(wait)
     }
 
-    /// Hands `op` to the port, unless this tasklet is interrupted.
+    /// Hands `op` to the port.
     ///
     /// # Safety
     /// As for [`overlapped_port::Port::submit`].
     #[allow(unsafe_code, reason = "the caller makes the promise")]
     #[inline(never)]
     unsafe fn begin(&self, op: Op<'_>) -> Begun {
-        if let Err(interrupted) = self.check() {
-            return Begun::Ended(Err(interrupted.raise(self)));
-        }
         let slot = self.new_wait();
         // SAFETY: the caller's promise.
         match unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) } {
@@ -102,11 +163,19 @@ impl Scheduler {
         deadline: Option<Instant>,
         waits_for: &'static str,
         may_be_left: bool,
+        told: Option<Level>,
     ) -> Stopped {
         let timer = deadline.map(|deadline| self.set_deadline(deadline, slot));
-        let mut stopped = Stopped::No;
-        loop {
-            self.park_masked(waits_for);
+        let mut stopped = told.map_or(Stopped::No, Stopped::Told);
+        if told.is_some() {
+            self.port.borrow_mut().cancel(id);
+        }
+        let mut clean_up = None;
+        while !(may_be_left && stopped != Stopped::No) {
+            if stopped == Stopped::No && clean_up.is_none() {
+                clean_up = self.time_of_clean_up();
+            }
+            self.park(waits_for);
             let expired = {
                 let waits = self.waits.borrow();
                 let wait = &waits[slot];
@@ -115,19 +184,42 @@ impl Scheduler {
                 }
                 wait.expired
             };
-            if stopped == Stopped::No && (expired || self.is_interrupted()) {
-                stopped = if expired { Stopped::Deadline } else { Stopped::Interrupt };
-                self.port.borrow_mut().cancel(id);
-                if may_be_left {
-                    self.waits.borrow_mut()[slot].abandoned = true;
-                    break;
+            if stopped == Stopped::No {
+                stopped = if expired { Stopped::Deadline } else { self.stopped_now() };
+                if stopped != Stopped::No {
+                    self.port.borrow_mut().cancel(id);
                 }
             }
         }
-        if let Some(timer) = timer {
+        for timer in [timer, clean_up].into_iter().flatten() {
             self.port.borrow_mut().clear_timer(timer);
         }
+        if may_be_left {
+            let mut waits = self.waits.borrow_mut();
+            let wait = &mut waits[slot];
+            wait.abandoned = wait.result.is_none();
+        }
         stopped
+    }
+
+    #[inline]
+    fn stopped_now(&self) -> Stopped {
+        match self.verdict(Telling::Error) {
+            Verdict::Leave(level) => Stopped::Told(level),
+            Verdict::GoOn | Verdict::CleanUp(_) => Stopped::No,
+        }
+    }
+
+    /// Wakes this tasklet when its cleanup is overdue, where it cleans up.
+    #[inline]
+    fn time_of_clean_up(&self) -> Option<TimerId> {
+        match self.verdict(Telling::Error) {
+            Verdict::CleanUp(until) => {
+                let token = Token::Wake(self.current.get()).pack();
+                Some(self.port.borrow_mut().set_timer(until, token))
+            }
+            Verdict::GoOn | Verdict::Leave(_) => None,
+        }
     }
 
     #[inline(never)]
@@ -146,7 +238,7 @@ impl Scheduler {
             Err(error) if is_cancelled(&error) => Err(match stopped {
                 Stopped::No => error,
                 Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
-                Stopped::Interrupt => Interrupted(()).raise(self),
+                Stopped::Told(level) => self.refuse(level),
             }),
             result => result,
         }
@@ -162,9 +254,9 @@ impl Scheduler {
         };
         self.switches.set(self.switches.get() + large);
         self.immediate.set(self.immediate.get() + 1 + large);
-        if self.immediate.get() > IMMEDIATE_IN_A_ROW {
-            // An interrupt that comes now is for the next wait: this result is not lost.
-            let _ = self.yield_now();
+        if self.has_had_enough() {
+            // What this tasklet is told meanwhile is for the next wait: this result is not lost.
+            self.let_others_run();
         }
         result
     }
@@ -173,20 +265,28 @@ impl Scheduler {
     /// awaited. Returns those that have ended by themselves, each with its place in `ops`.
     ///
     /// # Errors
-    /// `TimedOut` past the deadline, where none had ended by then; in a foreign tasklet, the [`Interrupted`] that is to
-    /// be raised. What an operation failed with is in its own result.
-    pub fn operate_any<'a>(
+    /// `TimedOut` past the deadline, where none had ended by then; what the tasklet is told, as for
+    /// [`Scheduler::operate`]. What an operation failed with is in its own result.
+    ///
+    /// # Safety
+    /// As for [`Scheduler::operate`].
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn operate_any<'a>(
         self: &Rc<Self>,
         ops: impl IntoIterator<Item = Op<'a>>,
         deadline: Option<Instant>,
     ) -> io::Result<Vec<(usize, io::Result<Outcome>)>> {
-        self.check().map_err(|interrupted| interrupted.raise(self))?;
-        let (mut ended, mut under_way, mut waits_for) = (Vec::new(), Vec::new(), "");
+        // All of them, before the first is in flight: the iterator is the caller's code.
+        let ops: Vec<Op<'a>> = ops.into_iter().collect();
+        let told = self.told_before()?;
+        let mut waits_for = "";
+        let in_flight = NoUnwind("set of operations");
+        let (mut ended, mut under_way) = (Vec::new(), Vec::new());
         for (place, op) in ops.into_iter().enumerate() {
             waits_for = op.name();
-            #[allow(unsafe_code, reason = "as in `operate`")]
             // SAFETY: what `op` borrows outlives this call, and this call neither returns nor unwinds before every
-            // completion has come: the loop below goes on until it has.
+            // completion has come: the loop below goes on until it has, and `in_flight` ends the process where something
+            // unwinds.
             match unsafe { self.begin(op) } {
                 Begun::UnderWay(id, slot) => under_way.push((place, id, slot)),
                 Begun::Ended(result) => {
@@ -198,7 +298,8 @@ impl Scheduler {
         // The deadline has a wait of its own: those of the operations go one by one.
         let alarm = self.new_wait();
         let timer = deadline.map(|deadline| self.set_deadline(deadline, alarm));
-        let mut stopped = Stopped::No;
+        let clean_up = self.time_of_clean_up();
+        let mut stopped = told.map_or(Stopped::No, Stopped::Told);
         let mut cancelled = false;
         loop {
             under_way.retain(|(place, _, slot)| {
@@ -214,54 +315,26 @@ impl Scheduler {
                 break;
             }
             if !cancelled {
-                if self.waits.borrow()[alarm].expired {
-                    stopped = Stopped::Deadline;
-                } else if self.is_interrupted() {
-                    stopped = Stopped::Interrupt;
+                if stopped == Stopped::No {
+                    let expired = self.waits.borrow()[alarm].expired;
+                    stopped = if expired { Stopped::Deadline } else { self.stopped_now() };
                 }
                 if !ended.is_empty() || stopped != Stopped::No {
                     cancelled = true;
                     under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));
                 }
             }
-            self.park_masked(waits_for);
+            self.park(waits_for);
         }
-        if let Some(timer) = timer {
+        for timer in [timer, clean_up].into_iter().flatten() {
             self.port.borrow_mut().clear_timer(timer);
         }
         self.waits.borrow_mut().remove(alarm);
+        in_flight.over();
         match stopped {
             Stopped::Deadline if ended.is_empty() => Err(io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for))),
-            Stopped::Interrupt if ended.is_empty() => Err(Interrupted(()).raise(self)),
+            Stopped::Told(level) if ended.is_empty() => Err(self.refuse(level)),
             _ => Ok(ended),
-        }
-    }
-
-    /// To be called where a tasklet was answered without a wait: after some times in a row, lets others run.
-    ///
-    /// # Errors
-    /// The interrupt that was left on this tasklet.
-    pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
-        // It was a call of the system's, which takes longer than a switch: the port is to be polled as soon as after
-        // that many switches. Or who asks again and again holds back all completions.
-        self.switches.set(self.switches.get() + 1);
-        if self.immediate.get() > IMMEDIATE_IN_A_ROW {
-            return self.yield_now();
-        }
-        self.immediate.set(self.immediate.get() + 1);
-        Ok(())
-    }
-
-    /// Hands the bytes of a provided buffer to `read`, and gives the buffer back.
-    pub fn consume<R>(&self, outcome: Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
-        match outcome {
-            Outcome::Provided(Some(buffer)) => {
-                let mut port = self.port.borrow_mut();
-                let value = read(port.buffer(&buffer));
-                port.recycle(buffer);
-                value
-            }
-            _ => read(&[]),
         }
     }
 }
@@ -278,7 +351,7 @@ enum Begun {
 enum Stopped {
     No,
     Deadline,
-    Interrupt,
+    Told(Level),
 }
 
 fn is_cancelled(error: &io::Error) -> bool {

@@ -1,8 +1,6 @@
 //! What a completion is for, in the 64 bits that the port hands back.
 
-use super::TaskletId;
-
-pub(super) const INDEX_BITS: u32 = 29;
+use super::id::TaskletId;
 
 /// What a completion is for.
 pub(super) enum Token {
@@ -23,7 +21,7 @@ impl Token {
         match self {
             Token::Operation(slot) => u64::from(slot) << 3,
             Token::Deadline(slot) => u64::from(slot) << 3 | 1,
-            Token::Wake(id) => id.number() << 3 | 2,
+            Token::Wake(id) => id.pack() << 3 | 2,
             Token::Callback(slot) => u64::from(slot) << 3 | 3,
             Token::Calls => 4,
         }
@@ -34,7 +32,7 @@ impl Token {
         match token & 7 {
             0 => Token::Operation(rest as u32),
             1 => Token::Deadline(rest as u32),
-            2 => Token::Wake(TaskletId::of_number(rest)),
+            2 => Token::Wake(TaskletId::unpack(rest)),
             3 => Token::Callback(rest as u32),
             _ => Token::Calls,
         }

@@ -1,47 +1,12 @@
 //! Who waits, as others see it: on the same thread or on another.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use overlapped_port::Waker;
-
-use super::token::Token;
-use super::{Board, TaskletId, try_current};
-use crate::interrupt::{Cause, Interrupted};
-
-/// The part of a scheduler that other threads see.
-pub(crate) struct Remote {
-    waker: Waker,
-    /// `None` once the scheduler is gone.
-    calls: Mutex<Option<Vec<Call>>>,
-    board: Arc<Board>,
-}
-
-type Call = Box<dyn FnOnce() + Send>;
-
-impl Remote {
-    pub(super) fn new(waker: Waker, board: Arc<Board>) -> Remote {
-        Remote { waker, calls: Mutex::new(Some(Vec::new())), board }
-    }
-
-    pub(crate) fn board(&self) -> &Board {
-        &self.board
-    }
-
-    pub(super) fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is
-    /// gone.
-    pub(crate) fn call(&self, call: Call) {
-        match &mut *self.calls() {
-            Some(calls) => calls.push(call),
-            None => return,
-        }
-        self.waker.post(Token::Calls.pack());
-    }
-}
+use super::id::TaskletId;
+use super::remote::Remote;
+use super::thread::{Scheduler, try_current};
+use crate::interrupt::{Cause, Interrupted, Level, Telling, Verdict};
 
 /// Somebody who waits, on whatever thread: a tasklet, or a thread without a scheduler.
 #[derive(Clone)]
@@ -72,7 +37,7 @@ impl Waiter {
             Who::Thread(thread) => thread.unpark(),
             Who::Tasklet(remote, id) => match try_current() {
                 Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.wake(*id),
-                _ => remote.waker.post(Token::Wake(*id).pack()),
+                _ => remote.wake(*id),
             },
         }
     }
@@ -85,7 +50,7 @@ impl Waiter {
         }
     }
 
-    /// The tasklet's number on its thread; 0 for a thread without a scheduler.
+    /// The tasklet's number on its thread; 0 for the thread itself.
     pub fn number(&self) -> u64 {
         match &self.0 {
             Who::Tasklet(_, id) => id.number(),
@@ -93,7 +58,7 @@ impl Waiter {
         }
     }
 
-    /// Leaves an interrupt on the tasklet, from whatever thread. A thread without a scheduler cannot be interrupted.
+    /// Has the tasklet leave its wait, from whatever thread. A thread without a scheduler cannot be interrupted.
     pub fn interrupt(&self, cause: Cause) {
         let Who::Tasklet(remote, id) = &self.0 else { return };
         let id = *id;
@@ -108,7 +73,7 @@ impl Waiter {
     }
 
     /// Wakes it and, where it is a tasklet of this thread, lets it run at once.
-    pub(crate) fn wake_and_yield(&self) -> Result<(), Interrupted> {
+    pub(crate) fn wake_and_yield(&self) {
         if let Who::Tasklet(remote, id) = &self.0
             && let Some(scheduler) = try_current()
             && Arc::ptr_eq(&scheduler.remote, remote)
@@ -116,7 +81,13 @@ impl Waiter {
             return scheduler.yield_to(*id);
         }
         self.wake();
-        Ok(())
+    }
+}
+
+impl Scheduler {
+    /// Somebody to wake a tasklet of this thread by.
+    pub fn waiter(&self, id: TaskletId) -> Waiter {
+        Waiter::of(&self.remote, id)
     }
 }
 
@@ -133,17 +104,39 @@ impl PartialEq for Waiter {
 /// Waits until [`Waiter::wake`], or until `deadline`; it may also return for no reason.
 ///
 /// # Errors
-/// The interrupt to be raised, once the caller has taken its wait back.
+/// What the tasklet is told: to be passed on, once the caller has taken its wait back.
 pub fn park(deadline: Option<Instant>, waits_for: &'static str) -> Result<(), Interrupted> {
+    wait(Telling::Error, deadline, waits_for)
+}
+
+/// As [`park`], for a wait that tells its caller so.
+pub(crate) fn wait(telling: Telling, deadline: Option<Instant>, waits_for: &'static str) -> Result<(), Interrupted> {
     match (try_current(), deadline) {
-        (Some(scheduler), deadline) => scheduler.park_until(deadline, waits_for),
-        (None, None) => {
-            std::thread::park();
-            Ok(())
-        }
+        (Some(scheduler), deadline) => return scheduler.wait(telling, deadline, waits_for),
+        (None, None) => std::thread::park(),
         (None, Some(deadline)) => {
             std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
-            Ok(())
         }
+    }
+    Ok(())
+}
+
+/// To be called where a wait begins that may turn out to be none: who asks again and again for what is always there lets
+/// others run now and then, and under a level ends some time.
+///
+/// # Errors
+/// Where enough was reported under the level.
+pub(crate) fn passed(telling: Telling) -> Result<(), Interrupted> {
+    let Some(scheduler) = try_current() else { return Ok(()) };
+    scheduler.count_immediate(1);
+    if scheduler.has_had_enough() {
+        scheduler.let_others_run();
+    }
+    match scheduler.verdict(telling) {
+        Verdict::Leave(level) if level != Level::Thrown && !scheduler.allows_one_more() => {
+            scheduler.let_others_run();
+            Err(Interrupted(level))
+        }
+        _ => Ok(()),
     }
 }

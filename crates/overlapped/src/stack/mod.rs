@@ -87,6 +87,16 @@ impl StackPool {
         Self { guards, classes: Vec::new() }
     }
 
+    /// Makes sure that one more [`StackPool::take`] of `size` bytes will find a stack, whatever the system's limits then
+    /// are. Nobody who is ready to run then needs to be told that it cannot.
+    ///
+    /// # Errors
+    /// As for [`StackPool::take`].
+    #[inline]
+    pub(crate) fn reserve(&mut self, size: usize) -> io::Result<()> {
+        self.class(size)?.reserve()
+    }
+
     /// Takes a stack of at least `size` usable bytes; sizes are rounded up to a power of two.
     ///
     /// # Errors
@@ -94,6 +104,10 @@ impl StackPool {
     /// or another guard: the message says which limits to look at.
     #[inline]
     pub(crate) fn take(&mut self, size: usize) -> io::Result<PooledStack> {
+        self.class(size)?.take()
+    }
+
+    fn class(&mut self, size: usize) -> io::Result<&mut SizeClass> {
         let size = round_up(size)?;
         let index = match self.classes.iter().position(|class| class.size == size) {
             Some(index) => index,
@@ -102,7 +116,7 @@ impl StackPool {
                 self.classes.len() - 1
             }
         };
-        self.classes[index].take()
+        Ok(&mut self.classes[index])
     }
 
     /// Gives back a stack that nothing runs on any more. A stack that is dropped instead stays unused until its whole slab
@@ -134,17 +148,41 @@ struct SizeClass {
     released: usize,
     /// How many free stacks may keep their memory.
     warm: usize,
+    /// Stacks that were made for those who have reserved one, and never used: taken when no free one is left.
+    fresh: Vec<PooledStack>,
+    /// How many are reserved.
+    reserved: usize,
 }
 
 impl SizeClass {
     fn new(size: usize, guards: Guards) -> Self {
         let warm = (WARM_BYTES / size).max(4);
-        Self { size, slabs: Slabs::new(size, guards), free: Vec::new(), released: 0, warm }
+        Self {
+            size,
+            slabs: Slabs::new(size, guards),
+            free: Vec::new(),
+            released: 0,
+            warm,
+            fresh: Vec::new(),
+            reserved: 0,
+        }
+    }
+
+    #[inline]
+    fn reserve(&mut self) -> io::Result<()> {
+        if self.reserved >= self.free.len() + self.fresh.len() {
+            self.fresh.push(self.slabs.carve()?);
+        }
+        self.reserved += 1;
+        Ok(())
     }
 
     #[inline]
     fn take(&mut self) -> io::Result<PooledStack> {
-        let Some(stack) = self.free.pop() else { return self.slabs.carve() };
+        self.reserved = self.reserved.saturating_sub(1);
+        let Some(stack) = self.free.pop() else {
+            return self.fresh.pop().map_or_else(|| self.slabs.carve(), Ok);
+        };
         self.released = self.released.min(self.free.len());
         Ok(stack)
     }

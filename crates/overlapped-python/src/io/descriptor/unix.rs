@@ -66,7 +66,7 @@ pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -
     // Read while this stack may be elsewhere, so all of it is on the heap: not the bytes of the path alone.
     let path = SystemPath::new(path).map(Box::new).map_err(|_| PyValueError::new_err("embedded null byte"))?;
     let how = OpenHow { flags: flags | libc::O_CLOEXEC, mode: 0o666 };
-    match runtime.scheduler.operate(Op::Open { path: &path, how }, None) {
+    match runtime.operate(Op::Open { path: &path, how }, None) {
         Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
         Ok(_) => unreachable!("an open brings a file"),
         Err(error) => {

@@ -128,7 +128,7 @@ impl UnixListener {
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let mut peer = Box::new(Address::empty());
         let op = Op::Accept { listener: raw_socket(&self.inner), peer: Some(&mut peer) };
-        match scheduler::current()?.operate(op, self.accept_timeout.deadline())? {
+        match scheduler::current()?.perform(op, self.accept_timeout.deadline())? {
             Outcome::Socket(socket) => {
                 let stream = UnixStream::wrap(socket.into());
                 // A path that the standard library takes from the system alone is no reason to lose the connection.

@@ -1,0 +1,168 @@
+//! `run`: tasklets on this thread, from their beginning to their end.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::coroutine::{self, Coroutines};
+use crate::scheduler::{CLEANUP, Scheduler, Status, try_current};
+
+/// Stack of a tasklet in bytes unless its [`Builder`](crate::Builder) or the [`Config`] says otherwise. Only what is
+/// touched takes memory.
+pub const DEFAULT_STACK_SIZE: usize = 256 << 10;
+
+/// How to [`run`]: sizes and limits. What is not set is as [`run`] has it.
+///
+/// ```
+/// use std::time::Duration;
+/// let config = overlapped::Config::new().stack_size(1 << 20).cleanup(Duration::from_secs(1));
+/// assert_eq!(config.run(|| overlapped::spawn(|| 42).join().unwrap()), 42);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    port: overlapped_port::Config,
+    stack_size: usize,
+    cleanup: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// What [`run`] uses.
+    pub fn new() -> Config {
+        Config { port: overlapped_port::Config::new(), stack_size: DEFAULT_STACK_SIZE, cleanup: CLEANUP }
+    }
+
+    /// The most threads for what the system offers in blocking form alone, and for [`offload`](crate::offload()):
+    /// see [`overlapped_port::Config::threads`].
+    pub fn threads(mut self, most: usize) -> Config {
+        self.port = self.port.threads(most);
+        self
+    }
+
+    /// The most operations in flight at once: see [`overlapped_port::Config::capacity`].
+    pub fn capacity(mut self, operations: usize) -> Config {
+        self.port = self.port.capacity(operations);
+        self
+    }
+
+    /// Stack of a tasklet in bytes ([`DEFAULT_STACK_SIZE`] unless told) unless its [`Builder`](crate::Builder) says
+    /// otherwise.
+    pub fn stack_size(mut self, bytes: usize) -> Config {
+        self.stack_size = bytes;
+        self
+    }
+
+    /// How long destructors and [`uncancellable`](crate::uncancellable) may wait once their tasklet was told to leave (5
+    /// seconds unless told): then their waits are told too. [`Duration::MAX`] sets no limit.
+    pub fn cleanup(mut self, limit: Duration) -> Config {
+        self.cleanup = limit;
+        self
+    }
+
+    /// As [`run`].
+    ///
+    /// # Panics
+    /// As [`run`].
+    pub fn run<T>(self, main: impl FnOnce() -> T) -> T {
+        self.try_run(main).unwrap_or_else(|error| panic!("overlapped::run: {error}"))
+    }
+
+    /// As [`try_run`].
+    ///
+    /// # Errors
+    /// As for [`try_run`].
+    pub fn try_run<T>(self, main: impl FnOnce() -> T) -> io::Result<T> {
+        can_unwind(cfg!(panic = "unwind"))?;
+        if try_current().is_some() {
+            return Err(io::Error::other("a scheduler runs on this thread already: overlapped::run is not nested"));
+        }
+        let coroutines = Coroutines::new(self.stack_size);
+        let scheduler = Scheduler::enter(self.port.start()?, Box::new(Rc::clone(&coroutines)))?;
+        scheduler.limit_cleanup(self.cleanup);
+        coroutine::enter(Rc::clone(&coroutines));
+        let result = catch_unwind(AssertUnwindSafe(main));
+        let left = scheduler.cancel_all();
+        coroutine::leave();
+        if left.is_empty() {
+            scheduler.leave();
+        } else {
+            tell_of(&left);
+            scheduler.leave_behind();
+            // Their stacks are never gone back to, and never freed.
+            std::mem::forget(coroutines);
+        }
+        result.map_err(|payload| resume_unwind(payload))
+    }
+}
+
+/// Tasklets end early by unwinding. Without it, the first time-out would end the process, and not say why.
+fn can_unwind(panics_unwind: bool) -> io::Result<()> {
+    if panics_unwind {
+        return Ok(());
+    }
+    let message = "this program is built with panic = \"abort\", but tasklets are cancelled and timed out by unwinding \
+                   their stacks: build it with panic = \"unwind\" (in Cargo.toml, the profile's key `panic`)";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
+/// Says which tasklets would not end.
+fn tell_of(left: &[Status]) {
+    for status in left {
+        let title = status.title();
+        eprintln!(
+            "overlapped: tasklet {title} was cancelled at the end of run and has not ended since: it is left as it is, \
+             waiting ({})",
+            status.waits_for
+        );
+    }
+}
+
+/// Runs `main` with tasklets on this thread, and returns what it returns.
+///
+/// `main` is the first tasklet; its waits let the others run. When it has returned, tasklets that have not ended are
+/// cancelled, and `run` returns when they have: nothing is left in flight. One that does not end within the cleanup limit
+/// ([`Config::cleanup`]) and a second is left as it is, for ever, and a line on standard error says which.
+///
+/// ```
+/// let answer = overlapped::run(|| {
+///     let half = overlapped::spawn(|| 21);
+///     2 * half.join().unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+///
+/// # Panics
+/// Where no port can be had (the system is out of descriptors or memory, or `OVERLAPPED_BACKEND` names a backend that
+/// does not start: see [`try_run`]), where `run` is called inside `run`, in a program that is built with
+/// `panic = "abort"`, and with the panic of `main`.
+pub fn run<T>(main: impl FnOnce() -> T) -> T {
+    Config::new().run(main)
+}
+
+/// As [`run`], with an error instead of a panic where it cannot start.
+///
+/// # Errors
+/// Where no port can be had, or a scheduler runs on this thread already; `Unsupported` in a program that is built with
+/// `panic = "abort"`.
+pub fn try_run<T>(main: impl FnOnce() -> T) -> io::Result<T> {
+    Config::new().try_run(main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_unwind_is_told_what_to_change() {
+        let error = can_unwind(false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("panic = \"unwind\""), "{error}");
+        assert!(can_unwind(true).is_ok());
+    }
+}

@@ -1,0 +1,166 @@
+//! How waits end early: what stands of the current tasklet, and telling it. The design is in [`crate::interrupt`].
+
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::id::TaskletId;
+use super::thread::{Scheduler, try_current};
+use crate::interrupt::{Cause, Interrupted, Level, Mask, ScopeId, Telling, Unwind, Verdict};
+
+impl Scheduler {
+    /// Has a tasklet leave its current or next wait.
+    pub fn interrupt(&self, id: TaskletId, cause: Cause) {
+        match cause {
+            Cause::Cancel => self.cancel_since(id, Instant::now()),
+            Cause::Thrown(number) => {
+                if let Some(entry) = self.table.borrow_mut().get_mut(id) {
+                    entry.leaving().throw(number);
+                }
+                self.wake(id);
+            }
+        }
+    }
+
+    pub(super) fn cancel_since(&self, id: TaskletId, since: Instant) {
+        if let Some(entry) = self.table.borrow_mut().get_mut(id) {
+            entry.leaving().cancel(since);
+        }
+        self.wake(id);
+    }
+
+    /// Takes what the current tasklet is to raise. That it is cancelled stays.
+    pub fn take_interrupt(&self) -> Option<Cause> {
+        let mut table = self.table.borrow_mut();
+        let leaving = table.running(self.current.get()).leaving.as_mut()?;
+        match leaving.take_thrown() {
+            Some(number) => Some(Cause::Thrown(number)),
+            None => leaving.is_cancelled().then_some(Cause::Cancel),
+        }
+    }
+
+    /// Takes back what was thrown and not raised.
+    pub fn withdraw(&self, id: TaskletId, cause: Cause) {
+        if let Cause::Thrown(number) = cause
+            && let Some(leaving) = self.table.borrow_mut().get_mut(id).and_then(|entry| entry.leaving.as_mut())
+        {
+            leaving.withdraw(number);
+        }
+    }
+
+    /// What a wait of the current tasklet is to do.
+    #[inline]
+    pub(super) fn verdict(&self, telling: Telling) -> Verdict {
+        match &self.table.borrow_mut().running(self.current.get()).leaving {
+            None => Verdict::GoOn,
+            Some(leaving) => leaving.verdict(telling, std::thread::panicking(), self.cleanup.get()),
+        }
+    }
+
+    #[inline]
+    pub(super) fn ask(&self, telling: Telling) -> Result<(), Interrupted> {
+        match self.verdict(telling) {
+            Verdict::Leave(level) => Err(Interrupted(level)),
+            Verdict::GoOn | Verdict::CleanUp(_) => Ok(()),
+        }
+    }
+
+    /// What the current tasklet is told, if anything.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        self.ask(Telling::Error)
+    }
+
+    /// Under a level: whether one more result that needs no wait is reported.
+    pub(super) fn allows_one_more(&self) -> bool {
+        self.table.borrow_mut().running(self.current.get()).leaving().allows()
+    }
+
+    /// Whether the current tasklet was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let mut table = self.table.borrow_mut();
+        table.running(self.current.get()).leaving.as_ref().is_some_and(|leaving| leaving.is_cancelled())
+    }
+
+    /// Whether a wait of the current tasklet has said that it was cancelled.
+    pub(crate) fn was_told_to_end(&self) -> bool {
+        let mut table = self.table.borrow_mut();
+        table.running(self.current.get()).leaving.as_ref().is_some_and(|leaving| leaving.was_told_to_end())
+    }
+
+    /// Begins a time-out scope of the current tasklet.
+    pub(crate) fn begin_scope(&self) -> ScopeId {
+        let id = self.scopes.get();
+        self.scopes.set(id + 1);
+        let mut table = self.table.borrow_mut();
+        table.running(self.current.get()).leaving().begin_scope(id, std::thread::panicking());
+        id
+    }
+
+    /// The time of a scope of `tasklet` is up.
+    pub(crate) fn expire_scope(&self, tasklet: TaskletId, scope: ScopeId) {
+        if let Some(entry) = self.table.borrow_mut().get_mut(tasklet) {
+            entry.leaving().expire(scope, Instant::now());
+        }
+        self.wake(tasklet);
+    }
+
+    /// Ends the current tasklet's innermost scope; returns whether a wait was told of it.
+    pub(crate) fn end_scope(&self, scope: ScopeId) -> bool {
+        self.table.borrow_mut().running(self.current.get()).leaving().end_scope(scope)
+    }
+
+    /// Masks levels until [`Scheduler::unmask`]; `sealed`: also past the cleanup limit, nothing unwinds for them.
+    pub(crate) fn mask(&self, sealed: bool) -> Mask {
+        self.table.borrow_mut().running(self.current.get()).leaving().mask(sealed)
+    }
+
+    pub(crate) fn unmask(&self, before: Mask) {
+        self.table.borrow_mut().running(self.current.get()).leaving().unmask(before);
+    }
+
+    /// Notes that a wait of the current tasklet, which has been taken back, is told `level`. Unwinds where it has to.
+    pub(super) fn tell(&self, level: Level, telling: Telling) {
+        let unwinds = {
+            let mut table = self.table.borrow_mut();
+            let leaving = table.running(self.current.get()).leaving();
+            let is_due = leaving.tell(level) || telling == Telling::Unwinding;
+            let unwinds = is_due
+                && level != Level::Thrown
+                && self.switcher.unwinds()
+                && leaving.may_unwind(level, std::thread::panicking());
+            if unwinds {
+                leaving.unwinds(level);
+            }
+            unwinds
+        };
+        if unwinds {
+            // Not a panic: no message, no hook. The panic runtime is only the way to run the destructors.
+            resume_unwind(Box::new(Unwind(level)));
+        }
+    }
+}
+
+/// Tells the caller of a wait that has no result. Returns in a foreign tasklet alone, which is then interrupted.
+pub(crate) fn raise(interrupted: Interrupted) {
+    if let Some(scheduler) = try_current() {
+        scheduler.tell(interrupted.0, Telling::Unwinding);
+    }
+}
+
+/// Notes that the caller of a wait is told by its result; unwinds where it has ignored too many.
+pub(crate) fn pass_on(interrupted: &Interrupted) {
+    if let Some(scheduler) = try_current() {
+        scheduler.tell(interrupted.0, Telling::Error);
+    }
+}
+
+impl Scheduler {
+    /// As [`pass_on`], with the error to return.
+    pub(super) fn refuse(self: &Rc<Self>, level: Level) -> std::io::Error {
+        self.tell(level, Telling::Error);
+        Interrupted(level).into()
+    }
+}

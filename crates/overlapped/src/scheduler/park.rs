@@ -1,0 +1,153 @@
+//! Waiting for others: parking, waking, yielding.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::board::State;
+use super::id::TaskletId;
+use super::thread::Scheduler;
+use super::token::Token;
+use crate::interrupt::{Interrupted, Level, Telling, Verdict};
+use crate::panics;
+
+/// After so many results that were there at once, a tasklet lets others run.
+pub(super) const IMMEDIATE_IN_A_ROW: u32 = 32;
+
+impl Scheduler {
+    /// Wakes a tasklet of this thread: it runs after those that are ready already.
+    pub fn wake(&self, id: TaskletId) {
+        if self.unpark(id) {
+            self.ready.borrow_mut().push_back(id);
+        }
+    }
+
+    /// Wakes a tasklet of this thread, to run before all others.
+    fn wake_next(&self, id: TaskletId) {
+        if self.unpark(id) {
+            self.ready.borrow_mut().push_front(id);
+        }
+    }
+
+    /// Marks a tasklet as woken; true where it now must enter the queue.
+    fn unpark(&self, id: TaskletId) -> bool {
+        let mut table = self.table.borrow_mut();
+        let Some(entry) = table.get_mut(id) else { return false };
+        if entry.row.state() == State::Parked {
+            entry.row.set_state(State::Ready);
+            return true;
+        }
+        entry.notified = true;
+        false
+    }
+
+    /// Takes a tasklet out of the queue of those that are ready: it does not run until it is woken. False where it is not
+    /// in the queue.
+    pub fn unready(&self, id: TaskletId) -> bool {
+        let removed = self.ready.borrow_mut().remove(id);
+        if removed && let Some(entry) = self.table.borrow_mut().get_mut(id) {
+            entry.row.park("its turn", self.board.now());
+        }
+        removed
+    }
+
+    /// Gives the thread away until this tasklet is gone to again.
+    #[inline]
+    fn switch(self: &Rc<Self>, me: TaskletId) {
+        assert!(!self.between.get(), "overlapped: what the loop calls between two tasklets must not wait");
+        let panics = panics::set_aside();
+        self.switcher.park(self, me);
+        panics.restore();
+    }
+
+    /// Lets the tasklets that are ready run before this one goes on.
+    ///
+    /// # Errors
+    /// What this tasklet is told.
+    pub fn yield_now(self: &Rc<Self>) -> Result<(), Interrupted> {
+        self.let_others_run();
+        self.check()
+    }
+
+    pub(super) fn let_others_run(self: &Rc<Self>) {
+        let me = self.current.get();
+        self.ready.borrow_mut().push_back(me);
+        self.switch(me);
+    }
+
+    /// Lets `id` run at once, and this tasklet when those that are ready have run.
+    pub(super) fn yield_to(self: &Rc<Self>, id: TaskletId) {
+        self.wake_next(id);
+        self.let_others_run();
+    }
+
+    /// Waits until this tasklet is woken, or until `deadline`. `waits_for` is what a listing of the tasklets shows.
+    ///
+    /// # Errors
+    /// What this tasklet is told, also where that was before.
+    pub(crate) fn wait(
+        self: &Rc<Self>,
+        telling: Telling,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<(), Interrupted> {
+        let deadline = match self.verdict(telling) {
+            Verdict::GoOn => deadline,
+            Verdict::CleanUp(until) => Some(deadline.map_or(until, |deadline| deadline.min(until))),
+            Verdict::Leave(level) => {
+                if level != Level::Thrown {
+                    self.let_others_run();
+                }
+                return Err(Interrupted(level));
+            }
+        };
+        self.park_until(deadline, waits_for);
+        self.ask(telling)
+    }
+
+    /// Waits until this tasklet is woken, whatever the reason, or until `deadline`.
+    pub(super) fn park_until(self: &Rc<Self>, deadline: Option<Instant>, waits_for: &'static str) {
+        let Some(deadline) = deadline else { return self.park(waits_for) };
+        let timer = self.port.borrow_mut().set_timer(deadline, Token::Wake(self.current.get()).pack());
+        self.park(waits_for);
+        self.port.borrow_mut().clear_timer(timer);
+    }
+
+    /// Waits until this tasklet is woken, whatever the reason.
+    pub(super) fn park(self: &Rc<Self>, waits_for: &'static str) {
+        let me = self.current.get();
+        {
+            let mut table = self.table.borrow_mut();
+            let entry = table.running(me);
+            if std::mem::take(&mut entry.notified) {
+                return;
+            }
+            entry.row.park(waits_for, self.board.now());
+        }
+        self.switch(me);
+    }
+
+    /// To be called where a tasklet was answered without a wait: after some times in a row, lets others run.
+    ///
+    /// # Errors
+    /// What this tasklet is told, where it let others run.
+    pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
+        // It was a call of the system's, which takes longer than a switch: the port is to be polled as soon as after
+        // that many switches. Or who asks again and again holds back all completions.
+        self.count_immediate(1);
+        if self.has_had_enough() {
+            return self.yield_now();
+        }
+        Ok(())
+    }
+
+    /// Counts results that were there at once, and the time that they took in switches.
+    pub(super) fn count_immediate(&self, count: u32) {
+        self.switches.set(self.switches.get() + count);
+        self.immediate.set(self.immediate.get() + count);
+    }
+
+    /// Whether it is time to let others run.
+    pub(super) fn has_had_enough(&self) -> bool {
+        self.immediate.get() > IMMEDIATE_IN_A_ROW
+    }
+}

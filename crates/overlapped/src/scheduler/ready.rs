@@ -1,0 +1,119 @@
+//! Who is ready to run, in order.
+//!
+//! A list through a table by index, so that whoever is in it can be taken out at once: a deque would be searched. A tasklet
+//! is in it once at most.
+
+use super::id::TaskletId;
+
+/// No place: the end of the list.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Link {
+    id: TaskletId,
+    before: u32,
+    after: u32,
+    listed: bool,
+}
+
+/// The queue of ready tasklets.
+pub(super) struct Ready {
+    links: Vec<Link>,
+    first: u32,
+    last: u32,
+}
+
+impl Ready {
+    pub(super) fn new() -> Ready {
+        Ready { links: Vec::new(), first: NONE, last: NONE }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
+    pub(super) fn push_back(&mut self, id: TaskletId) {
+        let before = self.last;
+        self.link(id, before, NONE);
+    }
+
+    pub(super) fn push_front(&mut self, id: TaskletId) {
+        let after = self.first;
+        self.link(id, NONE, after);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<TaskletId> {
+        let id = self.links.get(self.first as usize)?.id;
+        self.remove(id);
+        Some(id)
+    }
+
+    /// Takes a tasklet out; false where it was not in the queue.
+    pub(super) fn remove(&mut self, id: TaskletId) -> bool {
+        let Some(link) = self.links.get_mut(id.index()).filter(|link| link.listed && link.id == id) else {
+            return false;
+        };
+        link.listed = false;
+        let Link { before, after, .. } = *link;
+        self.join(before, after);
+        true
+    }
+
+    fn link(&mut self, id: TaskletId, before: u32, after: u32) {
+        let link = Link { id, before, after, listed: true };
+        if self.links.len() <= id.index() {
+            self.links.resize(id.index() + 1, Link { listed: false, ..link });
+        }
+        debug_assert!(!self.links[id.index()].listed, "{id:?} is in the queue already");
+        self.links[id.index()] = link;
+        self.join(before, id.index);
+        self.join(id.index, after);
+    }
+
+    /// Makes `after` the one that follows `before`.
+    fn join(&mut self, before: u32, after: u32) {
+        match self.links.get_mut(before as usize) {
+            Some(link) => link.after = after,
+            None => self.first = after,
+        }
+        match self.links.get_mut(after as usize) {
+            Some(link) => link.before = before,
+            None => self.last = before,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u32) -> TaskletId {
+        TaskletId { index, number: index + 100 }
+    }
+
+    fn drain(ready: &mut Ready) -> Vec<u32> {
+        std::iter::from_fn(|| ready.pop_front()).map(|id| id.index).collect()
+    }
+
+    #[test]
+    fn first_in_first_out_but_for_who_comes_to_the_front() {
+        let mut ready = Ready::new();
+        (0..3).for_each(|index| ready.push_back(id(index)));
+        ready.push_front(id(7));
+        assert_eq!(drain(&mut ready), [7, 0, 1, 2]);
+        assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn whoever_is_in_it_can_be_taken_out() {
+        for (out, left) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
+            let mut ready = Ready::new();
+            (0..3).for_each(|index| ready.push_back(id(index)));
+            assert!(ready.remove(id(out)));
+            assert!(!ready.remove(id(out)), "it is out already");
+            assert!(!ready.remove(TaskletId { index: left[0], number: 0 }), "that was another one's place");
+            assert_eq!(drain(&mut ready), left);
+        }
+        assert!(!Ready::new().remove(id(5)));
+    }
+}

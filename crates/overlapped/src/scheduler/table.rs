@@ -1,0 +1,116 @@
+//! What the scheduler knows of each tasklet.
+
+use std::sync::Arc;
+
+use super::board::{Board, Row, State};
+use super::id::TaskletId;
+use crate::interrupt::Leaving;
+
+/// What the scheduler knows of a tasklet, beside what its row tells to other threads too.
+pub(super) struct Entry {
+    number: u32,
+    alive: bool,
+    /// Woken while it was not parked.
+    pub(super) notified: bool,
+    /// Its row has a name.
+    named: bool,
+    /// What makes it leave its waits. Most tasklets never have it.
+    pub(super) leaving: Option<Box<Leaving>>,
+    pub(super) row: Arc<Row>,
+}
+
+/// The tasklets of one thread, by index.
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// The number that was given last.
+    last: u32,
+    /// How many there are, beside the thread itself.
+    alive: usize,
+}
+
+impl Table {
+    /// With the thread itself.
+    pub(super) fn new(board: &Board) -> Table {
+        let mut root = Entry::new(board.add());
+        root.alive = true;
+        root.row.set_state(State::Ready);
+        Table { entries: vec![root], free: Vec::new(), last: 0, alive: 0 }
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Adds a tasklet.
+    pub(super) fn create(&mut self, name: Option<&str>, board: &Board) -> TaskletId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::new(board.add()));
+            u32::try_from(self.entries.len() - 1).expect("fewer than 2^29 tasklets")
+        });
+        // 0 is the thread itself, also after four thousand million others.
+        self.last = self.last.wrapping_add(1).max(1);
+        let id = TaskletId { index, number: self.last };
+        let entry = &mut self.entries[id.index()];
+        (entry.number, entry.alive) = (id.number, true);
+        if let Some(name) = name {
+            entry.rename(name);
+        }
+        entry.row.begin(id, board.now());
+        self.alive += 1;
+        id
+    }
+
+    /// Removes a tasklet.
+    pub(super) fn retire(&mut self, id: TaskletId) {
+        let entry = &mut self.entries[id.index()];
+        (entry.alive, entry.notified) = (false, false);
+        entry.row.set_state(State::Ended);
+        entry.leaving = None;
+        if std::mem::take(&mut entry.named) {
+            entry.row.rename(None);
+        }
+        self.free.push(id.index);
+        self.alive -= 1;
+    }
+
+    /// One that has not ended.
+    pub(super) fn get(&self, id: TaskletId) -> Option<&Entry> {
+        self.entries.get(id.index()).filter(|entry| entry.alive && entry.number == id.number)
+    }
+
+    /// One that has not ended.
+    pub(super) fn get_mut(&mut self, id: TaskletId) -> Option<&mut Entry> {
+        self.entries.get_mut(id.index()).filter(|entry| entry.alive && entry.number == id.number)
+    }
+
+    /// The one that runs, whose name is true.
+    pub(super) fn running(&mut self, id: TaskletId) -> &mut Entry {
+        &mut self.entries[id.index()]
+    }
+
+    /// Those that have not ended, but for the thread itself.
+    pub(super) fn ids(&self) -> Vec<TaskletId> {
+        let alive = self.entries.iter().enumerate().skip(1).filter(|(_, entry)| entry.alive);
+        alive.map(|(index, entry)| TaskletId { index: index as u32, number: entry.number }).collect()
+    }
+}
+
+impl Entry {
+    fn new(row: Arc<Row>) -> Entry {
+        Entry { number: 0, alive: false, notified: false, named: false, leaving: None, row }
+    }
+
+    pub(super) fn leaving(&mut self) -> &mut Leaving {
+        self.leaving.get_or_insert_default()
+    }
+
+    pub(super) fn rename(&mut self, name: &str) {
+        self.named = true;
+        self.row.rename(Some(name.into()));
+    }
+
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        if self.named { self.row.name() } else { None }
+    }
+}

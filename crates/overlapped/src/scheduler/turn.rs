@@ -1,0 +1,164 @@
+//! The loop: who is next, one turn of the port, timers.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use overlapped_port::{Completion, TimerId};
+
+use super::id::TaskletId;
+use super::thread::Scheduler;
+use super::token::Token;
+
+/// After so many switches the port is polled even though tasklets are ready.
+pub(super) const SWITCHES_A_TURN: u32 = 64;
+
+/// Called when a timer is due; it must not wait.
+pub(super) type Callback = Box<dyn FnOnce(&Scheduler)>;
+
+/// Names a call that [`Scheduler::call_at`] has set.
+#[derive(Debug)]
+pub struct Timer {
+    id: TimerId,
+    slot: usize,
+}
+
+/// Until it is dropped, what runs is no tasklet's.
+struct Between<'a> {
+    scheduler: &'a Scheduler,
+    before: bool,
+}
+
+impl Drop for Between<'_> {
+    fn drop(&mut self) {
+        self.scheduler.between.set(self.before);
+    }
+}
+
+impl Scheduler {
+    /// Takes the next ready tasklet and makes it the current one. After some switches the port is polled first, so
+    /// that completions do not wait for tasklets that never do.
+    ///
+    /// # Errors
+    /// Where the port fails as a whole.
+    ///
+    /// # Safety
+    /// For a [`Switcher`](super::Switcher), which goes to that tasklet: until then, nothing waits.
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn next(&self) -> io::Result<Option<TaskletId>> {
+        if self.switches.get() >= SWITCHES_A_TURN {
+            self.turn(Some(Duration::ZERO))?;
+        }
+        let Some(id) = self.ready.borrow_mut().pop_front() else { return Ok(None) };
+        self.switches.set(self.switches.get() + 1);
+        self.immediate.set(0);
+        self.current.set(id);
+        self.board.run(id.index);
+        Ok(Some(id))
+    }
+
+    /// One turn of the loop: submits, waits at most `timeout` for completions (`None`: without end), and makes ready
+    /// whoever waits for one.
+    ///
+    /// # Errors
+    /// Where the port fails as a whole.
+    #[inline(never)]
+    pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.switches.set(0);
+        if timeout.is_none() {
+            self.board.rest();
+        }
+        let mut completions = self.completions.take();
+        let polled = self.port.borrow_mut().poll(timeout, &mut completions);
+        self.board.turned();
+        for completion in completions.drain(..) {
+            self.dispatch(completion);
+        }
+        self.completions.replace(completions);
+        polled.map(drop)
+    }
+
+    fn dispatch(&self, completion: Completion) {
+        match Token::unpack(completion.token) {
+            Token::Operation(slot) => {
+                let mut waits = self.waits.borrow_mut();
+                let wait = &mut waits[slot as usize];
+                if wait.abandoned {
+                    waits.remove(slot as usize);
+                    return;
+                }
+                wait.result = Some(completion.result);
+                let tasklet = wait.tasklet;
+                drop(waits);
+                self.wake(tasklet);
+            }
+            Token::Deadline(slot) => {
+                let mut waits = self.waits.borrow_mut();
+                let wait = &mut waits[slot as usize];
+                wait.expired = true;
+                let tasklet = wait.tasklet;
+                drop(waits);
+                self.wake(tasklet);
+            }
+            Token::Wake(id) => self.wake(id),
+            Token::Callback(slot) => {
+                let callback = self.callbacks.borrow_mut().remove(slot as usize);
+                let _between = self.between();
+                callback(self);
+            }
+            Token::Calls => {
+                let calls = self.remote.calls().as_mut().map(std::mem::take);
+                let _between = self.between();
+                calls.into_iter().flatten().for_each(|call| call());
+            }
+        }
+    }
+
+    /// Lets nothing wait until the result is dropped: what runs is called by the loop, or holds what the loop needs.
+    fn between(&self) -> Between<'_> {
+        Between { scheduler: self, before: self.between.replace(true) }
+    }
+
+    /// Has `callback` called at `deadline`, between two tasklets: it must not wait, and a wait there panics.
+    pub fn call_at(&self, deadline: Instant, callback: impl FnOnce(&Scheduler) + 'static) -> Timer {
+        let slot = self.callbacks.borrow_mut().insert(Box::new(callback));
+        let id = self.port.borrow_mut().set_timer(deadline, Token::Callback(slot as u32).pack());
+        Timer { id, slot }
+    }
+
+    /// Takes back a call that is not due yet.
+    pub fn clear(&self, timer: Timer) {
+        if self.port.borrow_mut().clear_timer(timer.id) {
+            // Its destructors may look here again.
+            let callback = self.callbacks.borrow_mut().remove(timer.slot);
+            drop(callback);
+        }
+    }
+
+    /// Hands the bytes of a provided buffer to `read`, which must not wait, and gives the buffer back.
+    pub fn consume<R>(&self, outcome: overlapped_port::Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
+        match outcome {
+            overlapped_port::Outcome::Provided(Some(buffer)) => {
+                let mut port = self.port.borrow_mut();
+                let value = {
+                    let _between = self.between();
+                    read(port.buffer(&buffer))
+                };
+                port.recycle(buffer);
+                value
+            }
+            _ => read(&[]),
+        }
+    }
+
+    /// Whether a tasklet is ready to run.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    /// Whether nothing on this thread can ever wake a tasklet: none is ready, nothing is in flight, no timer is set.
+    /// Another thread may still.
+    pub fn is_deadlocked(&self) -> bool {
+        let port = self.port.borrow();
+        !self.has_ready() && port.in_flight() == 0 && port.timers() == 0
+    }
+}
