@@ -1,25 +1,134 @@
 //! Provided buffers: memory of the port's that a receive is given when its bytes are there.
+//!
+//! A [`Buffer`] knows where it came from and goes back there by itself, whoever drops it and wherever, read or unread, the
+//! port alive or gone: its [`Home`] lives as long as one of its buffers is out. It can be read without the port, for its
+//! memory does not move. So there is no way to give it to the wrong port, or back twice, or to lose it.
+//!
+//! The price is a reference count that one thread alone changes: nothing is allocated for a receive. Rejected: a buffer that
+//! is only a number, for any port would take it for one of its own; a number beside the port's, for one that is dropped
+//! unread would be lost; an `Arc`, for what goes back on another thread would have to wake the port, on the hot path of all
+//! the others.
+//!
+//! A receive that has a part of its bytes and waits for the rest (`MSG_WAITALL`) keeps none of the port's memory meanwhile:
+//! [`Buffer::keep`] copies the part to memory of its own. Or some slow peers would hold all there is, and everybody else's
+//! bytes could not come in.
 
-use std::cell::UnsafeCell;
+use std::alloc::{self, Layout};
+use std::cell::{RefCell, UnsafeCell};
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
 
-/// A provided buffer with the bytes of one receive in it: read it with [`Port::buffer`](crate::Port::buffer) and give it
-/// back with [`Port::recycle`](crate::Port::recycle). One that is dropped instead is lost to the port.
-#[derive(Debug)]
-#[must_use = "a buffer that is not recycled is lost to the port"]
+/// Where buffers go back to.
+pub(crate) trait Home {
+    /// Takes the buffer with this number back. Receives that wait for one go on at the next wait.
+    fn give_back(&self, index: u16);
+}
+
+/// A provided buffer with the bytes of one receive in it. It dereferences to them, and goes back to its port when it is
+/// dropped, which may be after the port is gone.
+#[must_use = "what was received is lost with it"]
 pub struct Buffer {
-    pub(crate) index: u16,
-    pub(crate) length: u32,
+    home: Rc<dyn Home>,
+    memory: Memory,
+    length: usize,
+}
+
+enum Memory {
+    /// The port's, with the number that it has there.
+    Lent { start: NonNull<u8>, size: usize, index: u16 },
+    /// Its own.
+    Kept(Vec<u8>),
 }
 
 impl Buffer {
+    /// A buffer that is out.
+    ///
+    /// # Safety
+    /// The `size` bytes at `start` are initialised, there for as long as `home` is, and nobody else's until the buffer
+    /// `index` has been given back. `length` is no more than `size`.
+    pub(crate) unsafe fn lent(
+        home: Rc<dyn Home>,
+        start: NonNull<u8>,
+        size: usize,
+        index: u16,
+        length: usize,
+    ) -> Buffer {
+        debug_assert!(length <= size, "more bytes than the buffer has");
+        Buffer { home, memory: Memory::Lent { start, size, index }, length }
+    }
+
     /// How many bytes are in it.
     pub fn len(&self) -> usize {
-        self.length as usize
+        self.length
     }
 
     /// Whether no bytes are in it.
     pub fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Whether it comes from there.
+    pub(crate) fn is_of(&self, home: &Weak<dyn Home>) -> bool {
+        std::ptr::addr_eq(Rc::as_ptr(&self.home), home.as_ptr())
+    }
+
+    /// All of its memory, to be filled.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        match &mut self.memory {
+            // SAFETY: `lent`'s caller has promised the bytes to this buffer, which is borrowed mutably.
+            Memory::Lent { start, size, .. } => unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), *size) },
+            Memory::Kept(bytes) => bytes,
+        }
+    }
+
+    /// Says that the first `length` bytes of its memory are what was received.
+    pub(crate) fn fill(&mut self, length: usize) {
+        self.length = length.min(self.room().len());
+    }
+
+    /// Lets the port's memory go: the bytes go on in memory of the buffer's own, with room for `room` of them.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; it is unchanged then.
+    pub(crate) fn keep(&mut self, room: usize) -> io::Result<()> {
+        if let Memory::Lent { index, .. } = self.memory {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(room.max(self.length)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            bytes.extend_from_slice(self);
+            bytes.resize(room.max(self.length), 0);
+            self.memory = Memory::Kept(bytes);
+            self.home.give_back(index);
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.memory {
+            // SAFETY: as for `room`; `fill` has cut the length.
+            Memory::Lent { start, .. } => unsafe { std::slice::from_raw_parts(start.as_ptr(), self.length) },
+            Memory::Kept(bytes) => &bytes[..self.length],
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Memory::Lent { index, .. } = self.memory {
+            self.home.give_back(index);
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("length", &self.length).finish_non_exhaustive()
     }
 }
 
@@ -38,55 +147,131 @@ pub(crate) fn nowhere() -> (*mut u8, usize) {
 }
 
 /// The buffers of a backend whose kernel knows nothing of them.
-#[derive(Debug)]
-pub(crate) struct BufferPool {
-    memory: Box<[u8]>,
+pub(crate) struct BufferPool(Rc<Pool>);
+
+struct Pool {
+    memory: NonNull<u8>,
+    layout: Layout,
     size: usize,
-    free: Vec<u16>,
+    free: RefCell<Vec<u16>>,
 }
 
 impl BufferPool {
-    pub(crate) fn new(count: u16, size: usize) -> BufferPool {
-        BufferPool {
-            memory: vec![0; usize::from(count) * size].into_boxed_slice(),
-            size,
-            free: (0..count).rev().collect(),
-        }
+    /// `count` buffers of `size` bytes, both more than none.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn new(count: u16, size: usize) -> io::Result<BufferPool> {
+        let no_memory = || {
+            let message = format!("no memory for {count} provided buffers of {size} bytes");
+            io::Error::new(io::ErrorKind::OutOfMemory, message)
+        };
+        let mut free = Vec::new();
+        free.try_reserve_exact(count.into()).map_err(|_| no_memory())?;
+        free.extend((0..count).rev());
+        let layout = usize::from(count).checked_mul(size).and_then(|bytes| Layout::array::<u8>(bytes).ok());
+        let layout = layout.filter(|layout| layout.size() > 0).ok_or_else(no_memory)?;
+        // SAFETY: the layout is not that of nothing.
+        let memory = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }).ok_or_else(no_memory)?;
+        Ok(BufferPool(Rc::new(Pool { memory, layout, size, free: RefCell::new(free) })))
     }
 
     /// The length of each.
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.0.size
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.memory.len() / self.size
+        self.0.layout.size() / self.0.size
     }
 
     /// Whether one can be taken.
     pub(crate) fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        !self.0.free.borrow().is_empty()
     }
 
     /// Takes a free buffer, the one that was used last: `None` where all are out.
-    pub(crate) fn take(&mut self) -> Option<Buffer> {
-        self.free.pop().map(|index| Buffer { index, length: 0 })
+    pub(crate) fn take(&self) -> Option<Buffer> {
+        let index = self.0.free.borrow_mut().pop()?;
+        // SAFETY: the offset is within the memory, which was zeroed when it was allocated, lives as long as the pool, and is
+        // cut in pieces of `size`. A number that is not in the list of free ones is that of one buffer alone.
+        unsafe {
+            let start = self.0.memory.add(usize::from(index) * self.0.size);
+            Some(Buffer::lent(self.0.clone(), start, self.0.size, index, 0))
+        }
     }
 
-    pub(crate) fn bytes<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
-        let start = usize::from(buffer.index) * self.size;
-        &self.memory[start..start + buffer.len()]
+    /// What its buffers come from.
+    pub(crate) fn home(&self) -> Weak<dyn Home> {
+        let home: Weak<Pool> = Rc::downgrade(&self.0);
+        home
+    }
+}
+
+impl Home for Pool {
+    fn give_back(&self, index: u16) {
+        self.free.borrow_mut().push(index);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout; each buffer that is out keeps the pool alive.
+        unsafe { alloc::dealloc(self.memory.as_ptr(), self.layout) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_goes_back_when_it_is_dropped_and_outlives_its_pool() {
+        let pool = BufferPool::new(2, 8).unwrap();
+        let (first, mut second) = (pool.take().unwrap(), pool.take().unwrap());
+        assert!(!pool.has_free() && pool.take().is_none());
+        drop(first);
+        assert!(pool.has_free());
+        second.room().copy_from_slice(b"12345678");
+        second.fill(5);
+        drop(pool);
+        assert_eq!(&second[..], b"12345");
     }
 
-    /// The whole of a buffer, to be filled.
-    pub(crate) fn whole_mut(&mut self, buffer: &Buffer) -> &mut [u8] {
-        let start = usize::from(buffer.index) * self.size;
-        &mut self.memory[start..start + self.size]
+    #[test]
+    fn a_buffer_that_is_kept_has_its_bytes_and_room_and_the_ports_memory_is_free() {
+        let pool = BufferPool::new(1, 8).unwrap();
+        let mut buffer = pool.take().unwrap();
+        buffer.room()[..3].copy_from_slice(b"abc");
+        buffer.fill(3);
+        buffer.keep(6).unwrap();
+        let other = pool.take().expect("it has gone back");
+        assert_eq!(&buffer[..], b"abc");
+        assert_eq!(buffer.room().len(), 6);
+        drop(buffer);
+        assert!(!pool.has_free(), "it goes back once");
+        drop(other);
+        assert!(pool.has_free());
     }
 
-    pub(crate) fn give_back(&mut self, buffer: Buffer) {
-        debug_assert!(!self.free.contains(&buffer.index), "a buffer given back twice");
-        self.free.push(buffer.index);
+    #[test]
+    fn a_buffer_knows_its_pool() {
+        let (mine, other) = (BufferPool::new(1, 8).unwrap(), BufferPool::new(1, 8).unwrap());
+        let mut buffer = mine.take().unwrap();
+        assert!(buffer.is_of(&mine.home()) && !buffer.is_of(&other.home()));
+        buffer.keep(8).unwrap();
+        assert!(buffer.is_of(&mine.home()) && !buffer.is_of(&other.home()));
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error() {
+        assert_eq!(BufferPool::new(u16::MAX, usize::MAX).err().unwrap().kind(), io::ErrorKind::OutOfMemory);
+        assert_eq!(BufferPool::new(u16::MAX, 1 << 46).err().unwrap().kind(), io::ErrorKind::OutOfMemory);
+        let pool = BufferPool::new(1, 8).unwrap();
+        let mut buffer = pool.take().unwrap();
+        assert!(buffer.keep(usize::MAX).is_err());
+        drop(buffer);
+        assert!(pool.has_free());
     }
 }

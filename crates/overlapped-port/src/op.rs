@@ -48,7 +48,7 @@ pub enum Op<'a> {
     RecvProvided {
         /// The socket to receive from.
         socket: RawSocket,
-        /// The most bytes to take; a buffer of the port's may be shorter.
+        /// The most bytes to take; a buffer of the port's may be shorter. 0 waits as any other and takes none.
         limit: usize,
         /// Flags of recv(2).
         flags: i32,

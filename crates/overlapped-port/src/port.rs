@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::{self, forget};
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Closed, Event, Started};
-use crate::buffers::Buffer;
+use crate::buffers::{Buffer, Home};
 use crate::config::Config;
 use crate::inbox::{Inbox, Message, Waker};
 use crate::op::{Brings, Op};
@@ -69,6 +70,8 @@ type Shared = (Pool, Arc<Inbox>);
 /// Dropping it is a [`shutdown`](Port::shutdown) with five seconds' patience.
 pub struct Port {
     backend: Box<dyn Backend>,
+    /// Where its provided buffers come from: it is still known by this when the backend is gone.
+    home: Weak<dyn Home>,
     refused: Vec<String>,
     capacity: usize,
     slots: Slots,
@@ -101,6 +104,7 @@ impl Port {
         let inbox = Arc::new(Inbox::new(backend.notifier()));
         Port {
             pool: Pool::new(config.threads, Arc::clone(&inbox)),
+            home: backend.home(),
             backend,
             refused,
             capacity: config.settings.capacity,
@@ -359,14 +363,22 @@ impl Port {
         }
     }
 
-    /// The bytes in a provided buffer.
+    /// The bytes in a provided buffer, whichever port's: what it dereferences to.
     pub fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
-        self.backend.buffer(buffer)
+        buffer
     }
 
-    /// Gives a provided buffer back. Receives that wait for one go on.
-    pub fn recycle(&mut self, buffer: Buffer) {
-        self.backend.recycle(buffer);
+    /// Gives a provided buffer back, as dropping it does. Receives that wait for one go on at the next poll.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is another port's: it has gone back to that one.
+    pub fn recycle(&mut self, buffer: Buffer) -> io::Result<()> {
+        if buffer.is_of(&self.home) {
+            return Ok(());
+        }
+        let message =
+            "a provided buffer was given to another port than the one it came from; it has gone back to its own";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     /// What reaches this port from other threads.
@@ -459,11 +471,7 @@ impl Port {
                 ));
             }
             self.poll(Some(left), &mut completions)?;
-            for completion in completions.drain(..) {
-                if let Ok(Outcome::Provided(Some(buffer))) = completion.result {
-                    self.recycle(buffer);
-                }
-            }
+            completions.clear();
         }
         Ok(())
     }

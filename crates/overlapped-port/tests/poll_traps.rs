@@ -291,7 +291,7 @@ fn a_starved_receive_that_was_left_behind_takes_nothing_from_the_numbers_next_ow
     let (next, mut peer) = UnixStream::pair().unwrap();
     replace(number, &next);
     peer.write_all(b"for the new owner").unwrap();
-    port.recycle(buffer);
+    port.recycle(buffer).unwrap();
     assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
     assert_eq!(run(&mut port, recv_number(number, 64)).unwrap(), b"for the new owner".len());
 }

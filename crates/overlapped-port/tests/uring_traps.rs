@@ -223,7 +223,7 @@ fn a_reset_behind_the_bytes_of_a_receive_is_the_next_ones() {
         match completion(&mut port).unwrap() {
             Outcome::Provided(Some(buffer)) => {
                 assert_eq!(port.buffer(&buffer), b"12345");
-                port.recycle(buffer);
+                port.recycle(buffer).unwrap();
             }
             outcome => assert!(matches!(outcome, Outcome::Count(5)), "{outcome:?}"),
         }
@@ -243,7 +243,7 @@ fn a_receive_that_waits_for_all_takes_one_datagram() {
     begin(&mut port, Op::RecvProvided { socket: receiver.as_raw_fd(), limit: 100, flags: MSG_WAITALL });
     let Outcome::Provided(Some(buffer)) = completion(&mut port).unwrap() else { panic!("a datagram has a buffer") };
     assert_eq!(port.buffer(&buffer), b"two");
-    port.recycle(buffer);
+    port.recycle(buffer).unwrap();
 }
 
 /// The kernel keeps what the completion queue has no room for, and it comes in order.
@@ -268,7 +268,7 @@ fn more_completions_than_the_queue_holds_all_come() {
             let next = &mut next[completion.token as usize];
             assert_eq!(port.buffer(&buffer), next.to_ne_bytes());
             *next += 1;
-            port.recycle(buffer);
+            port.recycle(buffer).unwrap();
         }
     }
     port.shutdown(PATIENCE).unwrap();

@@ -1,11 +1,12 @@
 //! The backend of a port that was shut down: it begins nothing, and nothing is in flight.
 
 use std::io;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Backend, Event, Notify, Started};
-use crate::buffers::Buffer;
+use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
 
@@ -13,6 +14,10 @@ pub(crate) struct Closed;
 
 impl Notify for Closed {
     fn notify(&self) {}
+}
+
+impl Home for Closed {
+    fn give_back(&self, _: u16) {}
 }
 
 impl Backend for Closed {
@@ -42,11 +47,9 @@ impl Backend for Closed {
         Arc::new(Closed)
     }
 
-    fn buffer<'b>(&'b self, _: &'b Buffer) -> &'b [u8] {
-        &[]
+    fn home(&self) -> Weak<dyn Home> {
+        Weak::<Self>::new()
     }
-
-    fn recycle(&mut self, _: Buffer) {}
 
     fn kernel_entries(&self) -> u64 {
         0

@@ -28,6 +28,10 @@
 //! **Full queues.** A full submission queue is flushed and retried. `begin` never fails for want of room; the port
 //! never has more than `capacity` operations in flight.
 //!
+//! **Provided buffers** go back by themselves ([`buffers`](crate::buffers)), at any time but within a backend's own calls; a
+//! receive that waits for one is started again by the next `wait`. One that has a part of its bytes and waits for the rest
+//! (`MSG_WAITALL`) holds none of them.
+//!
 //! **Waiting.** `wait` submits what is pending, sleeps no longer than the timeout (`None`: without end; zero: not at
 //! all) and no longer than until the first event, and appends every event that is there. It returns early and without
 //! error on a signal or after [`Notify::notify`], which may be called from any thread and is never lost: one that
@@ -48,10 +52,11 @@
 //! of the same number, it is told to forget ([`sys::forget_socket`](crate::sys::forget_socket)).
 
 use std::io;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::buffers::Buffer;
+use crate::buffers::{Buffer, Home};
 use crate::op::Op;
 use crate::slots::OpId;
 
@@ -129,11 +134,8 @@ pub(crate) trait Backend {
     /// What ends a wait from elsewhere.
     fn notifier(&self) -> Arc<dyn Notify>;
 
-    /// The bytes in a provided buffer.
-    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8];
-
-    /// Takes a provided buffer back, and starts again what was waiting for one.
-    fn recycle(&mut self, buffer: Buffer);
+    /// What its provided buffers come from and go back to.
+    fn home(&self) -> Weak<dyn Home>;
 
     /// How often it entered the kernel, for the counters.
     fn kernel_entries(&self) -> u64;

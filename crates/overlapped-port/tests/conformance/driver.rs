@@ -372,7 +372,7 @@ impl Driver {
         let Outcome::Provided(buffer) = outcome else { panic!("{outcome:?} is no provided buffer") };
         let Some(buffer) = buffer else { return Vec::new() };
         let bytes = self.port().buffer(&buffer).to_vec();
-        self.port().recycle(buffer);
+        self.port().recycle(buffer).unwrap();
         bytes
     }
 

@@ -267,7 +267,7 @@ fn recv_pauses_without_buffers_and_goes_on_after_recycle(config: Config) {
     while let Some((bytes, buffer)) = held.pop_front() {
         assert!(bytes.len() <= 64);
         received.extend(bytes);
-        driver.port().recycle(buffer);
+        driver.port().recycle(buffer).unwrap();
         if received.len() + held.iter().map(|(bytes, _)| bytes.len()).sum::<usize>() < 2000 {
             let completion = driver.next(receives);
             assert!(completion.more);
@@ -289,7 +289,7 @@ fn recv_that_pauses_can_be_cancelled(config: Config) {
     driver.cancel_waiting(receives);
     for (bytes, buffer) in held {
         received.extend(bytes);
-        driver.port().recycle(buffer);
+        driver.port().recycle(buffer).unwrap();
     }
     received.extend(driver.recv_exactly(raw_socket(&server), 1000 - received.len()).unwrap());
     assert!(received == bytes_at(4, 0, 1000), "what was not received is in the socket still");
@@ -309,7 +309,7 @@ fn recv_that_pauses_is_told_of_the_end_after_its_bytes(config: Config) {
     let mut received = Vec::new();
     for (bytes, buffer) in hold_all(&mut driver, receives) {
         received.extend(bytes);
-        driver.port().recycle(buffer);
+        driver.port().recycle(buffer).unwrap();
     }
     let left = 500 - received.len();
     received.extend(receive(&mut driver, receives, left));
@@ -367,11 +367,11 @@ fn recv_provided_waits_for_a_buffer(config: Config) {
     let recv = driver.begin_recv_provided(raw_socket(&server), 64);
     driver.assert_waits(recv);
     let (mut received, buffer) = held.pop_front().unwrap();
-    driver.port().recycle(buffer);
+    driver.port().recycle(buffer).unwrap();
     let outcome = driver.finish(recv).0.unwrap();
     let (second, buffer) = held.pop_front().unwrap();
     received.extend(second);
-    driver.port().recycle(buffer);
+    driver.port().recycle(buffer).unwrap();
     received.extend(driver.provided(outcome));
     assert_eq!(received, bytes_at(6, 0, 192));
 }
@@ -388,7 +388,7 @@ fn recv_provided_that_waits_for_a_buffer_can_be_cancelled(config: Config) {
     let recv = driver.begin_recv_provided(raw_socket(&server), 64);
     driver.assert_waits(recv);
     driver.cancel_waiting(recv);
-    driver.port().recycle(buffer);
+    driver.port().recycle(buffer).unwrap();
     assert_eq!(driver.recv_provided(raw_socket(&server), 64).unwrap(), b"two");
 }
 
@@ -430,7 +430,7 @@ fn buffers_can_be_recycled_in_any_order(config: Config) {
         if held.len() == 8 {
             random.shuffle(&mut held);
             for (_, buffer) in held.drain(random.usize(..8)..) {
-                driver.port().recycle(buffer);
+                driver.port().recycle(buffer).unwrap();
             }
         }
     }

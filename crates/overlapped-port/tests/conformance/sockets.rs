@@ -254,7 +254,7 @@ fn recv_of_all_leaves_a_reset_to_the_next(config: Config) {
             let brought = match driver.next(recv).result {
                 Ok(Outcome::Provided(Some(buffer))) => {
                     let length = buffer.len();
-                    driver.port().recycle(buffer);
+                    driver.port().recycle(buffer).unwrap();
                     length
                 }
                 Ok(Outcome::Count(count)) => count,

@@ -138,13 +138,8 @@ impl Scheduler {
     pub fn consume<R>(&self, outcome: overlapped_port::Outcome, read: impl FnOnce(&[u8]) -> R) -> R {
         match outcome {
             overlapped_port::Outcome::Provided(Some(buffer)) => {
-                let mut port = self.port.borrow_mut();
-                let value = {
-                    let _between = self.between();
-                    read(port.buffer(&buffer))
-                };
-                port.recycle(buffer);
-                value
+                let _between = self.between();
+                read(&buffer)
             }
             _ => read(&[]),
         }

@@ -80,6 +80,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ptr;
+use std::rc::Weak;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,7 +94,7 @@ use windows_sys::Win32::System::IO::{
 };
 
 use super::{Backend, Event, Notify, Settings, Started};
-use crate::buffers::{Buffer, BufferPool};
+use crate::buffers::{Buffer, BufferPool, Home};
 use crate::op::{Brings, Op};
 use crate::slots::OpId;
 use crate::sys;
@@ -236,7 +237,7 @@ impl Iocp {
                 afd: None,
                 queue: Arc::new(Queue(port)),
                 handles: Handles::new(port),
-                pool: BufferPool::new(settings.buffers, settings.buffer_size),
+                pool: BufferPool::new(settings.buffers, settings.buffer_size)?,
                 starved: VecDeque::new(),
                 ready: Vec::new(),
                 entries: 0,
@@ -250,9 +251,7 @@ impl Iocp {
     fn finish(&mut self, id: OpId) -> Option<OpId> {
         let request = self.requests.get(id)?;
         request.op = None;
-        if let Some(buffer) = request.buffer.take() {
-            self.core.pool.give_back(buffer);
-        }
+        request.buffer = None;
         let handle = self.core.handles.get(request.entered?)?;
         handle.in_flight = handle.in_flight.saturating_sub(1);
         let was_first = handle.turns.front() == Some(&id);
@@ -494,13 +493,8 @@ impl Backend for Iocp {
         Arc::clone(&self.core.queue) as Arc<dyn Notify>
     }
 
-    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
-        self.core.pool.bytes(buffer)
-    }
-
-    fn recycle(&mut self, buffer: Buffer) {
-        self.core.pool.give_back(buffer);
-        self.feed();
+    fn home(&self) -> Weak<dyn Home> {
+        self.core.pool.home()
     }
 
     fn kernel_entries(&self) -> u64 {

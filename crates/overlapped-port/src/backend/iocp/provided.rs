@@ -25,13 +25,13 @@ impl Core {
     ) -> Call {
         let (mut buffer, mut flags) = (WSABUF { len: 0, buf: std::ptr::null_mut() }, flags);
         if request.fetch {
-            let Some(taken) = request.buffer.take().or_else(|| self.pool.take()) else {
+            let Some(mut taken) = request.buffer.take().or_else(|| self.pool.take()) else {
                 request.awaits = Awaits::Buffer;
                 self.starved.push_back(request.id);
                 return Call::InFlight;
             };
             let room = limit.min(self.pool.size());
-            let rest = &mut self.pool.whole_mut(&taken)[request.moved..room];
+            let rest = &mut taken.room()[request.moved..room];
             buffer = WSABUF { len: rest.len() as u32, buf: rest.as_mut_ptr() };
             request.buffer = Some(taken);
         } else if !facts.stream {
@@ -40,7 +40,7 @@ impl Core {
         let flags = request.packet.flags(receive_flags(flags));
         let overlapped = request.packet.prepare(request.id, 0, 0);
         let mut bytes = 0;
-        // SAFETY: the buffer is the request's until the packet has come, and so is the packet; the pool does not move.
+        // SAFETY: the buffer is the request's until the packet has come, and so is the packet; its memory does not move.
         let result = unsafe { WSARecv(socket, &buffer, 1, &raw mut bytes, flags, overlapped, None) };
         answered_receive(&request.packet, result, bytes, facts)
     }
@@ -67,18 +67,19 @@ impl Core {
             };
         };
         if let Received::Bytes { count, .. } = received {
-            buffer.length = (request.moved + count) as u32;
-            if count > 0 && buffer.len() < wanted.min(self.pool.size()) && !request.cancelled {
+            let room = wanted.min(self.pool.size());
+            buffer.fill(request.moved + count);
+            // Without memory of its own it cannot wait for the rest: it ends short.
+            if count > 0 && buffer.len() < room && !request.cancelled && buffer.keep(room).is_ok() {
                 request.moved = buffer.len();
                 request.buffer = Some(buffer);
                 return Next::Again;
             }
         } else {
-            buffer.length = request.moved as u32;
+            buffer.fill(request.moved);
         }
         request.fetch = false;
         if buffer.is_empty() {
-            self.pool.give_back(buffer);
             return match received {
                 Received::Bytes { .. } => Next::Over(Ok(0), None),
                 Received::Again => Next::Again,

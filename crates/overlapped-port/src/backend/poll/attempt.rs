@@ -18,7 +18,7 @@ pub(super) struct Pending {
     op: Op<'static>,
     /// Bytes moved.
     pub(super) moved: usize,
-    /// The provided buffer that the bytes moved are in.
+    /// The bytes moved of a provided receive that waits for the rest, in memory of its own.
     buffer: Option<Buffer>,
     /// Whether a receive on this descriptor may go on where the last one stopped: it is a stream, and either
     /// multishot or asked to wait for all.
@@ -155,32 +155,29 @@ impl Pending {
                 })
             }
             Op::RecvProvided { limit, flags, .. } => {
-                let Some(buffer) = self.buffer.take().or_else(|| buffers.take()) else { return Attempt::Starved };
-                let whole = buffers.whole_mut(&buffer);
-                let length = whole.len().min(*limit);
+                let Some(mut buffer) = self.buffer.take().or_else(|| buffers.take()) else { return Attempt::Starved };
+                let length = (*limit).min(buffers.size());
+                let whole = &mut buffer.room()[..length];
                 // MSG_TRUNC would tell of more bytes than the buffer was given: those behind are another receive's.
                 let flags = *flags & !libc::MSG_TRUNC;
                 let attempt = repeat(moved, length, &Cell::new(self.stream), |moved| {
                     // SAFETY: the buffer is the backend's, taken out of its pool; `moved` is no more than its length.
                     unsafe { call::recv(fd, whole[moved..].as_mut_ptr().cast(), length - moved, flags) }
                 });
-                self.fill(buffer, attempt, buffers)
+                self.fill(buffer, attempt, length)
             }
             Op::RecvMultishot { .. } => {
                 let Some(mut buffer) = buffers.take() else { return Attempt::Starved };
-                let whole = buffers.whole_mut(&buffer);
+                let whole = buffer.room();
                 // SAFETY: the buffer is the backend's, taken out of its pool.
                 let received = unsafe { call::recv(fd, whole.as_mut_ptr().cast(), whole.len(), 0) };
                 match received {
                     Ok(count @ 1..) => {
                         let drained = self.stream && count < whole.len();
-                        buffer.length = count as u32;
+                        buffer.fill(count);
                         Attempt::More(count, Some(buffer), !drained)
                     }
-                    ended => {
-                        buffers.give_back(buffer);
-                        ended.into()
-                    }
+                    ended => ended.into(),
                 }
             }
             Op::RecvMessage { message, flags, .. } => {
@@ -221,21 +218,21 @@ impl Pending {
         }
     }
 
-    /// Sends a provided buffer the way that the receive into it went.
-    fn fill(&mut self, mut buffer: Buffer, attempt: Attempt, buffers: &mut BufferPool) -> Attempt {
-        let room = buffers.size();
-        buffer.length = self.moved.min(room) as u32;
+    /// Sends a provided buffer the way that the receive of `room` bytes into it went; it goes back where it is not needed.
+    fn fill(&mut self, mut buffer: Buffer, attempt: Attempt, room: usize) -> Attempt {
+        buffer.fill(self.moved);
         match attempt {
             Attempt::Done(Ok(count @ 1..), _) => Attempt::Done(Ok(count), Some(buffer)),
             Attempt::Partial(count, _, error) => Attempt::Partial(count, Some(buffer), error),
-            attempt @ (Attempt::Again | Attempt::Enough) if self.moved > 0 => {
-                self.buffer = Some(buffer);
-                attempt
-            }
-            attempt => {
-                buffers.give_back(buffer);
-                attempt
-            }
+            attempt @ (Attempt::Again | Attempt::Enough) if self.moved > 0 => match buffer.keep(room) {
+                Ok(()) => {
+                    self.buffer = Some(buffer);
+                    attempt
+                }
+                // Without memory of its own it cannot wait: it ends short.
+                Err(_) => Attempt::Done(Ok(self.moved), Some(buffer)),
+            },
+            attempt => attempt,
         }
     }
 }

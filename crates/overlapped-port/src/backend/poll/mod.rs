@@ -35,10 +35,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::RawFd;
+use std::rc::Weak;
 use std::time::Instant;
 
 use super::*;
-use crate::buffers::BufferPool;
+use crate::buffers::{BufferPool, Home};
 use crate::op::Interest;
 use crate::sys::{CANCELLED, CLOSED};
 use attempt::{Attempt, Pending};
@@ -97,7 +98,7 @@ impl Poll {
             table: Table::default(),
             descriptors: Vec::new(),
             events: Vec::new(),
-            buffers: BufferPool::new(settings.buffers, settings.buffer_size),
+            buffers: BufferPool::new(settings.buffers, settings.buffer_size)?,
             starved: VecDeque::new(),
             going_on: VecDeque::new(),
             retries: BTreeSet::new(),
@@ -545,13 +546,8 @@ impl Backend for Poll {
         self.interface.notifier()
     }
 
-    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
-        self.buffers.bytes(buffer)
-    }
-
-    fn recycle(&mut self, buffer: Buffer) {
-        // What waits for one goes on at the next wait.
-        self.buffers.give_back(buffer);
+    fn home(&self) -> Weak<dyn Home> {
+        self.buffers.home()
     }
 
     fn kernel_entries(&self) -> u64 {

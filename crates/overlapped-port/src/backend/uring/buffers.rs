@@ -3,14 +3,19 @@
 //! The buffers are told to the kernel in a ring that both sides map (io_uring_register_buf_ring(3), Linux 5.19):
 //! putting one back is two writes to memory, no entry into the kernel. The ring's page and the buffers lie in one
 //! anonymous mapping, for the kernel wants the ring aligned to a page, and untouched buffers then cost nothing.
+//!
+//! The mapping lives until the last buffer that is out has come back, which may be after the port; what is put back then,
+//! nobody takes again. In the child after fork(2) it is a copy: what is put back there, the parent never sees.
 
+use std::cell::Cell;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
-use crate::buffers::Buffer;
+use crate::buffers::{Buffer, Home};
 
 /// The one group of buffers that each receive names.
 pub(super) const GROUP: u16 = 0;
@@ -22,16 +27,19 @@ pub(super) struct BufferRing {
     size: usize,
     /// Where the first buffer begins.
     start: usize,
-    tail: u16,
-    /// Which buffers the caller has: the kernel does not write into those.
-    out: Vec<bool>,
-    taken: u16,
+    tail: Cell<u16>,
+    /// Which buffers are out: the kernel does not write into those.
+    out: Vec<Cell<bool>>,
+    taken: Cell<u16>,
 }
 
 impl BufferRing {
     /// Maps a ring of at least `count` buffers of `size` bytes and fills it.
-    pub(super) fn new(count: u16, size: usize) -> io::Result<BufferRing> {
+    pub(super) fn new(count: u16, size: usize) -> io::Result<Rc<BufferRing>> {
         let count = count.next_power_of_two();
+        let mut out = Vec::new();
+        out.try_reserve_exact(count.into()).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        out.resize(count.into(), Cell::new(true));
         let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
         let mapped = start + usize::from(count) * size;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nobody's memory.
@@ -49,10 +57,10 @@ impl BufferRing {
             return Err(io::Error::last_os_error());
         }
         let memory = NonNull::new(memory.cast()).expect("mmap never returns null without MAP_FIXED");
-        let out = vec![true; count.into()];
-        let mut ring = BufferRing { memory, mapped, count, size, start, tail: 0, out, taken: count };
+        let (tail, taken) = (Cell::new(0), Cell::new(count));
+        let ring = BufferRing { memory, mapped, count, size, start, tail, out, taken };
         (0..count).for_each(|index| ring.give_back(index));
-        Ok(ring)
+        Ok(Rc::new(ring))
     }
 
     /// The address and the entries of the ring, to be registered.
@@ -70,50 +78,51 @@ impl BufferRing {
 
     /// How many the kernel has, as far as its completions have told.
     pub(super) fn available(&self) -> u16 {
-        self.count - self.taken
+        self.count - self.taken.get()
     }
 
-    /// The kernel has put `length` bytes into the buffer `index`: from here on it is the caller's.
-    pub(super) fn take(&mut self, index: u16, length: usize) -> Buffer {
-        debug_assert!(!self.out[usize::from(index)], "the kernel gave out a buffer that it did not have");
-        self.out[usize::from(index)] = true;
-        self.taken += 1;
+    /// The kernel has put `length` bytes into the buffer `index`: from here on it is out.
+    pub(super) fn take(self: &Rc<Self>, index: u16, length: usize) -> Buffer {
+        let was_out = self.out[usize::from(index)].replace(true);
+        assert!(!was_out, "the kernel gave out a buffer that it did not have");
+        self.taken.set(self.taken.get() + 1);
         // A receive with MSG_TRUNC tells the datagram's length, which may be more than the buffer has.
-        Buffer { index, length: length.min(self.size) as u32 }
+        let length = length.min(self.size);
+        // SAFETY: the buffer lies within the mapping, which was zeroed and lives as long as this; the kernel does not write to
+        // it while it is out, and `out` has said that nobody else has it.
+        unsafe {
+            let start = self.memory.add(self.start + usize::from(index) * self.size);
+            Buffer::lent(self.clone(), start, self.size, index, length)
+        }
     }
 
-    /// Where the buffer `index` begins: for a receive to go on in one that is out.
-    pub(super) fn start(&self, index: u16) -> *mut u8 {
-        self.memory.as_ptr().wrapping_add(self.start + usize::from(index) * self.size)
+    /// What its buffers come from.
+    pub(super) fn home(self: &Rc<Self>) -> Weak<dyn Home> {
+        let home: Weak<BufferRing> = Rc::downgrade(self);
+        home
     }
+}
 
-    /// The bytes of a buffer that is out.
-    pub(super) fn bytes(&self, buffer: &Buffer) -> &[u8] {
-        let index = usize::from(buffer.index);
-        assert!(self.out.get(index) == Some(&true), "a provided buffer of another port");
-        // SAFETY: the buffer lies within the mapping and the kernel does not write to it while it is out; it was
-        // zeroed when it was mapped, so every byte is initialised. `take` cut the length to the size.
-        unsafe { std::slice::from_raw_parts(self.start(buffer.index), buffer.len().min(self.size)) }
-    }
-
-    /// Hands the buffer `index` to the kernel.
-    pub(super) fn give_back(&mut self, index: u16) {
-        let at = usize::from(index);
-        assert!(self.out.get(at) == Some(&true), "a provided buffer of another port, or one given back twice");
-        self.out[at] = false;
-        self.taken -= 1;
+impl Home for BufferRing {
+    /// Hands the buffer to the kernel.
+    fn give_back(&self, index: u16) {
+        let was_out = self.out[usize::from(index)].replace(false);
+        debug_assert!(was_out, "a buffer was given back twice");
+        self.taken.set(self.taken.get() - 1);
         let entries = self.memory.as_ptr().cast::<BufRingEntry>();
+        let start = self.memory.as_ptr().wrapping_add(self.start + usize::from(index) * self.size);
+        let tail = self.tail.get();
+        self.tail.set(tail.wrapping_add(1));
         // SAFETY: the slot at the tail is ours until the tail has moved past it: no more buffers exist than slots. The
         // setters write the address, the length and the number alone: the tail, which overlaps the rest of the
         // first slot, is written through the atomic.
         unsafe {
-            let entry = entries.add(usize::from(self.tail & (self.count - 1)));
-            (*entry).set_addr(self.start(index) as u64);
+            let entry = entries.add(usize::from(tail & (self.count - 1)));
+            (*entry).set_addr(start as u64);
             (*entry).set_len(self.size as u32);
             (*entry).set_bid(index);
-            self.tail = self.tail.wrapping_add(1);
-            let tail = BufRingEntry::tail(entries).cast_mut();
-            AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
+            let shared = BufRingEntry::tail(entries).cast_mut();
+            AtomicU16::from_ptr(shared).store(self.tail.get(), Ordering::Release);
         }
     }
 }
@@ -134,19 +143,28 @@ mod tests {
 
     #[test]
     fn buffers_go_out_and_come_back() {
-        let mut ring = BufferRing::new(3, 100).unwrap();
+        let ring = BufferRing::new(3, 100).unwrap();
         assert_eq!((ring.count(), ring.available(), ring.size()), (4, 4, 100));
         let buffer = ring.take(2, 1000);
         assert_eq!((buffer.len(), ring.available()), (100, 3));
-        assert_eq!(ring.bytes(&buffer), [0; 100]);
-        ring.give_back(buffer.index);
+        assert_eq!(buffer[..], [0; 100]);
+        drop(buffer);
         assert_eq!(ring.available(), 4);
     }
 
     #[test]
-    #[should_panic(expected = "another port")]
-    fn a_buffer_that_is_not_out_cannot_be_read() {
+    fn a_buffer_outlives_its_ring() {
         let ring = BufferRing::new(4, 16).unwrap();
-        let _ = ring.bytes(&Buffer { index: 1, length: 4 });
+        let buffer = ring.take(1, 16);
+        drop(ring);
+        assert_eq!(buffer[..], [0; 16]);
+    }
+
+    #[test]
+    #[should_panic(expected = "did not have")]
+    fn a_buffer_that_is_out_is_nobody_elses() {
+        let ring = BufferRing::new(4, 16).unwrap();
+        let _out = ring.take(1, 4);
+        let _again = ring.take(1, 4);
     }
 }

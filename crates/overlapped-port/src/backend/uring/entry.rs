@@ -87,8 +87,6 @@ pub(super) struct Rest {
     flags: i32,
     /// The bytes that were moved.
     pub(super) done: usize,
-    /// The provided buffer that they are in.
-    pub(super) provided: Option<u16>,
 }
 
 /// A receive into the buffers of a message. What came with the bytes is copied into it at the end.
@@ -136,9 +134,10 @@ impl Parts {
 }
 
 impl Rest {
-    /// What is left of a receive when `done` bytes are in the provided buffer that begins at `start`.
-    pub(super) fn in_buffer(start: *mut u8, room: usize, done: usize, index: u16) -> Rest {
-        Rest { start: start.wrapping_add(done), left: room - done, flags: 0, done, provided: Some(index) }
+    /// What is left of a receive that has `done` bytes of `room`.
+    pub(super) fn of_room(room: &mut [u8], done: usize) -> Rest {
+        let rest = &mut room[done..];
+        Rest { start: rest.as_mut_ptr(), left: rest.len(), flags: 0, done }
     }
 
     /// Takes a part off; false where the operation is over.
@@ -207,11 +206,16 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         Op::Recv { socket, buffer, flags } => {
             let (flags, all) = recv_flags(flags);
             let start = buffer.as_mut_ptr().cast();
-            let rest = Rest { start, left: buffer.len(), flags, done: 0, provided: None };
+            let rest = Rest { start, left: buffer.len(), flags, done: 0 };
             if all {
                 kind = Kind::RecvAll(rest);
             }
             rest.recv(socket)
+        }
+        // The kernel takes a length of 0 for that of the buffer; no byte needs none.
+        Op::RecvProvided { socket, limit: 0, flags } => {
+            let nobody = std::ptr::NonNull::dangling().as_ptr();
+            opcode::Recv::new(Fd(socket), nobody, 0).flags(recv_flags(flags).0).build()
         }
         Op::RecvProvided { socket, limit, flags } => {
             let (flags, all) = recv_flags(flags);
@@ -235,7 +239,7 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         }
         Op::Send { socket, buffer, flags, all } => {
             let start = buffer.as_ptr().cast_mut();
-            let rest = Rest { start, left: buffer.len(), flags: send_flags(flags), done: 0, provided: None };
+            let rest = Rest { start, left: buffer.len(), flags: send_flags(flags), done: 0 };
             if all {
                 kind = Kind::SendAll(rest);
             }

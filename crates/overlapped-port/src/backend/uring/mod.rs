@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 use self::buffers::BufferRing;
 use self::progress::{Internal, PAUSES, Request};
 use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_clients};
-use crate::buffers::Buffer;
+use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
 use crate::sys;
@@ -54,7 +55,7 @@ impl Notify for Notifier {
 pub(super) struct Uring {
     /// First, for it must be gone before the buffers are unmapped.
     ring: IoUring,
-    buffers: BufferRing,
+    buffers: Rc<BufferRing>,
     facts: Vec<String>,
     enter_flags: EnterFlags,
     notifier: Arc<Notifier>,
@@ -232,10 +233,6 @@ impl Backend for Uring {
     }
 
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started {
-        if let Op::RecvProvided { limit: 0, .. } = op {
-            // The kernel takes a length of 0 for that of the buffer.
-            return Started::Done(Ok(0), None);
-        }
         if let Op::Shutdown { socket, how } = op {
             return Started::Done(self.shut_down(socket, how), None);
         }
@@ -271,12 +268,8 @@ impl Backend for Uring {
         Arc::clone(&self.notifier) as Arc<dyn Notify>
     }
 
-    fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
-        self.buffers.bytes(buffer)
-    }
-
-    fn recycle(&mut self, buffer: Buffer) {
-        self.buffers.give_back(buffer.index);
+    fn home(&self) -> Weak<dyn Home> {
+        self.buffers.home()
     }
 
     fn kernel_entries(&self) -> u64 {

@@ -100,6 +100,8 @@ pub(super) struct Request {
     polled: bool,
     /// How many pauses it took since anything came of it.
     pauses: u8,
+    /// What came of a provided receive that waits for the rest, in memory of its own.
+    kept: Option<Buffer>,
 }
 
 impl Request {
@@ -113,6 +115,7 @@ impl Request {
             cancelled: false,
             polled: false,
             pauses: 0,
+            kept: None,
         }
     }
 }
@@ -264,7 +267,10 @@ impl Uring {
             }
             Kind::SendAll(rest) | Kind::RecvAll(rest) if rest.done > 0 => {
                 result = Ok(rest.done);
-                buffer = rest.provided.map(|index| Buffer { index, length: rest.done as u32 });
+                buffer = request.kept.take();
+                if let Some(buffer) = &mut buffer {
+                    buffer.fill(rest.done);
+                }
             }
             _ => {}
         }
@@ -336,10 +342,8 @@ impl Uring {
         let result = cqe.result();
         let length = usize::try_from(result).unwrap_or(0);
         let mut buffer = cqueue::buffer_select(cqe.flags()).map(|index| self.buffers.take(index, length));
-        if length == 0
-            && let Some(empty) = buffer.take()
-        {
-            self.buffers.give_back(empty.index);
+        if length == 0 {
+            buffer = None;
         }
         if result < 0 {
             let error = match (-result, kind) {
@@ -364,14 +368,17 @@ impl Uring {
             return self.finish(slot, Err(io::Error::from_raw_os_error(error)), None, events);
         }
         if let Kind::ProvidedAll(limit) = kind
-            && let Some(taken) = &buffer
-            && length < limit.min(self.buffers.size())
+            && let room = limit.min(self.buffers.size())
+            && let Some(part) = buffer.as_mut()
+            && length < room
             && !cancelled
             && is_stream(request.handle)
+            // Without memory of its own it cannot wait for the rest: it ends short.
+            && part.keep(room).is_ok()
         {
-            let (start, room) = (self.buffers.start(taken.index), limit.min(self.buffers.size()));
-            let rest = Rest::in_buffer(start, room, length, taken.index);
+            let rest = Rest::of_room(part.room(), length);
             request.kind = Kind::RecvAll(rest);
+            request.kept = buffer;
             return self.go_on(slot, rest.recv(self.requests[slot].handle));
         }
         if let Kind::Discard = kind

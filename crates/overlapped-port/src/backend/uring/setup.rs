@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::rc::Rc;
 
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, Probe, opcode};
@@ -83,7 +84,7 @@ const OPCODES: &[(u8, &str)] = &[
 ];
 
 /// A ring that works, its buffers, and how it came about.
-pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, BufferRing, Vec<String>)> {
+pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>, Vec<String>)> {
     // The completion queue must not be shorter than the submission queue; the port bounds what is in flight.
     let wanted = (settings.capacity as u32).next_power_of_two().max(2 * SUBMISSIONS);
     let mut completions = wanted;
@@ -129,7 +130,7 @@ fn refused(call: &'static str) -> impl FnOnce(io::Error) -> Refusal {
 }
 
 /// Sets everything up with so many completions; the last number is that of the [`GROUPS`] in effect.
-fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, BufferRing, usize), Refusal> {
+fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferRing>, usize), Refusal> {
     let mut kept = GROUPS.len();
     let ring = loop {
         let mut builder = IoUring::<Entry>::builder();
