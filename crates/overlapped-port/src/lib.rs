@@ -40,6 +40,7 @@ mod pool;
 mod port;
 mod process;
 mod report;
+mod signals;
 mod slots;
 pub mod sys;
 
@@ -54,4 +55,5 @@ pub use open::OpenMode;
 pub use port::{Completion, Outcome, Port, Submitted, TimerId};
 pub use process::{End, Process, Watch};
 pub use report::{Counters, Observer, Pending, Report};
+pub use signals::{Arrival, Signals};
 pub use slots::OpId;

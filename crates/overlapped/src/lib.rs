@@ -17,6 +17,7 @@ pub mod process;
 mod resolve;
 mod run;
 mod scheduler;
+pub mod signal;
 #[allow(unsafe_code)]
 mod stack;
 mod sync;
