@@ -44,10 +44,10 @@ format: $(VENV)/.tools
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-## Measures us beside our peers; see benches/README.md.
+## Measures us beside our peers, with BENCH as the runner's arguments; see benches/README.md.
 bench:
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh
-	$(PYTHON) benches/run.py
+	$(PYTHON) benches/run.py $(BENCH)
 
 clean:
 	cargo clean

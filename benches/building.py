@@ -11,8 +11,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 TARGET = ROOT / "target" / "benches"
-ENVIRONMENT = ROOT / ".venv-bench"
+ENVIRONMENT = ROOT / f".venv-bench-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = ENVIRONMENT / "bin" / "python"
+MODULES = {"aiofiles", "gevent", "overlapped", "uvloop", "zuvloop"}
+"""What the measured Python programs stand on. Some of it is not to be had for every Python."""
 
 
 def rust(build: bool) -> dict[str, Path]:
@@ -31,20 +33,23 @@ def rust(build: bool) -> dict[str, Path]:
     return programs
 
 
-def python(build: bool) -> bool:
-    """Prepares the virtual environment, and says whether our package can be imported there."""
+def python(build: bool) -> set[str]:
+    """Prepares the virtual environment, of the Python that runs this, and says which of `MODULES` it can import."""
     if build:
         print("preparing the Python environment ...", file=sys.stderr)
         if not PYTHON.exists():
             subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
         pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "-r", HERE / "requirements.txt"], check=True)
-        if (ROOT / "pyproject.toml").exists() and subprocess.run([*pip, ROOT]).returncode != 0:
+        if subprocess.run([*pip, ROOT]).returncode != 0:
             print("warning: our Python package did not build; its figures are left out", file=sys.stderr)
-            return False
+            subprocess.run([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", "overlapped"])
+    return {name for name in MODULES if _can_import(name)}
+
+
+def _can_import(module: str) -> bool:
     # From a folder that has no `overlapped` in it, else the import would find the source.
-    tried = subprocess.run([PYTHON, "-c", "import overlapped.socket"], cwd=HERE, stderr=subprocess.DEVNULL)
-    return tried.returncode == 0
+    return subprocess.run([PYTHON, "-c", f"import {module}"], cwd=HERE, stderr=subprocess.DEVNULL).returncode == 0
 
 
 def versions(programs: dict[str, Path]) -> dict[str, str]:
@@ -54,13 +59,14 @@ def versions(programs: dict[str, Path]) -> dict[str, str]:
     for package in lock[1:]:
         fields = dict(line.split(" = ", 1) for line in package.splitlines() if " = " in line)
         crates[fields["name"].strip('"')] = fields["version"].strip('"')
-    found = {name: crates[name] for name in ("tokio", "may", "io-uring")}
+    found = {name: crates[name] for name in ("tokio", "compio", "monoio", "may", "io-uring")}
     found["rustc"] = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()[1]
     if PYTHON.exists():
         script = (
             "import importlib.metadata as m, json, platform\n"
-            "names = ('gevent', 'uvloop', 'aiofiles', 'greenlet')\n"
-            "print(json.dumps({'python': platform.python_version()} | {n: m.version(n) for n in names}))"
+            "names = ('gevent', 'uvloop', 'zuvloop', 'aiofiles', 'greenlet')\n"
+            "there = {d.name: d.version for d in m.distributions()}\n"
+            "print(json.dumps({'python': platform.python_version()} | {n: there[n] for n in names if n in there}))"
         )
         done = subprocess.run([PYTHON, "-c", script], capture_output=True, text=True)
         found |= json.loads(done.stdout) if done.returncode == 0 else {}

@@ -1,5 +1,6 @@
 """A measured process: pinned to a core, its clock and memory read from outside, ended by its handle."""
 
+import json
 import os
 import select
 import subprocess
@@ -73,6 +74,11 @@ class Process:
             self._lines += piece
         line, _, self._lines = self._lines.partition(b"\n")
         return line.decode()
+
+    def figures(self) -> dict[str, float]:
+        """The next line, as the JSON object that it is."""
+        found: dict[str, float] = json.loads(self.line())
+        return found
 
     @property
     def _name(self) -> str:

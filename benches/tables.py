@@ -1,89 +1,104 @@
-"""Rounds into medians, medians into ratios, ratios into tables that the README can take as they are."""
+"""Rounds into ratios, ratios into a table.
+
+A ratio is taken round by round, a contender's figure over ours of the same round: what disturbs a round disturbs both.
+A table gives the median of these ratios and how far they range.
+"""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from statistics import median
-
-from processes import Failed
 
 Figures = dict[str, float]
 """What one run found, by name; without what a contender does not have."""
 
 Rounds = dict[str, list[Figures]]
 
+Found = tuple[Rounds, dict[str, str]]
+"""What each contender's rounds found, and why those failed that did."""
+
+Columns = Mapping[str, tuple[str, str]]
+"""Of each figure its heading and its format."""
+
 OURS = "overlapped"
+THREADS = "python -m overlapped"
+"""Ours too: a plain program of threads, unmodified."""
 
 
-def interleaved(names: Sequence[str], rounds: int, measure: Callable[[str], Figures]) -> tuple[Rounds, dict[str, str]]:
-    """Measures each contender once a round, each round beginning with another one, and gives what each round found.
+@dataclass(frozen=True)
+class Ratio:
+    """Over ours: the median of the rounds, the least and the greatest."""
 
-    One that fails is out for the remaining rounds; the second result says why.
-    """
-    found: Rounds = {name: [] for name in names}
-    failures: dict[str, str] = {}
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in [*names[first:], *names[:first]]:
-            if name not in failures:
-                try:
-                    found[name].append(measure(name))
-                except Failed as failure:
-                    failures[name] = str(failure)
-    return found, failures
+    median: float
+    least: float
+    greatest: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} ({_short(self.least)} to {_short(self.greatest)})"
 
 
-def medians(rounds: Rounds, figure: str) -> dict[str, float]:
-    """Of one figure, by contender; without those that have none."""
-    values = {name: [found[figure] for found in each if figure in found] for name, each in rounds.items()}
-    return {name: median(each) for name, each in values.items() if each}
+def _short(ratio: float) -> str:
+    return format(ratio, ".0f" if ratio >= 20 else ".1f" if ratio >= 9.95 else ".2f" if ratio >= 0.1 else ".1g")
 
 
-def spread(rounds: Rounds, figure: str, name: str) -> float:
-    """How far the rounds lie apart, as a part of their median."""
-    values = [found[figure] for found in rounds[name]]
-    return (max(values) - min(values)) / median(values) if median(values) else 0.0
+@dataclass
+class Table:
+    """Contenders by figures: one line of a chart for each cost."""
 
+    title: str
+    """What is measured in it, as one of several of its chart."""
+    rounds: Rounds
+    failures: dict[str, str]
+    costs: Columns
+    """The less, the better; each is given as a ratio."""
+    context: Columns = field(default_factory=dict)
+    """What else was seen; no ratios."""
+    aside: Collection[str] = (THREADS,)
+    """Those that are no peers: a floor, or ours in another dress."""
 
-def show(
-    title: str,
-    rounds: Rounds,
-    failures: dict[str, str],
-    costs: dict[str, tuple[str, str]],
-    context: dict[str, tuple[str, str]] | None = None,
-) -> dict:
-    """Prints one table: of each cost the median and its ratio to ours, of each context figure the median alone.
+    def ratios(self, cost: str) -> dict[str, Ratio]:
+        """Of each contender that has the figure in a round where ours has one."""
+        found = {}
+        for name, rounds in self.rounds.items():
+            pairs = zip(rounds, self.rounds.get(OURS, []), strict=False)
+            each = [theirs[cost] / ours[cost] for theirs, ours in pairs if cost in theirs and ours.get(cost)]
+            if each and name != OURS:
+                found[name] = Ratio(median(each), min(each), max(each))
+        return found
 
-    Both name a figure's heading and format. The first cost is the one that counts: the spread is its. Gives what it
-    printed, for the results file.
-    """
-    columns = costs | (context or {})
-    by_figure = {figure: medians(rounds, figure) for figure in columns}
-    base = next((name for name in (OURS, *rounds) if rounds.get(name)), OURS)
-    headings: list[str] = []
-    for figure, (heading, _) in columns.items():
-        headings += [heading, f"x {base}"] if figure in costs else [heading]
-    print(f"\n**{title}**\n")
-    print("| | " + " | ".join(headings) + " | spread |")
-    print("|---|" + "---:|" * (len(headings) + 1))
-    ratios: dict[str, dict[str, float]] = {}
-    for name in rounds:
-        if not rounds[name]:
-            print(f"| {name} | failed: {failures[name]} |" + " |" * len(headings))
-            continue
-        cells = []
-        for figure, (_, form) in columns.items():
-            value, ours = by_figure[figure].get(name), by_figure[figure].get(base)
-            cells.append("-" if value is None else format(value, form))
-            if figure not in costs:
+    def medians(self, figure: str) -> dict[str, float]:
+        values = {name: [found[figure] for found in each if figure in found] for name, each in self.rounds.items()}
+        return {name: median(each) for name, each in values.items() if each}
+
+    def _own_range(self, cost: str) -> str:
+        values = [found[cost] for found in self.rounds[OURS] if cost in found]
+        middle = median(values) if values else 0
+        return f"1 ({min(values) / middle:.2f} to {max(values) / middle:.2f})" if middle else "-"
+
+    def show(self, chart: str) -> None:
+        """Prints it in Markdown. Our range is that of our rounds over their median: what a difference is to exceed."""
+        context = {**self.context, "others": ("others took", ".0%")}
+        headings = [
+            heading for name, _ in self.costs.values() for heading in (name, "x ours (range over the rounds)")
+        ] + [name for name, _ in context.values()]
+        print(f"\n**{chart}: {self.title}**\n" if self.title else f"\n**{chart}**\n")
+        print("| | " + " | ".join(headings) + " |")
+        print("|---|" + "---:|" * len(headings))
+        medians = {figure: self.medians(figure) for figure in (*self.costs, *context)}
+        ratios = {cost: self.ratios(cost) for cost in self.costs}
+        for name, rounds in self.rounds.items():
+            if not rounds:
+                print(f"| {name} | failed: {self.failures[name]} |" + " |" * (len(headings) - 1))
                 continue
-            if value is None or not ours:
-                cells.append("-")
-                continue
-            ratio = value / ours
-            cells.append(format(ratio, ".2f" if ratio >= 0.1 else ".1g"))
-            ratios.setdefault(name, {})[figure] = round(ratio, 4)
-        failed = f" (failed later: {failures[name]})" if name in failures else ""
-        print(f"| {name}{failed} | " + " | ".join(cells) + f" | {spread(rounds, next(iter(costs)), name):.0%} |")
-    sys.stdout.flush()
-    found = {"medians": by_figure, "rounds": rounds, "failures": failures}
-    return {"title": title, "ratios_to": base, "ratios": ratios} | found
+            cells = []
+            for figure, (_, form) in (*self.costs.items(), *context.items()):
+                value = medians[figure].get(name)
+                cells.append("-" if value is None else format(value, form))
+                if figure in self.costs:
+                    cells.append(self._own_range(figure) if name == OURS else str(ratios[figure].get(name, "-")))
+            failed = f" (failed later: {self.failures[name]})" if name in self.failures else ""
+            print(f"| {name}{failed} | " + " | ".join(cells) + " |")
+        sys.stdout.flush()
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self) | {"costs": dict(self.costs), "context": dict(self.context), "aside": list(self.aside)}

@@ -1,15 +1,21 @@
-"""Echo on an asyncio loop: `echo_asyncio.py uvloop|asyncio streams|protocol`."""
+"""Echo on an asyncio loop.
+
+`echo_asyncio.py uvloop|zuvloop|asyncio streams|protocol [READ_SIZE] [UNIX_PATH] [--lines|--once]`. A protocol has no
+say in how much is read at once, and no lines.
+"""
 
 import asyncio
-import sys
+from importlib import import_module
 
-from measured import READ_SIZE, announce
+from measured import announce, asked
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(READ_SIZE):
+    while data := await (reader.readline() if serving.lines else reader.read(serving.read_size)):
         writer.write(data)
         await writer.drain()
+        if serving.once:
+            break
     writer.close()
 
 
@@ -21,19 +27,27 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-async def serve(style: str) -> None:
-    if style == "streams":
-        server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1024)
-    else:
-        server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=1024)
-    announce(server.sockets[0].getsockname()[1])
+class EchoOnce(Echo):
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.transport.close()
+
+
+async def serve() -> None:
+    loop = asyncio.get_running_loop()
+    protocol = EchoOnce if serving.once else Echo
+    match serving.style, serving.path:
+        case "streams", None:
+            server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=1024)
+        case "streams", path:
+            server = await asyncio.start_unix_server(echo, path, backlog=1024)
+        case _, None:
+            server = await loop.create_server(protocol, "127.0.0.1", 0, backlog=1024)
+        case _, path:
+            server = await loop.create_unix_server(protocol, path, backlog=1024)
+    announce(serving.path or server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
-loop_name, style = sys.argv[1:]
-if loop_name == "uvloop":
-    import uvloop
-
-    uvloop.run(serve(style))
-else:
-    asyncio.run(serve(style))
+serving = asked("loop", "style")
+import_module(serving.loop).run(serve())

@@ -1,25 +1,35 @@
-"""What the measured Python programs share: how a server begins and ends, how a cost is timed.
+"""What the measured Python programs share: how a server is asked, begins and ends, how a cost is timed.
 
 The Rust programs' twins are in `src/lib.rs`; both print the same lines, so the runner treats them alike.
 """
 
+import argparse
 import os
 import statistics
 import threading
 import time
 from collections.abc import Iterator
 
-READ_SIZE = 4096
-"""The most bytes that an echo server takes in one `recv`: the largest message measured."""
+
+def asked(*words: str) -> argparse.Namespace:
+    """What an echo server is asked for on its command line, after words of its own."""
+    parser = argparse.ArgumentParser()
+    for word in words:
+        parser.add_argument(word)
+    parser.add_argument("read_size", nargs="?", type=int, default=4096, help="the most bytes of one recv")
+    parser.add_argument("path", nargs="?", help="of a Unix socket, where it is not to be TCP")
+    parser.add_argument("--lines", action="store_true", help="read and answer lines")
+    parser.add_argument("--once", action="store_true", help="close after the first reply")
+    return parser.parse_args()
 
 
-def announce(port: int) -> None:
-    """Tell the runner the port, and from then on end the process when stdin closes.
+def announce(address: int | str) -> None:
+    """Tell the runner the port or path, and from then on end the process when stdin closes.
 
     A thread of the operating system, blocked in `read` without the GIL, watches stdin: it costs nothing while the
     server works and needs nothing from the library that is measured.
     """
-    print(port, flush=True)
+    print(address, flush=True)
     threading.Thread(target=_end_with_stdin, daemon=True).start()
 
 

@@ -4,14 +4,40 @@
 //! from outside and end it without asking. Programs print one JSON line, or for a server its port. Linux only: the load
 //! generator is an io_uring loop, and the runner reads `/proc`.
 
+pub mod files;
+pub mod load;
 pub mod ring;
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// The most bytes that an echo server takes in one `read`, unless told otherwise: the largest message measured.
-pub const READ_SIZE: usize = 4096;
+/// The most bytes that an echo server takes in one `read`, unless told otherwise.
+const READ_SIZE: usize = 4096;
+
+/// What an echo server is asked for on its command line: `echo-NAME [READ_SIZE] [REQUESTS] [UNIX_PATH]`.
+#[derive(Clone)]
+pub struct Serving {
+    /// The most bytes that it takes in one `read`.
+    pub read_size: usize,
+    /// After so many reads that gave something a connection is closed; no number that a run reaches, where 0 was given.
+    pub requests: u64,
+    /// Where its Unix socket is to be; TCP on loopback where none was given.
+    pub path: Option<PathBuf>,
+}
+
+impl Serving {
+    /// As the command line says.
+    pub fn asked() -> Self {
+        let requests = match argument(2, 0) {
+            0 => u64::MAX,
+            some => some,
+        };
+        Self { read_size: argument(1, READ_SIZE), requests, path: std::env::args_os().nth(3).map(PathBuf::from) }
+    }
+}
 
 /// The command-line argument at `position` (the first is 1), or `default` where it is missing.
 ///
@@ -24,16 +50,16 @@ pub fn argument<T: FromStr>(position: usize, default: T) -> T {
     }
 }
 
-/// Tells the runner the port that an echo server listens on, and from then on ends the process when stdin closes.
+/// Tells the runner the port or path that an echo server listens on, and from then on ends the process when stdin closes.
 ///
 /// A blocked thread of the operating system watches stdin: it costs nothing while the server works, needs no support
 /// from the runtime that is measured, and a runner that dies takes its servers with it.
 ///
 /// # Panics
 /// Where stdout is closed: nobody is there to measure.
-pub fn announce(port: u16) {
-    println!("{port}");
-    io::stdout().flush().expect("the runner reads the port from stdout");
+pub fn announce(address: impl Display) {
+    println!("{address}");
+    io::stdout().flush().expect("the runner reads the address from stdout");
     std::thread::spawn(|| {
         let mut byte = [0];
         while matches!(io::stdin().read(&mut byte), Ok(1)) {}

@@ -41,6 +41,19 @@ pub unsafe fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> 
     Ok(())
 }
 
+/// Flushes the submission queue where it has no room for so many entries: a chain that a flush parts is two chains.
+///
+/// # Errors
+/// What io_uring_enter(2) says to the flush.
+pub fn room(ring: &mut IoUring, entries: usize) -> io::Result<()> {
+    let queue = ring.submission();
+    if queue.capacity() - queue.len() < entries {
+        drop(queue);
+        ring.submit()?;
+    }
+    Ok(())
+}
+
 /// Equal buffers that the kernel takes from for receives, and that are given back one by one.
 pub struct Buffers {
     entries: *mut BufRingEntry,

@@ -1,28 +1,41 @@
-//! Echo on Overlapped, in blocking style: `echo-overlapped [READ_SIZE]`.
+//! Echo on Overlapped, in blocking style: `echo-overlapped [READ_SIZE] [REQUESTS] [UNIX_PATH]`.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
-use overlapped::net::{TcpListener, TcpStream};
-use overlapped_benches::{READ_SIZE, announce, argument};
+use overlapped::net::{TcpListener, UnixListener};
+use overlapped_benches::{Serving, announce};
 
-fn echo(mut stream: TcpStream, size: usize) -> std::io::Result<()> {
-    let mut buffer = vec![0; size];
-    loop {
+fn echo(mut stream: impl Read + Write, serving: &Serving) -> io::Result<()> {
+    let mut buffer = vec![0; serving.read_size];
+    for _ in 0..serving.requests {
         match stream.read(&mut buffer)? {
-            0 => return Ok(()),
+            0 => break,
             length => stream.write_all(&buffer[..length])?,
         }
     }
+    Ok(())
 }
 
-fn main() -> std::io::Result<()> {
-    let size = argument(1, READ_SIZE);
-    overlapped::run(move || {
+/// Serves what comes, each connection in a tasklet of its own.
+fn serve<S: Read + Write + Send + 'static>(accept: impl Fn() -> io::Result<S>, serving: &Serving) -> io::Result<()> {
+    loop {
+        let (stream, serving) = (accept()?, serving.clone());
+        overlapped::spawn(move || echo(stream, &serving));
+    }
+}
+
+fn listen(serving: &Serving) -> io::Result<()> {
+    if let Some(path) = &serving.path {
+        let listener = UnixListener::bind(path)?;
+        announce(path.display());
+        serve(|| Ok(listener.accept()?.0), serving)
+    } else {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         announce(listener.local_addr()?.port());
-        loop {
-            let (stream, _) = listener.accept()?;
-            overlapped::spawn(move || echo(stream, size));
-        }
-    })
+        serve(|| Ok(listener.accept()?.0), serving)
+    }
+}
+
+fn main() -> io::Result<()> {
+    overlapped::run(|| listen(&Serving::asked()))
 }

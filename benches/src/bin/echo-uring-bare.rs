@@ -1,18 +1,25 @@
-//! The floor: echo as a bare io_uring loop, with no tasks of any kind: `echo-uring-bare [READ_SIZE]`.
+//! The floor: echo as a bare io_uring loop, with no tasks of any kind: `echo-uring-bare [READ_SIZE] [REQUESTS] [UNIX_PATH]`.
 //!
 //! Multishot accept and receive; what was received is sent from the very buffer that the kernel chose, and a turn's sends
-//! enter the kernel together with the wait. A connection has one send in flight; what comes meanwhile queues behind it.
+//! enter the kernel together with the wait. A connection has one send in flight; what comes meanwhile queues behind it. Where a connection is for one request (REQUESTS
+//! is 1; other numbers mean nothing here), its receive is a single one, and its close enters
+//! the kernel with its send, which keeps what it needs of the socket.
 
 use std::collections::VecDeque;
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 
-use io_uring::{IoUring, cqueue, opcode, types};
-use overlapped_benches::{READ_SIZE, announce, argument, ring};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use overlapped_benches::{Serving, announce, ring};
 
 const ACCEPT: u64 = 1 << 32;
 const RECEIVE: u64 = 2 << 32;
 const SEND: u64 = 3 << 32;
+/// Marks the completion of a close, which comes only where it failed.
+const CLOSE: u64 = 4 << 32;
+/// What the buffers occupy, all together: they are used in turn, and should stay in the caches.
+const BUFFERED: usize = 4 << 20;
 
 #[derive(Default)]
 struct Connection {
@@ -24,6 +31,9 @@ struct Connection {
 
 struct Server {
     ring: IoUring,
+    listener: OwnedFd,
+    /// Whether a connection ends with its first reply.
+    once: bool,
     buffers: ring::Buffers,
     /// By descriptor. A descriptor is closed only once nothing is in flight on it, so a number means one connection.
     connections: Vec<Connection>,
@@ -32,8 +42,8 @@ struct Server {
 }
 
 impl Server {
-    fn accept(&mut self, listener: &TcpListener) -> std::io::Result<()> {
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).build().user_data(ACCEPT);
+    fn accept(&mut self) -> std::io::Result<()> {
+        let entry = opcode::AcceptMulti::new(types::Fd(self.listener.as_raw_fd())).build().user_data(ACCEPT);
         // SAFETY: the entry points to no memory.
         unsafe { ring::push(&mut self.ring, &entry) }
     }
@@ -49,7 +59,14 @@ impl Server {
 
     fn receive(&mut self, fd: RawFd) -> std::io::Result<()> {
         self.connections[fd as usize].receiving = true;
-        let entry = opcode::RecvMulti::new(types::Fd(fd), ring::GROUP).build().user_data(RECEIVE | fd as u64);
+        let socket = types::Fd(fd);
+        let entry = if self.once {
+            let single = opcode::Recv::new(socket, std::ptr::null_mut(), 0).buf_group(ring::GROUP).build();
+            single.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(socket, ring::GROUP).build()
+        };
+        let entry = entry.user_data(RECEIVE | fd as u64);
         // SAFETY: the entry points to no memory; its buffers are the registered ones.
         unsafe { ring::push(&mut self.ring, &entry) }
     }
@@ -61,8 +78,16 @@ impl Server {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .user_data(SEND | fd as u64);
-        // SAFETY: the buffer is given back to the kernel only after this send's completion.
-        unsafe { ring::push(&mut self.ring, &entry) }
+        if !self.once {
+            // SAFETY: the buffer is given back to the kernel only after this send's completion.
+            return unsafe { ring::push(&mut self.ring, &entry) };
+        }
+        let socket = self.connections[fd as usize].socket.take().expect("a connection has one reply");
+        let close = opcode::Close::new(types::Fd(socket.into_raw_fd())).build();
+        let close = close.flags(squeue::Flags::SKIP_SUCCESS).user_data(CLOSE | fd as u64);
+        ring::room(&mut self.ring, 2)?;
+        // SAFETY: as above; the close owns the descriptor, and nothing else is in flight on it.
+        unsafe { ring::push(&mut self.ring, &entry).and_then(|()| ring::push(&mut self.ring, &close)) }
     }
 
     fn received(&mut self, fd: RawFd, completion: &cqueue::Entry) -> std::io::Result<()> {
@@ -76,7 +101,7 @@ impl Server {
         }
         match completion.result() {
             error if error == -libc::ENOBUFS => self.starved.push(fd),
-            1.. if !cqueue::more(completion.flags()) => self.receive(fd)?,
+            1.. if !cqueue::more(completion.flags()) && !self.once => self.receive(fd)?,
             _ => self.close_if_done(fd),
         }
         Ok(())
@@ -106,13 +131,22 @@ impl Server {
 }
 
 fn main() -> std::io::Result<()> {
-    let size = argument(1, READ_SIZE);
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let Serving { read_size, requests, path } = Serving::asked();
+    let (listener, address): (OwnedFd, String) = match path {
+        Some(path) => (UnixListener::bind(&path)?.into(), path.display().to_string()),
+        None => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let port = listener.local_addr()?.port();
+            (listener.into(), port.to_string())
+        }
+    };
     let ring = ring::new(1024)?;
-    let buffers = ring::Buffers::register(&ring, 1024, size)?;
-    let mut server = Server { ring, buffers, connections: Vec::new(), starved: Vec::new() };
-    server.accept(&listener)?;
-    announce(listener.local_addr()?.port());
+    let count = (BUFFERED / read_size).clamp(128, 1024).next_power_of_two();
+    let buffers = ring::Buffers::register(&ring, count as u16, read_size)?;
+    let once = requests == 1;
+    let mut server = Server { ring, listener, once, buffers, connections: Vec::new(), starved: Vec::new() };
+    server.accept()?;
+    announce(address);
     let mut completions: Vec<cqueue::Entry> = Vec::with_capacity(4096);
     loop {
         match server.ring.submit_and_wait(1) {
@@ -124,14 +158,15 @@ fn main() -> std::io::Result<()> {
             match completion.user_data() & !u64::from(u32::MAX) {
                 ACCEPT => {
                     if !cqueue::more(completion.flags()) {
-                        server.accept(&listener)?;
+                        server.accept()?;
                     }
                     if completion.result() >= 0 {
                         server.open(completion.result())?;
                     }
                 }
                 RECEIVE => server.received(fd, &completion)?,
-                _ => server.sent(fd)?,
+                SEND => server.sent(fd)?,
+                _ => return Err(std::io::Error::from_raw_os_error(-completion.result())),
             }
         }
     }

@@ -1,59 +1,89 @@
-//! The load generator: `load PORT CONNECTIONS SIZE SECONDS [WARM_UP_SECONDS] [REQUESTS]`.
+//! The load generator: `load ADDRESS CONNECTIONS SIZE [SECONDS] [WARM_UP_SECONDS] [DEPTH]`.
 //!
-//! Connects to an echo server on loopback, then each connection keeps exactly one request of SIZE bytes in flight. Every
-//! reply is compared with what was sent, byte for byte; each request carries a stamp of its connection and number, so
-//! that a late or misled reply does not pass. One thread and one ring; a turn's sends enter the kernel together.
+//! Connects to an echo server, a port of loopback or the path of a Unix socket, then each connection keeps exactly DEPTH
+//! requests of SIZE bytes in flight. Every reply is compared with what was sent, byte for byte; each request carries a
+//! stamp of its connection and number, so that a late or misled reply does not pass, and is a line, so that a server may
+//! read it as one. One thread and one ring; a turn's sends enter the kernel together.
 //!
 //! Talks to the runner by lines: prints `ready` when all connections have had their first reply, waits for a line on
-//! stdin, runs until SECONDS have passed or REQUESTS are answered, prints `{"requests": …, "seconds": …}` once nothing is
-//! in flight, and keeps its connections until stdin closes. A server that is silent for five seconds ends it with an error.
+//! stdin, runs until SECONDS have passed, prints `{"requests": …, "seconds": …}` once nothing is in flight, and keeps its
+//! connections until stdin closes. A server that is silent for five seconds ends it with an error.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use overlapped_benches::load::{SILENCE, stamp, wait, when_told};
 use overlapped_benches::{argument, ring};
 
-const SILENCE: Duration = Duration::from_secs(5);
 /// Marks the completion of a send, which comes only where it failed.
 const SEND: u64 = 1 << 32;
 
 struct Connection {
-    stream: TcpStream,
-    message: Box<[u8]>,
-    requests: u64,
-    /// How much of the reply has come; equal to the size when nothing is in flight.
+    socket: File,
+    size: usize,
+    /// The requests in flight, side by side; replies come in their order, and the last is followed by the first.
+    messages: Box<[u8]>,
+    /// How much of `messages` was answered, since the first of them was last sent.
     answered: usize,
+    requests: u64,
 }
 
 impl Connection {
-    fn open(number: u32, port: u16, size: usize) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE))?;
-        let message: Box<[u8]> = (0..size).map(|at| (at as u32 ^ number) as u8).collect();
-        let mut connection = Self { stream, message, requests: 0, answered: size };
-        connection.stamp(number);
-        (&connection.stream).write_all(&connection.message)?;
+    fn open(number: u32, address: &str, size: usize, depth: usize) -> io::Result<Self> {
+        let socket: OwnedFd = if let Ok(port) = address.parse() {
+            let stream = TcpStream::connect(("127.0.0.1", port))?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.into()
+        } else {
+            let stream = UnixStream::connect(address)?;
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.into()
+        };
+        let messages = vec![0; size * depth].into();
+        let mut connection = Self { socket: socket.into(), size, messages, answered: 0, requests: 0 };
+        let message = connection.next_message(number, 0);
+        connection.socket.write_all(&connection.messages[message.clone()])?;
         let mut reply = vec![0; size];
-        (&connection.stream).read_exact(&mut reply)?;
-        if reply != *connection.message {
+        connection.socket.read_exact(&mut reply)?;
+        if reply != connection.messages[message] {
             return Err(io::Error::other(format!("connection {number}: the first reply is not what was sent")));
         }
         Ok(connection)
     }
 
-    /// Makes the message a new one: its number and its connection's at both ends.
-    fn stamp(&mut self, number: u32) {
+    /// Makes the message that begins at `at` a new one, and says where it lies.
+    fn next_message(&mut self, number: u32, at: usize) -> std::ops::Range<usize> {
         self.requests += 1;
-        let stamp = (u64::from(number) << 40 | self.requests).to_le_bytes();
-        let length = stamp.len().min(self.message.len());
-        let tail = self.message.len() - length;
-        self.message[..length].copy_from_slice(&stamp[..length]);
-        self.message[tail..].copy_from_slice(&stamp[..length]);
+        let message = at..at + self.size;
+        stamp(&mut self.messages[message.clone()], number, self.requests);
+        message
+    }
+
+    /// Takes a piece of the replies in, and gives where the messages begin that were answered with it; `None` where it is
+    /// not what was sent.
+    fn takes(&mut self, mut piece: &[u8]) -> Option<Vec<usize>> {
+        let mut whole = Vec::new();
+        while !piece.is_empty() {
+            let first = self.answered / self.size * self.size;
+            let (now, later) = piece.split_at(piece.len().min(first + self.size - self.answered));
+            if self.messages[self.answered..self.answered + now.len()] != *now {
+                return None;
+            }
+            self.answered += now.len();
+            if self.answered == first + self.size {
+                whole.push(first);
+                self.answered %= self.messages.len();
+            }
+            piece = later;
+        }
+        Some(whole)
     }
 }
 
@@ -68,7 +98,7 @@ impl Load {
     fn over(connections: Vec<Connection>, size: usize) -> io::Result<Self> {
         let ring = ring::new(1024)?;
         let count = (connections.len() * 2).next_power_of_two().min(1 << 15);
-        let buffers = ring::Buffers::register(&ring, count as u16, size.max(64))?;
+        let buffers = ring::Buffers::register(&ring, count as u16, size.max(1024))?;
         let mut load = Self { ring, buffers, connections, in_flight: 0 };
         for number in 0..load.connections.len() {
             load.receive(number)?;
@@ -77,18 +107,17 @@ impl Load {
     }
 
     fn receive(&mut self, number: usize) -> io::Result<()> {
-        let socket = types::Fd(self.connections[number].stream.as_raw_fd());
+        let socket = types::Fd(self.connections[number].socket.as_raw_fd());
         let entry = opcode::RecvMulti::new(socket, ring::GROUP).build().user_data(number as u64);
         // SAFETY: the entry points to no memory; its buffers are the registered ones.
         unsafe { ring::push(&mut self.ring, &entry) }
     }
 
-    fn send(&mut self, number: usize) -> io::Result<()> {
+    fn send(&mut self, number: usize, at: usize) -> io::Result<()> {
         let connection = &mut self.connections[number];
-        connection.stamp(number as u32);
-        connection.answered = 0;
-        let (address, length) = (connection.message.as_ptr(), connection.message.len() as u32);
-        let entry = opcode::Send::new(types::Fd(connection.stream.as_raw_fd()), address, length)
+        let message = connection.next_message(number as u32, at);
+        let (address, length) = (connection.messages[message].as_ptr(), connection.size as u32);
+        let entry = opcode::Send::new(types::Fd(connection.socket.as_raw_fd()), address, length)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
@@ -98,36 +127,28 @@ impl Load {
         unsafe { ring::push(&mut self.ring, &entry) }
     }
 
-    /// Keeps a request in flight on each connection until `longest` has passed or `most` were answered, then waits for
-    /// the last replies. Gives how many were answered, and in which time.
-    fn exchange(&mut self, longest: Duration, most: u64) -> Result<(u64, Duration), Box<dyn Error>> {
-        let mut asked = (self.connections.len() as u64).min(most);
+    /// Keeps the requests in flight until `longest` has passed, then waits for the last replies. Gives how many were
+    /// answered, and in which time.
+    fn exchange(&mut self, longest: Duration) -> Result<(u64, Duration), Box<dyn Error>> {
         let mut answered = 0;
         let began = Instant::now();
-        for number in 0..asked as usize {
-            self.send(number)?;
+        for number in 0..self.connections.len() {
+            let connection = &mut self.connections[number];
+            connection.answered = 0;
+            for at in (0..connection.messages.len()).step_by(connection.size) {
+                self.send(number, at)?;
+            }
         }
         let mut completions: Vec<cqueue::Entry> = Vec::with_capacity(4096);
-        let silence = types::Timespec::from(SILENCE);
-        let wait = types::SubmitArgs::new().timespec(&silence);
         while self.in_flight > 0 {
-            match self.ring.submitter().submit_with_args(1, &wait) {
-                Err(error) if error.raw_os_error() == Some(libc::ETIME) => {
-                    return Err(format!("no reply for {SILENCE:?} with {} requests in flight", self.in_flight).into());
-                }
-                Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
+            wait(&mut self.ring, self.in_flight)?;
             let more = began.elapsed() < longest;
             completions.extend(self.ring.completion());
             for completion in completions.drain(..) {
-                if self.complete(&completion)? {
+                for message in self.complete(&completion)? {
                     answered += 1;
-                    if more && asked < most {
-                        asked += 1;
-                        self.send(completion.user_data() as usize)?;
+                    if more {
+                        self.send(completion.user_data() as usize, message)?;
                     }
                 }
             }
@@ -135,8 +156,8 @@ impl Load {
         Ok((answered, began.elapsed()))
     }
 
-    /// Takes a completion in, and says whether it ended a reply.
-    fn complete(&mut self, completion: &cqueue::Entry) -> Result<bool, Box<dyn Error>> {
+    /// Takes a completion in, and gives where the messages begin whose replies it ended.
+    fn complete(&mut self, completion: &cqueue::Entry) -> Result<Vec<usize>, Box<dyn Error>> {
         let number = (completion.user_data() & !SEND) as usize;
         if completion.user_data() & SEND != 0 {
             let error = io::Error::from_raw_os_error(-completion.result());
@@ -148,7 +169,7 @@ impl Load {
         }
         let length = match result {
             0 => return Err(format!("connection {number}: the server ended it").into()),
-            _ if result == -libc::ENOBUFS => return Ok(false),
+            _ if result == -libc::ENOBUFS => return Ok(Vec::new()),
             ..0 => {
                 let error = io::Error::from_raw_os_error(-result);
                 return Err(format!("connection {number}: a receive failed: {error}").into());
@@ -156,37 +177,27 @@ impl Load {
             1.. => result as usize,
         };
         let id = cqueue::buffer_select(completion.flags()).ok_or("a receive without a buffer")?;
-        let connection = &mut self.connections[number];
-        let expected = connection.message.get(connection.answered..connection.answered + length);
-        if expected != Some(self.buffers.bytes(id, length)) {
-            return Err(format!("connection {number}: a reply is not what was sent").into());
-        }
-        connection.answered += length;
-        let whole = connection.answered == connection.message.len();
-        self.in_flight -= usize::from(whole);
+        let whole = self.connections[number]
+            .takes(self.buffers.bytes(id, length))
+            .ok_or_else(|| format!("connection {number}: a reply is not what was sent"))?;
+        self.in_flight -= whole.len();
         self.buffers.give_back(id);
         Ok(whole)
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (port, count, size): (u16, u32, usize) = (argument(1, 0), argument(2, 1), argument(3, 64));
-    let (seconds, warm_up): (f64, f64) = (argument(4, 1.0), argument(5, 0.0));
-    let most: u64 = argument(6, u64::MAX);
+    let (address, count, size): (String, u32, usize) = (argument(1, String::new()), argument(2, 1), argument(3, 64));
+    let (seconds, warm_up, depth): (f64, f64, usize) = (argument(4, 1.0), argument(5, 0.0), argument(6, 1));
+    if size * depth > 1 << 16 {
+        // Sends that find the socket full are finished by the kernel in an order of its own.
+        return Err("more than 64 KiB of requests in flight on a connection".into());
+    }
     let connections: Vec<_> =
-        (0..count).map(|number| Connection::open(number, port, size)).collect::<Result<_, _>>()?;
-
+        (0..count).map(|number| Connection::open(number, &address, size, depth)).collect::<Result<_, _>>()?;
     let mut load = Load::over(connections, size)?;
     if warm_up > 0.0 {
-        load.exchange(Duration::from_secs_f64(warm_up), u64::MAX)?;
+        load.exchange(Duration::from_secs_f64(warm_up))?;
     }
-    println!("ready");
-    let mut line = String::new();
-    if io::stdin().read_line(&mut line)? == 0 {
-        return Ok(());
-    }
-    let (requests, time) = load.exchange(Duration::from_secs_f64(seconds), most)?;
-    println!(r#"{{"requests": {requests}, "seconds": {:.6}}}"#, time.as_secs_f64());
-    io::stdin().read_to_string(&mut line)?;
-    Ok(())
+    when_told("requests", || load.exchange(Duration::from_secs_f64(seconds)))
 }

@@ -1,0 +1,18 @@
+"""What can be measured. A scene is a function from a plan to charts, in a file of its own; add it to `SCENES`."""
+
+from collections.abc import Callable, Iterator
+
+from charts import Chart
+from plan import Plan
+
+from . import accept, echo, files, memory, micro, text
+
+SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
+    "echo-python": echo.python,
+    "echo-rust": echo.rust,
+    "accept": accept.scene,
+    "files": files.scene,
+    "text": text.scene,
+    "micro": micro.scene,
+    "memory": memory.scene,
+}

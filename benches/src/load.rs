@@ -1,0 +1,63 @@
+//! What the two load generators share: what their messages look like, how they wait, and how they talk to the runner.
+
+use std::error::Error;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use io_uring::{IoUring, types};
+
+/// A server that says nothing for so long while something is in flight has failed.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// Makes a message one that no other is: its connection's number and its own stand at both ends, as far as there is room.
+///
+/// It is a line: no byte of it but the last is a newline.
+pub fn stamp(message: &mut [u8], connection: u32, number: u64) {
+    let unique = u64::from(connection) << 32 | number & u64::from(u32::MAX);
+    let digits: [u8; 10] = std::array::from_fn(|at| 0x80 | (unique >> (7 * at)) as u8);
+    let (body, newline) = message.split_at_mut(message.len() - 1);
+    newline[0] = b'\n';
+    if body.first() == Some(&0) {
+        for (at, byte) in body.iter_mut().enumerate() {
+            *byte = 0x80 | (at as u32 ^ connection) as u8;
+        }
+    }
+    let (length, tail) = (digits.len().min(body.len()), body.len().saturating_sub(digits.len()));
+    body[..length].copy_from_slice(&digits[..length]);
+    body[tail..].copy_from_slice(&digits[..length]);
+}
+
+/// Enters the kernel with what was pushed, and waits for a completion.
+///
+/// # Errors
+/// A silence, with how much was in flight; else what io_uring_enter(2) says.
+pub fn wait(ring: &mut IoUring, in_flight: usize) -> Result<(), Box<dyn Error>> {
+    let silence = types::Timespec::from(SILENCE);
+    match ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&silence)) {
+        Err(error) if error.raw_os_error() == Some(libc::ETIME) => {
+            Err(format!("no reply for {SILENCE:?} with {in_flight} in flight").into())
+        }
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Says `ready`, waits for the runner's line, measures, prints how many of what were done in which time, and stays until
+/// the runner closes stdin.
+///
+/// # Errors
+/// What the measurement says.
+pub fn when_told(
+    what: &str,
+    measure: impl FnOnce() -> Result<(u64, Duration), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    println!("ready");
+    let mut line = String::new();
+    if io::stdin().read_line(&mut line)? == 0 {
+        return Ok(());
+    }
+    let (done, time) = measure()?;
+    println!(r#"{{"{what}": {done}, "seconds": {:.6}}}"#, time.as_secs_f64());
+    io::stdin().read_to_string(&mut line)?;
+    Ok(())
+}
