@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::MSG_WAITALL;
@@ -80,7 +82,7 @@ fn entries_meanwhile(port: &mut Port) -> u64 {
     port.report().counters.kernel_entries - before
 }
 
-/// Interest in reading, as `polling` asks epoll for it, wakes for urgent data too, which is not to be read.
+/// Urgent data is not to be read, and must not wake those who read.
 #[test]
 fn urgent_data_that_nobody_takes_does_not_spin() {
     let mut port = port();
@@ -93,6 +95,115 @@ fn urgent_data_that_nobody_takes_does_not_spin() {
     client.write_all(b"plain").unwrap();
     let readable = usize::from(Interest::READABLE.0);
     assert!(matches!(completion(&mut port), Ok(Outcome::Count(bits)) if bits == readable));
+}
+
+/// Fewer than a wake-up each ten milliseconds: what is tried by time costs more, what spins far more.
+const FEW: u64 = 10;
+
+/// Each connection wakes all threads that accept on the listener; those that come too late must sleep again, and not go on
+/// trying by time.
+#[test]
+fn a_listener_that_several_threads_share_costs_nothing_while_idle() {
+    const CONNECTIONS: usize = 500;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (number, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let serve = |accepted: Arc<AtomicUsize>| {
+        move || {
+            let mut port = port();
+            let mut waiting = false;
+            while accepted.load(Ordering::SeqCst) < CONNECTIONS {
+                waiting = waiting
+                    || matches!(submit(&mut port, Op::Accept { listener: number, peer: None }), Submitted::Pending(_));
+                if !waiting {
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                }
+                let mut completions = Vec::new();
+                port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();
+                waiting = completions.is_empty();
+                accepted.fetch_add(completions.len(), Ordering::SeqCst);
+            }
+            if !waiting {
+                begin(&mut port, Op::Accept { listener: number, peer: None });
+            }
+            entries_meanwhile(&mut port)
+        }
+    };
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(serve(Arc::clone(&accepted)))).collect();
+    for _ in 0..CONNECTIONS {
+        drop(TcpStream::connect(address).unwrap());
+    }
+    for thread in threads {
+        let entries = thread.join().unwrap();
+        assert!(entries < FEW, "{entries} entries into the kernel while nobody connects");
+    }
+}
+
+/// A socket with queued errors has `POLLERR`, which cannot be masked and no receive takes away.
+#[test]
+#[cfg(target_os = "linux")]
+fn queued_errors_that_nobody_takes_cost_nothing() {
+    let mut port = port();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int, and `on` is one.
+    let set = unsafe {
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_IP, libc::IP_RECVERR, (&raw const on).cast(), length)
+    };
+    assert_eq!(set, 0);
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    socket.send_to(b"to nobody", nobody).unwrap();
+    // The error is told once, and stays queued.
+    let error = run(&mut port, recv_number(socket.as_raw_fd(), 8)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    begin(&mut port, recv_number(socket.as_raw_fd(), 8));
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(5))));
+    // And what is watched for changes is not so for ever.
+    peer.send_to(b"for nobody yet", socket.local_addr().unwrap()).unwrap();
+    port.poll(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
+    peer.send_to(b"for nobody yet", socket.local_addr().unwrap()).unwrap();
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+    assert_eq!(run(&mut port, recv_number(socket.as_raw_fd(), 64)).unwrap(), b"for nobody yet".len());
+}
+
+/// The peer has ended its side, does not read, and the socket has no room: it is readable for ever, and nobody reads.
+#[test]
+fn a_half_closed_peer_that_does_not_read_costs_nothing() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let buffer: &'static [u8] = vec![7; 32 << 20].leak();
+    begin(&mut port, Op::Send { socket: server.as_raw_fd(), buffer, flags: 0, all: true });
+    entries_meanwhile(&mut port);
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+    let reader = std::thread::spawn(move || client.read_exact(&mut vec![0; 32 << 20]).unwrap());
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(count)) if count == buffer.len()));
+    reader.join().unwrap();
+}
+
+/// A peer's queue that is full, on a socket that is connected to nobody: no readiness tells when there is room (unix(7)).
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_unix_datagram_peer_does_not_spin() {
+    let mut port = port();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("peer");
+    let peer = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send_to(b"x", &path).is_ok() {}
+    let address = overlapped_port::Address::from(socket2::SockAddr::unix(&path).unwrap());
+    let parts: &'static [std::io::IoSlice] = vec![std::io::IoSlice::new(b"late")].leak();
+    let message = overlapped_port::SendMessage::new(parts).to(Box::leak(Box::new(address)));
+    begin(&mut port, Op::SendMessage { socket: sender.as_raw_fd(), message: Box::leak(Box::new(message)), flags: 0 });
+    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    peer.recv(&mut [0; 8]).unwrap();
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(4))));
 }
 
 /// A full Unix backlog is told by `EAGAIN`, while the socket polls as writable.
