@@ -40,9 +40,11 @@ pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
     write(file)
 }
 
-/// Whether the error is that the descriptor is closed, or not open for this.
-pub(crate) fn is_refused(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(overlapped_port::sys::CLOSED)
+/// Whether the standard library is to say what is wrong. Here read(2) and write(2) have said it in the same words; and to
+/// call them again where the descriptor is closed could wait in the system, and take what is not ours: its number may be
+/// another's by now.
+pub(crate) fn is_refused(_error: &std::io::Error) -> bool {
+    false
 }
 
 /// How many bytes a regular file has from its position to its end; `None` where that is not known.

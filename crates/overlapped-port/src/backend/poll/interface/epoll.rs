@@ -144,7 +144,15 @@ impl Interface {
             if self.exact {
                 // SAFETY: there is room for so many events; the time is a local; no signal mask is given.
                 let count = unsafe {
-                    libc::syscall(libc::SYS_epoll_pwait2, epoll, room, most, time.as_ptr(), null::<libc::sigset_t>(), 0)
+                    libc::syscall(
+                        libc::SYS_epoll_pwait2,
+                        epoll,
+                        room,
+                        most,
+                        time.as_ptr(),
+                        null::<libc::sigset_t>(),
+                        0usize,
+                    )
                 };
                 match usize::try_from(count) {
                     Ok(count) => return Ok(count),
