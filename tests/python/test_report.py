@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import overlapped
-from conftest import WINDOWS, unix_only
+from conftest import WINDOWS, needs, unix_only
 from overlapped import Channel, sleep, spawn
 
 
@@ -134,3 +134,31 @@ print(overlapped.report())
 @pytest.mark.parametrize("name", ["Channel", "Tasklet"])
 def test_generic_types_are_subscripted(name):
     assert str(getattr(overlapped, name)[int]).endswith(f"{name}[int]")
+
+
+@needs("resource.RLIMIT_NOFILE")
+def test_a_thread_that_gets_no_port_is_told_why(run_python):
+    program = """
+import errno, os, resource, threading
+import overlapped
+
+def use():
+    try:
+        overlapped.sleep(0.001)
+    except OSError as error:
+        told.append((error.errno == errno.EMFILE, "no completion port" in str(error)))
+
+told = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+thread = threading.Thread(target=use)
+thread.start()
+thread.join()
+print(told)
+"""
+    done = run_python(program)
+    assert (done.returncode, done.stdout) == (0, "[(True, True)]\n"), done.stderr

@@ -70,7 +70,8 @@ impl Config {
     /// # Errors
     /// Where a backend was named (here or in `OVERLAPPED_BACKEND`): the reason for which it does not start, or
     /// `InvalidInput` for a name that is none. Else only where no backend starts: the system is out of descriptors
-    /// or memory.
+    /// or memory. The words tell the likely cause; the system's own error, with its number, is their
+    /// [`source`](std::error::Error::source).
     pub fn start(self) -> io::Result<Port> {
         let named = match self.backend {
             Some(kind) => Some(kind),

@@ -32,6 +32,7 @@ mod address;
 mod backend;
 mod buffers;
 mod config;
+mod explained;
 mod inbox;
 mod message;
 mod op;

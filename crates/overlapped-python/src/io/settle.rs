@@ -5,6 +5,7 @@ use std::time::Duration;
 use overlapped::engine::Scheduler;
 use pyo3::prelude::*;
 
+use crate::python::error::from_io;
 use crate::thread::runtime::existing;
 
 /// Cancels what is in flight on a handle, with `cancel`, and waits until `left` says that nothing is. Whoever closes a
@@ -17,7 +18,7 @@ pub(crate) fn settle(cancel: impl FnOnce(&Scheduler) -> usize, left: impl Fn(&Sc
     }
     while left(scheduler) > 0 {
         let _ = scheduler.yield_now();
-        scheduler.turn(Some(Duration::from_millis(1)))?;
+        scheduler.turn(Some(Duration::from_millis(1))).map_err(from_io)?;
     }
     Ok(())
 }

@@ -17,6 +17,19 @@ pub(crate) fn from_io(error: io::Error) -> PyErr {
     }
 }
 
+/// The error of a thread that got no port: with its number, by which programs tell that descriptors have run out.
+pub(crate) fn no_port(py: Python<'_>, error: &io::Error) -> PyErr {
+    let what = format!("overlapped: no completion port: {error}");
+    // The words about a likely cause have the system's error as their source.
+    let source = error.get_ref().and_then(|words| words.source()?.downcast_ref::<io::Error>());
+    let Some(number) = source.unwrap_or(error).raw_os_error() else { return PyOSError::new_err(what) };
+    let numbered = numbered(number);
+    match numbered.value(py).setattr("strerror", what) {
+        Ok(()) => numbered,
+        Err(error) => error,
+    }
+}
+
 fn numbered(number: i32) -> PyErr {
     Python::attach(|py| super::system::error(py, number))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Scheduler, TaskletId};
 use overlapped_port::Port;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -16,6 +16,7 @@ use super::runtime::{self, Runtime, end_program, existing, program_ends, thread_
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::thrown::{exit_type, throw};
 use super::worker;
+use crate::python::error::{from_io, no_port};
 
 /// How long a thread that ends waits for its tasklets to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -41,8 +42,8 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     if let Some(runtime) = existing() {
         return Ok(runtime);
     }
-    let port = Port::new().map_err(|error| PyOSError::new_err(format!("overlapped: no completion port: {error}")))?;
-    let scheduler = Scheduler::enter(port, worker::switcher(&greenlets))?;
+    let port = Port::new().map_err(|error| no_port(py, &error))?;
+    let scheduler = Scheduler::enter(port, worker::switcher(&greenlets)).map_err(from_io)?;
     scheduler.rename(TaskletId::ROOT, "main");
     explain::include(py, thread_ident(), scheduler.board(), &greenlets);
     if main_thread {

@@ -95,6 +95,7 @@ use windows_sys::Win32::System::IO::{
 
 use super::{Backend, Event, Notify, Settings, Started};
 use crate::buffers::{Buffer, BufferPool, Home};
+use crate::explained::explained;
 use crate::op::{Brings, Op};
 use crate::slots::OpId;
 use crate::sys;
@@ -222,7 +223,8 @@ pub(super) struct Iocp {
 impl Iocp {
     pub(super) fn start(settings: &Settings) -> io::Result<Iocp> {
         let attempt = |what: &str, error: io::Error| {
-            io::Error::new(error.kind(), format!("iocp: {what}: {error}; is the process out of handles or memory?"))
+            let text = format!("iocp: {what}: {error}; is the process out of handles or memory?");
+            explained(error, text)
         };
         winsock::start().map_err(|error| attempt("WSAStartup", error))?;
         // SAFETY: makes a new port; one thread is to run at a time.

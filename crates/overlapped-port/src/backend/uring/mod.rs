@@ -81,7 +81,7 @@ impl Uring {
         // SAFETY: takes no pointers.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
-            return Err(setup::explain("eventfd", &io::Error::last_os_error()));
+            return Err(setup::explain("eventfd", io::Error::last_os_error()));
         }
         // SAFETY: the descriptor is new, and this is its only owner.
         let notifier = Arc::new(Notifier(File::from(unsafe { OwnedFd::from_raw_fd(eventfd) })));

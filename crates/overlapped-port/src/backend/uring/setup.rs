@@ -9,6 +9,7 @@ use io_uring::{IoUring, Probe, opcode};
 
 use super::buffers::{BufferRing, GROUP};
 use crate::backend::Settings;
+use crate::explained::explained;
 
 /// Submissions that are collected before they have to be flushed: enough for a turn of a busy loop, small enough
 /// (16 KiB) to stay in the nearest caches.
@@ -92,7 +93,7 @@ pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>,
         match attempt(settings, completions) {
             Ok(started) => break started,
             Err(refusal) if refusal.is(libc::ENOMEM) && completions > 2 * SUBMISSIONS => completions /= 2,
-            Err(refusal) => return Err(explain(refusal.call, &refusal.error)),
+            Err(refusal) => return Err(explain(refusal.call, refusal.error)),
         }
     };
     let (in_effect, refused) = GROUPS.split_at(kept);
@@ -172,7 +173,7 @@ fn unsupported(what: &str) -> Refusal {
 }
 
 /// Says what failed, with the system's name for the error and its likely cause here.
-pub(super) fn explain(call: &str, error: &io::Error) -> io::Error {
+pub(super) fn explain(call: &str, error: io::Error) -> io::Error {
     let (name, cause) = match error.raw_os_error() {
         Some(libc::EPERM) => ("EPERM", denial()),
         Some(libc::EACCES) => ("EACCES", "a security module such as SELinux forbids it".to_string()),
@@ -189,7 +190,7 @@ pub(super) fn explain(call: &str, error: &io::Error) -> io::Error {
         _ => ("", String::new()),
     };
     let text = if name.is_empty() { format!("{call}: {error}") } else { format!("{call}: {name}: {cause} ({error})") };
-    io::Error::new(error.kind(), text)
+    explained(error, text)
 }
 
 /// Why a call is not permitted: the sysctl where it says so, else what else forbids it.
@@ -230,12 +231,13 @@ mod tests {
             (libc::ENOMEM, "ENOMEM", "RLIMIT_MEMLOCK is"),
             (libc::EMFILE, "EMFILE", "RLIMIT_NOFILE"),
         ] {
-            let system = io::Error::from_raw_os_error(errno);
-            let error = explain("io_uring_setup", &system);
+            let error = explain("io_uring_setup", io::Error::from_raw_os_error(errno));
             let text = error.to_string();
             assert!(text.starts_with("io_uring_setup: ") && text.contains(name), "{text}");
             assert!(text.contains(cause) || text.contains("io_uring_disabled is"), "{text}");
-            assert_eq!(error.kind(), system.kind());
+            assert_eq!(error.kind(), io::Error::from_raw_os_error(errno).kind());
+            let system = error.get_ref().and_then(|words| words.source()?.downcast_ref::<io::Error>());
+            assert_eq!(system.and_then(io::Error::raw_os_error), Some(errno));
         }
     }
 }

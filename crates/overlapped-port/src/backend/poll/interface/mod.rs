@@ -17,6 +17,8 @@
 
 use std::os::fd::RawFd;
 
+use crate::explained::explained;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -57,7 +59,8 @@ fn refused(error: std::io::Error) -> std::io::Error {
         Some(libc::ENOSYS | libc::EPERM) => "a seccomp filter or another sandbox may deny it",
         _ => "the reason is not known",
     };
-    std::io::Error::new(error.kind(), format!("poll: {NAME} could not be set up: {error}; {reason}"))
+    let text = format!("poll: {NAME} could not be set up: {error}; {reason}");
+    explained(error, text)
 }
 
 /// Takes a new descriptor, above the three that programs close and put others in the place of.
