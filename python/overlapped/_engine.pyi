@@ -6,7 +6,7 @@ tasklet alone, and ends early with the exception that another tasklet throws int
 
 import io
 import socket as _socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, TypeVarTuple, final
 
@@ -316,22 +316,35 @@ def install_socket(cls: type[_socket.socket]) -> None:
     """Put the native ``recv``, ``recv_into``, ``send`` and ``sendall`` on a subclass of :class:`socket.socket`."""
 
 def install_file(cls: type[io.FileIO]) -> None:
-    """Put the native ``readinto``, ``readall`` and ``write`` on a subclass of :class:`io.FileIO`."""
+    """Put the native ``read``, ``readinto``, ``readall`` and ``write`` on a subclass of :class:`io.FileIO`."""
 
-def retry(method: Callable[..., _R], socket: _socket.socket, writable: bool, *args: Any) -> _R:
-    """Call ``method(socket, *args)`` until it would not block, waiting between for the socket to be ready."""
+def retry(method: Callable[..., _R], socket: _socket.socket, writable: bool, flags: int, *args: Any) -> _R:
+    """Call ``method(socket, *args)`` until it would not block, waiting between for the socket to be ready.
+
+    With ``flags`` that say not to wait, call it once.
+    """
 
 def call_without_waiting(socket: _socket.socket, method: Callable[..., _R], *args: Any) -> _R:
     """Call ``method(*args)`` while ``socket`` passes for one in non-blocking mode."""
 
-def accept(listener: int, timeout: float | None) -> tuple[int, bytes]:
-    """Take a connection off a listening descriptor; return its descriptor and the peer's ``sockaddr``."""
+def accept(listener: int, timeout: float | None) -> tuple[int, Any]:
+    """Take a connection off a listening descriptor; return its descriptor and the peer's address, None if unknown."""
 
 def connect(socket: int, address: bytes, timeout: float | None) -> None:
     """Connect a descriptor to a ``sockaddr``."""
 
-def receive_from(socket: int, buffer: Buffer, flags: int, timeout: float | None) -> tuple[int, bytes]:
-    """Receive a datagram: how many bytes, and the sender's ``sockaddr``. What does not fit is lost."""
+def port_receives(socket: _socket.socket, flags: int) -> bool:
+    """Whether a receive with an address is the port's: it may wait, and its addresses are known."""
+
+_ControlData = list[tuple[int, int, bytes]]
+
+def receive_message(socket: _socket.socket, size: int, room: int, flags: int) -> tuple[bytes, _ControlData, int, Any]:
+    """Receive up to ``size`` bytes, and up to ``room`` of control data: ``(data, ancdata, msg_flags, address)``."""
+
+def receive_message_into(
+    socket: _socket.socket, buffers: Sequence[Buffer], room: int, flags: int
+) -> tuple[int, _ControlData, int, Any]:
+    """Receive into writable buffers, in order: ``(nbytes, ancdata, msg_flags, address)``."""
 
 def shutdown(socket: int, how: int) -> None:
     """Shut directions of a connection down: 0 receives, 1 sends, 2 both; what waits for them ends."""
@@ -342,17 +355,14 @@ def wait(descriptor: int, interest: int, timeout: float | None = None) -> int:
 def cancel_socket(socket: int) -> None:
     """End what is in flight on a descriptor that is about to be closed, and wait until that has ended."""
 
-def address_to_python(address: bytes) -> tuple[Any, ...] | None:
-    """A ``sockaddr`` of the Internet as Python's tuple; None for another family."""
-
 def numeric_address(host: str, port: int, flowinfo: int = 0, scope: int = 0) -> bytes | None:
     """The ``sockaddr`` of a numeric host; None where it is a name."""
 
 def open(path: bytes, flags: int, name: object) -> int:
     """Open a file; return its descriptor. An error has ``name`` as its ``filename``."""
 
-def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """Read at most ``size`` bytes at ``offset``."""
+def read_at(descriptor: int, size: int, offset: int) -> bytes | None:
+    """Read at most ``size`` bytes at ``offset``; None where the descriptor does not allow it."""
 
 def cancel_file(descriptor: int) -> None:
     """End what is in flight on a descriptor that is about to be closed, and wait until that has ended."""

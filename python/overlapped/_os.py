@@ -1,19 +1,40 @@
-"""Functions of :mod:`os` that block, in versions that block only the calling tasklet."""
+"""Functions of :mod:`os` that block, in versions that block only the calling tasklet; and those that close.
+
+A number that was closed may be given out again at once. Whoever closes it therefore ends first what other tasklets
+have in flight on it, with ``EBADF``, as :class:`overlapped.socket.socket` and :class:`overlapped.io.FileIO` do. (In a
+thread a read that has begun goes on with what was closed. No program can build on that: which comes first is chance.)
+"""
 
 from __future__ import annotations
 
 import os as _std
 import sys
 from collections import Counter
+from contextlib import suppress
 from operator import index as _index
 from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
 
-__all__ = ["fdatasync", "fsync", "read", "system", "wait", "wait3", "wait4", "waitid", "waitpid", "write"]
+__all__ = [
+    "close",
+    "closerange",
+    "dup2",
+    "fdatasync",
+    "fsync",
+    "read",
+    "system",
+    "wait",
+    "wait3",
+    "wait4",
+    "waitid",
+    "waitpid",
+    "write",
+]
 
 _read, _write, _system, _fsync = _std.read, _std.write, _std.system, _std.fsync
+_close, _closerange, _dup2 = _std.close, _std.closerange, _std.dup2
 
 if sys.platform == "win32":
     import msvcrt as _msvcrt
@@ -66,6 +87,34 @@ def write(fd: int, data: Any, /) -> int:
         return int(_on_a_thread(_write, fd, data))
     written = _engine.write_descriptor(fd, data)
     return _write(fd, data) if written is None else written
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. What other tasklets have in flight on it ends first."""
+    _end_what_is_in_flight(fd)
+    _close(fd)
+
+
+def closerange(fd_low: int, fd_high: int, /) -> None:
+    """Close the descriptors from ``fd_low`` up to, and without, ``fd_high``; errors are ignored."""
+    if _engine.in_flight():
+        for fd in range(max(_index(fd_low), 0), _index(fd_high)):
+            _end_what_is_in_flight(fd)
+    _closerange(fd_low, fd_high)
+
+
+def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    """Duplicate ``fd`` to ``fd2``, which is closed before. What other tasklets have in flight on that ends first."""
+    if fd != fd2:
+        _end_what_is_in_flight(fd2)
+    return _dup2(fd, fd2, inheritable)
+
+
+def _end_what_is_in_flight(fd: Any) -> None:
+    # What is wrong with the number, the system's call says.
+    if isinstance(fd, int):
+        with suppress(OSError, OverflowError):
+            _engine.cancel_file(fd)
 
 
 def fsync(fd: Any) -> None:

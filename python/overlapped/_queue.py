@@ -120,9 +120,9 @@ class Queue(Generic[T]):
 class PriorityQueue(Queue[T]):
     """A queue that gives out the least item first.
 
-    An item's comparison may be any code, and wait: meanwhile the heap is in the middle of a change, and others that come
-    for it wait too. A comparison that fails leaves the queue with the items that it had; their order is then made anew by
-    the next call.
+    An item's comparison may be any code, and wait: meanwhile the heap is in the middle of a change, and others that
+    come for it wait too. A comparison that fails leaves the queue with the items that it had, and the next call puts
+    them in order again.
     """
 
     def _make(self) -> None:

@@ -4,9 +4,9 @@ Everything of :mod:`socket` is here under its own name, :class:`socket` and what
 of ours. :class:`socket` is a subclass of the standard library's, so its instances pass for those everywhere. Sockets in
 non-blocking mode behave as they always did. Nothing is read ahead: each receive takes what its caller asked for.
 
-The port does accept, connect, every receive, send and sendall, for IPv4, IPv6 and Unix sockets. Sends with an address or
-control data, and receives of the rarer families, are the standard library's own, tried without blocking and tried again
-when the port says that the socket is ready.
+The port does accept, connect, send, sendall and, of IPv4, IPv6 and Unix sockets, every receive. Sends with an address
+or control data, and what else the rarer families receive, are the standard library's own, tried without blocking and
+tried again when the port says that the socket is ready.
 """
 
 from __future__ import annotations
@@ -243,8 +243,8 @@ class socket(_std.socket):  # type: ignore[no-redef]
     def _send_to(self, address: Any, method: _Callable[..., int], flags: int, *args: Any) -> int:
         """Send, by a method of the standard library's, waiting for room here and at ``address``.
 
-        A Unix datagram socket is ready to send whatever the state of the receiver's queue: only one that is connected to
-        that receiver tells when there is room, so one is made for the wait (unix(7), ``unix_dgram_poll`` in Linux).
+        A Unix datagram socket is ready to send whatever the state of the receiver's queue: only one that is connected
+        to that receiver tells when there is room, so one is made for the wait (``unix_dgram_poll`` in Linux).
         """
         timeout = self.gettimeout()
         of_local_datagrams = address is not None and self.family == _AF_UNIX and self.type == _std.SOCK_DGRAM
