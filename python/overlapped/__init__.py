@@ -24,6 +24,7 @@ from __future__ import annotations
 import atexit
 import os
 
+from . import _interpreter as _interpreter  # before the engine: it refuses where that must not be
 from ._engine import (
     Channel,
     Event,
@@ -42,7 +43,7 @@ from ._engine import (
     watch,
 )
 from ._engine import after_fork_in_child as _after_fork_in_child
-from ._engine import forget as _forget
+from ._engine import end_program as _end_program
 from ._queue import Empty, Full, LifoQueue, PriorityQueue, Queue
 from ._timeout import timeout
 
@@ -72,4 +73,4 @@ __all__ = [
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_forget)
+atexit.register(_end_program)

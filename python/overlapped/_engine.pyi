@@ -306,7 +306,7 @@ def in_flight() -> int:
 def after_fork_in_child() -> None:
     """Go on as the main tasklet of a new process, on a port of its own."""
 
-def forget() -> None:
+def end_program() -> None:
     """Leave what is in flight to the kernel: the process ends."""
 
 def program_ends() -> bool:

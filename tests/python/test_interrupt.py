@@ -118,7 +118,7 @@ def test_all_tasklets_wait_and_main_joins(interrupted: Callable[[str], Result]) 
             try:
                 overlapped.sleep(60)
             finally:
-                print("never printed: other tasklets end with the program as daemon threads do")
+                print("ended")
 
         tasklets = [overlapped.spawn(work) for _ in range(100)]
         print("ready")
@@ -126,7 +126,7 @@ def test_all_tasklets_wait_and_main_joins(interrupted: Callable[[str], Result]) 
             tasklet.join()
         """
     )
-    assert (status, output) == (INTERRUPTED, "ready\n")
+    assert (status, output) == (INTERRUPTED, "ready\n" + 100 * "ended\n")
     assert errors.endswith("\nKeyboardInterrupt\n")
 
 
@@ -223,7 +223,7 @@ def test_a_storm_of_signals_disturbs_no_operation(pair: Any) -> None:
 
 
 def test_the_end_of_main_ends_the_program(run_python: Any) -> None:
-    """Tasklets that are left end with it, as daemon threads do."""
+    """Tasklets that are left end with it, and get their `finally`; see test_end_of_program.py."""
     done = run_python(
         """
 import overlapped
@@ -232,7 +232,7 @@ def work():
     try:
         overlapped.sleep(60)
     finally:
-        print("never")
+        print("so has this")
 listener = socket.create_server(("127.0.0.1", 0))
 overlapped.spawn(work)
 overlapped.spawn(listener.accept)
@@ -240,7 +240,7 @@ overlapped.sleep(0.001)
 print("main has ended")
 """
     )
-    assert (done.returncode, done.stdout) == (0, "main has ended\n")
+    assert (done.returncode, done.stdout) == (0, "main has ended\nso has this\n")
     assert "Error" not in done.stderr
 
 
@@ -260,6 +260,61 @@ def test_deadlock_ends_a_program_with_its_traceback(run_python: Any) -> None:
     done = run_python("import overlapped\noverlapped.Channel().receive()")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: Deadlock")
+
+
+@needs("signal.SIGUSR1")
+def test_an_event_that_a_handler_sets_is_no_deadlock(run_python: Any) -> None:
+    """Nor is what waits for somebody who waits for it."""
+    done = run_python(
+        """
+import os, signal, subprocess, sys, overlapped
+stop = overlapped.Event()
+signal.signal(signal.SIGUSR1, lambda *_: stop.set())
+tasklet = overlapped.spawn(stop.wait)
+code = f"import os, signal; os.read(0, 1); os.kill({os.getpid()}, signal.SIGUSR1)"
+child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+child.stdin.write(b"!")
+child.stdin.flush()
+tasklet.join()
+print(stop.wait())
+child.wait()
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the timer that calls back on a thread is described as Linux has it"
+)
+def test_an_event_that_a_thread_of_a_library_sets_is_no_deadlock(run_python: Any) -> None:
+    """Python does not know of the thread until it calls back."""
+    done = run_python(
+        """
+import ctypes, sys, overlapped
+libc = ctypes.CDLL(None)
+stop = overlapped.Event()
+
+class sigevent(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("number", ctypes.c_int), ("notify", ctypes.c_int),
+                ("function", ctypes.c_void_p), ("attributes", ctypes.c_void_p), ("rest", ctypes.c_char * 64)]
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def fired(_):
+    stop.set()
+
+class itimerspec(ctypes.Structure):
+    _fields_ = [("interval", ctypes.c_long * 2), ("value", ctypes.c_long * 2)]
+
+event = sigevent(None, 0, 2, ctypes.cast(fired, ctypes.c_void_p), None)
+timer = ctypes.c_void_p()
+assert libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0
+setting = itimerspec()
+setting.value[1] = 50_000_000
+assert libc.timer_settime(timer, 0, ctypes.byref(setting), None) == 0
+print(stop.wait())
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 def test_an_exception_in_a_tasklet_does_not_end_the_program(run_python: Any) -> None:

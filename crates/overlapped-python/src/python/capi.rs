@@ -11,6 +11,10 @@ use pyo3::ffi::PyObject;
 #[cfg_attr(all(windows, Py_3_13, not(Py_3_14)), link(name = "python313", kind = "raw-dylib"))]
 #[cfg_attr(all(windows, Py_3_14), link(name = "python314", kind = "raw-dylib"))]
 unsafe extern "C" {
+    /// Whether the interpreter is going down (C API reference, "Initialization, Finalization, and Threads").
+    #[cfg_attr(not(Py_3_13), link_name = "_Py_IsFinalizing")]
+    fn Py_IsFinalizing() -> c_int;
+
     /// Cuts a bytes object that nobody else knows (C API reference, "Bytes Objects").
     pub(crate) fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: isize) -> c_int;
 
@@ -38,4 +42,10 @@ unsafe extern "C" {
     /// The event that Ctrl-C sets (CPython, Modules/signalmodule.c): what `time.sleep` waits for.
     #[cfg(windows)]
     pub(crate) fn _PyOS_SigintEvent() -> *mut std::ffi::c_void;
+}
+
+/// Whether the interpreter is going down: modules are emptied, and greenlet is no more.
+pub(crate) fn is_finalizing() -> bool {
+    // SAFETY: it may be called at any time.
+    unsafe { Py_IsFinalizing() != 0 }
 }

@@ -8,3 +8,4 @@ pub(crate) mod error;
 pub(crate) mod greenlet;
 pub(crate) mod system;
 pub(crate) mod time;
+pub(crate) mod unfinished;

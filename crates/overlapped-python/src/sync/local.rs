@@ -106,6 +106,11 @@ impl Drop for LocalsOfThread {
     }
 }
 
+/// Makes the type that [`LocalsOfThread`] is to Python.
+pub(super) fn prepare(py: Python<'_>) {
+    let _ = py.get_type::<LocalsOfThread>();
+}
+
 fn of_thread(py: Python<'_>) -> PyResult<Bound<'_, LocalsOfThread>> {
     let key = intern!(py, "overlapped.locals");
     // SAFETY: the GIL is held; the result is borrowed, or null where there is no dictionary.

@@ -12,6 +12,10 @@ use pyo3::prelude::*;
 
 /// Adds what Python sees of this to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // What is made once is made now: while it is, the collector may run a finalizer, which may need it too.
+    local::prepare(module.py());
+    queue::prepare(module.py())?;
+    semaphore::prepare(module.py())?;
     module.add_class::<channel::Channel>()?;
     module.add_class::<event::Event>()?;
     module.add_class::<semaphore::Semaphore>()?;

@@ -95,6 +95,11 @@ impl SimpleQueue {
     }
 }
 
+/// Has the exception for an empty queue at hand.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    empty(py).map(drop)
+}
+
 fn empty(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     EMPTY.import(py, "queue", "Empty")

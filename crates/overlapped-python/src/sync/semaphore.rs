@@ -17,6 +17,11 @@ fn longest(py: Python<'_>) -> PyResult<f64> {
     LONGEST.get_or_try_init(py, || py.import("_thread")?.getattr("TIMEOUT_MAX")?.extract()).copied()
 }
 
+/// Has that at hand.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    longest(py).map(drop)
+}
+
 /// The deadline of `acquire(blocking, timeout)`: none, now or later.
 fn acquire_deadline(py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyResult<Option<Instant>> {
     match (blocking, timeout) {

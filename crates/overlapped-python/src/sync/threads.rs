@@ -1,13 +1,12 @@
 //! What stands in for `_thread`: identifiers, threads that are tasklets, and the lock that tells of a thread's end.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::lock::Lock;
 use crate::thread::runtime::ident;
 use crate::thread::tasklet::in_tasklet;
-use crate::thread::tasklet::start;
+use crate::thread::tasklet::start_as_thread;
 
 /// The identifier of the tasklet that runs; the main tasklet of a thread has the thread's own. As `_thread.get_ident`.
 #[pyfunction]
@@ -23,9 +22,7 @@ pub(crate) fn start_thread(
     args: Bound<'_, PyTuple>,
     kwargs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<u64> {
-    // SAFETY: returns a new reference or null with an error set.
-    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
-    Ok(start(function, args, kwargs, context)?.as_ptr() as u64)
+    Ok(start_as_thread(function, args, kwargs)?.as_ptr() as u64)
 }
 
 /// Has `lock` released when the calling tasklet has ended, if it is then held; a thread's main tasklet never does.

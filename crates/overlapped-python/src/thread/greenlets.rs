@@ -8,14 +8,19 @@ use std::rc::Rc;
 use overlapped::engine::{Scheduler, TaskletId};
 use pyo3::prelude::*;
 
-/// How a tasklet lives: runs what its object is to do, to the end, where the object has not done that yet. The error is a
-/// `KeyboardInterrupt`, which is the main tasklet's.
-pub(super) type Life = fn(Python<'_>, &Py<PyAny>, &Scheduler) -> PyResult<()>;
+/// How a tasklet lives.
+pub(super) struct Life {
+    /// Runs what its object is to do, to the end, where the object has not done that yet. The error is a
+    /// `KeyboardInterrupt`, which is the main tasklet's.
+    pub(super) run: fn(Python<'_>, &Py<PyAny>, &Scheduler) -> PyResult<()>,
+    /// The end of the program ends it, with all that goes with an end.
+    pub(super) ends_with_program: bool,
+}
 
 /// A tasklet as Python sees it.
 pub(super) struct Member {
     pub(super) object: Py<PyAny>,
-    pub(super) life: Life,
+    pub(super) life: &'static Life,
 }
 
 impl Member {
@@ -64,6 +69,8 @@ pub(crate) struct Greenlets {
     /// This is the thread to which Python gives signals.
     pub(super) main_thread: bool,
     pub(super) look_for_signals: Cell<bool>,
+    /// The main tasklet is to raise it: see [`deadlock`](super::deadlock).
+    pub(super) deadlock: Cell<bool>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
     pub(super) from_signal: Cell<Option<(TaskletId, u64)>>,
     /// The thread ends, and its greenlets with it.
@@ -81,6 +88,7 @@ impl Greenlets {
             handed_over: Cell::new(None),
             main_thread,
             look_for_signals: Cell::new(false),
+            deadlock: Cell::new(false),
             from_signal: Cell::new(None),
             ending: Cell::new(false),
         })
@@ -108,10 +116,11 @@ impl Greenlets {
         self.bodies.borrow()[id.index()].member().map(|member| member.clone_ref(py))
     }
 
-    /// Those that have not ended, but for the thread's own.
-    pub(super) fn ids(&self) -> Vec<TaskletId> {
+    /// Those that have not ended and live in one of these ways, but for the thread's own.
+    pub(super) fn ids(&self, which: impl Fn(&Life) -> bool) -> Vec<TaskletId> {
         let id = |body: &Body| match body {
-            Body::New(id, _) | Body::Started(id, ..) => Some(*id),
+            Body::New(id, member) | Body::Started(id, Some(member), _) => which(member.life).then_some(*id),
+            Body::Started(id, None, _) => Some(*id),
             Body::Ended => None,
         };
         self.bodies.borrow().iter().skip(1).filter_map(id).collect()

@@ -2,6 +2,7 @@
 //! a fork, or the end of the program. How they switch is in [`worker`](super::worker).
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Scheduler, TaskletId};
@@ -12,13 +13,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::explain;
-use super::runtime::{self, Runtime, end_program, existing, program_ends, thread_ident};
+use super::greenlets::Life;
+use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::thrown::{exit_type, throw};
 use super::worker;
+use crate::python::capi::is_finalizing;
 use crate::python::error::{from_io, no_port};
 
-/// How long a thread that ends waits for its tasklets to end.
+/// How long a thread that ends, or the program, waits for its tasklets to end.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The tasklets of this thread; the first call makes its port.
@@ -27,6 +30,11 @@ pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
         return Ok(runtime);
     }
     make(py)
+}
+
+/// Makes the type that [`ThreadEnd`] is to Python.
+pub(super) fn prepare(py: Python<'_>) {
+    let _ = py.get_type::<ThreadEnd>();
 }
 
 #[cold]
@@ -67,10 +75,20 @@ pub(crate) fn after_fork_in_child() {
     std::mem::forget(runtime);
 }
 
-/// The end of the process: what is in flight is left to the kernel.
+/// The end of the program, as long as everything of Python's is there: the main thread's tasklets are ended as those of a
+/// thread that ends, and get their `finally`. Threads that are tasklets are not: as the standard library's, those that are
+/// no daemons have ended before, and daemons stop where they are. From here on nothing waits on the port; what is in flight
+/// is left to the kernel.
+///
+/// Other threads have ended before, or are daemons, which never run any more.
 #[pyfunction]
-pub(crate) fn forget(py: Python<'_>) {
-    end_program();
+pub(crate) fn end_program(py: Python<'_>) {
+    if let Some(runtime) = existing()
+        && !program_ends()
+    {
+        cancel_all(py, &runtime, |life| life.ends_with_program);
+    }
+    note_end_of_program();
     if let Some(runtime) = runtime::take() {
         explain::leave_out(thread_ident());
         // It may be waiting for the GIL, which nobody gets any more when the interpreter has gone.
@@ -85,31 +103,45 @@ pub(crate) fn forget(py: Python<'_>) {
 /// In the thread state's dictionary: dropped when Python's thread has run to its end, while the GIL is held and before
 /// whoever joins the thread goes on. After a fork, and at the end of the process, another thread may drop it.
 #[pyclass(frozen, module = "overlapped._engine")]
-struct ThreadEnd(u64);
+struct ThreadEnd {
+    thread: u64,
+    /// It is where it belongs.
+    announced: AtomicBool,
+}
 
 impl ThreadEnd {
     fn announce(py: Python<'_>) -> PyResult<()> {
+        let end = Py::new(py, ThreadEnd { thread: thread_ident(), announced: AtomicBool::new(false) })?;
         // SAFETY: a borrowed reference, or null where there is no thread state, which an attached thread has.
         let state = unsafe { Bound::from_borrowed_ptr(py, ffi::PyThreadState_GetDict()) };
         let state = state.cast::<PyDict>()?;
         let key = "overlapped._engine";
         // One that is there already stays: its drop would end the tasklets that have just begun.
-        if state.contains(key)? { Ok(()) } else { state.set_item(key, Py::new(py, ThreadEnd(thread_ident()))?) }
+        if !state.contains(key)? {
+            state.set_item(key, &end)?;
+            end.get().announced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
 impl Drop for ThreadEnd {
     fn drop(&mut self) {
-        if self.0 != thread_ident() {
+        if self.thread != thread_ident() || !*self.announced.get_mut() {
             return;
         }
         // SAFETY: Python objects are dropped with the GIL held.
         let py = unsafe { Python::assume_attached() };
+        if is_finalizing() {
+            // The end of the program was not announced, and it is too late for anything.
+            std::mem::forget(runtime::take());
+            return;
+        }
         let Some(runtime) = existing() else { return };
         match end_all(py, &runtime) {
             Ok(()) => {
                 runtime::take();
-                explain::leave_out(self.0);
+                explain::leave_out(self.thread);
                 runtime.scheduler.leave();
             }
             Err(left) => eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will"),
@@ -117,27 +149,38 @@ impl Drop for ThreadEnd {
     }
 }
 
-/// Ends all tasklets, as `Tasklet.cancel` does, and then their greenlets. The error is how many tasklets would not end.
+/// Ends all tasklets, and then their greenlets. The error is how many tasklets would not end.
 fn end_all(py: Python<'_>, runtime: &Runtime) -> Result<(), usize> {
+    cancel_all(py, runtime, |_| true);
+    if runtime.scheduler.alive() > 0 {
+        return Err(runtime.scheduler.alive());
+    }
+    worker::end(py, &runtime.greenlets);
+    Ok(())
+}
+
+/// Cancels all tasklets whose life is one of `which`, as `Tasklet.cancel` does, but for the one that calls; again and again,
+/// and those that they still start, until they have ended or the time is up.
+fn cancel_all(py: Python<'_>, runtime: &Runtime, which: impl Fn(&Life) -> bool) {
     let scheduler = &runtime.scheduler;
+    let me = scheduler.current_tasklet();
+    let left = || runtime.greenlets.ids(&which).into_iter().filter(|id| *id != me).collect::<Vec<_>>();
     let until = Instant::now() + LAST_PATIENCE;
-    while scheduler.alive() > 0 && Instant::now() < until {
-        for id in runtime.greenlets.ids() {
+    loop {
+        let ids = left();
+        if ids.is_empty() || Instant::now() >= until {
+            return;
+        }
+        for id in ids {
             if let Ok(exit) = exit_type(py).call0() {
                 throw(scheduler, id, exit.unbind());
             }
         }
-        // Those that they still start are cancelled in the next round.
         let round = until.min(Instant::now() + LAST_PATIENCE / 10);
-        while scheduler.alive() > 0 && Instant::now() < round {
+        while !left().is_empty() && Instant::now() < round {
             if engine::park(Some(round), "the tasklets to end").is_err() {
                 drop(runtime.raise(py));
             }
         }
     }
-    if scheduler.alive() > 0 {
-        return Err(scheduler.alive());
-    }
-    worker::end(py, &runtime.greenlets);
-    Ok(())
 }

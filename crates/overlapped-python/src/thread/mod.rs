@@ -4,13 +4,14 @@
 //!   thrown      exceptions on their way to tasklets        asyncio   the loop that runs, one for each tasklet
 //!   greenlets   which greenlet a tasklet has
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
-//!   signal      what handlers raise is the main tasklet's
+//!   signal      what handlers raise is the main tasklet's    deadlock  nobody is left to wake anybody
 //!   worker      how greenlets switch
 //!   life        from the first call to the end of the thread, a fork, the end of the program
 //!   tasklet, time, offload, report
 //! ```
 
 mod asyncio;
+mod deadlock;
 mod explain;
 mod greenlets;
 pub(crate) mod life;
@@ -29,6 +30,9 @@ use pyo3::prelude::*;
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     signal::learn_main_thread(py)?;
+    // What is made once is made now: while it is, the collector may run a finalizer, which may need it too.
+    worker::prepare(py)?;
+    life::prepare(py);
     module.add("TaskletExit", thrown::exit_type(py))?;
     module.add_class::<tasklet::Tasklet>()?;
     module.add_class::<time::Alarm>()?;
@@ -46,7 +50,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(report::report, module)?,
         wrap_pyfunction!(report::in_flight, module)?,
         wrap_pyfunction!(life::after_fork_in_child, module)?,
-        wrap_pyfunction!(life::forget, module)?,
+        wrap_pyfunction!(life::end_program, module)?,
         wrap_pyfunction!(runtime::program_ends, module)?,
         wrap_pyfunction!(asyncio::keep_loops_apart, module)?,
     ] {

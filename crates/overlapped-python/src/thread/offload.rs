@@ -5,6 +5,7 @@ use pyo3::types::PyTuple;
 
 use super::life::runtime;
 use super::runtime::to_error;
+use crate::python::unfinished::{attach, call_once, give_up};
 
 /// What a function on a thread has returned. Where nobody waits for it any more, it is destroyed there and then.
 struct Returned(Option<PyResult<Py<PyAny>>>);
@@ -12,7 +13,10 @@ struct Returned(Option<PyResult<Py<PyAny>>>);
 impl Drop for Returned {
     fn drop(&mut self) {
         if let Some(result) = self.0.take() {
-            Python::attach(|_| drop(result));
+            attach(|py| match result {
+                Ok(object) => give_up(py, object),
+                Err(error) => give_up(py, error.into_value(py).into_any()),
+            });
         }
     }
 }
@@ -22,13 +26,7 @@ impl Drop for Returned {
 #[pyo3(signature = (function, *args))]
 pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
     let runtime = runtime(py)?;
-    let called = overlapped::offload(move || {
-        Python::attach(|py| {
-            let result = function.call1(py, args);
-            drop(function);
-            Returned(Some(result))
-        })
-    });
+    let called = overlapped::offload(move || attach(|py| Returned(Some(call_once(py, function, args)))));
     match called {
         Ok(mut returned) => returned.0.take().expect("it is taken once"),
         Err(error) => Err(to_error(py, &runtime, error)),

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use super::greenlets::Greenlets;
 use super::thrown;
+use crate::python::capi::is_finalizing;
 
 /// The tasklets of one thread.
 pub(crate) struct Runtime {
@@ -149,15 +150,15 @@ impl Runtime {
 
 static PROGRAM_ENDS: AtomicBool = AtomicBool::new(false);
 
-/// Whether the program ends: objects that are still being destroyed flush and close their files, and greenlet is no
+/// Whether the program ends, by its own account or, where that was left out (`atexit._clear()`), Python's: objects that are still being destroyed flush and close their files, and greenlet is no
 /// more. What then would wait is the standard library's own call, which blocks the thread.
 #[pyfunction]
 pub(crate) fn program_ends() -> bool {
-    PROGRAM_ENDS.load(Ordering::Relaxed)
+    PROGRAM_ENDS.load(Ordering::Relaxed) || is_finalizing()
 }
 
 /// It does, from now on.
-pub(crate) fn end_program() {
+pub(super) fn note_end_of_program() {
     PROGRAM_ENDS.store(true, Ordering::Relaxed);
 }
 

@@ -17,6 +17,7 @@ use super::runtime::{Runtime, existing};
 use super::thrown::{exit_type, keep_thrown, take_thrown};
 use crate::python::class::generic;
 use crate::python::time::deadline;
+use crate::python::unfinished::call;
 
 /// What a tasklet is to do.
 struct Job {
@@ -187,7 +188,7 @@ impl Job {
             if ffi::PyContext_Enter(context) != 0 {
                 return None;
             }
-            let value = ffi::PyObject_Call(self.function.as_ptr(), self.arguments.as_ptr(), keywords);
+            let value = call(self.function.as_ptr(), self.arguments.as_ptr(), keywords);
             let value = Bound::from_owned_ptr_or_opt(py, value).map(Bound::unbind);
             if ffi::PyContext_Exit(context) == 0 { value } else { None }
         }
@@ -212,12 +213,9 @@ impl Tasklet {
     }
 
     #[setter]
-    fn set_name(&self, py: Python<'_>, name: String) -> PyResult<()> {
-        if let Some(id) = self.waiter().id() {
-            runtime(py)?.scheduler.rename(id, &name);
-        }
+    fn set_name(&self, name: String) {
+        self.waiter().rename(&name);
         self.state().name = Some(name);
-        Ok(())
     }
 
     /// Whether the tasklet has not ended.
@@ -340,15 +338,27 @@ pub(crate) fn spawn(
     }
     // SAFETY: returns a new reference or null with an error set.
     let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
-    start(function, args, kwargs, context)
+    start(function, args, kwargs, context, &OF_TASKLET)
+}
+
+/// Starts `function(*args, **kwargs)` in a tasklet that stands for a thread, with an empty context as a thread has.
+pub(crate) fn start_as_thread(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    kwargs: Option<Bound<'_, PyDict>>,
+) -> PyResult<Py<Tasklet>> {
+    // SAFETY: returns a new reference or null with an error set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
+    start(function, args, kwargs, context, &OF_THREAD)
 }
 
 /// Makes a tasklet that will call `function` in `context`, which nobody else may enter.
-pub(crate) fn start(
+fn start(
     function: Bound<'_, PyAny>,
     args: Bound<'_, PyTuple>,
     kwargs: Option<Bound<'_, PyDict>>,
     context: Bound<'_, PyAny>,
+    life: &'static Life,
 ) -> PyResult<Py<Tasklet>> {
     let py = function.py();
     let job = Job {
@@ -362,7 +372,7 @@ pub(crate) fn start(
     // From here on nothing calls Python, which might run something that waits.
     let id = runtime.scheduler.create(None);
     attach(&runtime, id, &tasklet);
-    runtime.greenlets.add(id, Member { object: tasklet.clone_ref(py).into_any(), life: LIFE });
+    runtime.greenlets.add(id, Member { object: tasklet.clone_ref(py).into_any(), life });
     Ok(tasklet)
 }
 
@@ -372,10 +382,14 @@ fn attach(runtime: &Runtime, id: TaskletId, tasklet: &Py<Tasklet>) {
     debug_assert!(attached.is_ok(), "an object is one tasklet's");
 }
 
-const LIFE: Life = |py, object, scheduler| {
-    // SAFETY: members of this life are made of tasklets, here and in `of_current`.
+fn live(py: Python<'_>, object: &Py<PyAny>, scheduler: &Scheduler) -> PyResult<()> {
+    // SAFETY: members of these lives are made of tasklets, in `start` and in `of_current`.
     unsafe { object.bind(py).cast_unchecked::<Tasklet>() }.get().execute(py, scheduler)
-};
+}
+
+static OF_TASKLET: Life = Life { run: live, ends_with_program: true };
+/// A tasklet that stands for a thread.
+static OF_THREAD: Life = Life { run: live, ends_with_program: false };
 
 /// The tasklet that runs.
 #[pyfunction]
@@ -400,7 +414,7 @@ fn of_current(py: Python<'_>, runtime: &Runtime) -> PyResult<Py<Tasklet>> {
         let tasklet = Py::new(py, Tasklet::new(None, name))?;
         attach(runtime, id, &tasklet);
         // Where a finalizer has asked while this was made, the other one stays.
-        greenlets.name(id, Member { object: tasklet.into_any(), life: LIFE });
+        greenlets.name(id, Member { object: tasklet.into_any(), life: &OF_TASKLET });
     }
     let member = greenlets.member(py, id).expect("it was just given one");
     Ok(member.object.into_bound(py).cast_into::<Tasklet>()?.unbind())

@@ -22,18 +22,25 @@ use std::ptr;
 use std::rc::Rc;
 
 use overlapped::engine::{Cause, Onlooker, Scheduler, Switcher, TaskletId};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::asyncio::{restore_loop, take_loop};
-use super::explain;
 use super::greenlets::{Greenlets, Target};
 use super::runtime::{Runtime, existing, thread_ident};
 use super::signal::{raise_soon, signal_came, throw_from_signal};
-use super::thrown::{take_thrown, throw};
+use super::thrown::take_thrown;
+use super::{deadlock, explain};
 use crate::python::greenlet;
+
+/// Makes the functions that greenlets run.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    function(py, &STARTER, c"starter", start_workers)?;
+    function(py, &WORKER, c"worker", work)?;
+    Ok(())
+}
 
 /// The greenlets of this thread, which runs its main one. `main_thread`: it is the thread to which Python gives signals.
 pub(super) fn greenlets(py: Python<'_>, main_thread: bool) -> PyResult<Rc<Greenlets>> {
@@ -64,12 +71,15 @@ fn go_to(py: Python<'_>, greenlets: &Greenlets, id: TaskletId) {
     }
 }
 
-/// Looks for signals, for the main tasklet, which has just been gone back to.
+/// Looks for signals, and for a deadlock, for the main tasklet, which has just been gone back to.
 #[inline(never)]
 fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
     // SAFETY: the GIL is held, and this is the main thread's main tasklet.
     if greenlets.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
         throw_from_signal(greenlets, scheduler, TaskletId::ROOT, PyErr::fetch(py).into_value(py).into_any());
+    }
+    if greenlets.deadlock.get() {
+        deadlock::raise(py, greenlets, scheduler);
     }
     if greenlets.from_signal.get().is_some_and(|(id, _)| id == TaskletId::ROOT) {
         raise_soon();
@@ -92,11 +102,8 @@ fn start_worker(py: Python<'_>, greenlets: &Greenlets, me: &Py<PyAny>) {
 /// Waits in the port, without the GIL, until something has happened.
 #[inline(never)]
 fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
-    if scheduler.is_deadlocked() && only_thread(py) && waits_for_tasklets(scheduler) {
-        let error = PyRuntimeError::new_err(
-            "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another",
-        );
-        throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+    if deadlock::is_one(py, greenlets, scheduler) {
+        scheduler.wake(TaskletId::ROOT);
         return;
     }
     // SAFETY: the GIL is held here and taken again before anything of Python's is used: the turn touches the port
@@ -120,21 +127,6 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
 #[inline(never)]
 fn show_error(py: Python<'_>) {
     PyErr::fetch(py).write_unraisable(py, None);
-}
-
-/// Whether no other thread has Python's ear.
-fn only_thread(_: Python<'_>) -> bool {
-    // SAFETY: the GIL is held: the list of thread states does not change.
-    unsafe {
-        let state = ffi::PyThreadState_Get();
-        let first = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
-        first == state && ffi::PyThreadState_Next(first).is_null()
-    }
-}
-
-/// Whether the main tasklet waits for what only other tasklets can do.
-fn waits_for_tasklets(scheduler: &Scheduler) -> bool {
-    matches!(scheduler.waits_for(TaskletId::ROOT), "channel send" | "channel receive" | "event" | "join" | "semaphore")
 }
 
 /// The kernel's interface is gone (its descriptor was closed, say), while it may own buffers.
@@ -243,7 +235,7 @@ extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
 #[inline(never)]
 fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
     let Some(member) = runtime.greenlets.member(py, id) else { return false };
-    let ended = (member.life)(py, &member.object, &runtime.scheduler);
+    let ended = (member.life.run)(py, &member.object, &runtime.scheduler);
     finish(py, runtime, ended);
     drop(runtime.greenlets.take_object(id));
     drop(member);

@@ -72,6 +72,23 @@ impl Waiter {
         }
     }
 
+    /// Gives the tasklet another name, from whatever thread; from another one, soon. A thread without a scheduler has none.
+    pub fn rename(&self, name: &str) {
+        let Who::Tasklet(remote, id) = &self.0 else { return };
+        let id = *id;
+        match try_current() {
+            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.rename(id, name),
+            _ => {
+                let name = name.to_owned();
+                remote.call(Box::new(move || {
+                    if let Some(scheduler) = try_current() {
+                        scheduler.rename(id, &name);
+                    }
+                }));
+            }
+        }
+    }
+
     /// Wakes it and, where it is a tasklet of this thread, lets it run at once.
     pub(crate) fn wake_and_yield(&self) {
         if let Who::Tasklet(remote, id) = &self.0

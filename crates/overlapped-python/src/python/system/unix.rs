@@ -1,5 +1,7 @@
 //! Unix: `errno`; a signal ends a wait in the kernel by itself.
 
+use std::ffi::CStr;
+
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -7,10 +9,8 @@ use pyo3::prelude::*;
 pub(crate) fn on_signal(_wake: impl Fn() + Send + Sync + 'static) {}
 
 /// The `OSError` of an error number.
-pub(crate) fn error(py: Python<'_>, number: i32) -> PyErr {
-    let text = py.import("os").and_then(|os| os.call_method1("strerror", (number,)));
-    match text {
-        Ok(text) => PyOSError::new_err((number, text.unbind())),
-        Err(error) => error,
-    }
+pub(crate) fn error(_: Python<'_>, number: i32) -> PyErr {
+    // SAFETY: the text is a C string, which another call may change: those of Python's are made with the GIL held too.
+    let text = unsafe { CStr::from_ptr(libc::strerror(number)) }.to_string_lossy().into_owned();
+    PyOSError::new_err((number, text))
 }

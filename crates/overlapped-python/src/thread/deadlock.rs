@@ -1,0 +1,52 @@
+//! When every tasklet waits for another, and nobody is left: the main one is told so, by an error, for the program would
+//! hang for ever.
+//!
+//! It is none where somebody may still come whom nobody sees beforehand: another thread of Python's, a signal's handler, a
+//! thread of a C library that calls back into Python. Which handlers are set could be asked, but test runners and frameworks
+//! set some that wake nobody; and threads of C libraries cannot be known of. What such set is an event: so where anybody
+//! waits for an event, there is no deadlock. Where the system, a timer or an offloaded function may bring something, the
+//! scheduler itself says so.
+//!
+//! Who finds the thread with nothing to do may be parked already, where no object of Python's is to be made: the collector
+//! might run a finalizer that waits. So the main tasklet, which is gone back to, raises the error.
+
+use overlapped::engine::{Scheduler, TaskletId};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::greenlets::Greenlets;
+use super::thrown::throw;
+
+/// Whether whoever is about to wait in the port would wait for ever. The main tasklet is then to run.
+pub(super) fn is_one(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
+    let deadlock = scheduler.is_deadlocked() && only_thread(py) && wait_for_each_other(greenlets, scheduler);
+    greenlets.deadlock.set(deadlock);
+    deadlock
+}
+
+/// Raises the error in the main tasklet, which runs.
+#[cold]
+pub(super) fn raise(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
+    greenlets.deadlock.set(false);
+    let error = PyRuntimeError::new_err(
+        "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another",
+    );
+    throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
+}
+
+/// Whether no other thread has Python's ear.
+fn only_thread(_: Python<'_>) -> bool {
+    // SAFETY: the GIL is held: the list of thread states does not change.
+    unsafe {
+        let state = ffi::PyThreadState_Get();
+        let first = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+        first == state && ffi::PyThreadState_Next(first).is_null()
+    }
+}
+
+/// Whether the main tasklet waits for what only other tasklets can do, and none of them for what others can.
+fn wait_for_each_other(greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
+    matches!(scheduler.waits_for(TaskletId::ROOT), "channel send" | "channel receive" | "join" | "semaphore")
+        && greenlets.ids(|_| true).into_iter().all(|id| scheduler.waits_for(id) != "event")
+}
