@@ -20,8 +20,8 @@
 //! their waits are as any other, and the thread's other tasklets run meanwhile ([`crate::panics`]). So is what
 //! `uncancellable` encloses. Both end with the cleanup limit, which begins when the level does: then waits with a result
 //! are told nevertheless. Those without one cannot be while a stack unwinds (to panic in a destructor ends the process, and
-//! to return would be a lie), so they go on waiting; at its end `run` leaves such a tasklet as it is, and says which. A
-//! time-out scope that begins inside of a destructor or a mask counts there.
+//! to return would be a lie), so they go on waiting; whoever joins such a tasklet is told, and `run` leaves it as it is at
+//! its end, and says which. A time-out scope that begins inside of a destructor or a mask counts there.
 //!
 //! **Rejected:**
 //! - One panic, once (as it was): caught by a loop that guards against panics it was lost, and `run` never ended; a panic
@@ -65,7 +65,7 @@ pub(crate) enum Level {
 }
 
 /// The current tasklet is to leave its wait: take the wait back, then pass it on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 #[must_use = "whoever is told to leave takes its wait back and passes it on"]
 pub struct Interrupted(pub(crate) Level);
 
@@ -83,6 +83,13 @@ impl fmt::Display for Interrupted {
             Level::OutOfTime(_) => "the time of the time-out round this is up",
             Level::Thrown => "the tasklet was interrupted while it waited",
         })
+    }
+}
+
+/// As it is said to people: `unwrap` shows this.
+impl fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
     }
 }
 

@@ -1,5 +1,33 @@
 //! Blocking-style code that does overlapped I/O: `recv`, `send`, `read`, `write`, `wait`, one after the other,
 //! thousands of times at once, on one thread with one completion port.
+//!
+//! # Leaving early
+//! A tasklet leaves a wait early when it is cancelled ([`JoinHandle::cancel`], the end of [`run`]) or when the time of a
+//! [`timeout()`] round the wait is up. What was in flight is over then: cancelled, its completion awaited, what it moved
+//! reported.
+//!
+//! **Where it is told.** At every wait, and only there, again and again until the tasklet has ended, or the time-out's
+//! block. Waits that have an [`io::Result`](std::io::Result) return an error: of kind
+//! [`TimedOut`](std::io::ErrorKind::TimedOut) for a time-out, one that [`is_cancelled`] knows for a cancel. [`Channel`]s
+//! and [`JoinHandle::join`] say `Interrupted`. Waits without a result ([`sleep`], [`yield_now`], [`Event::wait`],
+//! [`Semaphore::acquire`]) unwind the stack, without a message; and so does any wait of a tasklet that has ignored some
+//! thirty errors. [`catch_unwind`](std::panic::catch_unwind) catches such an unwinding once: the next wait unwinds again.
+//! What needs no wait still succeeds, for a while: a last message goes out where the socket has room.
+//!
+//! **What destructors may do.** While the stack unwinds, everything: read, write, wait for events and other tasklets. Their
+//! waits are not told, and the thread's other tasklets run meanwhile. A destructor that runs because its block was left in
+//! order (by an error and `?`, say) is code as any other and is told: what needs no wait goes out, and more does inside of
+//! [`uncancellable`], which gives to any code what destructors have while the stack unwinds. All this within the cleanup
+//! limit ([`Config::cleanup`]): past it, waits with a result are told all the same. A destructor that even then waits for what never comes holds its tasklet for ever,
+//! but nobody else: who joins it is told ([`JoinError::is_overdue`]), and [`run`] ends without it.
+//!
+//! **Locks of the standard library.** A [`Mutex`](std::sync::Mutex) that is held across a wait blocks the whole thread when
+//! another tasklet of the thread wants it, and nothing then ends that: hold it between waits only, and use a
+//! [`Semaphore`] of one, or a [`Channel`], across them. A lock is poisoned where a stack unwinds past its guard: by a
+//! panic, or by a wait without a result that is told to leave. A wait with a result poisons nothing, and neither does a
+//! destructor's wait in one tasklet poison what others hold.
+//!
+//! A program that is built with `panic = "abort"` cannot unwind: there, [`try_run`] refuses to start.
 #![deny(unsafe_code)]
 
 mod attempt;

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::scheduler;
+use crate::time::uncancellable;
 
 /// What the tasklet and the thread share. The function lies here and not in what the port is given, so that where no
 /// thread has begun it, its captures are dropped by the tasklet that leaves, where destructors may wait.
@@ -64,9 +65,12 @@ pub fn offload<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static)
         Ok(0)
     };
     let called = scheduler::current().and_then(|scheduler| scheduler.call(job, None));
-    // What is still there where it was left is dropped here.
     let left = place.take();
-    called?;
+    if let Err(error) = called {
+        // Whoever leaves may be told at every wait, but these destructors know nothing of that.
+        uncancellable(|| drop(left));
+        return Err(error);
+    }
     match left {
         Job::Ended(Ok(value)) => Ok(value),
         Job::Ended(Err(payload)) => resume_unwind(payload),

@@ -116,8 +116,8 @@ fn tell_of(left: &[Status]) {
     for status in left {
         let title = status.title();
         eprintln!(
-            "overlapped: tasklet {title} was cancelled at the end of run and has not ended since: it is left as it is, \
-             waiting ({})",
+            "overlapped: tasklet {title} was cancelled at the end of run and has not ended within the cleanup limit: it is \
+             left as it is ({})",
             status.waits_for
         );
     }

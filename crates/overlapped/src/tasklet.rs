@@ -95,7 +95,7 @@ impl Builder {
         {
             let mut state = packet.state();
             state.id = Some(id);
-            if state.cancelled {
+            if state.cancelled.is_some() {
                 scheduler.interrupt(id, Cause::Cancel);
             }
         }
@@ -141,7 +141,7 @@ struct Packet<T> {
 
 struct Shared<T> {
     id: Option<TaskletId>,
-    cancelled: bool,
+    cancelled: Option<Instant>,
     result: Option<Result<T, JoinError>>,
     finished: bool,
     joiner: Option<Waiter>,
@@ -149,7 +149,7 @@ struct Shared<T> {
 
 impl<T> Packet<T> {
     fn new() -> Arc<Packet<T>> {
-        let state = Shared { id: None, cancelled: false, result: None, finished: false, joiner: None };
+        let state = Shared { id: None, cancelled: None, result: None, finished: false, joiner: None };
         Arc::new(Packet { state: Mutex::new(state) })
     }
 
@@ -179,7 +179,8 @@ impl<T> JoinHandle<T> {
     /// Waits until the tasklet has ended, and takes its result. Works from any tasklet and any thread.
     ///
     /// # Errors
-    /// [`JoinError`] where the tasklet panicked or was cancelled; where the calling tasklet itself is told to leave
+    /// [`JoinError`] where the tasklet panicked or was cancelled; where it does not end when it was
+    /// ([`JoinError::is_overdue`]); where the calling tasklet itself is told to leave
     /// ([`JoinError::is_interrupted`]), and the other then goes on alone.
     pub fn join(self) -> Result<T, JoinError> {
         self.join_until(None).unwrap_or_else(|_| unreachable!("there was no deadline"))
@@ -205,19 +206,26 @@ impl<T> JoinHandle<T> {
 
     fn join_until(self, deadline: Option<Instant>) -> Result<Result<T, JoinError>, JoinHandle<T>> {
         loop {
-            {
+            let until = {
                 let mut state = self.packet.state();
                 if let Some(result) = state.result.take() {
                     return Ok(result);
                 }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let now = Instant::now();
+                let given_up = state.cancelled.and_then(|since| self.remote.given_up(since));
+                if given_up.is_some_and(|given_up| now >= given_up) {
+                    state.joiner = None;
+                    return Ok(Err(JoinError(Ending::Overdue)));
+                }
+                if deadline.is_some_and(|deadline| now >= deadline) {
                     state.joiner = None;
                     drop(state);
                     return Err(self);
                 }
                 state.joiner = Some(Waiter::current());
-            }
-            if let Err(interrupted) = wait(Telling::Error, deadline, "join") {
+                given_up.into_iter().chain(deadline).min()
+            };
+            if let Err(interrupted) = wait(Telling::Error, until, "join") {
                 self.packet.state().joiner = None;
                 pass_on(&interrupted);
                 return Ok(Err(JoinError(Ending::Interrupted(interrupted))));
@@ -231,9 +239,13 @@ impl<T> JoinHandle<T> {
     pub fn cancel(&self) {
         let id = {
             let mut state = self.packet.state();
-            state.cancelled = true;
+            state.cancelled.get_or_insert_with(Instant::now);
             if state.finished {
                 return;
+            }
+            // It does not wait for ever from now on.
+            if let Some(joiner) = &state.joiner {
+                joiner.wake();
             }
             state.id
         };
@@ -264,6 +276,8 @@ enum Ending {
         was_told: bool,
     },
     Cancelled,
+    /// It was cancelled, and has not ended.
+    Overdue,
     /// The system gave no stack for it: it never began.
     NoStack(io::Error),
     /// The joiner itself was told to leave.
@@ -280,6 +294,13 @@ impl JoinError {
     /// it (an `unwrap` of the error, say).
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0, Ending::Cancelled | Ending::Panicked { was_told: true, .. })
+    }
+
+    /// Whether the tasklet was cancelled and has not ended within the cleanup limit
+    /// ([`Config::cleanup`](crate::Config::cleanup)) and a second: a destructor may wait for what never comes. It goes on
+    /// by itself.
+    pub fn is_overdue(&self) -> bool {
+        matches!(self.0, Ending::Overdue)
     }
 
     /// Whether it was the joining tasklet that was told to leave, and the other one has not ended.
@@ -304,6 +325,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Ending::Cancelled => f.write_str("the tasklet was cancelled"),
+            Ending::Overdue => f.write_str("the tasklet was cancelled and has not ended within the cleanup limit"),
             Ending::NoStack(error) => write!(f, "the tasklet could not begin, for want of a stack: {error}"),
             Ending::Interrupted(interrupted) => write!(f, "the wait for the tasklet was given up: {interrupted}"),
             Ending::Panicked { payload, .. } => {

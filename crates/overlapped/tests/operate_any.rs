@@ -97,3 +97,18 @@ fn the_failure_of_one_is_its_own_result() {
         assert_eq!(ended[0].1.as_ref().unwrap_err().raw_os_error(), Some(libc::EBADF));
     });
 }
+
+/// The first was in flight already when the iterator panicked, and its buffer was freed.
+#[test]
+fn nothing_is_in_flight_where_the_callers_iterator_panics() {
+    overlapped::run(|| {
+        let (_a, b) = UnixStream::pair().unwrap();
+        let scheduler = engine::current().unwrap();
+        let mut first = Some(Op::Poll { socket: b.as_raw_fd(), interest: Interest::READABLE });
+        let ops = std::iter::from_fn(|| Some(first.take().expect("the iterator's own panic")));
+        // SAFETY: the stream is borrowed meanwhile.
+        let run = std::panic::AssertUnwindSafe(|| unsafe { scheduler.operate_any(ops, None) });
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert_eq!(scheduler.in_flight(), 0);
+    });
+}

@@ -454,3 +454,67 @@ fn threads_run_side_by_side() {
     let sums: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert_eq!(sums, [0, 4950, 9900, 14850]);
 }
+
+#[test]
+fn numbers_for_people_count_from_one_and_are_not_used_again() {
+    run(|| {
+        let numbers = || overlapped::tasklets().iter().map(|status| status.number).collect::<Vec<_>>();
+        for n in 1..=3 {
+            let handle = spawn(|| sleep(LONG));
+            assert_eq!(numbers(), [0, n]);
+            handle.cancel();
+            assert!(handle.join().unwrap_err().is_cancelled());
+        }
+        assert!(overlapped::explain().contains("tasklet main: running"));
+    });
+}
+
+#[test]
+fn run_is_configured_in_code() {
+    use overlapped::{Config, offload};
+    let _watch = support::Watch::new();
+    let config = Config::new().threads(1).capacity(8).stack_size(1 << 20).cleanup(Duration::from_millis(50));
+    config.run(|| {
+        // More than a stack of the usual size holds.
+        let deep =
+            spawn(|| std::hint::black_box([1_u8; 400 << 10]).iter().map(|&byte| usize::from(byte)).sum::<usize>());
+        assert_eq!(deep.join().unwrap(), 400 << 10);
+        let inside = std::sync::Arc::new(std::sync::Mutex::new(()));
+        let handles: Vec<_> = (0..20)
+            .map(|_| {
+                let inside = inside.clone();
+                spawn(move || offload(move || inside.try_lock().is_ok()).unwrap())
+            })
+            .collect();
+        assert!(handles.into_iter().all(|handle| handle.join().unwrap()), "one thread, one function at a time");
+    });
+}
+
+#[test]
+fn a_tasklet_that_is_ready_can_be_taken_out_of_the_queue() {
+    run(|| {
+        let log = Log::new();
+        let handles: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                let log = log.clone();
+                spawn(move || {
+                    for _ in 0..2 {
+                        let id = overlapped::engine::current().unwrap().current_tasklet();
+                        log.add(format!("{name}{}", id.number()));
+                        yield_now();
+                    }
+                })
+            })
+            .into();
+        yield_now();
+        assert_eq!(log.take(), ["a1", "b2", "c3"]);
+        let scheduler = overlapped::engine::current().unwrap();
+        let ids = scheduler.ids();
+        assert!(scheduler.unready(ids[1]) && !scheduler.unready(ids[1]));
+        yield_now();
+        assert_eq!(log.take(), ["a1", "c3"]);
+        scheduler.wake(ids[1]);
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
+        assert_eq!(log.take(), ["b2"]);
+    });
+}

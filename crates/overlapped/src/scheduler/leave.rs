@@ -53,7 +53,7 @@ impl Scheduler {
     pub(super) fn verdict(&self, telling: Telling) -> Verdict {
         match &self.table.borrow_mut().running(self.current.get()).leaving {
             None => Verdict::GoOn,
-            Some(leaving) => leaving.verdict(telling, std::thread::panicking(), self.cleanup.get()),
+            Some(leaving) => leaving.verdict(telling, std::thread::panicking(), self.remote.cleanup()),
         }
     }
 

@@ -166,16 +166,8 @@ impl Scheduler {
         told: Option<Level>,
     ) -> Stopped {
         let timer = deadline.map(|deadline| self.set_deadline(deadline, slot));
-        let mut stopped = told.map_or(Stopped::No, Stopped::Told);
-        if told.is_some() {
-            self.port.borrow_mut().cancel(id);
-        }
-        let mut clean_up = None;
-        while !(may_be_left && stopped != Stopped::No) {
-            if stopped == Stopped::No && clean_up.is_none() {
-                clean_up = self.time_of_clean_up();
-            }
-            self.park(waits_for);
+        let (mut stopped, mut clean_up) = (Stopped::No, None);
+        loop {
             let expired = {
                 let waits = self.waits.borrow();
                 let wait = &waits[slot];
@@ -185,11 +177,15 @@ impl Scheduler {
                 wait.expired
             };
             if stopped == Stopped::No {
-                stopped = if expired { Stopped::Deadline } else { self.stopped_now() };
+                stopped = self.stopped_now(told, expired, &mut clean_up);
                 if stopped != Stopped::No {
                     self.port.borrow_mut().cancel(id);
                 }
             }
+            if may_be_left && stopped != Stopped::No {
+                break;
+            }
+            self.park(waits_for);
         }
         for timer in [timer, clean_up].into_iter().flatten() {
             self.port.borrow_mut().clear_timer(timer);
@@ -202,23 +198,25 @@ impl Scheduler {
         stopped
     }
 
+    /// Whether a wait that goes on is to end now. Where this is cleanup, sees to it that it is asked again in time.
     #[inline]
-    fn stopped_now(&self) -> Stopped {
-        match self.verdict(Telling::Error) {
-            Verdict::Leave(level) => Stopped::Told(level),
-            Verdict::GoOn | Verdict::CleanUp(_) => Stopped::No,
+    fn stopped_now(&self, told: Option<Level>, expired: bool, clean_up: &mut Option<TimerId>) -> Stopped {
+        if let Some(level) = told {
+            return Stopped::Told(level);
         }
-    }
-
-    /// Wakes this tasklet when its cleanup is overdue, where it cleans up.
-    #[inline]
-    fn time_of_clean_up(&self) -> Option<TimerId> {
+        if expired {
+            return Stopped::Deadline;
+        }
         match self.verdict(Telling::Error) {
+            Verdict::GoOn => Stopped::No,
+            Verdict::Leave(level) => Stopped::Told(level),
             Verdict::CleanUp(until) => {
-                let token = Token::Wake(self.current.get()).pack();
-                Some(self.port.borrow_mut().set_timer(until, token))
+                if clean_up.is_none() {
+                    let token = Token::Wake(self.current.get()).pack();
+                    *clean_up = Some(self.port.borrow_mut().set_timer(until, token));
+                }
+                Stopped::No
             }
-            Verdict::GoOn | Verdict::Leave(_) => None,
         }
     }
 
@@ -298,8 +296,7 @@ impl Scheduler {
         // The deadline has a wait of its own: those of the operations go one by one.
         let alarm = self.new_wait();
         let timer = deadline.map(|deadline| self.set_deadline(deadline, alarm));
-        let clean_up = self.time_of_clean_up();
-        let mut stopped = told.map_or(Stopped::No, Stopped::Told);
+        let (mut stopped, mut clean_up) = (Stopped::No, None);
         let mut cancelled = false;
         loop {
             under_way.retain(|(place, _, slot)| {
@@ -315,10 +312,8 @@ impl Scheduler {
                 break;
             }
             if !cancelled {
-                if stopped == Stopped::No {
-                    let expired = self.waits.borrow()[alarm].expired;
-                    stopped = if expired { Stopped::Deadline } else { self.stopped_now() };
-                }
+                let expired = self.waits.borrow()[alarm].expired;
+                stopped = self.stopped_now(told, expired, &mut clean_up);
                 if !ended.is_empty() || stopped != Stopped::No {
                     cancelled = true;
                     under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));

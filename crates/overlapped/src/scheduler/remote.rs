@@ -1,6 +1,7 @@
 //! The part of a scheduler that other threads see.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use overlapped_port::Waker;
 
@@ -13,17 +14,39 @@ pub(crate) struct Remote {
     /// `None` once the scheduler is gone.
     calls: Mutex<Option<Vec<Call>>>,
     board: Arc<Board>,
+    /// How long cleanup may take.
+    cleanup: OnceLock<Duration>,
 }
+
+/// How long cleanup may take unless the configuration says otherwise.
+pub(crate) const CLEANUP: Duration = Duration::from_secs(5);
+/// Beyond the cleanup limit, those whose last waits were told of it have so long to end.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) type Call = Box<dyn FnOnce() + Send>;
 
 impl Remote {
     pub(super) fn new(waker: Waker, board: Arc<Board>) -> Remote {
-        Remote { waker, calls: Mutex::new(Some(Vec::new())), board }
+        Remote { waker, calls: Mutex::new(Some(Vec::new())), board, cleanup: OnceLock::new() }
     }
 
     pub(crate) fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// Sets how long cleanup may take, once.
+    pub(super) fn limit_cleanup(&self, limit: Duration) {
+        let _ = self.cleanup.set(limit);
+    }
+
+    /// How long cleanup may take, once a tasklet was told to leave.
+    pub(super) fn cleanup(&self) -> Duration {
+        self.cleanup.get().copied().unwrap_or(CLEANUP)
+    }
+
+    /// When a tasklet that was cancelled at `since` is no longer waited for; `None`: always.
+    pub(crate) fn given_up(&self, since: Instant) -> Option<Instant> {
+        since.checked_add(self.cleanup().saturating_add(GRACE))
     }
 
     pub(super) fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {

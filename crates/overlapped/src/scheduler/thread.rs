@@ -20,10 +20,6 @@ use super::table::Table;
 use super::turn::Callback;
 use super::watch::{self, Onlooker, Watch};
 
-/// How long cleanup may take unless the configuration says otherwise.
-pub(crate) const CLEANUP: Duration = Duration::from_secs(5);
-/// Beyond the cleanup limit, `run` waits so long for those whose last waits were told of it.
-const GRACE: Duration = Duration::from_secs(1);
 /// How long a scheduler that leaves tasklets behind waits for the kernel to let go of what they have in flight.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -69,8 +65,6 @@ pub struct Scheduler {
     pub(super) between: Cell<bool>,
     /// Tasklets are being cancelled for good: those that still come are too.
     closing: Cell<bool>,
-    /// How long cleanup may take.
-    pub(super) cleanup: Cell<Duration>,
     pub(super) scopes: Cell<u64>,
     pub(super) remote: Arc<Remote>,
     pub(super) board: Arc<Board>,
@@ -117,7 +111,6 @@ impl Scheduler {
             immediate: Cell::new(0),
             between: Cell::new(false),
             closing: Cell::new(false),
-            cleanup: Cell::new(CLEANUP),
             scopes: Cell::new(0),
             remote: Arc::new(remote),
             board,
@@ -167,6 +160,11 @@ impl Scheduler {
     /// The tasklet that runs.
     pub fn current_tasklet(&self) -> TaskletId {
         self.current.get()
+    }
+
+    /// The tasklets that have not ended, but for the thread itself.
+    pub fn ids(&self) -> Vec<TaskletId> {
+        self.table.borrow().ids()
     }
 
     pub(crate) fn remote(&self) -> &Arc<Remote> {
@@ -272,19 +270,19 @@ impl Scheduler {
 
     /// Sets how long cleanup may take, once a tasklet was told to leave.
     pub(crate) fn limit_cleanup(&self, limit: Duration) {
-        self.cleanup.set(limit);
+        self.remote.limit_cleanup(limit);
     }
 
     /// Cancels all tasklets but the thread itself, and those that they or other threads still start; waits until they
     /// have ended, or until what they clean up is overdue. Returns those that are left then.
     pub(crate) fn cancel_all(self: &Rc<Self>) -> Vec<Status> {
         self.closing.set(true);
-        let ids = self.table.borrow().ids();
+        let ids = self.ids();
         let now = Instant::now();
         for id in ids {
             self.cancel_since(id, now);
         }
-        let last = now.checked_add(self.cleanup.get().saturating_add(GRACE));
+        let last = self.remote.given_up(now);
         while self.alive() > 0 && last.is_none_or(|last| Instant::now() < last) {
             self.park_until(last, "the tasklets to end");
         }

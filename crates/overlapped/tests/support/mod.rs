@@ -57,6 +57,11 @@ impl Log {
         self.0.borrow_mut().push(entry.into());
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// The entries so far, which are forgotten.
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.take()
