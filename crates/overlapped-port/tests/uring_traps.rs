@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a test counts what the backend does while nothing happens.
 const A_WHILE: Duration = Duration::from_millis(200);
 
+/// Entries into the kernel in a while in which nothing happens: those of the beginning, and of the counting itself.
+const FEW: u64 = 8;
+
 /// More than a socket takes while nobody reads.
 const MUCH: usize = 16 << 20;
 
@@ -86,8 +89,12 @@ fn recv(socket: &impl AsRawFd, room: usize, flags: i32) -> Op<'static> {
 
 /// Polls for a while in which nothing may end, and returns how often the kernel was entered.
 fn entries_meanwhile(port: &mut Port) -> u64 {
+    entries_within(port, A_WHILE)
+}
+
+fn entries_within(port: &mut Port, time: Duration) -> u64 {
     let before = port.report().counters.kernel_entries;
-    let end = Instant::now() + A_WHILE;
+    let end = Instant::now() + time;
     let mut completions = Vec::new();
     while Instant::now() < end {
         port.poll(Some(end.saturating_duration_since(Instant::now())), &mut completions).unwrap();
@@ -105,7 +112,7 @@ fn a_peer_that_sends_no_more_makes_nothing_writable() {
     server.set_nonblocking(true).unwrap();
     while (&server).write(&[0; 1 << 16]).is_ok() {}
     let id = begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::WRITABLE });
-    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
     port.cancel(id);
     assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
     begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::WRITABLE });
@@ -121,7 +128,7 @@ fn a_send_to_a_peer_that_sends_no_more_rests_and_arrives() {
     let (client, server) = pair();
     client.shutdown(Shutdown::Write).unwrap();
     begin(&mut port, send(&server, MUCH));
-    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
     let reader = std::thread::spawn(move || {
         let mut bytes = vec![0; MUCH];
         (&client).read_exact(&mut bytes).unwrap();
@@ -184,7 +191,7 @@ fn a_connect_that_is_under_way_is_waited_for() {
     assert_eq!(socket.connect(&address).unwrap_err().raw_os_error(), Some(libc::EINPROGRESS));
     let address: &'static Address = Box::leak(Box::new(Address::from(address)));
     begin(&mut port, Op::Connect { socket: socket.as_raw_fd(), address });
-    assert!(entries_meanwhile(&mut port) < 100, "{}", port.report());
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
     listener.accept().unwrap();
     assert_eq!(count(completion(&mut port)).unwrap(), 0);
     let again = run(&mut port, Op::Connect { socket: socket.as_raw_fd(), address });
@@ -325,4 +332,52 @@ fn reads_at_a_files_own_position_take_turns() {
     };
     let read: Vec<usize> = (0..=READS).filter(|number| *number != 1).map(first).collect();
     assert_eq!(read, (0..READS).collect::<Vec<_>>());
+}
+
+/// A queued error ends every poll of the socket, whatever it waits for, until somebody reads the queue.
+#[test]
+fn a_datagram_socket_with_errors_queued_rests() {
+    let Some(mut port) = port(Config::new()) else { return };
+    for nonblocking in [false, true] {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&socket).set_nonblocking(nonblocking).unwrap();
+        let on: libc::c_int = 1;
+        let length = size_of_val(&on) as libc::socklen_t;
+        // SAFETY: the option is an `int`, and `on` is one.
+        let done = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_RECVERR, (&raw const on).cast(), length)
+        };
+        assert_eq!(done, 0);
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        socket.send_to(b"to nobody", nobody).unwrap();
+        let _ = run(&mut port, recv(&socket, 8, 0)).unwrap_err();
+        begin(&mut port, recv(&socket, 8, 0));
+        assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", socket.local_addr().unwrap()).unwrap();
+        assert_eq!(count(completion(&mut port)).unwrap(), 5);
+        let id = begin(&mut port, recv(&socket, 8, 0));
+        assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+        port.cancel(id);
+        assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+    }
+}
+
+/// As [`a_send_to_a_peer_that_sends_no_more_rests_and_arrives`], and what waits can be given up.
+#[test]
+fn a_send_that_rests_can_be_cancelled_and_leaves_nothing_behind() {
+    let Some(mut port) = port(Config::new()) else { return };
+    for _ in 0..20 {
+        let (client, server) = pair();
+        client.shutdown(Shutdown::Write).unwrap();
+        let id = begin(&mut port, send(&server, MUCH));
+        let watch = begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::WRITABLE });
+        entries_within(&mut port, Duration::from_millis(5));
+        port.cancel(id);
+        assert!((1..MUCH).contains(&count(completion(&mut port)).unwrap()));
+        port.cancel(watch);
+        assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+        // The slots are used anew at once: what is left of a watch must not reach these.
+        assert_eq!(run(&mut port, recv(&server, 8, 0)).unwrap(), 0);
+        assert!(run(&mut port, recv(&client, 8, 0)).unwrap() > 0);
+    }
 }

@@ -38,6 +38,17 @@
 //! comes before `wait` makes the next `wait` return at once. It may also return without an event where a step of its own
 //! was due; between the parts of a long transfer it does, for a signal that comes with a part ends no sleep.
 //!
+//! **Order.** Operations of one kind on one handle are served in the order in which they were asked, and one of many parts (a
+//! send of all, a receive that waits for all) is over before the next begins. Of one kind is what takes from the same end:
+//! receives of every form, accepts, the draining of a disconnect and reads of a socket or pipe on the one side; sends,
+//! writes and a connect on the other. A multishot one is served until it ends. Not of the kind are receives of urgent data
+//! (`MSG_OOB`) and of queued errors (`MSG_ERRQUEUE`), and who only watches (a poll): those wait for nobody. Who waits for a
+//! provided buffer keeps its turn meanwhile; those behind it wait too.
+//!
+//! **As recv(2) says.** A receive of no bytes waits for bytes, and takes none; one of queued errors never waits (`EAGAIN` is its
+//! answer, and the one exception from "no readiness above this line"); `ENOBUFS` of a netlink socket is told. An accept that
+//! fails or is cancelled leaves an empty address.
+//!
 //! **A file's own position.** Reads and writes without an offset, through one handle, take turns: each goes on where the
 //! one before it ended.
 //!

@@ -23,6 +23,7 @@ mod loopback;
 mod messages;
 mod multishot;
 mod nonblocking;
+mod order;
 mod provided;
 mod random;
 mod readiness;

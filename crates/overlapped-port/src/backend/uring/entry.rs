@@ -2,12 +2,15 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::Shutdown;
+use std::ptr::NonNull;
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{opcode, types::Fd};
 
 use super::buffers::GROUP;
-use crate::backend::is_stream;
+use super::descriptor::Look;
+use super::lanes::Side;
+use crate::address::Address;
 use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
 use crate::op::{Interest, Op};
@@ -17,6 +20,12 @@ use crate::sys::{AddressStorage, MessageHeader};
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Plain,
+    /// A send, which never waits in the kernel.
+    Send,
+    /// What is never waited for: `EAGAIN` is its answer.
+    AtOnce,
+    /// An accept, with the place for the peer's address.
+    Accept(Option<NonNull<Address>>),
     Connect,
     Close,
     /// A receive of a message.
@@ -25,6 +34,8 @@ pub(super) enum Kind {
     Discard,
     /// One receive into a provided buffer.
     Provided,
+    /// The same where `EAGAIN` is its answer.
+    ProvidedAtOnce,
     RecvMultishot,
     AcceptMultishot,
     Poll(Interest),
@@ -38,6 +49,8 @@ pub(super) enum Kind {
     ReadHere,
     /// A write at the file's own position.
     WriteHere(Placed),
+    /// A write at the beginning: of a file, or to a socket.
+    WriteFirst(Placed),
 }
 
 /// The file's own position before a write, and how much that is to write.
@@ -50,11 +63,42 @@ pub(super) struct Placed {
     /// Negative where the file has no position.
     before: libc::off_t,
     length: usize,
+    bytes: Bytes,
+}
+
+/// Where the bytes of a write are.
+#[derive(Clone, Copy)]
+pub(super) enum Bytes {
+    One(*const u8),
+    Many(*const libc::iovec, u32),
 }
 
 impl Placed {
-    fn new(length: usize) -> Placed {
-        Placed { before: -1, length }
+    fn new(length: usize, bytes: Bytes) -> Placed {
+        Placed { before: -1, length, bytes }
+    }
+
+    /// Whether the file has no position: it is a socket, a pipe or a device.
+    pub(super) fn is_nowhere(self) -> bool {
+        self.before < 0
+    }
+
+    /// The same as a send: a write to a socket raises a signal where the peer is gone, and has no flag against it that
+    /// kernels before 6.18 know. A send to several buffers needs a header, which is to stay where it is until the completion.
+    pub(super) fn send(self, socket: i32) -> (Entry, Option<Box<MessageHeader>>) {
+        match self.bytes {
+            Bytes::One(start) => {
+                (opcode::Send::new(Fd(socket), start, length(self.length)).flags(send_flags(0)).build(), None)
+            }
+            Bytes::Many(vector, count) => {
+                // SAFETY: a header of zeroes is a valid one; its padding (musl) must be zero.
+                let mut header: Box<MessageHeader> = Box::new(unsafe { std::mem::zeroed() });
+                header.msg_iov = vector.cast_mut();
+                header.msg_iovlen = count as _;
+                let entry = opcode::SendMsg::new(Fd(socket), &raw const *header).flags(send_flags(0) as u32).build();
+                (entry, Some(header))
+            }
+        }
     }
 
     /// Notes the position, before the write.
@@ -112,9 +156,9 @@ impl Parts {
 
     /// Takes a part of `count` bytes in. The receive that goes on after it, into the buffer that is not full, where the
     /// operation is not over. More bytes would bring their own control data, and there is one place for it.
-    pub(super) fn advance(&mut self, count: usize, socket: i32) -> Option<Entry> {
+    pub(super) fn advance(&mut self, count: usize, socket: i32, look: &impl Look) -> Option<Entry> {
         self.done += count;
-        if !self.all || count == 0 || !is_stream(socket) {
+        if !self.all || count == 0 || !look.is_stream() {
             return None;
         }
         // SAFETY: no request is in the kernel; this runs between two.
@@ -160,7 +204,7 @@ impl Rest {
 impl Kind {
     /// Whether the kernel takes a provided buffer for it.
     pub(super) fn takes_buffer(self) -> bool {
-        matches!(self, Kind::Provided | Kind::ProvidedAll(_) | Kind::RecvMultishot)
+        matches!(self, Kind::Provided | Kind::ProvidedAtOnce | Kind::ProvidedAll(_) | Kind::RecvMultishot)
     }
 
     /// Whether it is at the file's own position.
@@ -168,12 +212,26 @@ impl Kind {
         matches!(self, Kind::ReadHere | Kind::WriteHere(_))
     }
 
+    /// Whether `EAGAIN` is its answer.
+    pub(super) fn is_at_once(self) -> bool {
+        match self {
+            Kind::AtOnce | Kind::ProvidedAtOnce => true,
+            Kind::Message(parts) => parts.flags & libc::MSG_ERRQUEUE != 0,
+            _ => false,
+        }
+    }
+
+    /// Whether the kernel answers it as soon as it is submitted.
+    pub(super) fn never_waits(self) -> bool {
+        matches!(self, Kind::Send | Kind::SendAll(_) | Kind::AtOnce)
+    }
+
     pub(super) fn is_multishot(self) -> bool {
         matches!(self, Kind::RecvMultishot | Kind::AcceptMultishot)
     }
 }
 
-/// The entry for `op`, without its number.
+/// The entry for `op`, without its number, where a provided buffer has `buffer_size` bytes.
 ///
 /// Addresses in it are those of what `op` borrows.
 ///
@@ -184,12 +242,15 @@ impl Kind {
 ///
 /// A receive that is to fill its buffer goes on in the backend too. The kernel's own would take a reset that comes after
 /// the first bytes off the socket to report the bytes alone, and the next receive would find an end.
-pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
+pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
     let mut kind = Kind::Plain;
     let entry = match op {
         Op::Accept { listener, peer } => {
-            let (address, length) = match peer {
-                Some(peer) => peer.as_raw_mut(),
+            let place = peer.map(NonNull::from);
+            kind = Kind::Accept(place);
+            // SAFETY: the operation's own, until its end.
+            let (address, length) = match place.map(|mut place| unsafe { place.as_mut() }.as_raw_mut()) {
+                Some(address) => address,
                 None => (std::ptr::null_mut(), std::ptr::null_mut()),
             };
             opcode::Accept::new(Fd(listener), address.cast(), length).flags(libc::SOCK_CLOEXEC).build()
@@ -207,9 +268,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             let (flags, all) = recv_flags(flags);
             let start = buffer.as_mut_ptr().cast();
             let rest = Rest { start, left: buffer.len(), flags, done: 0 };
-            if all {
-                kind = Kind::RecvAll(rest);
-            }
+            kind = match () {
+                () if flags & libc::MSG_ERRQUEUE != 0 => Kind::AtOnce,
+                () if all => Kind::RecvAll(rest),
+                () => Kind::Plain,
+            };
             rest.recv(socket)
         }
         // The kernel takes a length of 0 for that of the buffer; no byte needs none.
@@ -219,7 +282,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         }
         Op::RecvProvided { socket, limit, flags } => {
             let (flags, all) = recv_flags(flags);
-            kind = if all { Kind::ProvidedAll(limit) } else { Kind::Provided };
+            kind = match () {
+                () if flags & libc::MSG_ERRQUEUE != 0 => Kind::ProvidedAtOnce,
+                () if all => Kind::ProvidedAll(limit.min(buffer_size)),
+                () => Kind::Provided,
+            };
             // MSG_TRUNC would tell of more bytes than the buffer was given: what lies behind is another receive's.
             opcode::Recv::new(Fd(socket), std::ptr::null_mut(), length(limit))
                 .flags(flags & !libc::MSG_TRUNC)
@@ -240,12 +307,11 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
         Op::Send { socket, buffer, flags, all } => {
             let start = buffer.as_ptr().cast_mut();
             let rest = Rest { start, left: buffer.len(), flags: send_flags(flags), done: 0 };
-            if all {
-                kind = Kind::SendAll(rest);
-            }
+            kind = if all { Kind::SendAll(rest) } else { Kind::Send };
             rest.send(socket)
         }
         Op::SendMessage { socket, message, flags } => {
+            kind = Kind::Send;
             let header: *const MessageHeader = send_header(message);
             opcode::SendMsg::new(Fd(socket), header).flags(send_flags(flags) as u32).build()
         }
@@ -270,16 +336,20 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
             opcode::Readv::new(Fd(file), vector, count).offset(position(offset)).build()
         }
         Op::Write { file, buffer, offset } => {
-            if offset.is_none() {
-                kind = Kind::WriteHere(Placed::new(buffer.len()));
+            // A socket takes no offset but 0.
+            if offset.unwrap_or(0) == 0 {
+                let placed = Placed::new(buffer.len(), Bytes::One(buffer.as_ptr()));
+                kind = if offset.is_none() { Kind::WriteHere(placed) } else { Kind::WriteFirst(placed) };
             }
             opcode::Write::new(Fd(file), buffer.as_ptr(), length(buffer.len())).offset(position(offset)).build()
         }
         Op::WriteVectored { file, buffers, offset } => {
-            if offset.is_none() {
-                kind = Kind::WriteHere(Placed::new(buffers.iter().map(|buffer| buffer.len()).sum()));
-            }
             let (vector, count) = vector(buffers);
+            if offset.unwrap_or(0) == 0 {
+                let length = buffers.iter().map(|buffer| buffer.len()).sum();
+                let placed = Placed::new(length, Bytes::Many(vector, count));
+                kind = if offset.is_none() { Kind::WriteHere(placed) } else { Kind::WriteFirst(placed) };
+            }
             opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
         }
         Op::Open { path, how } => {
@@ -306,17 +376,6 @@ pub(super) fn prepare(op: Op<'_>) -> (Entry, Kind) {
     (entry, kind)
 }
 
-/// Whether the file keeps a position that reads and writes move, and none of them waits for another: it is a regular
-/// one, or a disk.
-pub(super) fn keeps_position(file: i32) -> bool {
-    // SAFETY: a plain value that fstat fills; zeroes are one.
-    unsafe {
-        let mut status: libc::stat = std::mem::zeroed();
-        libc::fstat(file, &raw mut status) == 0
-            && matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK)
-    }
-}
-
 /// What shutdown(2) calls the direction.
 pub(super) fn shutdown_how(how: Shutdown) -> i32 {
     match how {
@@ -337,9 +396,35 @@ fn position(offset: Option<u64>) -> u64 {
     offset.map_or(u64::MAX, |offset| offset.min(1 << 63))
 }
 
+/// The lane that an operation is in: what else has that kind is served before it or after it. Urgent data and the queue of
+/// errors are not in line with the bytes, and what only watches takes nothing from anybody.
+pub(super) fn side(op: &Op<'_>) -> Option<Side> {
+    match op {
+        Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
+            (flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0).then_some(Side::In)
+        }
+        Op::Accept { .. }
+        | Op::AcceptMultishot { .. }
+        | Op::RecvMultishot { .. }
+        | Op::Disconnect { .. }
+        | Op::Read { offset: None, .. }
+        | Op::ReadVectored { offset: None, .. } => Some(Side::In),
+        Op::Connect { .. }
+        | Op::Send { .. }
+        | Op::SendMessage { .. }
+        | Op::Write { offset: None, .. }
+        | Op::WriteVectored { offset: None, .. } => Some(Side::Out),
+        _ => None,
+    }
+}
+
 /// The flags of one receive, and whether more shall follow until the buffer is full. Not after a look ahead, which would
 /// see the same bytes again, nor after `MSG_TRUNC`, whose answer is not what is in the buffer.
 fn recv_flags(flags: i32) -> (i32, bool) {
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        // Never waits, whatever the socket's mode (recv(2)).
+        return (flags & !libc::MSG_WAITALL | libc::MSG_DONTWAIT, false);
+    }
     let all = flags & (libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_TRUNC) == libc::MSG_WAITALL;
     (flags & !(libc::MSG_DONTWAIT | libc::MSG_WAITALL), all)
 }
@@ -409,8 +494,8 @@ pub(super) fn take_header(message: &mut RecvMessage<'_>, received: bool) {
 /// io_uring asks for `POLLPRI` in each of its own polls, and so pays no heed to it when something happens: a poll for it
 /// alone would only ever see what is there when it begins (`IO_ASYNC_POLL_COMMON`, io_uring/poll.c). Sockets announce
 /// urgent data as `POLLRDBAND` too, which no socket then has: asked for with it, the poll wakes whenever anything comes,
-/// and [`look`] says what it is.
-fn poll_events(interest: Interest) -> u32 {
+/// and a look says what it is.
+pub(super) fn poll_events(interest: Interest) -> u32 {
     let mut events = if interest.contains(Interest::PRIORITY) { libc::POLLRDBAND as u32 } else { 0 };
     for (bit, event) in
         [(Interest::READABLE, libc::POLLIN), (Interest::WRITABLE, libc::POLLOUT), (Interest::PRIORITY, libc::POLLPRI)]
@@ -420,15 +505,6 @@ fn poll_events(interest: Interest) -> u32 {
         }
     }
     events
-}
-
-/// What is there now (poll(2)), of what is asked for.
-pub(super) fn look(asked: Interest, handle: i32) -> i32 {
-    let events = (poll_events(asked) & !(libc::POLLRDBAND as u32)) as i16;
-    let mut entry = libc::pollfd { fd: handle, events, revents: 0 };
-    // SAFETY: one entry, which lives through the call. It does not wait, so nothing can fail but the memory.
-    unsafe { libc::poll(&raw mut entry, 1, 0) };
-    i32::from(entry.revents)
 }
 
 /// The bits of [`Interest`] for what poll found: of those asked for, and error and hang-up.
@@ -452,20 +528,22 @@ pub(super) fn found(asked: Interest, events: i32) -> Interest {
     found
 }
 
-/// The entry that waits until the operation of `entry` may succeed; what reads waits to read, all else to write.
-pub(super) fn readiness(entry: &Entry, handle: i32) -> Entry {
+/// What announces that the operation of `entry` may succeed: what reads waits to read, all else to write.
+pub(super) fn readiness(entry: &Entry) -> u32 {
     let reads =
         [opcode::Accept::CODE, opcode::Recv::CODE, opcode::RecvMsg::CODE, opcode::Read::CODE, opcode::Readv::CODE];
     let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
-    let events = if reads { libc::POLLIN } else { libc::POLLOUT };
-    opcode::PollAdd::new(Fd(handle), events as u32).build()
+    (if reads { libc::POLLIN } else { libc::POLLOUT }) as u32
 }
 
-/// Whether bytes lie in a socket to be received.
-pub(super) fn has_unread(socket: i32) -> bool {
-    let mut unread: libc::c_int = 0;
-    // SAFETY: FIONREAD writes an `int`, which outlives the call.
-    unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut unread) == 0 && unread > 0 }
+/// The entry that waits until one of `events` is there.
+pub(super) fn poll(handle: i32, events: u32) -> Entry {
+    opcode::PollAdd::new(Fd(handle), events).build()
+}
+
+/// The entry that tells of each change, and what is there at first.
+pub(super) fn watch(handle: i32, events: u32) -> Entry {
+    opcode::PollAdd::new(Fd(handle), events).multi(true).build()
 }
 
 /// Whether a poll ended for the one reason that it always ends for, although it was not asked for: the peer sends no

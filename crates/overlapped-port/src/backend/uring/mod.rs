@@ -7,18 +7,22 @@
 //! something to submit or where the kernel's `TASKRUN` flag says that there is something to finish.
 //!
 //! **Numbers.** An operation's number in the kernel is its [`OpId`]. The backend's own requests have generation 0, and in
-//! place of the slot a purpose with a slot ([`Internal`]). What becomes of a request is told in [`progress`], which
-//! shape an operation has there in [`entry`], how the ring is set up in [`setup`].
+//! place of the slot a purpose with a slot ([`Internal`]). What becomes of an operation is decided in [`step`] and done in
+//! [`progress`]; in which order operations are served is told in [`lanes`], which shape an operation has in the kernel in
+//! [`entry`], how the ring is set up in [`setup`].
 //!
 //! **Nothing is written after the end.** The kernel tears a closed ring down in its own time. In flight are then the poll
 //! of the notifier, and perhaps a pause: neither touches memory of ours that goes away.
 
 mod buffers;
+mod descriptor;
 mod entry;
+mod lanes;
 mod progress;
 mod setup;
+mod step;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -32,12 +36,13 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
 use self::buffers::BufferRing;
-use self::progress::{Internal, PAUSES, Request};
+use self::lanes::Lanes;
+use self::progress::{Doubt, Internal};
+use self::step::{PAUSES, Request};
 use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_clients};
 use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
-use crate::sys;
 
 /// Longer than anybody waits, shorter than what overflows in the kernel.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -63,13 +68,12 @@ pub(super) struct Uring {
     requests: Vec<Request>,
     /// Those that wait for a buffer, the first first; some may have ended since.
     parked: VecDeque<OpId>,
-    /// By descriptor, how many operations are in the kernel at the file's own position; and those that wait for a turn.
-    here: HashMap<i32, u32>,
-    turns: VecDeque<OpId>,
+    lanes: Lanes,
+    doubts: Vec<Doubt>,
     /// Entries for which the submission queue had no room, although it was flushed.
     late: VecDeque<Entry>,
-    /// Operations that ended by a cancel while they were parked.
-    ended: Vec<OpId>,
+    /// For the next wait to hand out.
+    events: Vec<Event>,
     /// Completions that were copied out of the queue.
     reaped: Vec<cqueue::Entry>,
     kernel_entries: u64,
@@ -98,10 +102,10 @@ impl Uring {
             notifier,
             requests: Vec::new(),
             parked: VecDeque::new(),
-            here: HashMap::new(),
-            turns: VecDeque::new(),
+            lanes: Lanes::default(),
+            doubts: Vec::new(),
             late: VecDeque::new(),
-            ended: Vec::new(),
+            events: Vec::new(),
             reaped: Vec::new(),
             kernel_entries: 0,
         };
@@ -203,23 +207,20 @@ impl Uring {
     }
 
     /// Turns all that was reaped into events.
-    fn settle(&mut self, events: &mut Vec<Event>) {
-        for id in std::mem::take(&mut self.ended) {
-            let error = io::Error::from_raw_os_error(sys::CANCELLED);
-            events.push(Event { id, result: Err(error), buffer: None, more: false });
-        }
+    fn settle(&mut self) {
         // What is pushed on the way may have to flush the submission queue, and that may reap more.
         let mut at = 0;
         while let Some(cqe) = self.reaped.get(at).cloned() {
             at += 1;
             let id = OpId::from_u64(cqe.user_data());
             if id.generation() == 0 {
-                self.complete_internal(id.slot(), &cqe, events);
+                self.complete_internal(id.slot(), &cqe);
             } else {
-                self.complete(id, &cqe, events);
+                self.complete(id, &cqe);
             }
         }
         self.reaped.clear();
+        self.settle_doubts();
     }
 }
 
@@ -247,8 +248,9 @@ impl Backend for Uring {
             return no_pipe_clients();
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
-        let (entry, kind) = entry::prepare(op);
-        self.open(id, handle, entry, kind);
+        let side = entry::side(&op);
+        let (entry, kind) = entry::prepare(op, self.buffers.size());
+        self.open(id, handle, entry, kind, side);
         Started::InFlight
     }
 
@@ -257,10 +259,11 @@ impl Backend for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let hurry = self.unpark() || !self.ended.is_empty() || !self.reaped.is_empty();
+        let hurry = self.unpark() || !self.events.is_empty() || !self.reaped.is_empty() || !self.doubts.is_empty();
         let entered = self.enter(if hurry { Some(Duration::ZERO) } else { timeout });
         self.reap();
-        self.settle(events);
+        self.settle();
+        events.append(&mut self.events);
         entered
     }
 

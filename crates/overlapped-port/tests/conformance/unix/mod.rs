@@ -4,8 +4,13 @@
 mod denied;
 mod descriptors;
 mod devices;
+#[cfg(target_os = "linux")]
+mod errors_queued;
 mod flags;
 mod fork;
+#[cfg(target_os = "linux")]
+mod netlink;
+mod order;
 mod pipes;
 mod readiness;
 mod rights;

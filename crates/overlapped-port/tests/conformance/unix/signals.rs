@@ -17,6 +17,7 @@ crate::on_every_backend!(
     signals_disturb_no_operation,
     a_poll_returns_between_the_parts_of_a_long_send,
     a_send_to_nobody_raises_no_signal,
+    a_write_to_a_socket_that_nobody_reads_raises_no_signal,
 );
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
@@ -137,6 +138,28 @@ fn a_send_to_nobody_raises_no_signal(config: Config) {
         drop(right);
         let _ = driver.counted(send);
         driver.send(raw_socket(&left), b"x").unwrap_err();
+    });
+    assert!(!raised, "SIGPIPE would end a program that does not ignore it");
+}
+
+/// write(2) has no flag against it: on a socket it is a send.
+fn a_write_to_a_socket_that_nobody_reads_raises_no_signal(config: Config) {
+    let mut driver = Driver::new(config);
+    let raised = raises(libc::SIGPIPE, || {
+        let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
+        let file = raw_file(&left);
+        assert_eq!(driver.write(file, b"one", None).unwrap(), 3);
+        assert_eq!(driver.write(file, b"two", Some(0)).unwrap(), 3);
+        assert_eq!(driver.write_vectored(file, &[b"th", b"ree"], None).unwrap(), 5);
+        let mut all = [0; 11];
+        (&right).read_exact(&mut all).unwrap();
+        assert_eq!(&all, b"onetwothree");
+        drop(right);
+        for offset in [None, Some(0)] {
+            assert_eq!(driver.write(file, b"x", offset).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+            let vectored = driver.write_vectored(file, &[b"x", b"y"], offset);
+            assert_eq!(vectored.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        }
     });
     assert!(!raised, "SIGPIPE would end a program that does not ignore it");
 }
