@@ -38,6 +38,7 @@ pub mod engine;
 mod explain;
 pub mod fs;
 mod interrupt;
+pub mod io;
 pub mod net;
 mod offload;
 mod panics;
