@@ -346,3 +346,17 @@ def test_who_sends_and_receives_what_is_there_lets_others_run(udp):
     working.result()
     overlapped.run()
     assert len(turns) > 10
+
+
+@unix_only("a socket that was shut down says so there by an error")
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_receive_on_what_was_shut_down_is_the_end(udp, timeout):
+    one, other = udp
+    one.connect(other.getsockname())
+    one.settimeout(timeout)
+    waiting = [spawn(one.recv, 10), spawn(one.recvfrom, 10), spawn(one.recvmsg, 10)]
+    sleep(0)
+    one.shutdown(socket.SHUT_RD)
+    assert [tasklet.result(20) for tasklet in waiting] == [b"", (b"", None), (b"", [], 0, None)]
+    assert one.recv(10) == one.recvfrom(10)[0] == one.recvmsg(10)[0] == b""
+    assert one.recv_into(bytearray(10)) == one.recvfrom_into(bytearray(10))[0] == 0

@@ -190,6 +190,22 @@ fn is_stream(socket: crate::sys::RawSocket) -> bool {
     check_stream(socket).is_ok()
 }
 
+/// Whether the receiving side of a socket was shut down. A socket of messages then has nothing to receive for ever, is always
+/// ready for it, and says `EAGAIN`; a receive that may block ends there with no bytes (`__skb_wait_for_more_packets` in
+/// net/core/datagram.c), and so do those of the port.
+#[cfg(target_os = "linux")]
+fn receives_no_more(socket: crate::sys::RawSocket) -> bool {
+    let mut polled = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one `pollfd`, which outlives the call; it does not wait.
+    unsafe { libc::poll(&raw mut polled, 1, 0) == 1 && polled.revents & libc::POLLRDHUP != 0 }
+}
+
+/// Elsewhere such a socket says itself that no more comes.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn receives_no_more(_: crate::sys::RawSocket) -> bool {
+    false
+}
+
 /// Why a socket is no stream, if so. It is what Unix can say at once to [`Op::Disconnect`]: of what is no stream no end
 /// would come.
 #[cfg(unix)]

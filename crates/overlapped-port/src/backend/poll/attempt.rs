@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 
 use super::call::{self, MOST, Nature, Side, Vector, is_again};
 use super::readiness::Readiness;
-use crate::backend::is_stream;
+use crate::backend::{is_stream, receives_no_more};
 use crate::buffers::{Buffer, BufferPool, nowhere};
 use crate::op::{Interest, Op};
 use crate::slots::OpId;
@@ -123,6 +123,15 @@ impl Pending {
         }
     }
 
+    /// Whether it is one of those receives of messages for which the system has no end.
+    fn receives(&self) -> bool {
+        let receives = matches!(
+            self.op,
+            Op::Recv { .. } | Op::RecvProvided { .. } | Op::RecvMultishot { .. } | Op::RecvMessage { .. }
+        );
+        receives && !self.stream
+    }
+
     /// Whether it is given a buffer of the port's.
     pub(super) fn takes_buffer(&self) -> bool {
         matches!(self.op, Op::RecvProvided { .. } | Op::RecvMultishot { .. })
@@ -133,6 +142,9 @@ impl Pending {
         match self.step(buffers) {
             Attempt::Again if self.never_waits() => {
                 Attempt::Done(Err(io::Error::from_raw_os_error(libc::EAGAIN)), None)
+            }
+            Attempt::Again if self.receives() && self.moved == 0 && receives_no_more(self.fd) => {
+                Attempt::Done(Ok(0), None)
             }
             attempt => attempt,
         }

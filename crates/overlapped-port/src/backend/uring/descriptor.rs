@@ -1,6 +1,6 @@
 //! What the system says of a descriptor, asked where it matters and nowhere else.
 
-use crate::backend::is_stream;
+use crate::backend::{is_stream, receives_no_more};
 use crate::op::Interest;
 
 /// What the steps of an operation ask of its descriptor; a test answers as it likes.
@@ -10,6 +10,9 @@ pub(super) trait Look {
 
     /// Whether bytes lie in it to be received.
     fn has_unread(&self) -> bool;
+
+    /// Whether its receiving side was shut down.
+    fn receives_no_more(&self) -> bool;
 
     /// What poll(2) finds now of what is asked for.
     fn ready(&self, asked: Interest) -> i32;
@@ -31,6 +34,10 @@ impl Look for Descriptor {
         let mut unread: libc::c_int = 0;
         // SAFETY: FIONREAD writes an `int`, which outlives the call.
         unsafe { libc::ioctl(self.0, libc::FIONREAD, &raw mut unread) == 0 && unread > 0 }
+    }
+
+    fn receives_no_more(&self) -> bool {
+        receives_no_more(self.0)
     }
 
     fn ready(&self, asked: Interest) -> i32 {

@@ -536,6 +536,11 @@ pub(super) fn readiness(entry: &Entry) -> u32 {
     (if reads { libc::POLLIN } else { libc::POLLOUT }) as u32
 }
 
+/// Whether it is a receive on a socket.
+pub(super) fn receives(entry: &Entry) -> bool {
+    [opcode::Recv::CODE, opcode::RecvMsg::CODE].iter().any(|code| u32::from(*code) == entry.get_opcode())
+}
+
 /// The entry that waits until one of `events` is there.
 pub(super) fn poll(handle: i32, events: u32) -> Entry {
     opcode::PollAdd::new(Fd(handle), events).build()

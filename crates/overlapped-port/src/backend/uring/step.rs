@@ -239,6 +239,7 @@ impl Request {
             (libc::EINTR | ERESTARTSYS, _) => self.issue(),
             // Linux tells the end of a connect to the call after it, and would tell it to a second one else.
             (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) if self.cancelled => self.end(Err(self.refusal), None),
+            (libc::EAGAIN, _) if self.receives_no_more(look) => self.end(Ok(0), None),
             (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) | (libc::EAGAIN, _) => self.await_readiness(),
             (libc::ENOBUFS, kind) if kind.takes_buffer() && (starved || !look.tells_overruns()) => {
                 if self.cancelled {
@@ -365,6 +366,11 @@ impl Request {
             Kind::Poll(asked) => entry::poll_events(asked),
             _ => entry::readiness(&self.entry),
         }
+    }
+
+    /// Whether it is a receive that was told to try, and for which nothing comes any more.
+    fn receives_no_more(&self, look: &impl Look) -> bool {
+        (self.polled || self.watched) && entry::receives(&self.entry) && look.receives_no_more()
     }
 
     /// It has to wait, and the kernel leaves that to us.

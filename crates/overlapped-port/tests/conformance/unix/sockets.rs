@@ -19,6 +19,7 @@ crate::on_every_backend!(
     connect_waits_while_the_listener_is_full,
     datagrams_name_their_sender,
     a_datagram_waits_while_the_receiver_is_full,
+    a_receive_of_messages_ends_where_no_more_are_to_be_received,
     packets_keep_their_borders,
     a_big_transfer_arrives_whole,
 );
@@ -213,4 +214,23 @@ fn a_big_transfer_arrives_whole(config: Config) {
     assert_eq!(driver.counted(send).unwrap(), MUCH);
     drop(left);
     assert!(reader.join().unwrap() == bytes_at(1, 0, MUCH));
+}
+
+/// In either mode: without blocking, Linux says `EAGAIN` of such a socket for ever.
+fn a_receive_of_messages_ends_where_no_more_are_to_be_received(config: Config) {
+    let mut driver = Driver::new(config);
+    for non_blocking in [false, true] {
+        let (left, _right) = UnixDatagram::pair().unwrap();
+        left.set_nonblocking(non_blocking).unwrap();
+        let (plain, provided) =
+            (driver.begin_recv(raw_socket(&left), 8, 0), driver.begin_recv_provided(raw_socket(&left), 8));
+        let message = driver.begin_recv_message(raw_socket(&left), &[8], 0, 0);
+        driver.assert_waits(message);
+        left.shutdown(std::net::Shutdown::Read).unwrap();
+        assert_eq!(driver.received(plain).unwrap(), b"");
+        let outcome = driver.finish(provided).0.unwrap();
+        assert_eq!(driver.provided(outcome), b"");
+        assert_eq!(driver.received_message(message).unwrap().bytes(), b"");
+        assert_eq!(driver.recv(raw_socket(&left), 8).unwrap(), b"");
+    }
 }
