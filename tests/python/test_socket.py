@@ -511,3 +511,24 @@ def test_one_connection_between_two_threads(pair):
     thread.start()
     assert read_all(server) == data
     thread.join()
+
+
+@needs("socket.MSG_WAITALL")
+def test_slow_peers_that_are_waited_for_starve_nobody():
+    pairs = [socket.socketpair() for _ in range(300)]
+    waiting = [spawn(one.recv, 100, socket.MSG_WAITALL) for one, _other in pairs]
+    for _one, other in pairs:
+        other.send(b"x")
+    sleep(0.01)
+    assert all(tasklet.alive for tasklet in waiting)
+    one, other = socket.socketpair()
+    with one, other:
+        other.send(b"hello")
+        one.settimeout(20)
+        assert one.recv(100) == b"hello"
+    for _one, other in pairs:
+        other.sendall(bytes(99))
+    assert [tasklet.result(20) for tasklet in waiting] == [b"x" + bytes(99)] * len(pairs)
+    for one, other in pairs:
+        one.close()
+        other.close()

@@ -360,3 +360,14 @@ def test_a_receive_on_what_was_shut_down_is_the_end(udp, timeout):
     assert [tasklet.result(20) for tasklet in waiting] == [b"", (b"", None), (b"", [], 0, None)]
     assert one.recv(10) == one.recvfrom(10)[0] == one.recvmsg(10)[0] == b""
     assert one.recv_into(bytearray(10)) == one.recvfrom_into(bytearray(10))[0] == 0
+
+
+def test_those_who_receive_are_served_in_the_order_in_which_they_came(udp):
+    one, other = udp
+    receives = [other.recvfrom, other.recv] + ([other.recvmsg] if HAS_MESSAGES else [])
+    waiting = [spawn(receives[number % len(receives)], 100) for number in range(60)]
+    sleep(0.001)
+    for number in range(60):
+        one.sendto(b"%d" % number, other.getsockname())
+    got = [tasklet.result() for tasklet in waiting]
+    assert [data if isinstance(data, bytes) else data[0] for data in got] == [b"%d" % number for number in range(60)]
