@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import overlapped
-from conftest import WINDOWS, needs
+from conftest import WINDOWS, needs, unix_only
 from overlapped import Channel, Event, Queue, Semaphore, TaskletExit, _engine, io, sleep, socket, spawn
 from overlapped._engine import Lock, RLock
 
@@ -448,13 +449,29 @@ def test_cancel_before_the_wait_begins(scene: Scene) -> None:
     assert isinstance(tasklet.exception(5), TaskletExit)
 
 
-def test_deadlock_is_not_seen_where_the_system_is_waited_for(scene: Scene) -> None:
-    """Main waits for a tasklet that waits for the scene: only where nothing in flight can end it is it a deadlock."""
+BETWEEN_TASKLETS = "channel_receive channel_send event join lock queue_get queue_put rlock semaphore".split()
+"""Scenes that only another tasklet can end. There may be none, and a wait for them a deadlock."""
+
+
+@unix_only("a program that waits has no alarm")
+def test_deadlock_is_not_seen_where_the_system_is_waited_for(scene: Scene, request: pytest.FixtureRequest) -> None:
+    """Main waits without end for a tasklet that waits for the scene: an alarm, of which nobody can know, ends that."""
     wait, check = scene
     tasklet = begin(wait)
-    with contextlib.suppress(RuntimeError):
-        tasklet.join(0.01)
-    assert tasklet.alive
+    left = signal.alarm(0)
+    before = signal.signal(signal.SIGALRM, lambda *_: tasklet.cancel())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        tasklet.join()
+    except RuntimeError as error:
+        assert "Deadlock" in str(error)
+        assert request.node.callspec.id in BETWEEN_TASKLETS, error
+        assert tasklet.alive
+    finally:
+        # Time enough for an alarm that the deadlock has not waited for.
+        sleep(0.05)
+        signal.signal(signal.SIGALRM, before)
+        signal.alarm(left)
     tasklet.cancel()
     tasklet.join()
     check()

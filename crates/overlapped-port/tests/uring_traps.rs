@@ -56,8 +56,9 @@ fn completions(port: &mut Port) -> Vec<Completion> {
     let mut completions = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     while completions.is_empty() {
-        assert!(Instant::now() < deadline, "no completion: {}", port.report());
-        port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "no completion: {}", port.report());
+        port.poll(Some(left), &mut completions).unwrap();
     }
     completions
 }

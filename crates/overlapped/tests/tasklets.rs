@@ -130,7 +130,10 @@ fn a_tasklet_that_never_waits_is_not_disturbed_by_a_cancel() {
         let theirs = gate.clone();
         let handle = spawn(move || theirs.receive().map(|()| "done"));
         yield_now();
+        // The receiver has what it waited for, and has not run yet: it waits no more.
+        gate.set_preference(overlapped::Preference::Sender);
         gate.send(()).unwrap();
+        assert!(!handle.is_finished());
         handle.cancel();
         assert_eq!(handle.join().unwrap(), Ok("done"));
     });

@@ -153,13 +153,20 @@ impl Driver {
         std::mem::take(&mut self.own)
     }
 
-    /// Polls until `condition` holds, and fails after [`PATIENCE`].
+    /// Polls until `condition` holds, and fails after [`PATIENCE`]. No poll ends before something comes: one that looked
+    /// again by itself would find what nothing had told it of, and a wake-up that was lost would not show.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Driver) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(self) {
-            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}\n{}", self.port().report());
-            self.turn(Duration::from_millis(50));
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "not within {PATIENCE:?}: {what}\n{}", self.port().report());
+            self.turn(left);
+            assert!(
+                Instant::now() < deadline || !condition(self),
+                "nothing told the port of it: {what}\n{}",
+                self.port().report()
+            );
         }
     }
 
