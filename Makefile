@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
+.PHONY: sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -21,6 +21,11 @@ test: tools-for-tests
 
 test-rust test-python test-pythons test-windows: test-%: tools-for-tests
 	@$(BIN)/python scripts/test.py $*
+
+## The Rust tests under AddressSanitizer, valgrind, loom and Miri: see scripts/sanitize.py. Some minutes; TOOLS="loom miri" runs some.
+sanitize:
+	@PYTHON=$(PYTHON) bash scripts/prepare.sh
+	@$(PYTHON) scripts/sanitize.py $(TOOLS)
 
 ## Formatting, lints, types, and links in the documentation.
 check: $(VENV)/.built
