@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD/scripts/windows
 target=x86_64-pc-windows-gnu
-patience=${OVERLAPPED_WINDOWS_PATIENCE:-900} # seconds for each of the steps
+source "$here/patience.sh"
+patience=$(patience "${OVERLAPPED_WINDOWS_PATIENCE:-900}") # seconds for each of the steps
 
 loudly() {
   printf '\n*** %s\n' "$@" >&2

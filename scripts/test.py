@@ -19,19 +19,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from load import crowd  # noqa: E402
+
 OTHER_PYTHONS = ["3.12", "3.13"]
 INSTALLED = "tests/python/test_readme.py tests/python/test_main.py"
 """What is run again with the package that pip installed."""
 ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py"
 """What is run on the other versions of CPython."""
 PATIENCE = 900
-"""Seconds after which a part that has not ended is killed, and has failed."""
+"""Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine."""
+A_TEST_ALONE = 120
+"""Seconds for a program of tests that is run again, one test after the other, to see which one ends it."""
 
 # Where tests are filtered out, it is a test's own child process that speaks: the test counts, not the child.
 CARGO_RESULT = re.compile(
     r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored; \d+ measured; 0 filtered out"
 )
 PYTEST_RESULT = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s")
+# Tests that failed or hang: libtest's, those of the Rust tests' own watch, pytest's, those of the steps under Wine.
+NAMED = [
+    re.compile(r"^test (\S+) \.\.\. FAILED"),
+    re.compile(r"^(\S+) --- FAILED"),
+    re.compile(r"^test (\S+) has been running for over"),
+    re.compile(r"^(\S+) hangs$"),
+    re.compile(r"^(?:FAILED|ERROR) (\S+)"),
+    re.compile(r"^it was in (\S+)"),
+]
+ENDED_BY_A_SIGNAL = re.compile(r"process didn't exit successfully: `(\S+)[^`]*` \(signal")
 COUNTED = {"passed": "passed", "failed": "failed", "error": "failed", "errors": "failed"}
 
 
@@ -45,14 +61,19 @@ class Part:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     failure: str = ""
+    tests: list[str] = field(default_factory=list)
+    """The tests that failed or did not end."""
 
     def run(self) -> None:
         print(f"\n== {self.name}: {' '.join(self.command)}", flush=True)
         begun = time.monotonic()
+        note = ROOT / "target" / "running-test"
+        note.parent.mkdir(exist_ok=True)
+        note.write_text("")
         process = subprocess.Popen(
             self.command,
             cwd=ROOT,
-            env=os.environ | self.environment,
+            env=os.environ | {"OVERLAPPED_TEST_NOTE": str(note)} | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -61,22 +82,44 @@ class Part:
             start_new_session=True,
         )
         assert process.stdout is not None
-        late = threading.Timer(PATIENCE, self.kill, [process])
-        late.start()
+        ended = threading.Event()
+        threading.Thread(target=self.kill_late, args=(process, ended), daemon=True).start()
         for line in process.stdout:
             print(line, end="", flush=True)
             self.count(line)
         status = process.wait()
-        late.cancel()
+        ended.set()
         self.seconds = time.monotonic() - begun
         if status != 0 and not self.failure:
             self.failure = f"exit status {status}"
         if self.failure and not self.counts["failed"]:
             self.counts["failed"] = 1
+        if self.failure and (running := note.read_text()):
+            self.tests.append(running)
 
-    def kill(self, process: subprocess.Popen[str]) -> None:
-        self.failure = f"killed: it had not ended after {PATIENCE} s"
-        os.killpg(process.pid, signal.SIGKILL)
+    def kill_late(self, process: subprocess.Popen[str], ended: threading.Event) -> None:
+        """Kills the part where its time is up: the limit is looked at again while others keep it waiting."""
+        begun = time.monotonic()
+        while not ended.wait(5):
+            passed = time.monotonic() - begun
+            if passed > PATIENCE * crowd():
+                self.failure = f"killed: it had not ended after {passed:.0f} s"
+                os.killpg(process.pid, signal.SIGKILL)
+                return
+
+    def look_alone(self, program: str) -> None:
+        """Finds out in which test a program of Rust's ends by a signal, which libtest does not tell."""
+        command = [program, "--test-threads=1"]
+        environment = os.environ | self.environment
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, timeout=A_TEST_ALONE * crowd()
+            )
+            output, ends = done.stdout, done.returncode < 0
+        except subprocess.TimeoutExpired as late:
+            output, ends = late.stdout or b"", True
+        begun = re.findall(r"^test (\S+)", output.decode(errors="replace"), re.MULTILINE)
+        self.tests.append(begun[-1] if ends and begun else f"{Path(program).name}: not when its tests run one by one")
 
     def count(self, line: str) -> None:
         """Adds the tests that a line of cargo's or pytest's tells of."""
@@ -86,6 +129,11 @@ class Part:
         elif found := PYTEST_RESULT.match(line):
             for number, word in (item.split() for item in found[1].split(", ")):
                 self.counts[COUNTED.get(word, word)] += int(number)
+        elif found := ENDED_BY_A_SIGNAL.search(line):
+            self.look_alone(found[1])
+        for pattern in NAMED:
+            if (found := pattern.match(line)) and found[1] not in self.tests:
+                self.tests.append(found[1])
 
 
 def warn(*lines: str) -> None:
@@ -194,9 +242,12 @@ def main() -> None:
     for part in parts:
         figures = " ".join(f"{part.counts[kind]:8}" for kind in ("passed", "failed", "skipped"))
         print(f"{part.name:26} {figures} {part.seconds:8.0f}  {part.failure}".rstrip())
+        for test in part.tests:
+            print(f"    {test}")
     told = ", ".join(f"{number} {kind}" for kind, number in total.items() if number)
     print(f"\n===== {told} in {seconds:.1f}s =====")
     sys.exit(any(part.failure for part in parts))
 
 
-main()
+if __name__ == "__main__":
+    main()

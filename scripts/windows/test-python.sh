@@ -23,9 +23,18 @@ export PYTHONDONTWRITEBYTECODE=1
 
 # Under Wine 8, a Python whose output is a regular file ends with an error (WinError 6): hence cat, which is not waited
 # for: a program that a failed test has left may hold its input.
-windows_python() { timeout --kill-after=10 400 "$here/run.sh" "$folder/python.exe" "$@" </dev/null > >(cat) 2>&1; }
+source "$here/patience.sh"
+windows_python() { timeout --kill-after=10 "$(patience 400)" "$here/run.sh" "$folder/python.exe" "$@" </dev/null > >(cat) 2>&1; }
 
-package_tests() { windows_python -m pytest -p no:cacheprovider "$@"; }
+# A run that does not come to its end, because it is killed or a test's time is up, is told by the test that it was in.
+package_tests() {
+  local note status=0
+  note=target/windows-test-$BASHPID
+  OVERLAPPED_TEST_NOTE=$note windows_python -m pytest -p no:cacheprovider "$@" || status=$?
+  if [ $status != 0 ] && [ -s "$note" ]; then printf '\nit was in %s\n' "$(cat "$note")"; fi
+  rm -f "$note"
+  return $status
+}
 
 failed=()
 # Two runs at once: what starts programs mostly waits for them.

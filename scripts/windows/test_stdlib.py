@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from known_failures import IGNORED, known_failures, to_take_off
+from load import crowd
 
 MODULES = [
     "test_subprocess",
@@ -61,8 +62,9 @@ class Run:
 
     def __init__(self, options: list[str], names: list[str]) -> None:
         windows_python = shlex.split(os.environ["OVERLAPPED_WINDOWS_PYTHON"])
-        command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN), *windows_python]
-        command += [*options, str(PROGRAM), *IGNORED, str(SECONDS_A_TEST), *names]
+        longer = crowd()
+        command = ["timeout", "--kill-after=10", str(SECONDS_A_RUN * longer), *windows_python]
+        command += [*options, str(PROGRAM), *IGNORED, str(SECONDS_A_TEST * longer), *names]
         # Under Wine 8, a Python whose output is a regular file ends with an error: it must be a pipe. Nobody waits for
         # the pipe's end: a program that a test has left may hold it.
         through_a_pipe = ["bash", "-c", '"$@" > >(cat >output) 2>&1', "bash"]
@@ -79,6 +81,7 @@ class Run:
         # What a class or a module needs and does not get: "setUpClass (test.test_ssl.SomeTests)".
         self.failed = set(re.findall(r"^failed: (?:\w+ \()?([\w.]+)", self.output, re.MULTILINE))
         self.ended = done.returncode == 0 and ENDED.search(self.output) is not None
+        self.last = (re.findall(r"^begun: (\S+)", self.output, re.MULTILINE) or ["no test"])[-1]
 
 
 OURS = ["-m", "overlapped"]
@@ -101,7 +104,7 @@ def runs() -> Iterator[dict[str, Future[Run]]]:
 @pytest.mark.parametrize("module", MODULES)
 def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
     run = runs[module].result()
-    assert run.ended, f"{module} did not come to its end:\n{run.output[-8000:]}"
+    assert run.ended, f"{module} did not come to its end, it was in {run.last}:\n{run.output[-8000:]}"
     assert len(run.begun) >= FEWEST.get(module, 1)
 
     unknown = run.failed - known_failures(module)

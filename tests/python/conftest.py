@@ -24,14 +24,16 @@ from typing import Any
 import pytest
 
 import overlapped
+from load import crowd
 from overlapped import _engine, socket
 
 WINDOWS = sys.platform == "win32"
 
 TIME_LIMIT = 60
-"""Seconds after which a test fails, where Python code still runs; ``pytest.mark.time_limit`` gives another number.
+"""Seconds after which a test fails, where Python code still runs; ``pytest.mark.time_limit`` gives another number. On a
+crowded machine it is more, as `load.crowd` says.
 
-After twice that, the whole run ends with the stacks of all threads."""
+After ten times that, the whole run ends with the stacks of all threads, and scripts/test.py says which test it was."""
 
 
 def needs(name: str) -> pytest.MarkDecorator:
@@ -110,6 +112,20 @@ def pytest_configure(config: pytest.Config) -> None:
         stderr = os.dup(2)
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Notes which test runs, in the file that ``OVERLAPPED_TEST_NOTE`` names: who is killed cannot tell any more."""
+    if note := os.environ.get("OVERLAPPED_TEST_NOTE"):
+        with open(note, "w") as file:
+            file.write(nodeid)
+
+
+def pytest_sessionfinish() -> None:
+    """The run has come to its end: no test is to blame for what comes now."""
+    if note := os.environ.get("OVERLAPPED_TEST_NOTE"):
+        with open(note, "w"):
+            pass
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As of what a shell starts in the background: the programs that tests start would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -132,20 +148,24 @@ def time_limit(backend: str, request: pytest.FixtureRequest) -> Iterator[None]:
     """Ends a test that hangs: by an exception in the main tasklet, else with the process."""
     mark = request.node.get_closest_marker("time_limit")
     seconds = mark.args[0] if mark else TIME_LIMIT
+    begun = time.monotonic()
 
     def expired(_number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - begun < seconds * crowd():
+            signal.alarm(5)
+            return
         waiting = [f"{tasklet['name']}: {tasklet['waits_for']}" for tasklet in overlapped.tasklets()]
         raise AssertionError(f"the test took more than {seconds} s; tasklets: {waiting[:20]}")
 
     if WINDOWS:
-        # There are no alarms: a hard limit has to do.
-        faulthandler.dump_traceback_later(seconds, exit=True, file=stderr)
+        # There are no alarms: a hard limit has to do, which cannot be put off any more.
+        faulthandler.dump_traceback_later(2 * seconds * crowd(), exit=True, file=stderr)
         yield
         faulthandler.cancel_dump_traceback_later()
         return
     before = signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
-    faulthandler.dump_traceback_later(2 * seconds, exit=True, file=stderr)
+    faulthandler.dump_traceback_later(10 * seconds, exit=True, file=stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
     signal.alarm(0)
@@ -233,7 +253,7 @@ def run_python() -> RunPython:
 
     def run(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT * crowd(), **options)
 
     return run
 

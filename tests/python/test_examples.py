@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import WINDOWS
+from load import crowd
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -19,7 +20,7 @@ PLAIN_PROGRAM = ["--clients", "40", "--rounds", "5"] if WINDOWS else []
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-X", "dev", *command], capture_output=True, text=True, timeout=50)
+    return subprocess.run([sys.executable, "-X", "dev", *command], capture_output=True, text=True, timeout=50 * crowd())
 
 
 @pytest.mark.parametrize("name", NAMES)

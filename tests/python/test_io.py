@@ -18,6 +18,7 @@ import pytest
 
 from conftest import unix_only
 from like_builtin import OPENERS, both, outcome
+from load import crowd
 from overlapped import io, sleep, spawn
 
 MODES = [prefix + kind + plus for prefix in ("r", "w", "a", "x") for kind in ("", "b", "t") for plus in ("", "+")]
@@ -383,7 +384,10 @@ def test_a_warning_about_buffering_points_at_the_caller(tmp_path: Path) -> None:
 def test_warnings_about_encoding_point_at_the_caller(tmp_path: Path) -> None:
     program = f"from overlapped import io\nio.open({str(tmp_path / 'file')!r}, 'w').close()\n"
     done = subprocess.run(
-        [sys.executable, "-X", "warn_default_encoding", "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-X", "warn_default_encoding", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60 * crowd(),
     )
     assert done.returncode == 0
     assert "<string>:2: EncodingWarning" in done.stderr

@@ -449,7 +449,17 @@ def test_cancel_before_the_wait_begins(scene: Scene) -> None:
     assert isinstance(tasklet.exception(5), TaskletExit)
 
 
-BETWEEN_TASKLETS = "channel_receive channel_send event join lock queue_get queue_put rlock semaphore".split()
+BETWEEN_TASKLETS = [
+    "channel_receive",
+    "channel_send",
+    "event",
+    "join",
+    "lock",
+    "queue_get",
+    "queue_put",
+    "rlock",
+    "semaphore",
+]
 """Scenes that only another tasklet can end. There may be none, and a wait for them a deadlock."""
 
 

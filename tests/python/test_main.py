@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AWAIT_CONTROL_C, INTERRUPTED, WINDOWS, press_control_c, unix_only
+from load import crowd
 
 SHOW = """\
 import json, sys
@@ -31,7 +32,13 @@ def run(
     """Run Python, or Python under Overlapped, with these arguments."""
     command = [sys.executable, *(["-m", "overlapped"] if under else []), *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=50, env=os.environ | environment
+        command,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50 * crowd(),
+        env=os.environ | environment,
     )
 
 
@@ -151,7 +158,7 @@ def test_the_options_of_python_itself(tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=50 * crowd(),
         cwd=tmp_path,
     )
     assert "UserWarning: w" in done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 import overlapped
 from conftest import WINDOWS, needs, unix_only
+from load import crowd
 from overlapped import Channel, sleep, spawn
 
 
@@ -72,7 +73,7 @@ def run(code, **environment):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * crowd(),
         env={**os.environ, **environment},
     )
 
@@ -124,7 +125,9 @@ print(overlapped.backend(), other.recv(10))
 print(overlapped.report())
 """
     environment = {name: value for name, value in os.environ.items() if name != "OVERLAPPED_BACKEND"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60 * crowd(), env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("poll b'works'\n")
     assert "uring" in done.stdout

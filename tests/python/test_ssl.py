@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 import overlapped
+from load import crowd
 from overlapped import socket, ssl
 
 MESSAGE = bytes(range(256)) * 4096
@@ -128,5 +129,5 @@ def test_https_in_an_unmodified_program(authority: trustme.CA, tmp_path: pathlib
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     program = pathlib.Path(__file__).parent / "programs" / "https.py"
     command = [sys.executable, "-m", "overlapped", str(program), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * crowd())
     assert done.stdout == "50 pages\n", done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from known_failures import IGNORED, known_failures, to_take_off
+from load import crowd
 
 MODULES = [
     "test_socket",
@@ -76,7 +77,7 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=TIME_LIMIT,
+                timeout=TIME_LIMIT * crowd(),
                 cwd=folder,
             )
             self.output = done.stdout
