@@ -17,8 +17,7 @@ use crate::port::Port;
 #[derive(Clone, Debug)]
 pub struct Config {
     backend: Option<Kind>,
-    pub(crate) settings: Settings,
-    pub(crate) threads: usize,
+    settings: Settings,
 }
 
 impl Default for Config {
@@ -30,11 +29,7 @@ impl Default for Config {
 impl Config {
     /// What [`Port::new`] uses.
     pub fn new() -> Config {
-        Config {
-            backend: None,
-            settings: Settings { capacity: 1 << 15, buffers: 256, buffer_size: 16 << 10 },
-            threads: 8,
-        }
+        Config { backend: None, settings: Settings::default() }
     }
 
     /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names.
@@ -43,11 +38,11 @@ impl Config {
         self
     }
 
-    /// The most operations in flight at once, from 8 to 32768 (32768 unless told). More are held back, in order,
-    /// until one has ended: so where all are receives on idle sockets, a send waits with them. Choose more than what may
-    /// idle. What never waits, a close or a shutdown, goes ahead, unless an operation on the same handle is held back.
-    pub fn capacity(mut self, operations: usize) -> Config {
-        self.settings.capacity = operations.clamp(8, 1 << 15);
+    /// How many completions fit into the queue that io_uring shares with the port, from 512 to 32768 (32768 unless told), at
+    /// 16 bytes each. It is no limit to the operations in flight: there is none but memory. More completions than fit wait in
+    /// the kernel, and are somewhat slower.
+    pub fn capacity(mut self, completions: usize) -> Config {
+        self.settings.capacity = completions.clamp(1, 1 << 15);
         self
     }
 
@@ -59,9 +54,17 @@ impl Config {
         self
     }
 
-    /// The most threads for blocking calls (8 unless told).
+    /// How many blocking calls of a kind run at once (8 unless told): the port's own short ones, opens, and functions that
+    /// take long ([`Lane`](crate::Lane)) share no threads. Short ones and opens that turn out to wait, such as that of a FIFO,
+    /// make room for others, up to 256 threads.
     pub fn threads(mut self, most: usize) -> Config {
-        self.threads = most.max(1);
+        self.settings.threads = most.max(1);
+        self
+    }
+
+    /// How much stack the threads for blocking calls have, in bytes; unless told, that of a thread of the standard library.
+    pub fn thread_stack(mut self, bytes: usize) -> Config {
+        self.settings.thread_stack = Some(bytes);
         self
     }
 
@@ -81,12 +84,22 @@ impl Config {
         let mut refused = Vec::new();
         for kind in kinds {
             match backend::start(*kind, &self.settings) {
-                Ok(backend) => return Ok(Port::with(backend, refused, &self)),
+                Ok(backend) => return Ok(Port::with(backend, refused, &self.settings)),
                 Err(error) if named.is_some() || kinds.last() == Some(kind) => return Err(error),
                 Err(error) => refused.push(error.to_string()),
             }
         }
         unreachable!("Kind::ALL is not empty, and its last error is returned")
+    }
+}
+
+impl Port {
+    /// A port on the best backend that works here, or on the one that `OVERLAPPED_BACKEND` names.
+    ///
+    /// # Errors
+    /// As for [`Config::start`].
+    pub fn new() -> io::Result<Port> {
+        Config::new().start()
     }
 }
 

@@ -4,13 +4,16 @@
 //! The order that loses nothing: a sender puts its message in, then looks whether the port sleeps; the port says that
 //! it sleeps, then looks whether there is a message. Both pairs are sequentially consistent, so at least one sees the
 //! other.
+//!
+//! In the child after fork(2) nobody reads it, and a thread that is not there may have held its locks: so it takes nothing.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::backend::{Backend, Closed, Notify};
+use crate::backend::{Closed, Notify};
 use crate::slots::OpId;
+use crate::sys;
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
@@ -29,6 +32,8 @@ pub(crate) struct Inbox {
     state: AtomicU8,
     notify: Mutex<Arc<dyn Notify>>,
     notified: AtomicU64,
+    /// See [`sys::forks`].
+    forks: u32,
 }
 
 impl Inbox {
@@ -39,6 +44,7 @@ impl Inbox {
             state: AtomicU8::new(AWAKE),
             notify: Mutex::new(notify),
             notified: AtomicU64::new(0),
+            forks: sys::forks(),
         }
     }
 
@@ -47,6 +53,9 @@ impl Inbox {
     }
 
     fn put(&self, message: Message) {
+        if self.forks != sys::forks() {
+            return;
+        }
         {
             let mut messages = self.messages();
             if matches!(message, Message::Woken) && matches!(messages.last(), Some(Message::Woken)) {
@@ -63,7 +72,7 @@ impl Inbox {
 
     /// The port is gone: whoever still holds a [`Waker`] keeps none of its descriptors open.
     pub(crate) fn close(&self) {
-        *self.notify.lock().unwrap_or_else(PoisonError::into_inner) = Closed.notifier();
+        *self.notify.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Closed("the port is gone"));
     }
 
     pub(crate) fn finished(&self, id: OpId, result: io::Result<usize>) {

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 
 use crate::address::Address;
 use crate::message::{Receiving, SendMessage};
+use crate::open::Patience;
 use crate::sys::{OpenHow, RawFile, RawSocket, SystemPath};
 
 /// One operation, with what it borrows until its completion has come.
@@ -190,11 +191,36 @@ pub enum Op<'a> {
     /// Runs a function on a thread of the port's small pool, for what the system offers in blocking form alone
     /// (name look-up). Result: what the function returns. Cancelled before it has begun, it is never run;
     /// once begun it runs to its end.
+    ///
+    /// One that is not run is dropped in the port's call that gave it up, or on a thread: what it has captured should not
+    /// need the port to be dropped.
     Call {
         /// The function; it may block.
-        function: Box<dyn FnOnce() -> std::io::Result<usize> + Send>,
+        function: Function,
+        /// How long it may.
+        lane: Lane,
     },
 }
+
+/// A function for a thread of the port's, and the number that it brings.
+pub type Function = Box<dyn FnOnce() -> std::io::Result<usize> + Send>;
+
+/// How long a function may keep a thread of the port's: those of a kind share some threads, and wait for no other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// It ends by itself, soon: [`Config::threads`](crate::Config::threads) run at once, and more where some turn out to
+    /// wait. Where the system has no thread to give, it is run on the port's own.
+    Short,
+    /// It may take its time: [`Config::threads`](crate::Config::threads) run at once, the others wait in line. An error
+    /// where there is no thread and none can be started.
+    Long,
+    /// It may wait for what others do, without end: each has a thread at once, up to 256; the next are refused with an error
+    /// of the kind `WouldBlock`.
+    Endless,
+}
+
+/// What opens a file, and brings its handle as a number.
+pub(crate) type Opening = Box<dyn FnOnce(Patience) -> std::io::Result<usize> + Send>;
 
 impl Op<'_> {
     /// The operation's name, for reports: `"accept"`, `"recv"`, …
@@ -249,11 +275,6 @@ impl Op<'_> {
             | Op::CloseFile { file: f } => file_key(f),
             Op::Open { .. } | Op::Call { .. } => return None,
         })
-    }
-
-    /// Whether it ends by itself, whatever others do.
-    pub(crate) fn never_waits(&self) -> bool {
-        matches!(self, Op::Shutdown { .. } | Op::CloseFile { .. } | Op::CloseSocket { .. })
     }
 
     /// What a success brings.

@@ -39,3 +39,12 @@ impl OpenMode {
         Err(io::Error::new(io::ErrorKind::InvalidInput, complaint))
     }
 }
+
+/// How long an open may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes: until a FIFO's other end is opened.
+    Endless,
+    /// Not at all: it fails with `WouldBlock` where it might.
+    None,
+}

@@ -1,6 +1,6 @@
 //! The port: what all backends share, over one that is chosen at run time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -9,12 +9,12 @@ use std::rc::Weak;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, Closed, Event, Started};
+use crate::backend::{Backend, Closed, Event, Settings, Started};
 use crate::buffers::{Buffer, Home};
-use crate::config::Config;
+use crate::host::{Host, Machine};
 use crate::inbox::{Inbox, Message, Waker};
-use crate::op::{Brings, Op};
-use crate::pool::{self, Pool};
+use crate::op::{Brings, Lane, Op};
+use crate::pool::{Pool, Task};
 use crate::report::{Observer, Pending, Report, Tally};
 use crate::slots::{InFlight, OpId, Slots};
 use crate::sys::{self, OwnedFile, OwnedSocket, RawSocket};
@@ -73,11 +73,8 @@ pub struct Port {
     /// Where its provided buffers come from: it is still known by this when the backend is gone.
     home: Weak<dyn Home>,
     refused: Vec<String>,
-    capacity: usize,
+    host: Arc<dyn Host>,
     slots: Slots,
-    /// Operations in flight or held back, by handle.
-    busy: Busy,
-    held: VecDeque<(OpId, Op<'static>)>,
     timers: BTreeMap<TimerId, u64>,
     next_timer: u64,
     pool: Pool,
@@ -87,63 +84,58 @@ pub struct Port {
     tally: Arc<Tally>,
     /// The time at the last poll: near enough for the age of an operation.
     now: Instant,
+    /// See [`sys::forks`].
+    forks: u32,
+    /// It was shut down, or left to a parent process.
+    ended: bool,
     /// A port stays on its thread: io_uring has one submitter, and completions wake that thread's tasklets.
     _here: PhantomData<*const ()>,
 }
 
 impl Port {
-    /// A port on the best backend that works here, or on the one that `OVERLAPPED_BACKEND` names.
-    ///
-    /// # Errors
-    /// As for [`Config::start`].
-    pub fn new() -> io::Result<Port> {
-        Config::new().start()
-    }
-
-    pub(crate) fn with(backend: Box<dyn Backend>, refused: Vec<String>, config: &Config) -> Port {
+    pub(crate) fn with(backend: Box<dyn Backend>, refused: Vec<String>, settings: &Settings) -> Port {
+        sys::count_forks();
         let inbox = Arc::new(Inbox::new(backend.notifier()));
+        let host = backend.host();
         Port {
-            pool: Pool::new(config.threads, Arc::clone(&inbox)),
+            pool: Pool::new(settings.threads, settings.thread_stack, Arc::clone(&inbox), Arc::clone(&host)),
             home: backend.home(),
             backend,
             refused,
-            capacity: config.settings.capacity,
             slots: Slots::default(),
-            busy: Busy::default(),
-            held: VecDeque::new(),
             timers: BTreeMap::new(),
             next_timer: 0,
             inbox,
             messages: Vec::new(),
             events: Vec::new(),
             tally: Arc::default(),
-            now: Instant::now(),
+            now: host.now(),
+            host,
+            forks: sys::forks(),
+            ended: false,
             _here: PhantomData,
         }
     }
 
     /// Begins `op`. Its completion will carry `token`.
     ///
-    /// What is already there (a result known at once) is answered at once. An operation beyond the port's capacity is
-    /// held back and begun when one has ended.
+    /// What is already there (a result known at once) is answered at once. There is no limit to the operations in flight
+    /// but memory: those that only wait keep no other from beginning.
+    ///
+    /// After a shutdown, and in the child after fork(2), it is an error.
     ///
     /// # Safety
     /// What `op` borrows must outlive the operation: it must stay valid, and what is borrowed mutably must not be
     /// touched, until [`Submitted::Done`] or the completion with `more == false` has been returned, or
     /// [`Port::shutdown`] has. The handles that it names must be open.
     pub unsafe fn submit(&mut self, op: Op<'_>, token: u64) -> Submitted {
+        self.leave_if_forked();
         let occupant = InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
-        let id = self.slots.insert(occupant);
-        self.busy.add(occupant.handle);
+        let id = match self.slots.insert(occupant) {
+            Ok(id) => id,
+            Err(error) => return Submitted::Done(Err(error)),
+        };
         self.tally.submitted.count();
-        // What never waits takes no room for long, unless it would overtake something on its handle.
-        let goes_ahead = || op.never_waits() && self.held.iter().all(|(_, held)| held.handle() != occupant.handle);
-        if self.slots.len() > self.capacity && !goes_ahead() {
-            self.tally.held_back.count();
-            // SAFETY: the caller keeps what `op` borrows until the operation has ended; only the lifetime is erased.
-            self.held.push_back((id, unsafe { mem::transmute::<Op<'_>, Op<'static>>(op) }));
-            return Submitted::Pending(id);
-        }
         // SAFETY: the caller's promise.
         match unsafe { self.begin(id, op) } {
             Some((result, buffer)) => {
@@ -160,32 +152,24 @@ impl Port {
     /// # Safety
     /// As for [`Port::submit`].
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Option<(io::Result<usize>, Option<Buffer>)> {
-        let started = match op {
-            Op::Call { function } => Started::Offload(function),
+        let task = match op {
+            Op::Call { function, lane } if !self.ended => Task::Call(function, lane),
             // SAFETY: the caller's promise.
-            op => unsafe { self.backend.begin(id, op) },
+            op => match unsafe { self.backend.begin(id, op) } {
+                Started::InFlight => return None,
+                Started::Done(result, buffer) => return Some((result, buffer)),
+                Started::Offload(function) => Task::Call(function, Lane::Short),
+                Started::Block(function) => Task::Call(function, Lane::Endless),
+                Started::Open(open) => Task::Open(open),
+            },
         };
-        match started {
-            Started::InFlight => None,
-            Started::Done(result, buffer) => Some((result, buffer)),
-            Started::Offload(job) => {
-                self.tally.offloaded.count();
-                let opens = self.slots.get(id).is_some_and(|occupant| matches!(occupant.brings, Brings::File));
-                self.pool.run(id, job, if opens { pool::Kind::Opens } else { pool::Kind::Works });
-                None
-            }
-            Started::Block(job) => {
-                self.tally.offloaded.count();
-                self.pool.run(id, job, pool::Kind::Waits);
-                None
-            }
-        }
+        self.tally.offloaded.count();
+        self.pool.run(id, task).map(|result| (result, None))
     }
 
     /// The operation is over: frees its slot.
     fn end(&mut self, id: OpId) -> Option<InFlight> {
         let occupant = self.slots.remove(id)?;
-        self.busy.remove(occupant.handle);
         self.tally.completed.count();
         Some(occupant)
     }
@@ -193,14 +177,12 @@ impl Port {
     /// Asks for the end of an operation. Its completion comes all the same, soon: an error (`ECANCELED`), or its true
     /// result where it was faster. One that is over already is left alone.
     pub fn cancel(&mut self, id: OpId) {
+        self.leave_if_forked();
         if self.slots.get(id).is_none() {
             return;
         }
         self.tally.cancels.count();
-        if let Some(at) = self.held.iter().position(|(held, _)| *held == id) {
-            self.held.remove(at);
-            self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
-        } else if self.pool.cancel(id) {
+        if self.pool.cancel(id) {
             self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
         } else {
             self.backend.cancel(id);
@@ -220,33 +202,25 @@ impl Port {
     }
 
     fn cancel_handle(&mut self, handle: usize) -> usize {
-        if self.busy.is_idle(handle) {
+        if self.slots.count_on(handle) == 0 {
             return 0;
         }
-        let on_it = self.slots.iter().filter(|(_, flight)| flight.handle == Some(handle));
-        let ids: Vec<OpId> = on_it.map(|(id, _)| id).collect();
+        let ids: Vec<OpId> = self.slots.on(handle).collect();
         ids.iter().for_each(|id| self.cancel(*id));
         ids.len()
     }
 
     /// How many operations are in flight on a socket.
     pub fn in_flight_on_socket(&self, socket: RawSocket) -> usize {
-        self.in_flight_on(sys::socket_key(socket))
+        self.slots.count_on(sys::socket_key(socket))
     }
 
     /// How many operations are in flight on a file.
     pub fn in_flight_on_file(&self, file: sys::RawFile) -> usize {
-        self.in_flight_on(sys::file_key(file))
+        self.slots.count_on(sys::file_key(file))
     }
 
-    fn in_flight_on(&self, key: usize) -> usize {
-        if self.busy.is_idle(key) {
-            return 0;
-        }
-        self.slots.iter().filter(|(_, flight)| flight.handle == Some(key)).count()
-    }
-
-    /// How many operations are in flight, those held back among them.
+    /// How many operations are in flight.
     pub fn in_flight(&self) -> usize {
         self.slots.len()
     }
@@ -276,9 +250,10 @@ impl Port {
     /// # Errors
     /// What the system says when its interface fails as a whole; single operations fail in their completions.
     pub fn poll(&mut self, timeout: Option<Duration>, completions: &mut Vec<Completion>) -> io::Result<usize> {
+        self.leave_if_forked();
         let before = completions.len();
         self.tally.polls.count();
-        self.now = Instant::now();
+        self.now = self.host.now();
         self.expire(completions);
         let woken = self.read_inbox(completions);
         let timeout = if woken || completions.len() > before {
@@ -297,7 +272,7 @@ impl Port {
         self.tally.kernel_entries.set(self.backend.kernel_entries());
         if sleeps {
             self.inbox.awake();
-            self.now = Instant::now();
+            self.now = self.host.now();
             self.expire(completions);
         }
         for event in events.drain(..) {
@@ -306,7 +281,6 @@ impl Port {
         self.events = events;
         self.read_inbox(completions);
         waited?;
-        self.release_held(completions);
         Ok(completions.len() - before)
     }
 
@@ -353,16 +327,6 @@ impl Port {
         });
     }
 
-    fn release_held(&mut self, completions: &mut Vec<Completion>) {
-        while !self.held.is_empty() && self.slots.len() - self.held.len() < self.capacity {
-            let (id, op) = self.held.pop_front().expect("not empty");
-            // SAFETY: `submit`'s caller keeps what `op` borrows until the completion, which has not come.
-            if let Some((result, buffer)) = unsafe { self.begin(id, op) } {
-                self.complete(Event { id, result, buffer, more: false }, completions);
-            }
-        }
-    }
-
     /// The bytes in a provided buffer, whichever port's: what it dereferences to.
     pub fn buffer<'b>(&'b self, buffer: &'b Buffer) -> &'b [u8] {
         buffer
@@ -394,7 +358,7 @@ impl Port {
     /// What runs, how it is set up, why not a better one, what it did and what is in flight.
     pub fn report(&self) -> Report {
         self.tally.kernel_entries.set(self.backend.kernel_entries());
-        let now = Instant::now();
+        let now = self.host.now();
         let mut in_flight: Vec<Pending> = self
             .slots
             .iter()
@@ -410,7 +374,6 @@ impl Port {
             backend: self.backend.name(),
             setup: self.backend.setup(),
             refused: self.refused.clone(),
-            capacity: self.capacity,
             counters: self.observer().counters(),
             in_flight,
             timers: self.timers.len(),
@@ -425,8 +388,10 @@ impl Port {
     /// the port and of its operations is leaked, never freed early: what those operations borrow must then stay
     /// valid for ever.
     pub fn shutdown(&mut self, patience: Duration) -> io::Result<()> {
+        self.leave_if_forked();
         let drained = self.drain(patience);
-        let (backend, shared) = self.take_parts();
+        let (backend, shared) = self.take_parts("the port was shut down");
+        self.slots = Slots::default();
         if drained.is_ok() {
             shared.1.close();
         } else {
@@ -435,34 +400,49 @@ impl Port {
         drained
     }
 
-    /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing is
-    /// cancelled, nothing is waited for; this process's descriptors of the port are closed, and what the operations
-    /// borrow is not touched again here. The port begins no more operations.
+    /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing of the parent's is
+    /// cancelled; this process's descriptors of the port are closed, and what the operations borrow is not touched again
+    /// here: they are not this process's, and the next [`Port::poll`] says of each that it was cancelled. The port begins no
+    /// more operations; its timers are gone.
+    ///
+    /// A port does so by itself when it is first used in such a child, or dropped there.
     pub fn abandon_after_fork(&mut self) {
-        let (backend, shared) = self.take_parts();
+        let (backend, shared) = self.take_parts("this process was forked, and the port is its parent's");
+        let notifier = backend.notifier();
         drop(backend);
+        notifier.leave_after_fork();
         // The threads do not exist here, and one may have held a lock when the process was copied.
-        forget(shared);
+        forget((shared, notifier));
+        for (id, _) in self.slots.iter() {
+            self.inbox.finished(id, Err(io::Error::from_raw_os_error(sys::CANCELLED)));
+        }
+    }
+
+    fn leave_if_forked(&mut self) {
+        if self.forks != sys::forks() {
+            self.abandon_after_fork();
+        }
     }
 
     /// Puts parts that do nothing in the place of those that work.
-    fn take_parts(&mut self) -> (Box<dyn Backend>, Shared) {
-        let inbox = Arc::new(Inbox::new(Closed.notifier()));
-        let pool = mem::replace(&mut self.pool, Pool::new(1, Arc::clone(&inbox)));
-        forget(mem::take(&mut self.held));
-        self.slots = Slots::default();
-        self.busy = Busy::default();
+    fn take_parts(&mut self, why: &'static str) -> (Box<dyn Backend>, Shared) {
+        self.forks = sys::forks();
+        self.ended = true;
+        let inbox = Arc::new(Inbox::new(Arc::new(Closed(why))));
+        let pool = Pool::new(1, None, Arc::clone(&inbox), Arc::new(Machine));
+        let pool = mem::replace(&mut self.pool, pool);
         self.timers.clear();
-        (mem::replace(&mut self.backend, Box::new(Closed)), (pool, mem::replace(&mut self.inbox, inbox)))
+        let backend = mem::replace(&mut self.backend, Box::new(Closed(why)));
+        (backend, (pool, mem::replace(&mut self.inbox, inbox)))
     }
 
     fn drain(&mut self, patience: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + patience;
+        let deadline = self.host.now() + patience;
         let ids: Vec<OpId> = self.slots.iter().map(|(id, _)| id).collect();
         ids.iter().for_each(|id| self.cancel(*id));
         let mut completions = Vec::new();
         while self.slots.len() > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(self.host.now());
             if left.is_zero() {
                 let report = self.report();
                 return Err(io::Error::new(
@@ -504,33 +484,4 @@ fn outcome(brings: Brings, result: io::Result<usize>, buffer: Option<Buffer>) ->
         Brings::File => Outcome::File(unsafe { sys::own_file(value) }),
         Brings::Buffer => Outcome::Provided(buffer),
     })
-}
-
-/// How many operations there are on each handle: answers "none" without a search.
-#[derive(Debug, Default)]
-struct Busy {
-    counts: Vec<u32>,
-}
-
-impl Busy {
-    /// Handles are small, dense numbers; one beyond this is always searched for.
-    const DENSE: usize = 1 << 20;
-
-    fn add(&mut self, handle: Option<usize>) {
-        let Some(handle) = handle.filter(|handle| *handle < Busy::DENSE) else { return };
-        if handle >= self.counts.len() {
-            self.counts.resize(handle + 64, 0);
-        }
-        self.counts[handle] += 1;
-    }
-
-    fn remove(&mut self, handle: Option<usize>) {
-        if let Some(handle) = handle.filter(|handle| *handle < Busy::DENSE) {
-            self.counts[handle] -= 1;
-        }
-    }
-
-    fn is_idle(&self, handle: usize) -> bool {
-        handle < Busy::DENSE && self.counts.get(handle).is_none_or(|count| *count == 0)
-    }
 }

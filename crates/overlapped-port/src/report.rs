@@ -18,8 +18,6 @@ pub struct Counters {
     pub completed: u64,
     /// Cancels asked for.
     pub cancels: u64,
-    /// Operations that had to wait for room: more were in flight than the port's capacity.
-    pub held_back: u64,
     /// Operations run on the thread pool.
     pub offloaded: u64,
     /// Calls of [`Port::poll`](crate::Port::poll).
@@ -34,8 +32,8 @@ impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "operations: {} begun ({} done at once, {} on the thread pool, {} held back), {} ended, {} cancels",
-            self.submitted, self.immediate, self.offloaded, self.held_back, self.completed, self.cancels
+            "operations: {} begun ({} done at once, {} on the thread pool), {} ended, {} cancels",
+            self.submitted, self.immediate, self.offloaded, self.completed, self.cancels
         )?;
         write!(f, "polls: {} with {} kernel entries; woken {} times", self.polls, self.kernel_entries, self.wakes)
     }
@@ -67,7 +65,6 @@ pub(crate) struct Tally {
     pub(crate) immediate: Count,
     pub(crate) completed: Count,
     pub(crate) cancels: Count,
-    pub(crate) held_back: Count,
     pub(crate) offloaded: Count,
     pub(crate) polls: Count,
     pub(crate) kernel_entries: Count,
@@ -93,7 +90,6 @@ impl Observer {
             immediate: tally.immediate.get(),
             completed: tally.completed.get(),
             cancels: tally.cancels.get(),
-            held_back: tally.held_back.get(),
             offloaded: tally.offloaded.get(),
             polls: tally.polls.get(),
             kernel_entries: tally.kernel_entries.get(),
@@ -131,8 +127,6 @@ pub struct Report {
     /// Why a better backend does not run, one entry each: what failed, with which error, and its likely cause.
     /// Empty where the best one runs, or where a backend was asked for by name.
     pub refused: Vec<String>,
-    /// The most operations in flight at once.
-    pub capacity: usize,
     /// What it did.
     pub counters: Counters,
     /// What is in flight, the oldest first.
@@ -151,7 +145,7 @@ impl fmt::Display for Report {
             writeln!(f, "not used: {reason}")?;
         }
         writeln!(f, "{}", self.counters)?;
-        write!(f, "in flight: {} of at most {}; timers: {}", self.in_flight.len(), self.capacity, self.timers)?;
+        write!(f, "in flight: {}; timers: {}", self.in_flight.len(), self.timers)?;
         for pending in &self.in_flight {
             write!(f, "\n  {}", pending.operation)?;
             if let Some(handle) = pending.handle {

@@ -1,5 +1,7 @@
 //! The table of operations in flight.
 
+use std::collections::HashMap;
+use std::io;
 use std::time::Instant;
 
 use crate::op::Brings;
@@ -44,34 +46,56 @@ pub(crate) struct InFlight {
     pub(crate) since: Instant,
 }
 
+/// No slot.
+const NONE: u32 = u32::MAX;
+
 #[derive(Debug)]
 struct Slot {
     generation: u32,
+    /// The neighbours among the operations on the same handle.
+    before: u32,
+    after: u32,
     occupant: Option<InFlight>,
 }
 
-/// Slots with generations: an id that has ended is never taken for its successor.
+/// Slots with generations: an id that has ended is never taken for its successor. The operations on one handle form a list,
+/// the last that was begun at its head, so that to count them, to leave, and to find the first takes no search.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    heads: Heads,
 }
 
 impl Slots {
-    pub(crate) fn insert(&mut self, occupant: InFlight) -> OpId {
-        match self.free.pop() {
-            Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                debug_assert!(slot.occupant.is_none(), "a free slot is occupied");
-                slot.occupant = Some(occupant);
-                OpId::new(index, slot.generation)
-            }
+    /// # Errors
+    /// `OutOfMemory` where there is none for one more.
+    pub(crate) fn insert(&mut self, occupant: InFlight) -> io::Result<OpId> {
+        let head = occupant.handle.map(|handle| self.heads.get_mut(handle)).transpose()?;
+        let index = match self.free.last() {
+            Some(index) => *index,
             None => {
                 let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 operations in flight");
-                self.slots.push(Slot { generation: 1, occupant: Some(occupant) });
-                OpId::new(index, 1)
+                self.slots.try_reserve(1)?;
+                // So that the end of an operation needs no memory.
+                self.free.try_reserve(self.slots.len() + 1)?;
+                self.slots.push(Slot { generation: 1, before: NONE, after: NONE, occupant: None });
+                self.free.push(index);
+                index
             }
+        };
+        self.free.pop();
+        let after = head.map_or(NONE, |head| {
+            head.count += 1;
+            std::mem::replace(&mut head.first, index)
+        });
+        if after != NONE {
+            self.slots[after as usize].before = index;
         }
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.occupant.is_none(), "a free slot is occupied");
+        (slot.before, slot.after, slot.occupant) = (NONE, after, Some(occupant));
+        Ok(OpId::new(index, slot.generation))
     }
 
     pub(crate) fn get(&self, id: OpId) -> Option<&InFlight> {
@@ -86,6 +110,16 @@ impl Slots {
         }
         let occupant = slot.occupant.take()?;
         slot.generation = slot.generation.wrapping_add(1).max(1);
+        let (before, after) = (slot.before, slot.after);
+        if before != NONE {
+            self.slots[before as usize].after = after;
+        }
+        if after != NONE {
+            self.slots[after as usize].before = before;
+        }
+        if let Some(handle) = occupant.handle {
+            self.heads.leave(handle, id.slot() as u32, after);
+        }
         self.free.push(id.slot() as u32);
         Some(occupant)
     }
@@ -100,6 +134,74 @@ impl Slots {
             Some((OpId::new(index as u32, slot.generation), occupant))
         })
     }
+
+    /// How many operations there are on a handle.
+    pub(crate) fn count_on(&self, handle: usize) -> usize {
+        self.heads.get(handle).count as usize
+    }
+
+    /// The operations on a handle, the last that was begun first.
+    pub(crate) fn on(&self, handle: usize) -> impl Iterator<Item = OpId> {
+        let mut next = self.heads.get(handle).first;
+        std::iter::from_fn(move || {
+            let index = next;
+            let slot = (index != NONE).then(|| &self.slots[index as usize])?;
+            next = slot.after;
+            Some(OpId::new(index, slot.generation))
+        })
+    }
+}
+
+/// The list of one handle's operations.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    first: u32,
+    count: u32,
+}
+
+const EMPTY: Head = Head { first: NONE, count: 0 };
+
+/// The lists by handle: handles are small, dense numbers, and those that are not are looked up.
+#[derive(Debug, Default)]
+struct Heads {
+    dense: Vec<Head>,
+    sparse: HashMap<usize, Head>,
+}
+
+impl Heads {
+    /// Handles below this are an index. A wild number costs no more memory than this.
+    const DENSE: usize = 1 << 16;
+
+    fn get(&self, handle: usize) -> Head {
+        let head = if handle < Heads::DENSE { self.dense.get(handle) } else { self.sparse.get(&handle) };
+        head.copied().unwrap_or(EMPTY)
+    }
+
+    fn get_mut(&mut self, handle: usize) -> io::Result<&mut Head> {
+        if handle >= Heads::DENSE {
+            self.sparse.try_reserve(1)?;
+            return Ok(self.sparse.entry(handle).or_insert(EMPTY));
+        }
+        if handle >= self.dense.len() {
+            let length = handle + 64;
+            self.dense.try_reserve(length - self.dense.len())?;
+            self.dense.resize(length, EMPTY);
+        }
+        Ok(&mut self.dense[handle])
+    }
+
+    /// One operation less; where it was the first, `after` is now.
+    fn leave(&mut self, handle: usize, index: u32, after: u32) {
+        let head = if handle < Heads::DENSE { self.dense.get_mut(handle) } else { self.sparse.get_mut(&handle) };
+        let head = head.expect("an operation is in its handle's list");
+        head.count -= 1;
+        if head.first == index {
+            head.first = after;
+        }
+        if head.count == 0 && handle >= Heads::DENSE {
+            self.sparse.remove(&handle);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,13 +215,34 @@ mod tests {
     #[test]
     fn an_ended_id_is_not_its_successor() {
         let mut slots = Slots::default();
-        let first = slots.insert(occupant(1));
+        let first = slots.insert(occupant(1)).unwrap();
         assert_eq!(slots.remove(first).unwrap().token, 1);
-        let second = slots.insert(occupant(2));
+        let second = slots.insert(occupant(2)).unwrap();
         assert_eq!(first.slot(), second.slot());
         assert!(slots.get(first).is_none());
         assert!(slots.remove(first).is_none());
         assert_eq!(slots.get(second).unwrap().token, 2);
         assert_eq!(slots.len(), 1);
+    }
+
+    #[test]
+    fn the_operations_on_a_handle_are_found_whichever_ends_first() {
+        for handle in [5, 70_000_000] {
+            for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+                let mut slots = Slots::default();
+                let on_it = |token| InFlight { handle: Some(handle), ..occupant(token) };
+                let ids: Vec<OpId> = (0..3).map(|token| slots.insert(on_it(token)).unwrap()).collect();
+                slots.insert(InFlight { handle: Some(6), ..occupant(9) }).unwrap();
+                let mut left: Vec<OpId> = ids.iter().rev().copied().collect();
+                for at in order {
+                    assert_eq!(slots.on(handle).collect::<Vec<_>>(), left);
+                    assert_eq!(slots.count_on(handle), left.len());
+                    slots.remove(ids[at]).unwrap();
+                    left.retain(|id| *id != ids[at]);
+                }
+                assert_eq!((slots.count_on(handle), slots.on(handle).count()), (0, 0));
+                assert!(slots.heads.sparse.is_empty());
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use overlapped_port::Lane;
+
 use crate::scheduler;
 use crate::time::uncancellable;
 
@@ -42,7 +44,11 @@ impl<F: FnOnce() -> T, T> Place<F, T> {
 /// never runs, one that has begun goes on, and its result is dropped. At the end of [`run`](crate::run) such functions
 /// are waited for, some seconds at most.
 ///
-/// The pool has a few threads ([`overlapped_port::Config::threads`]); more functions than threads wait in line.
+/// The pool has a few threads for such functions ([`overlapped_port::Config::threads`]); more functions than threads wait in
+/// line. What this crate itself runs on threads (file names, name look-up) does not wait for them. One that waits for what
+/// others do, perhaps for ever, is better off in a lane of its own: [`offload_in`].
+///
+/// A function that never runs is dropped here, in the calling tasklet, with all that it has captured.
 ///
 /// ```
 /// overlapped::run(|| {
@@ -58,13 +64,34 @@ impl<F: FnOnce() -> T, T> Place<F, T> {
 /// # Panics
 /// With the panic of `function`.
 pub fn offload<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    offload_in(Lane::Long, function)
+}
+
+/// As [`offload`], on a thread of the kind that [`Lane`] says: a function that may wait without end, for a child process or for
+/// a lock of another process's, holds back no other in [`Lane::Endless`].
+///
+/// ```
+/// use overlapped::{Lane, offload_in};
+///
+/// overlapped::run(|| {
+///     let status = offload_in(Lane::Endless, || std::process::Command::new("true").status()).unwrap();
+///     assert!(status.is_ok());
+/// });
+/// ```
+///
+/// # Errors
+/// As for [`offload`]; and `WouldBlock` where as many functions wait without end as [`Lane::Endless`] allows.
+///
+/// # Panics
+/// With the panic of `function`.
+pub fn offload_in<T: Send + 'static>(lane: Lane, function: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let place = Arc::new(Place(Mutex::new(Job::Waits(function))));
     let theirs = Arc::clone(&place);
     let job = move || {
         theirs.run();
         Ok(0)
     };
-    let called = scheduler::current().and_then(|scheduler| scheduler.call(job, None));
+    let called = scheduler::current().and_then(|scheduler| scheduler.call(lane, job, None));
     let left = place.take();
     if let Err(error) = called {
         // Whoever leaves may be told at every wait, but these destructors know nothing of that.
@@ -78,9 +105,9 @@ pub fn offload<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static)
     }
 }
 
-/// As [`offload`], for a function with errors of its own.
+/// As [`offload`], for a short function of this crate's own, with errors of its own.
 pub(crate) fn offload_io<T: Send + 'static>(
     function: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    offload(function)?
+    offload_in(Lane::Short, function)?
 }

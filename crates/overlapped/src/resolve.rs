@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use overlapped_port::Lane;
+
 use crate::attempt::attempt;
-use crate::offload::offload;
+use crate::offload::offload_in;
 
 /// What names one or more socket addresses: as [`std::net::ToSocketAddrs`], but that a name is looked up on a thread of
 /// the port's pool while only the calling tasklet waits. An address in numbers is never looked up.
@@ -69,7 +71,8 @@ pub(crate) fn first_address(addresses: impl ToSocketAddrs) -> io::Result<SocketA
 
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let name = host.to_owned();
-    let found = offload(move || std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter))?;
+    let look = move || std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map(Vec::from_iter);
+    let found = offload_in(Lane::Short, look)?;
     found.map_err(|error| match error.raw_os_error() {
         Some(_) => attempt(error, || format!("look up {host}")),
         // Errors of the system's resolver are of its own kind, without a number.

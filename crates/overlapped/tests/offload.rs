@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use overlapped::{Event, offload, sleep, spawn, timeout, yield_now};
+use overlapped::{Event, Lane, offload, offload_in, sleep, spawn, timeout, yield_now};
 use support::{LONG, run};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -129,6 +129,72 @@ fn what_no_thread_has_begun_never_runs() {
         busy.into_iter().for_each(|handle| handle.join().unwrap());
         assert!(!ran.load(Ordering::SeqCst));
         assert_eq!(Arc::strong_count(&ran), 1, "the function was dropped");
+    });
+}
+
+/// Dropped, it waits, as what flushes or says good-bye does.
+struct WaitsInDrop(Arc<AtomicBool>);
+
+impl Drop for WaitsInDrop {
+    fn drop(&mut self) {
+        sleep(Duration::from_millis(1));
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_a_function_that_never_ran_has_captured_may_wait_when_it_is_dropped() {
+    run(|| {
+        let go = Event::new();
+        let busy: Vec<_> = (0..64)
+            .map(|_| {
+                let go = go.clone();
+                spawn(move || offload(move || go.wait()).unwrap())
+            })
+            .collect();
+        yield_now();
+        let dropped = Arc::new(AtomicBool::new(false));
+        let captured = WaitsInDrop(dropped.clone());
+        let late = timeout(MOMENT, || offload(move || drop(captured)));
+        assert!(late.is_err());
+        assert!(dropped.load(Ordering::SeqCst), "it was dropped here, and not in the port");
+        go.set();
+        busy.into_iter().for_each(|handle| handle.join().unwrap());
+    });
+}
+
+#[test]
+fn long_functions_hold_back_no_file_and_no_name() {
+    run(|| {
+        let go = Event::new();
+        let busy: Vec<_> = (0..64)
+            .map(|_| {
+                let go = go.clone();
+                spawn(move || offload(move || go.wait()).unwrap())
+            })
+            .collect();
+        yield_now();
+        let folder = tempfile::tempdir().unwrap();
+        overlapped::fs::write(folder.path().join("file"), b"content").unwrap();
+        assert_eq!(overlapped::fs::metadata(folder.path().join("file")).unwrap().len(), 7);
+        assert!(overlapped::net::lookup_host("localhost:1").is_ok());
+        assert!(busy.iter().all(|handle| !handle.is_finished()));
+        go.set();
+        busy.into_iter().for_each(|handle| handle.join().unwrap());
+    });
+}
+
+#[test]
+fn functions_that_wait_for_each_other_run_in_the_endless_lane() {
+    run(|| {
+        let all = Arc::new(std::sync::Barrier::new(40));
+        let handles: Vec<_> = (0..40)
+            .map(|_| {
+                let all = all.clone();
+                spawn(move || offload_in(Lane::Endless, move || drop(all.wait())).unwrap())
+            })
+            .collect();
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
     });
 }
 

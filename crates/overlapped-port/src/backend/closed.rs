@@ -1,4 +1,4 @@
-//! The backend of a port that was shut down: it begins nothing, and nothing is in flight.
+//! The backend of a port that was shut down, or that is a parent process's: it begins nothing, and nothing is in flight.
 
 use std::io;
 use std::rc::Weak;
@@ -10,7 +10,8 @@ use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
 
-pub(crate) struct Closed;
+/// It knows why.
+pub(crate) struct Closed(pub(crate) &'static str);
 
 impl Notify for Closed {
     fn notify(&self) {}
@@ -26,11 +27,11 @@ impl Backend for Closed {
     }
 
     fn setup(&self) -> Vec<String> {
-        vec!["the port was shut down".into()]
+        vec![self.0.into()]
     }
 
     unsafe fn begin(&mut self, _: OpId, op: Op<'_>) -> Started {
-        Started::Done(Err(io::Error::other(format!("{op:?}: the port was shut down"))), None)
+        Started::Done(Err(io::Error::other(format!("{op:?}: {}", self.0))), None)
     }
 
     fn cancel(&mut self, _: OpId) {}
@@ -38,13 +39,13 @@ impl Backend for Closed {
     fn wait(&mut self, timeout: Option<Duration>, _: &mut Vec<Event>) -> io::Result<()> {
         match timeout {
             Some(timeout) => std::thread::sleep(timeout),
-            None => return Err(io::Error::other("nothing can come from a port that was shut down")),
+            None => return Err(io::Error::other(format!("nothing can come: {}", self.0))),
         }
         Ok(())
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {
-        Arc::new(Closed)
+        Arc::new(Closed(self.0))
     }
 
     fn home(&self) -> Weak<dyn Home> {

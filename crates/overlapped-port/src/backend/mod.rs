@@ -15,8 +15,8 @@
 //! the `Op` (headers, `OVERLAPPED`s) the backend keeps at a stable address for as long.
 //!
 //! **One final event.** Every operation for which `begin` returned [`Started::InFlight`] gets exactly one event with
-//! `more == false`, whatever happens to it; multishot ones get any number with `more == true` before. `Started::Done`,
-//! `Started::Offload` and `Started::Block` get none from the backend.
+//! `more == false`, whatever happens to it; multishot ones get any number with `more == true` before. All others that
+//! `begin` may answer get none from the backend.
 //!
 //! **No readiness above this line.** A caller never learns that it should try again: `EAGAIN` and its kin are dealt
 //! with here, whether or not the descriptor is in non-blocking mode, and so is `EINTR`.
@@ -25,8 +25,11 @@
 //! "cancelled" error ([`sys::CANCELLED`](crate::sys)) where nothing happened, with its true result where it won the
 //! race. Bytes moved before a cancel are reported, never dropped. Cancelling an id that is unknown or done is nothing.
 //!
-//! **Full queues.** A full submission queue is flushed and retried. `begin` never fails for want of room; the port
-//! never has more than `capacity` operations in flight.
+//! **Full queues.** There is no limit to what is in flight but memory: operations that only wait, however many, keep no
+//! other from beginning. A full submission queue is flushed and retried. Completions for which the completion queue has no
+//! room stay in the kernel until there is: io_uring keeps them (`IORING_FEAT_NODROP`, without which the backend does not
+//! start), a readiness interface and a completion port of Windows have no such queue. [`Settings::capacity`] is only how many
+//! fit at once. Where a table cannot grow for want of memory, `begin` answers with that error and changes nothing.
 //!
 //! **Provided buffers** go back by themselves ([`buffers`](crate::buffers)), at any time but within a backend's own calls; a
 //! receive that waits for one is started again by the next `wait`. One that has a part of its bytes and waits for the rest
@@ -55,6 +58,9 @@
 //! **Shared answers.** The same error for the same cause on every backend: a reset is `ECONNRESET` (`ConnectionReset`),
 //! a second connect `EISCONN`, a send on a stream that was shut down `EPIPE` (`BrokenPipe`), never a signal.
 //!
+//! **fork(2).** The child drops its copy of the backend. That closes the child's descriptors and unmaps its memory, and it
+//! changes nothing that the parent has: no cancel, no deregistration, no notification.
+//!
 //! **Handles.** `begin` is told of each handle through its operations alone. Where the system must know a handle
 //! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
 //! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
@@ -68,7 +74,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffers::{Buffer, Home};
-use crate::op::Op;
+use crate::host::{Host, Machine};
+use crate::op::{Function, Op, Opening};
 use crate::slots::OpId;
 
 mod closed;
@@ -84,12 +91,22 @@ pub(crate) use closed::Closed;
 /// How a port is to be set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The most operations in flight; also the room of the completion queue, where there is one.
+    /// The room of the completion queue, where there is one.
     pub(crate) capacity: usize,
     /// How many provided buffers.
     pub(crate) buffers: u16,
     /// How long each is, in bytes.
     pub(crate) buffer_size: usize,
+    /// How many blocking calls of a kind run at once.
+    pub(crate) threads: usize,
+    /// How much stack their threads have, in bytes; `None`: the usual.
+    pub(crate) thread_stack: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { capacity: 1 << 15, buffers: 256, buffer_size: 16 << 10, threads: 8, thread_stack: None }
+    }
 }
 
 /// What became of an operation at its start.
@@ -98,12 +115,15 @@ pub(crate) enum Started {
     InFlight,
     /// It is done, without an event to come. The buffer is that of a provided receive.
     Done(io::Result<usize>, Option<Buffer>),
-    /// The system has only a blocking form: the port runs this on its pool, and reports what it returns. Where it opens
-    /// a file it borrows nothing: cancelled, the operation is over before the function is.
-    Offload(Box<dyn FnOnce() -> io::Result<usize> + Send>),
+    /// The system has only a blocking form, which ends by itself: the port runs this on its pool, and reports what it
+    /// returns.
+    Offload(Function),
     /// The same for what may wait without end: it holds back nothing else that the pool runs.
     #[cfg_attr(not(windows), expect(dead_code, reason = "pipes can be polled elsewhere"))]
-    Block(Box<dyn FnOnce() -> io::Result<usize> + Send>),
+    Block(Function),
+    /// The same for what opens a file, which may wait without end too. It borrows nothing: cancelled, the operation is over
+    /// before the function is.
+    Open(Opening),
 }
 
 /// Something that happened to an operation.
@@ -119,6 +139,10 @@ pub(crate) struct Event {
 pub(crate) trait Notify: Send + Sync {
     /// Makes the wait under way, or else the next one, return.
     fn notify(&self);
+
+    /// In the child after fork(2), once, after the backend was dropped: closes what descriptors this has. Nothing is done
+    /// with it after that; it is not even dropped.
+    fn leave_after_fork(&self) {}
 }
 
 /// One kernel interface under the port. The contract is at the top of this module.
@@ -150,6 +174,11 @@ pub(crate) trait Backend {
 
     /// How often it entered the kernel, for the counters.
     fn kernel_entries(&self) -> u64;
+
+    /// Where the port above it takes the time and its threads from.
+    fn host(&self) -> Arc<dyn Host> {
+        Arc::new(Machine)
+    }
 }
 
 /// Which backend to use.
@@ -226,6 +255,15 @@ fn no_pipe_clients() -> Started {
     let message = "accept on a named pipe: on Unix none has clients; opening a FIFO waits for its other end, and a socket \
                    of the family AF_UNIX accepts";
     Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, message)), None)
+}
+
+/// Begins to open a file, on Unix: on a thread. (io_uring's own way would wait on a thread of the kernel's, of which it has
+/// as many for this as for all file work: eight opens of FIFOs would stop all of it.) The thread has a path of its own, for
+/// it may still wait for the other end of a FIFO when the operation was cancelled and is over.
+#[cfg(unix)]
+fn open(path: &crate::sys::SystemPath, how: crate::sys::OpenHow) -> Started {
+    let path = path.clone();
+    Started::Open(Box::new(move |patience| crate::sys::open(&path, how, patience)))
 }
 
 /// Starts one backend.

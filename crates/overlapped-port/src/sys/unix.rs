@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::open::OpenMode;
+use crate::open::{OpenMode, Patience};
 
 /// A socket as the system names it: a file descriptor.
 pub type RawSocket = std::os::fd::RawFd;
@@ -134,6 +136,45 @@ impl OpenHow {
     }
 }
 
+/// open(2). One that may not wait is the last resort where there is no thread to wait on: it refuses a FIFO, and opens a
+/// device as if it were asked not to wait for it.
+pub(crate) fn open(path: &SystemPath, how: OpenHow, patience: Patience) -> io::Result<usize> {
+    let asked = how.flags & libc::O_NONBLOCK;
+    let hasty = match patience {
+        Patience::None if asked == 0 => match kind_of(path) {
+            Some(libc::S_IFIFO) => return Err(io::ErrorKind::WouldBlock.into()),
+            Some(libc::S_IFCHR) => libc::O_NONBLOCK,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    let file = loop {
+        // SAFETY: `path` ends with a NUL byte.
+        let opened = unsafe { libc::open(path.as_ptr(), how.flags | hasty, how.mode as libc::c_uint) };
+        if opened >= 0 {
+            break opened;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    if hasty != 0 {
+        // SAFETY: the file is ours, and no memory is involved.
+        unsafe { libc::fcntl(file, libc::F_SETFL, how.flags) };
+    }
+    Ok(file as usize)
+}
+
+/// What a path names (`S_IFMT`), where it names anything.
+fn kind_of(path: &SystemPath) -> Option<libc::mode_t> {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` ends with a NUL byte, and `status` has room for the answer.
+    let found = unsafe { libc::stat(path.as_ptr(), status.as_mut_ptr()) } == 0;
+    // SAFETY: the call has filled it.
+    found.then(|| unsafe { status.assume_init() }.st_mode & libc::S_IFMT)
+}
+
 /// Keeps signals away from the calling thread: they are the program's own threads' business.
 pub(crate) fn block_signals() {
     // SAFETY: `set` is a plain value that `sigfillset` initialises before it is read.
@@ -152,3 +193,25 @@ pub fn into_raw_socket(socket: OwnedSocket) -> RawSocket {
     use std::os::fd::IntoRawFd;
     socket.into_raw_fd()
 }
+
+/// How often this process is the child of a fork(2) since the first port was made. Read at each operation: so it is a number
+/// that fork itself changes, and no call of getpid(2). (A child of vfork(2) or of a bare clone(2) is not counted: such a child
+/// may do no more than execute another program.)
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Begins to count.
+pub(crate) fn count_forks() {
+    static COUNTS: Once = Once::new();
+    extern "C" fn forked() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    COUNTS.call_once(|| {
+        // SAFETY: the handler touches an atomic number alone, and is there for as long as the library. It fails where there is
+        // no memory, and then forks are not seen.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+    });
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);

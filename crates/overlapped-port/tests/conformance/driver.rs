@@ -16,7 +16,9 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{self, OpenHow, OwnedSocket, RawFile, RawSocket};
-use overlapped_port::{Address, Buffer, Completion, Config, Interest, Op, OpId, OpenMode, Outcome, Port, Submitted};
+use overlapped_port::{
+    Address, Buffer, Completion, Config, Interest, Lane, Op, OpId, OpenMode, Outcome, Port, Submitted,
+};
 use socket2::SockAddr;
 
 use crate::system;
@@ -463,7 +465,15 @@ impl Driver {
     }
 
     pub(crate) fn begin_call(&mut self, function: impl FnOnce() -> io::Result<usize> + Send + 'static) -> Flight {
-        self.begin(Op::Call { function: Box::new(function) })
+        self.begin_call_in(Lane::Long, function)
+    }
+
+    pub(crate) fn begin_call_in(
+        &mut self,
+        lane: Lane,
+        function: impl FnOnce() -> io::Result<usize> + Send + 'static,
+    ) -> Flight {
+        self.begin(Op::Call { function: Box::new(function), lane })
     }
 }
 

@@ -30,6 +30,7 @@ mod readiness;
 mod report;
 mod shutdown;
 mod sockets;
+mod threads;
 mod timers;
 #[cfg(unix)]
 mod unix;

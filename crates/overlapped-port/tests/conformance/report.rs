@@ -26,7 +26,6 @@ fn the_report_names_the_backend_and_its_setup(config: Config) {
     let report = config.start().unwrap().report();
     assert!(Kind::ALL.iter().any(|kind| kind.name() == report.backend), "{}", report.backend);
     assert!(!report.setup.is_empty(), "nothing is said of how it was set up");
-    assert_eq!(report.capacity, 1 << 15);
     if std::env::var_os(DENIED).is_some() {
         assert_eq!(report.backend, "poll");
         let [reason] = &report.refused[..] else { panic!("{:?} is not one reason", report.refused) };
@@ -76,7 +75,6 @@ fn the_counters_add_up(config: Config) {
     assert_eq!(counters.submitted, 20 * 5);
     assert_eq!(counters.completed, counters.submitted);
     assert_eq!(counters.cancels, 20);
-    assert_eq!(counters.held_back, 0);
     assert!(counters.offloaded >= 20, "{counters:?}");
     assert!(counters.immediate + counters.offloaded <= counters.submitted, "{counters:?}");
     assert!(counters.polls > 0 && counters.kernel_entries > 0, "{counters:?}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{raw_file, raw_socket};
-use overlapped_port::{Config, Interest, Op};
+use overlapped_port::{Config, Interest, Lane, Op, Submitted};
 
 use crate::driver::{Driver, PATIENCE, bytes_at};
 use crate::loopback::{listener, pair};
@@ -16,7 +16,8 @@ use crate::system;
 crate::on_every_backend!(
     an_idle_port_shuts_down,
     a_port_with_operations_in_flight_shuts_down,
-    a_port_with_operations_held_back_shuts_down,
+    a_port_with_a_hundred_receives_on_one_socket_shuts_down,
+    a_port_that_was_shut_down_begins_nothing,
     a_port_with_unpolled_completions_shuts_down,
     a_port_with_timers_and_posts_shuts_down,
     a_socket_that_was_never_taken_is_closed,
@@ -80,13 +81,37 @@ fn a_port_with_operations_in_flight_shuts_down(config: Config) {
     }
 }
 
-fn a_port_with_operations_held_back_shuts_down(config: Config) {
-    let mut driver = Driver::new(config.capacity(8));
+fn a_port_with_a_hundred_receives_on_one_socket_shuts_down(config: Config) {
+    let mut driver = Driver::new(config);
     let (_client, server) = pair();
     for _ in 0..100 {
         driver.begin_recv(raw_socket(&server), 10, 0);
     }
     driver.shutdown(PATIENCE).unwrap();
+}
+
+fn a_port_that_was_shut_down_begins_nothing(config: Config) {
+    let mut port = config.start().unwrap();
+    port.shutdown(PATIENCE).unwrap();
+    let (_client, server) = pair();
+    let (ran, has_run) = std::sync::mpsc::channel();
+    let function = Box::new(move || {
+        let _ = ran.send(());
+        Ok(0)
+    });
+    for op in [
+        Op::Poll { socket: raw_socket(&server), interest: Interest::WRITABLE },
+        Op::Call { function, lane: Lane::Short },
+    ] {
+        let name = op.name();
+        // SAFETY: the operation borrows nothing.
+        let Submitted::Done(result) = (unsafe { port.submit(op, 1) }) else { panic!("{name} is under way") };
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("shut down"), "{error}");
+    }
+    // Its end is that of the function, which was dropped and not run.
+    assert!(has_run.recv().is_err());
+    assert_eq!(port.in_flight(), 0);
 }
 
 fn a_port_with_unpolled_completions_shuts_down(config: Config) {

@@ -6,8 +6,8 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::path::Path;
 
-use overlapped_port::Op;
 use overlapped_port::sys::{forget_file, raw_file};
+use overlapped_port::{Lane, Op};
 
 use crate::blocking::{MOST_BUFFERS, count, fillable};
 use crate::fs::{OpenOptions, pieces};
@@ -155,7 +155,8 @@ impl File {
         // SAFETY: the copy is never dropped, and the file that it is a copy of is borrowed until `count` returns, which is
         // not before the call has been made or given up.
         let file = ManuallyDrop::new(unsafe { std::ptr::read(&self.inner) });
-        count(Op::Call { function: Box::new(move || act(&file).map(|()| 0)) }, None).map(drop)
+        let function = Box::new(move || act(&file).map(|()| 0));
+        count(Op::Call { function, lane: Lane::Short }, None).map(drop)
     }
 
     fn read_from(&self, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use overlapped_port::{Op, OpId, Outcome, Submitted, TimerId};
+use overlapped_port::{Lane, Op, OpId, Outcome, Submitted, TimerId};
 
 use super::id::TaskletId;
 use super::thread::Scheduler;
@@ -64,17 +64,18 @@ impl Scheduler {
         self.run_to_end(op, deadline, false)
     }
 
-    /// Runs a function on a thread of the port's pool; only the current tasklet waits. Past `deadline`, or where this
-    /// tasklet is told to leave, the function is left alone: if it has begun it runs to its end, and its result is lost.
+    /// Runs a function on a thread of the port's pool, in the lane for such; only the current tasklet waits. Past
+    /// `deadline`, or where this tasklet is told to leave, the function is left alone: if it has begun it runs to its end, and its result is lost.
     ///
     /// # Errors
     /// The function's, and as for [`Scheduler::operate`].
     pub fn call(
         self: &Rc<Self>,
+        lane: Lane,
         function: impl FnOnce() -> io::Result<usize> + Send + 'static,
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
-        match self.run_to_end(Op::Call { function: Box::new(function) }, deadline, true)? {
+        match self.run_to_end(Op::Call { function: Box::new(function), lane }, deadline, true)? {
             Outcome::Count(count) => Ok(count),
             outcome => unreachable!("a call brings a number, not {outcome:?}"),
         }

@@ -133,7 +133,8 @@ mod tests {
     use crate::backend::{Backend, Settings};
 
     fn backend() -> Iocp {
-        let backend = Iocp::start(&Settings { capacity: 8, buffers: 1, buffer_size: 64 }).unwrap();
+        let backend =
+            Iocp::start(&Settings { capacity: 8, buffers: 1, buffer_size: 64, ..Settings::default() }).unwrap();
         assert!(backend.alarm.timer.is_ok(), "{}", backend.alarm.describe());
         backend
     }

@@ -17,8 +17,7 @@ use super::handles::Facts;
 use super::request::Request;
 use super::{Call, Core, Next, pipe};
 use crate::backend::Started;
-use crate::op::Op;
-use crate::pool::Job;
+use crate::op::{Function, Op};
 use crate::sys::{OpenHow, RawFile, SystemPath};
 
 /// The most bytes of one call: its length is 32 bits wide.
@@ -134,7 +133,7 @@ pub(super) fn is_on_disk(file: HANDLE) -> bool {
 }
 
 /// A read, a write or an accept on a handle that can only block, for the pool.
-pub(super) fn blocking(op: Op<'static>) -> Job {
+pub(super) fn blocking(op: Op<'static>) -> Function {
     let job = Blocking(op);
     Box::new(move || job.run())
 }
@@ -195,7 +194,7 @@ fn is_between(op: &Op<'_>, moved: usize) -> bool {
 }
 
 /// Opens a file, for the pool: CreateFileW waits for the device, the network, the virus scanner.
-pub(super) fn open(path: SystemPath, how: OpenHow) -> Job {
+pub(super) fn open(path: SystemPath, how: OpenHow) -> Function {
     Box::new(move || {
         let flags = how.flags | FILE_FLAG_OVERLAPPED;
         // SAFETY: the path ends with a NUL (`system_path`); the handle is not inherited where no attributes are given.
@@ -207,7 +206,7 @@ pub(super) fn open(path: SystemPath, how: OpenHow) -> Job {
 }
 
 /// Flushes a file, for the pool: there is no overlapped form.
-pub(super) fn sync(file: RawFile) -> Job {
+pub(super) fn sync(file: RawFile) -> Function {
     let file = file as usize;
     Box::new(move || {
         // SAFETY: takes a handle.

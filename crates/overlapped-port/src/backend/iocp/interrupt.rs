@@ -13,7 +13,7 @@ use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle};
 use windows_sys::Win32::System::IO::CancelSynchronousIo;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetCurrentThread};
 
-use crate::pool::Job;
+use crate::op::Function;
 use crate::slots::OpId;
 use crate::sys;
 
@@ -34,7 +34,7 @@ impl Interrupt {
     }
 
     /// Runs the job on this thread.
-    fn run(&self, job: Job) -> io::Result<usize> {
+    fn run(&self, job: Function) -> io::Result<usize> {
         {
             let mut state = self.state();
             if state.cancelled {
@@ -78,7 +78,7 @@ pub(super) struct Interrupts {
 
 impl Interrupts {
     /// A job of an operation for the pool, such that it can be interrupted.
-    pub(super) fn job(&mut self, id: OpId, job: Job) -> Job {
+    pub(super) fn job(&mut self, id: OpId, job: Function) -> Function {
         if self.jobs.len() == self.jobs.capacity() {
             self.jobs.retain(|(_, job)| job.strong_count() > 0);
         }

@@ -377,9 +377,12 @@ impl Backend for Iocp {
             }
             Op::CloseSocket { socket } => return core.close_socket(sys::socket_key(socket)),
             Op::CloseFile { file } => return core.close_file(file),
-            Op::Open { path, how } => return Started::Offload(self.interrupts.job(id, file::open(path.clone(), how))),
+            Op::Open { path, how } => {
+                let job = self.interrupts.job(id, file::open(path.clone(), how));
+                return Started::Open(Box::new(move |_| job()));
+            }
             Op::Sync { file, .. } => return Started::Offload(self.interrupts.job(id, file::sync(file))),
-            Op::Call { function } => return Started::Offload(function),
+            Op::Call { function, .. } => return Started::Offload(function),
             Op::Connect { socket, address } => {
                 let socket = sys::socket_key(socket);
                 match winsock::kind(socket) {

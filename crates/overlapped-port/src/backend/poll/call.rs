@@ -16,7 +16,6 @@ use libc::{c_int, c_void, iovec};
 
 use crate::address::Address;
 use crate::message::{RecvMessage, SendMessage};
-use crate::sys::OpenHow;
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
 pub(super) const MOST: usize = i32::MAX as usize - 1;
@@ -321,12 +320,6 @@ pub(super) fn close(fd: RawFd) -> io::Result<usize> {
         Some(libc::EINTR | libc::EINPROGRESS) => Ok(0),
         _ => Err(error),
     }
-}
-
-/// open(2).
-pub(super) fn open(path: &std::ffi::CStr, how: OpenHow) -> io::Result<usize> {
-    // SAFETY: `path` ends with a NUL byte.
-    retry(|| unsafe { libc::open(path.as_ptr(), how.flags, how.mode as libc::c_uint) })
 }
 
 /// fsync(2) or fdatasync(2). macOS's fsync stops at the device's cache; `F_FULLFSYNC` goes through it, where the file

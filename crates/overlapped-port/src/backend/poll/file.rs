@@ -9,7 +9,6 @@ use super::Started;
 use super::attempt::MOST_A_TRY;
 use super::call::{self, MOST, Nature, Side, Vector};
 use super::turns::{Turn, Turns};
-use crate::sys::{OpenHow, SystemPath};
 
 /// A read or write of a file: may be sent to a thread.
 struct Transfer {
@@ -114,13 +113,6 @@ impl Drop for InTurn {
             call::step_back(fd, moved);
         }
     }
-}
-
-/// Begins to open a file. The thread has a path of its own: it may still wait for the other end of a FIFO when the
-/// operation was cancelled and is over.
-pub(super) fn open(path: &SystemPath, how: OpenHow) -> Started {
-    let path = path.clone();
-    Started::Offload(Box::new(move || call::open(&path, how)))
 }
 
 /// Begins to bring a file's data to the device.

@@ -478,8 +478,8 @@ impl Backend for Poll {
         let fd = op.handle().map_or(-1, |handle| handle as RawFd);
         let mut nature = None;
         match op {
-            Op::Call { function } => return Started::Offload(function),
-            Op::Open { path, how } => return file::open(path, how),
+            Op::Call { function, .. } => return Started::Offload(function),
+            Op::Open { path, how } => return open(path, how),
             Op::Sync { file, data_only } => return file::sync(file, data_only),
             Op::AcceptPipe { .. } => return no_pipe_clients(),
             Op::Disconnect { socket } => {

@@ -352,12 +352,6 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
             }
             opcode::Writev::new(Fd(file), vector, count).offset(position(offset)).build()
         }
-        Op::Open { path, how } => {
-            let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(how.flags).mode(how.mode).build();
-            // The kernel first tries an open with O_NONBLOCK, and what waits for its other end (a FIFO) then comes
-            // open too early, or fails with ENXIO. On a thread of the kernel's it waits as open(2) does.
-            if how.flags & libc::O_NONBLOCK == 0 { entry.flags(Flags::ASYNC) } else { entry }
-        }
         Op::Sync { file, data_only } => {
             let flags =
                 if data_only { io_uring::types::FsyncFlags::DATASYNC } else { io_uring::types::FsyncFlags::empty() };
@@ -371,7 +365,9 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
             kind = Kind::Poll(interest);
             opcode::PollAdd::new(Fd(socket), poll_events(interest)).build()
         }
-        Op::Shutdown { .. } | Op::AcceptPipe { .. } | Op::Call { .. } => unreachable!("none is for the ring"),
+        Op::Open { .. } | Op::Shutdown { .. } | Op::AcceptPipe { .. } | Op::Call { .. } => {
+            unreachable!("none is for the ring")
+        }
     };
     (entry, kind)
 }

@@ -39,7 +39,7 @@ use self::buffers::BufferRing;
 use self::lanes::Lanes;
 use self::progress::{Doubt, Internal};
 use self::step::{PAUSES, Request};
-use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_clients};
+use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_clients, open};
 use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
@@ -54,6 +54,11 @@ impl Notify for Notifier {
     fn notify(&self) {
         // The counter overflows after 2^64 notifications; nothing else can fail here.
         let _ = (&self.0).write(&1u64.to_ne_bytes());
+    }
+
+    fn leave_after_fork(&self) {
+        // SAFETY: the file is not used again, nor dropped: its number is nobody's but ours.
+        unsafe { libc::close(self.0.as_raw_fd()) };
     }
 }
 
@@ -246,6 +251,9 @@ impl Backend for Uring {
         }
         if let Op::AcceptPipe { .. } = op {
             return no_pipe_clients();
+        }
+        if let Op::Open { path, how } = op {
+            return open(path, how);
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
         let side = entry::side(&op);

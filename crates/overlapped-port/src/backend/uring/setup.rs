@@ -75,7 +75,6 @@ const OPCODES: &[(u8, &str)] = &[
     (opcode::Accept::CODE, "the operation ACCEPT"),
     (opcode::AsyncCancel::CODE, "the operation ASYNC_CANCEL"),
     (opcode::Connect::CODE, "the operation CONNECT"),
-    (opcode::OpenAt::CODE, "the operation OPENAT"),
     (opcode::Close::CODE, "the operation CLOSE"),
     (opcode::Read::CODE, "the operation READ"),
     (opcode::Write::CODE, "the operation WRITE"),
@@ -86,7 +85,7 @@ const OPCODES: &[(u8, &str)] = &[
 
 /// A ring that works, its buffers, and how it came about.
 pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>, Vec<String>)> {
-    // The completion queue must not be shorter than the submission queue; the port bounds what is in flight.
+    // The completion queue must not be shorter than the submission queue.
     let wanted = (settings.capacity as u32).next_power_of_two().max(2 * SUBMISSIONS);
     let mut completions = wanted;
     let (ring, buffers, kept) = loop {

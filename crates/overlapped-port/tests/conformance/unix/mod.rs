@@ -10,6 +10,7 @@ mod flags;
 mod fork;
 #[cfg(target_os = "linux")]
 mod netlink;
+mod opens;
 mod order;
 mod pipes;
 mod readiness;
@@ -18,3 +19,5 @@ mod signals;
 mod sockets;
 pub(crate) mod system;
 mod tcp;
+#[cfg(target_os = "linux")]
+mod threads;

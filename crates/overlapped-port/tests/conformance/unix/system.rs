@@ -34,6 +34,9 @@ pub(crate) const NOT_A_FOLDER: io::ErrorKind = io::ErrorKind::NotADirectory;
 /// Flag of a receive: urgent data.
 pub(crate) const MSG_OOB: i32 = libc::MSG_OOB;
 
+/// More operations than any queue of the kernel's holds.
+pub(crate) const MANY_WAITS: usize = 100_000;
+
 /// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
 pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = true;
 
@@ -262,6 +265,32 @@ pub(crate) fn in_a_fork(child: impl FnOnce() -> bool) -> bool {
             libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
         }
     }
+}
+
+/// How large this thread's stack is, in bytes (pthread_getattr_np(3)).
+#[cfg(target_os = "linux")]
+pub(crate) fn stack_size() -> usize {
+    let mut size = 0;
+    // SAFETY: `attributes` is filled by the first call, read by the second and freed by the third.
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes), 0);
+        libc::pthread_attr_getstacksize(&raw const attributes, &raw mut size);
+        libc::pthread_attr_destroy(&raw mut attributes);
+    }
+    size
+}
+
+/// From now on this thread can start no other, as where RLIMIT_NPROC is reached.
+#[cfg(target_os = "linux")]
+pub(crate) fn allow_no_more_threads() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    let rules = [libc::SYS_clone, libc::SYS_clone3].map(|call| (call, Vec::new())).into_iter().collect();
+    let denial = SeccompAction::Errno(libc::EAGAIN as u32);
+    let architecture = std::env::consts::ARCH.try_into().expect("an architecture that seccomp knows");
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denial, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).expect("the kernel takes the filter");
 }
 
 /// A pseudo-terminal: its controlling end and its terminal.

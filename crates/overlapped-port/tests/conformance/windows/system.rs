@@ -55,6 +55,9 @@ pub(crate) const NOT_A_FOLDER: ErrorKind = ErrorKind::NotFound;
 /// Flag of a receive: urgent data.
 pub(crate) const MSG_OOB: i32 = WinSock::MSG_OOB;
 
+/// Many operations. There is no queue that they could fill, and to Wine each is a request to its server, which searches.
+pub(crate) const MANY_WAITS: usize = 3_000;
+
 /// Whether a write on a pipe that is cancelled half-way tells how much it wrote.
 pub(crate) const CANCELLED_PIPE_WRITES_TELL: bool = false;
 

@@ -37,6 +37,11 @@ impl Notify for Bell {
         // SAFETY: eight bytes of a local. The counter overflows after 2^64 notifications; nothing else can fail here.
         unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
+
+    fn leave_after_fork(&self) {
+        // SAFETY: the descriptor is not used again, nor dropped: its number is nobody's but ours.
+        unsafe { libc::close(self.0.as_raw_fd()) };
+    }
 }
 
 pub(in crate::backend::poll) struct Interface {
