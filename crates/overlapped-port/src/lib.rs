@@ -42,6 +42,8 @@ mod pool;
 mod port;
 mod process;
 mod report;
+#[cfg(unix)]
+mod rights;
 mod signals;
 mod slots;
 pub mod sys;
@@ -57,5 +59,7 @@ pub use open::OpenMode;
 pub use port::{Completion, Outcome, Port, Submitted, TimerId};
 pub use process::{End, Process, Watch};
 pub use report::{Counters, Observer, Pending, Report};
+#[cfg(unix)]
+pub use rights::{MOST_DESCRIPTORS, Rights};
 pub use signals::{Arrival, Signals};
 pub use slots::OpId;

@@ -2,7 +2,9 @@
 
 mod address;
 mod datagram;
+mod rights;
 mod stream;
 
 pub use datagram::UnixDatagram;
+pub use rights::WithFds;
 pub use stream::{UnixIncoming, UnixListener, UnixStream};
