@@ -20,13 +20,17 @@ Acquire::Languages "none"; APT::Sandbox::User "root";
 CONF
 export APT_CONFIG=$apt/apt.conf
 apt-get update --quiet=2
-needed=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-  python3.14 python3.14-venv python3-pip-whl | grep -E '^(lib|python3|zlib1g)' | grep -v -E 'debconf|selinux|slang|newt' | sort -u)
-(cd "$apt/debs" && apt-get download --quiet=2 $needed libstdc++6)
+only_needed=(--no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances)
+mapfile -t packages < <(
+  apt-cache depends --recurse "${only_needed[@]}" python3.14 python3.14-venv python3-pip-whl libstdc++6 |
+    grep -E '^(lib|python3|zlib1g)' | grep -v -E 'debian-installer|selinux|slang|newt' | sort -u
+)
+(cd "$apt/debs" && apt-get download --quiet=2 "${packages[@]}")
 for package in "$apt"/debs/*.deb; do dpkg-deb --extract "$package" "$folder"; done
-libraries=$folder/usr/lib/$(dpkg-architecture --query DEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch)
+libraries=$(dirname "$(find "$folder/usr/lib" -name libc.so.6)")
 loader=$(basename "$(patchelf --print-interpreter "$folder/usr/bin/python3.14")")
 patchelf --set-interpreter "$libraries/$loader" --force-rpath --set-rpath "$libraries" "$folder/usr/bin/python3.14"
 # pip for virtual environments comes as a wheel, which ensurepip looks for where Debian has it.
-sed -i "s#'WHEEL_PKG_DIR': '[^']*'#'WHEEL_PKG_DIR': '$folder/usr/share/python-wheels/'#" "$folder"/usr/lib/python3.14/_sysconfigdata_*.py
+wheels="'WHEEL_PKG_DIR': '$folder/usr/share/python-wheels/'"
+sed -i "s#'WHEEL_PKG_DIR': '[^']*'#$wheels#" "$folder"/usr/lib/python3.14/_sysconfigdata_*.py
 "$folder/usr/bin/python3.14" --version

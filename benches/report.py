@@ -6,6 +6,7 @@ beside this file, and its table goes between its two marks in the README. What w
 
 import argparse
 import json
+from dataclasses import dataclass
 
 import building
 from charts import Chart
@@ -54,15 +55,28 @@ def save(charts: list[Chart], told: dict[str, str], rounds: int) -> None:
     RESULTS.write_text(json.dumps({"environment": told, "rounds": rounds, "charts": found}, indent=1) + "\n")
 
 
+@dataclass(frozen=True)
+class Saved:
+    charts: list[Chart]
+    told: dict[str, str]
+    rounds: int
+
+
+def load() -> Saved:
+    """What `save` wrote."""
+    found = json.loads(RESULTS.read_text())
+    charts = [Chart(c["name"], c["title"], [Table(**table) for table in c["tables"]]) for c in found["charts"]]
+    return Saved(charts, found["environment"], found["rounds"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draws what the last run has found.")
     parser.add_argument("--write-readme", action="store_true", help="and puts its tables into the README")
     chosen = parser.parse_args()
-    found = json.loads(RESULTS.read_text())
-    if chosen.write_readme and found["rounds"] < ENOUGH:
-        parser.error(f"{found['rounds']} rounds are too few for the README: {ENOUGH} at least")
-    charts = [Chart(c["name"], c["title"], [Table(**table) for table in c["tables"]]) for c in found["charts"]]
-    write(charts, found["environment"], found["rounds"], chosen.write_readme)
+    saved = load()
+    if chosen.write_readme and saved.rounds < ENOUGH:
+        parser.error(f"{saved.rounds} rounds are too few for the README: {ENOUGH} at least")
+    write(saved.charts, saved.told, saved.rounds, chosen.write_readme)
 
 
 if __name__ == "__main__":
