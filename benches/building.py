@@ -73,6 +73,7 @@ def versions(programs: dict[str, Path]) -> dict[str, str]:
     if "report-overlapped" in programs:
         done = subprocess.run([programs["report-overlapped"]], capture_output=True, text=True)
         found["overlapped runs on"] = done.stdout.strip() or done.stderr.strip()
+        found["backend"] = done.stdout.split(";")[0].strip()
     else:
         found["overlapped runs on"] = "nothing: it did not build"
     return found

@@ -4,10 +4,17 @@ from dataclasses import dataclass, field
 from math import log
 from xml.sax.saxutils import escape
 
-from tables import Ratio, Table
+from tables import OURS, Ratio, Table
 
-Line = tuple[str, dict[str, Ratio]]
-"""What was measured, and each contender's cost over ours."""
+
+@dataclass(frozen=True)
+class Line:
+    label: str
+    """What was measured."""
+    ours: str
+    """Our cost, in the unit that the label or the chart's title names."""
+    ratios: dict[str, Ratio]
+    """Each contender's cost over ours."""
 
 
 @dataclass
@@ -26,12 +33,13 @@ class Chart:
         """One for each cost of each table, that in which a peer comes nearest to us, or passes us furthest, first."""
         ranked = []
         for table in self.tables:
-            for cost, (heading, _) in table.costs.items():
+            for cost, (heading, form) in table.costs.items():
                 if ratios := table.ratios(cost):
                     words = [table.title] if table.title else []
                     words += [heading] if len(table.costs) > 1 or not words else []
                     peers = [ratio.median for name, ratio in ratios.items() if name not in table.aside]
-                    ranked.append((min(peers, default=float("inf")), (": ".join(words), ratios)))
+                    line = Line(": ".join(words), format(table.medians(cost)[OURS], form), ratios)
+                    ranked.append((min(peers, default=float("inf")), line))
         return [line for _, line in sorted(ranked, key=lambda entry: entry[0])]
 
     def contenders(self) -> list[str]:
@@ -39,13 +47,14 @@ class Chart:
         return list(dict.fromkeys(name for table in self.tables for name in table.rounds if self._has(name)))
 
     def _has(self, name: str) -> bool:
-        return any(name in ratios for _, ratios in self.lines())
+        return any(name in line.ratios for line in self.lines())
 
     def markdown(self) -> str:
         names = self.contenders()
-        rows = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
-        for label, ratios in self.lines():
-            rows.append(f"| {label} | " + " | ".join(str(ratios.get(name, "-")) for name in names) + " |")
+        rows = ["| | ours | " + " | ".join(names) + " |", "|---|---:|" + "---:|" * len(names)]
+        for line in self.lines():
+            ratios = " | ".join(str(line.ratios.get(name, "-")) for name in names)
+            rows.append(f"| {line.label} | {line.ours} | {ratios} |")
         return "\n".join(rows)
 
     def svg(self) -> str:
@@ -75,7 +84,7 @@ class _Drawing:
         self.chart = chart
         self.names = chart.contenders()
         self.lines = chart.lines()
-        ends = [end for _, ratios in self.lines for ratio in ratios.values() for end in (ratio.least, ratio.greatest)]
+        ends = [end for line in self.lines for ratio in line.ratios.values() for end in (ratio.least, ratio.greatest)]
         positive = [end for end in ends if end > 0.005]
         self.low, self.high = min([0.8, *positive]) / 1.08, max([1.25, *positive]) * 1.08
 
@@ -130,7 +139,8 @@ class _Drawing:
     def _bands(self) -> tuple[list[str], float]:
         parts = []
         y = float(self.TOP)
-        for label, ratios in self.lines:
+        for line in self.lines:
+            label, ratios = line.label, line.ratios
             present = [name for name in self.names if name in ratios]
             height = self.PITCH * len(present)
             parts.append(

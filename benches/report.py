@@ -15,7 +15,7 @@ from tables import Table
 RESULTS = building.HERE / "results.json"
 README = building.HERE / "README.md"
 CHARTS = building.HERE / "charts"
-GROUND = ("kernel", "cores", "processor", "python", "rustc")
+GROUND = ("backend", "kernel", "cores", "processor", "python", "rustc")
 ENOUGH = 5
 """Rounds below which a range says too little for the README."""
 

@@ -23,7 +23,7 @@ def _chart(plan: Plan, face: str, commands: dict[str, list[object]]) -> Chart:
     def one(name: str) -> Figures:
         return measure(plan, commands[name], "dial", CLIENTS, SIZE, plan.seconds, plan.seconds / 5)
 
-    chart = Chart(f"accept-{face.lower()}", f"Accept, serve, close in {face}, server CPU a connection")
+    chart = Chart(f"accept-{face.lower()}", f"Accept, serve, close in {face}, server CPU µs a connection")
     rounds = plan.interleaved(list(commands), one)
     chart.add(Table(f"{CLIENTS} clients, {SIZE} B", *rounds, COSTS, CONTEXT, aside=(THREADS, FLOOR)))
     return chart

@@ -67,14 +67,14 @@ def _table(plan: Plan, cell: Cell, commands: dict[str, list[object]]) -> Table:
 
 
 def rust(plan: Plan) -> Iterator[Chart]:
-    chart = Chart("echo-rust", "Echo in Rust, server CPU a request")
+    chart = Chart("echo-rust", "Echo in Rust, server CPU µs a request")
     for cell in FEW if plan.quick else ALL:
         chart.add(_table(plan, cell, plan.rust("echo", RUST, cell.read, 0)))
     yield chart
 
 
 def python(plan: Plan) -> Iterator[Chart]:
-    chart = Chart("echo-python", "Echo in Python, server CPU a request")
+    chart = Chart("echo-python", "Echo in Python, server CPU µs a request")
     for cell in FEW if plan.quick else (*ALL, LINES):
         contenders = dict(PYTHON)
         if cell.lines:

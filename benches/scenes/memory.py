@@ -25,12 +25,12 @@ def _with_sum(figures: Figures) -> Figures:
 
 
 def scene(plan: Plan) -> Iterator[Chart]:
-    chart = Chart("memory-rust", "Memory of what is idle in Rust")
+    chart = Chart("memory-rust", "Memory of what is idle in Rust, bytes each")
     for items in TASKLETS:
         chart.add(_tasklets(plan, items))
     chart.add(_connections(plan, plan.rust("echo", echo.RUST, 64)))
     yield chart
-    chart = Chart("memory-python", "Memory of what is idle in Python")
+    chart = Chart("memory-python", "Memory of what is idle in Python, bytes each")
     chart.add(_connections(plan, plan.python(PYTHON)))
     yield chart
 

@@ -44,7 +44,15 @@ def test_a_contender_that_failed_later_is_compared_in_the_rounds_that_it_has() -
 def test_the_line_in_which_a_peer_is_cheapest_stands_first_and_our_own_other_dress_counts_for_nothing() -> None:
     ahead = table("we are ahead", ours=[1.0], gevent=[2.0], **{THREADS: [0.5]})
     behind = table("we are behind", ours=[1.0], gevent=[0.9], **{THREADS: [1.1]})
-    assert [label for label, _ in chart(ahead, behind).lines()] == ["we are behind", "we are ahead"]
+    assert [line.label for line in chart(ahead, behind).lines()] == ["we are behind", "we are ahead"]
+
+
+def test_a_table_of_the_readme_gives_our_cost_and_the_ratios_to_it() -> None:
+    assert chart(table("50", ours=[1.0, 3.0], gevent=[2.0, 6.0])).markdown().splitlines() == [
+        "| | ours | gevent |",
+        "|---|---:|---:|",
+        "| 50 | 2.00 | 2.00 (2.00 to 2.00) |",
+    ]
 
 
 def test_a_drawing_is_well_formed_and_names_every_contender_and_line() -> None:
