@@ -147,13 +147,7 @@ fn a_listener_that_several_threads_share_costs_nothing_while_idle() {
 fn queued_errors_that_nobody_takes_cost_nothing() {
     let mut port = port();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let on: libc::c_int = 1;
-    // SAFETY: the option is an int, and `on` is one.
-    let set = unsafe {
-        let length = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_IP, libc::IP_RECVERR, (&raw const on).cast(), length)
-    };
-    assert_eq!(set, 0);
+    set_option(&socket, libc::SOL_IP, libc::IP_RECVERR, 1);
     let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     socket.send_to(b"to nobody", nobody).unwrap();
     // The error is told once, and stays queued.
@@ -170,6 +164,68 @@ fn queued_errors_that_nobody_takes_cost_nothing() {
     peer.send_to(b"for nobody yet", socket.local_addr().unwrap()).unwrap();
     assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
     assert_eq!(run(&mut port, recv_number(socket.as_raw_fd(), 64)).unwrap(), b"for nobody yet".len());
+}
+
+fn set_option(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_uint) {
+    let length = size_of::<libc::c_uint>() as libc::socklen_t;
+    // SAFETY: the option is an int, and `value` is one.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A socket with queued errors is watched for changes, and an end that is there already is none.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_end_behind_the_last_bytes_is_found_where_errors_are_queued() {
+    let mut port = port();
+    let (mut client, mut server) = pair();
+    let stamps = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+    set_option(&server, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, stamps);
+    // Its time stamp comes through the queue of errors.
+    server.write_all(b"x").unwrap();
+    begin(&mut port, Op::RecvMultishot { socket: server.as_raw_fd() });
+    let mut poll = libc::pollfd { fd: server.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one pollfd.
+    assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 10_000) }, 1);
+    assert_eq!(poll.revents, libc::POLLERR);
+    assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+    client.write_all(b"last").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let arrived = completions(&mut port, 2);
+    assert!(arrived[0].more && !arrived[1].more, "{arrived:?}");
+}
+
+/// To end a stream in good order takes no longer than to read it.
+#[test]
+fn what_is_thrown_away_is_so_at_once() {
+    let mut port = port();
+    let (server, mut client) = UnixStream::pair().unwrap();
+    client.write_all(&vec![7; 100_000]).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let ended = submit(&mut port, Op::Disconnect { socket: server.as_raw_fd() });
+    assert!(matches!(ended, Submitted::Done(Ok(Outcome::Count(0)))), "{ended:?}");
+}
+
+/// Where there is more to be had than one turn takes, the others are served before it goes on.
+#[test]
+fn what_is_always_ready_gives_way() {
+    const MANY: usize = 100;
+    let mut port = port();
+    let [busy, other, peer] = [(); 3].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    for _ in 0..MANY {
+        begin_as(&mut port, recv_number(busy.as_raw_fd(), 8), STALE);
+    }
+    begin_as(&mut port, recv_number(other.as_raw_fd(), 8), NEW);
+    for _ in 0..MANY {
+        peer.send_to(b"x", busy.local_addr().unwrap()).unwrap();
+    }
+    peer.send_to(b"x", other.local_addr().unwrap()).unwrap();
+    let mut arrived = Vec::new();
+    port.poll(Some(PATIENCE), &mut arrived).unwrap();
+    assert!(arrived.iter().any(|completion| completion.token == NEW), "{arrived:?}");
+    assert!(arrived.len() < MANY, "{} in one turn", arrived.len());
+    let left = MANY + 1 - arrived.len();
+    assert_eq!(completions(&mut port, left).len(), left);
 }
 
 /// The peer has ended its side, does not read, and the socket has no room: it is readable for ever, and nobody reads.

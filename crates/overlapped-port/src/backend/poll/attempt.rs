@@ -113,11 +113,12 @@ impl Pending {
     }
 
     /// Whether it is one of those receives that answer at once on every socket, in whatever mode: those of queued errors
-    /// (`MSG_ERRQUEUE`, recv(2)). The only operation that learns of `EAGAIN`, and that overtakes others.
+    /// (`MSG_ERRQUEUE`, recv(2)) and of urgent data (`MSG_OOB`). The only operations that learn of `EAGAIN`, and that
+    /// overtake others.
     pub(super) fn never_waits(&self) -> bool {
         match self.op {
             Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
-                flags & call::ERROR_QUEUE != 0
+                flags & (call::ERROR_QUEUE | libc::MSG_OOB) != 0
             }
             _ => false,
         }

@@ -236,6 +236,8 @@ impl Poll {
         if progress {
             descriptor.spurious = 0;
             descriptor.delay = Duration::ZERO;
+            // What is there already is no change: an end behind the bytes that were just taken.
+            descriptor.trigger = Trigger::Once;
         } else if !descriptor.is_idle() {
             self.doubt(fd);
         }
