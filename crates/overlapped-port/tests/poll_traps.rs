@@ -159,10 +159,15 @@ fn queued_errors_that_nobody_takes_cost_nothing() {
     peer.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
     assert!(matches!(completion(&mut port), Ok(Outcome::Count(5))));
     // And what is watched for changes is not so for ever.
-    peer.send_to(b"for nobody yet", socket.local_addr().unwrap()).unwrap();
-    port.poll(Some(Duration::from_millis(10)), &mut Vec::new()).unwrap();
-    peer.send_to(b"for nobody yet", socket.local_addr().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let sender = std::thread::spawn(move || {
+        for _ in 0..4 * FEW {
+            peer.send_to(b"for nobody yet", address).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
     assert!(entries_meanwhile(&mut port) < FEW, "{}", port.report());
+    sender.join().unwrap();
     assert_eq!(run(&mut port, recv_number(socket.as_raw_fd(), 64)).unwrap(), b"for nobody yet".len());
 }
 
@@ -234,6 +239,11 @@ fn a_half_closed_peer_that_does_not_read_costs_nothing() {
     let mut port = port();
     let (mut client, server) = pair();
     client.shutdown(std::net::Shutdown::Write).unwrap();
+    // Somebody did wait for that, and is gone.
+    run(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::READABLE }).unwrap();
+    let waited = begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::PRIORITY });
+    port.cancel(waited);
+    completion(&mut port).unwrap_err();
     let buffer: &'static [u8] = vec![7; 32 << 20].leak();
     begin(&mut port, Op::Send { socket: server.as_raw_fd(), buffer, flags: 0, all: true });
     entries_meanwhile(&mut port);
@@ -475,6 +485,55 @@ fn who_waits_on_a_number_that_means_nothing_is_told() {
     drop(old);
     old_peer.write_all(b"x").unwrap();
     assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
+}
+
+/// Queued errors and urgent data are asked for, not waited for (recv(2)): beside a receive that waits, too.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_answers_at_once_waits_behind_nobody() {
+    let mut port = port();
+    let (_client, server) = pair();
+    begin(&mut port, recv(&server, 8, 0));
+    let queued = submit(&mut port, recv(&server, 8, libc::MSG_ERRQUEUE));
+    assert!(matches!(&queued, Submitted::Done(Err(error)) if error.kind() == ErrorKind::WouldBlock), "{queued:?}");
+    let urgent = submit(&mut port, recv(&server, 8, libc::MSG_OOB));
+    assert!(matches!(&urgent, Submitted::Done(Err(error)) if error.kind() == ErrorKind::InvalidInput), "{urgent:?}");
+}
+
+/// The bytes are taken before the system's event has been collected.
+#[test]
+fn who_watches_is_told_of_what_another_takes_away() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    begin(&mut port, Op::Poll { socket: server.as_raw_fd(), interest: Interest::READABLE });
+    client.write_all(b"x").unwrap();
+    let mut one = [0; 1];
+    let taken = submit(&mut port, recv(&server, 8, 0));
+    assert!(matches!(taken, Submitted::Done(Ok(Outcome::Count(1)))), "{taken:?}");
+    server.set_nonblocking(true).unwrap();
+    assert_eq!((&server).read(&mut one).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let readable = usize::from(Interest::READABLE.0);
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(bits)) if bits == readable));
+}
+
+/// `SO_LINGER` has close(2) wait until what was sent is acknowledged, also in non-blocking mode (socket(7)).
+#[test]
+fn a_close_that_lingers_holds_up_nobody() {
+    let mut port = port();
+    let (mut client, server) = pair();
+    SockRef::from(&server).set_send_buffer_size(4096).unwrap();
+    SockRef::from(&client).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&server).set_linger(Some(10 * PATIENCE)).unwrap();
+    server.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    while let Ok(count) = (&server).write(&[7; 4096]) {
+        sent += count;
+    }
+    begin(&mut port, Op::CloseSocket { socket: std::os::fd::IntoRawFd::into_raw_fd(server) });
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), sent);
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(0))));
 }
 
 /// To copy what is in memory takes time too.

@@ -37,6 +37,7 @@ crate::on_every_backend!(
     send_all_reports_what_the_system_took,
     send_racing_with_its_reader_counts_every_byte,
     accept_racing_with_a_connection_loses_none,
+    connect_racing_with_a_cancel_connects_or_does_not,
 );
 
 fn accept_that_waits(config: Config) {
@@ -473,4 +474,31 @@ fn accept_racing_with_a_connection_loses_none(config: Config) {
     connector.join().unwrap();
     let accept = driver.begin_accept(raw_socket(&listener));
     driver.assert_waits(accept);
+}
+
+/// Who is told that the connect was cancelled has no connection; who is told of success has one that works.
+fn connect_racing_with_a_cancel_connects_or_does_not(config: Config) {
+    let mut driver = Driver::new(config);
+    let listener = listener();
+    let address: socket2::SockAddr = listener.local_addr().unwrap().into();
+    for round in 0..40_u8 {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let connect = driver.begin_connect(raw_socket(&socket), address.clone());
+        if round % 2 == 0 {
+            driver.turn(Duration::ZERO);
+        }
+        driver.cancel(connect);
+        let (result, _) = driver.finish(connect);
+        if result.is_err() {
+            assert_cancelled(&result);
+            continue;
+        }
+        let name = socket.local_addr().unwrap().as_socket().unwrap();
+        // Those before it that were cancelled may have come so far too, and are gone.
+        let (mut server, _) = std::iter::from_fn(|| listener.accept().ok()).find(|(_, peer)| *peer == name).unwrap();
+        driver.send(raw_socket(&socket), &[round]).unwrap();
+        let mut byte = [0];
+        server.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, [round]);
+    }
 }

@@ -28,6 +28,7 @@ mod provided;
 mod random;
 mod readiness;
 mod report;
+mod scarce;
 mod shutdown;
 mod sockets;
 mod threads;

@@ -39,7 +39,7 @@ pub(super) enum Attempt {
     More(usize, Option<Buffer>, bool),
     /// Nothing yet: readiness will announce it.
     Again,
-    /// There is more at once, and others have their turn before.
+    /// There is more at once, others have their turn before, and readiness will announce it.
     Enough,
     /// Nothing yet, and nothing will announce it.
     Later,

@@ -35,8 +35,6 @@ pub(super) struct Descriptor {
     pub(super) starved: bool,
     /// Whether the number is in the list of those that wait for one.
     pub(super) listed: bool,
-    /// Whether it is in the list of those that go on in the next turn.
-    pub(super) goes_on: bool,
     /// When it will be tried by time.
     pub(super) retry: Option<Instant>,
     pub(super) delay: Duration,
@@ -99,7 +97,6 @@ impl Descriptor {
         self.trigger = Trigger::Once;
         self.known = false;
         self.refused = false;
-        self.starved = false;
         self.delay = Duration::ZERO;
         self.spurious = 0;
     }

@@ -5,8 +5,9 @@
 //! when the descriptor is ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has
 //! no readiness goes to the port's threads ([`mod@file`]).
 //!
-//! **Turns.** A descriptor has a turn of [`TURN`] tries and of one large transfer. Where there is more to be had it goes on
-//! in the next turn, behind all others that are ready, without the system being asked.
+//! **Turns.** A descriptor has a turn of [`TURN`] tries and of one large transfer. Where there is more to be had it is armed
+//! again, and announced again at once, behind all others that are ready. (A list of our own would save that call and cost
+//! another way to be served.)
 //!
 //! Traps, and what is done about them:
 //!
@@ -81,8 +82,6 @@ pub(super) struct Poll {
     buffers: BufferPool,
     /// Descriptors whose receives wait for a provided buffer, in order.
     starved: VecDeque<RawFd>,
-    /// Descriptors that go on in the next turn, in order.
-    going_on: VecDeque<RawFd>,
     /// Descriptors to be tried by time.
     retries: BTreeSet<(Instant, RawFd)>,
     turns: Turns,
@@ -100,7 +99,6 @@ impl Poll {
             events: Vec::new(),
             buffers: BufferPool::new(settings.buffers, settings.buffer_size)?,
             starved: VecDeque::new(),
-            going_on: VecDeque::new(),
             retries: BTreeSet::new(),
             turns: Turns::default(),
             entries: 0,
@@ -146,6 +144,10 @@ impl Poll {
 
     /// Does what a try leads to; true where another should follow.
     fn note(&mut self, id: OpId, fd: RawFd, attempt: Attempt) -> bool {
+        if !matches!(attempt, Attempt::Again | Attempt::Later | Attempt::Starved) {
+            // What is there already is no change: more bytes, or an end behind those that were just taken.
+            self.descriptors[fd as usize].trigger = Trigger::Once;
+        }
         match attempt {
             Attempt::Done(result, buffer) => {
                 self.take(id);
@@ -156,8 +158,7 @@ impl Poll {
                 self.events.push(Event { id, result: Ok(value), buffer, more: true });
                 return again;
             }
-            Attempt::Again => {}
-            Attempt::Enough => self.go_on(fd),
+            Attempt::Again | Attempt::Enough => {}
             Attempt::Later => self.try_later(fd),
             Attempt::Starved => {
                 let descriptor = &mut self.descriptors[fd as usize];
@@ -236,8 +237,6 @@ impl Poll {
         if progress {
             descriptor.spurious = 0;
             descriptor.delay = Duration::ZERO;
-            // What is there already is no change: an end behind the bytes that were just taken.
-            descriptor.trigger = Trigger::Once;
         } else if !descriptor.is_idle() {
             self.doubt(fd);
         }
@@ -278,7 +277,6 @@ impl Poll {
                 return progress;
             }
         }
-        self.go_on(fd);
         progress
     }
 
@@ -316,13 +314,6 @@ impl Poll {
         }
     }
 
-    /// Has the descriptor served again in the next turn.
-    fn go_on(&mut self, fd: RawFd) {
-        if !std::mem::replace(&mut self.descriptors[fd as usize].goes_on, true) {
-            self.going_on.push_back(fd);
-        }
-    }
-
     /// Has the descriptor tried after a short delay, each time a longer one.
     fn try_later(&mut self, fd: RawFd) {
         let descriptor = &mut self.descriptors[fd as usize];
@@ -347,17 +338,8 @@ impl Poll {
                 // Whoever has the number now is registered with it when it first waits.
                 let _ = self.interface.arm(fd, Interest::default(), Trigger::Once, true);
             }
-        } else if descriptor.retry.is_none() && !descriptor.goes_on {
+        } else if descriptor.retry.is_none() {
             self.serve(fd, readable, writable);
-        }
-    }
-
-    /// Serves those whose turn did not suffice them: as many as there were before this turn.
-    fn serve_going_on(&mut self, count: usize) {
-        for _ in 0..count {
-            let fd = self.going_on.pop_front().expect("it only grows during a turn");
-            self.descriptors[fd as usize].goes_on = false;
-            self.serve(fd, true, true);
         }
     }
 
@@ -383,8 +365,8 @@ impl Poll {
         if descriptor.is_idle() {
             return Ok(());
         }
-        // What is served without the system's word is registered all the same, or its number could not be confirmed.
-        let announced = descriptor.retry.is_none() && !descriptor.goes_on;
+        // What is tried by time is registered all the same, or its number could not be confirmed.
+        let announced = descriptor.retry.is_none();
         let wanted = if announced { descriptor.wanted() } else { Interest::default() };
         let armed = descriptor.armed.is_some_and(|armed| armed.contains(wanted));
         if descriptor.known && (!announced || armed && descriptor.armed_trigger == descriptor.trigger) {
@@ -527,10 +509,6 @@ impl Backend for Poll {
             let next = at.saturating_duration_since(Instant::now());
             timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
         }
-        let going_on = self.going_on.len();
-        if going_on > 0 {
-            timeout = Some(Duration::ZERO);
-        }
         self.entries += 1;
         let mut ready = std::mem::take(&mut self.ready);
         let collected = self.interface.collect(timeout, &mut ready);
@@ -538,7 +516,6 @@ impl Backend for Poll {
             self.serve_found(found);
         }
         self.ready = ready;
-        self.serve_going_on(going_on);
         self.run_retries();
         events.append(&mut self.events);
         collected

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use overlapped_port::Config;
-use overlapped_port::sys::raw_socket;
+use overlapped_port::sys::{MSG_WAITALL, raw_socket};
 
 use super::system::{rights, rights_room, take_rights};
 use crate::driver::Driver;
@@ -16,6 +16,7 @@ crate::on_every_backend!(
     several_descriptors_are_passed_with_a_datagram,
     descriptors_without_room_are_cut_and_told,
     a_plain_receive_leaves_no_descriptor_open,
+    a_receive_that_waits_for_all_loses_no_descriptor,
 );
 
 fn a_descriptor_is_passed(config: Config) {
@@ -86,6 +87,38 @@ fn a_plain_receive_leaves_no_descriptor_open(config: Config) {
     driver.send_message(raw_socket(&left), &[b"unseen"], None, &control).unwrap();
     assert_eq!(driver.recv(raw_socket(&right), 16).unwrap(), b"unseen");
     assert_all_closed(pipes);
+}
+
+/// There is one place for control data: where the second message brings its own, it is another receive's.
+fn a_receive_that_waits_for_all_loses_no_descriptor(config: Config) {
+    for early in [true, false] {
+        let mut driver = Driver::new(config.clone());
+        let (left, right) = UnixStream::pair().unwrap();
+        let pipes: Vec<_> = (0..2).map(|_| std::io::pipe().unwrap()).collect();
+        let begin =
+            |driver: &mut Driver| driver.begin_recv_message(raw_socket(&right), &[8], rights_room(1), MSG_WAITALL);
+        let mut receive = early.then(|| begin(&mut driver));
+        for (part, (_, writer)) in [b"head", b"tail"].into_iter().zip(&pipes) {
+            if let Some(receive) = receive
+                && part == b"head"
+            {
+                driver.assert_waits(receive);
+            }
+            driver.send_message(raw_socket(&left), &[part], None, &rights(&[writer.as_fd()])).unwrap();
+        }
+        let (mut bytes, mut passed) = (Vec::new(), Vec::new());
+        while bytes.len() < 8 {
+            let next = receive.take().unwrap_or_else(|| begin(&mut driver));
+            let received = driver.received_message(next).unwrap();
+            assert!(!received.control_truncated, "after {bytes:?}");
+            bytes.extend(received.bytes());
+            passed.extend(take_rights(&received.control));
+        }
+        assert_eq!(bytes, b"headtail");
+        assert_eq!(passed.len(), 2);
+        drop(passed);
+        assert_all_closed(pipes);
+    }
 }
 
 /// Checks that nobody has a passed writing end open any more.
