@@ -87,13 +87,17 @@ pub(super) struct Uring {
 impl Uring {
     pub(super) fn start(settings: &Settings) -> io::Result<Uring> {
         let (ring, buffers, facts) = setup::start(settings)?;
-        // SAFETY: takes no pointers.
-        let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if eventfd < 0 {
-            return Err(setup::explain("eventfd", io::Error::last_os_error()));
-        }
-        // SAFETY: the descriptor is new, and this is its only owner.
-        let notifier = Arc::new(Notifier(File::from(unsafe { OwnedFd::from_raw_fd(eventfd) })));
+        let eventfd = setup::above_standard(|| {
+            // SAFETY: takes no pointers; the descriptor is new, and this is its only owner.
+            unsafe {
+                match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
+                    ..0 => Err(io::Error::last_os_error()),
+                    eventfd => Ok(OwnedFd::from_raw_fd(eventfd)),
+                }
+            }
+        });
+        let eventfd = eventfd.map_err(|error| setup::explain("eventfd", error))?;
+        let notifier = Arc::new(Notifier(File::from(eventfd)));
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if ring.params().is_feature_no_iowait() {
             // An idle server is idle; it does not wait for a disk (Linux 6.15).
@@ -219,7 +223,7 @@ impl Uring {
             at += 1;
             let id = OpId::from_u64(cqe.user_data());
             if id.generation() == 0 {
-                self.complete_internal(id.slot(), &cqe);
+                self.complete_internal(id.slot(), cqe.result(), cqueue::more(cqe.flags()));
             } else {
                 self.complete(id, &cqe);
             }

@@ -231,10 +231,10 @@ impl Uring {
     }
 
     /// A completion of the backend's own requests.
-    pub(super) fn complete_internal(&mut self, number: usize, cqe: &cqueue::Entry) {
+    pub(super) fn complete_internal(&mut self, number: usize, result: i32, more: bool) {
         let slot = match Internal::from_slot(number) {
             Internal::Notifier => {
-                if !cqueue::more(cqe.flags()) {
+                if !more {
                     self.watch_notifier();
                 }
                 return;
@@ -244,12 +244,9 @@ impl Uring {
         let request = &mut self.requests[slot];
         let look = Descriptor(request.handle);
         let action = match Internal::from_slot(number) {
-            Internal::Cancel(_) => request.cancel_ended(cqe.result()),
-            Internal::StandIn(_) => request.stood_in(cqe.result(), &look),
-            _ => {
-                let more = cqueue::more(cqe.flags());
-                request.stirred(&Completion { result: cqe.result(), more, buffer: None, starved: false }, &look)
-            }
+            Internal::Cancel(_) => request.cancel_ended(result),
+            Internal::StandIn(_) => request.stood_in(result, &look),
+            _ => request.stirred(&Completion { result, more, buffer: None, starved: false }, &look),
         };
         self.act(slot, action);
     }
@@ -382,5 +379,37 @@ mod tests {
             assert_eq!(id.generation(), 0);
             assert_eq!(Internal::from_slot(id.slot()), internal);
         }
+    }
+
+    /// A backend, or none where the machine has no io_uring.
+    fn uring() -> Option<Uring> {
+        Uring::start(&crate::backend::Settings { capacity: 8, buffers: 4, buffer_size: 64, ..Default::default() }).ok()
+    }
+
+    #[test]
+    fn the_notifier_is_watched_again_when_the_kernel_lets_go_of_it() {
+        let Some(mut uring) = uring() else { return };
+        uring.enter(Some(std::time::Duration::ZERO)).unwrap();
+        uring.complete_internal(Internal::Notifier.to_u64() as u32 as usize, 1, true);
+        assert!(uring.ring.submission().is_empty(), "it is watched still");
+        uring.complete_internal(Internal::Notifier.to_u64() as u32 as usize, 1, false);
+        assert_eq!(uring.ring.submission().len(), 1);
+    }
+
+    #[test]
+    fn a_cancel_that_missed_is_a_pause_and_then_a_cancel() {
+        let Some(mut uring) = uring() else { return };
+        let id = OpId::new(2, 1);
+        let poll = crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::PRIORITY };
+        let (entry, kind) = entry::prepare(poll, 64);
+        uring.open(id, 0, entry, kind, None);
+        uring.ask_to_cancel(id);
+        let queued = uring.ring.submission().len();
+        for result in [-libc::ENOENT, -libc::ETIME, -libc::EALREADY] {
+            uring.complete_internal(Internal::Cancel(2).to_u64() as u32 as usize, result, false);
+        }
+        assert_eq!(uring.ring.submission().len(), queued + 3);
+        uring.act(2, Action::End(Err(libc::ECANCELED), None));
+        assert_eq!(uring.events.len(), 1);
     }
 }

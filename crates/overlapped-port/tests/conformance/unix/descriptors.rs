@@ -8,7 +8,7 @@ use std::time::Duration;
 use overlapped_port::sys::{raw_file, raw_socket};
 use overlapped_port::{Config, Interest, Op, OpenMode};
 
-use super::system::{is_inherited, limit_descriptors, open_handles, replace};
+use super::system::{close_standard, in_a_fork, is_inherited, is_open, limit_descriptors, open_handles, replace};
 use crate::driver::{Driver, socket as new_socket};
 use crate::loopback::{is_closed_by_peer, listener, pair};
 
@@ -17,10 +17,24 @@ crate::on_every_backend!(
     a_number_that_changed_its_meaning_is_a_new_descriptor,
     a_number_that_changed_while_its_old_file_lives_is_a_new_descriptor,
     a_number_that_became_a_file_is_a_file,
-    new_descriptors_are_not_inherited;
+    new_descriptors_are_not_inherited,
+    the_numbers_of_standard_input_and_output_are_left_alone;
     alone:
     accept_without_descriptors_says_so_and_loses_no_connection,
 );
+
+/// A program that was started with them closed will open something there, and must not meet the port's own.
+fn the_numbers_of_standard_input_and_output_are_left_alone(config: Config) {
+    for closed in [&[0][..], &[0, 2], &[0, 1, 2]] {
+        let config = config.clone();
+        assert!(in_a_fork(move || {
+            close_standard(closed);
+            let mut driver = Driver::new(config);
+            driver.turn(Duration::ZERO);
+            closed.iter().all(|number| !is_open(*number))
+        }));
+    }
+}
 
 fn a_number_used_again_after_a_close_is_a_new_descriptor(config: Config) {
     let mut driver = Driver::new(config);

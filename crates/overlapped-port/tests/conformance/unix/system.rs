@@ -103,7 +103,7 @@ pub(crate) fn open_handles() -> BTreeSet<(RawFd, PathBuf)> {
     handles.into_iter().filter(|(number, _)| is_open(*number)).collect()
 }
 
-fn is_open(number: RawFd) -> bool {
+pub(crate) fn is_open(number: RawFd) -> bool {
     // SAFETY: this only asks; any number is allowed.
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
@@ -239,6 +239,14 @@ pub(crate) fn limit_file_size(most: libc::rlim_t) {
     unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit), 0);
+    }
+}
+
+/// Closes some of the three lowest descriptors, in a copy of this process.
+pub(crate) fn close_standard(numbers: &[RawFd]) {
+    for number in numbers {
+        // SAFETY: takes no pointers; nobody in the copy needs them.
+        unsafe { libc::close(*number) };
     }
 }
 

@@ -473,5 +473,4 @@ impl Request {
 }
 
 #[cfg(test)]
-#[path = "step_tests.rs"]
 mod tests;
