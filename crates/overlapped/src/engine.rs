@@ -4,4 +4,6 @@
 //! and says which: a [`Switcher`] goes back to every stack that it has left, an operation's handles are the caller's.
 
 pub use crate::interrupt::{Cause, Interrupted};
-pub use crate::scheduler::{Board, Onlooker, Scheduler, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park};
+pub use crate::scheduler::{
+    Board, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park,
+};

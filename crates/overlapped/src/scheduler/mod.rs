@@ -16,7 +16,7 @@
 //!   table  remote  watch         what is known of each tasklet; what other threads see; the warning
 //!   thread                       the scheduler itself
 //!   turn  park  leave            its loop, its waits, how they end early
-//!   operation  waiter            waits for the port, and waits for others
+//!   operation  started  waiter   waits for the port, operations that call back, waits for others
 //! ```
 
 mod board;
@@ -26,6 +26,7 @@ mod operation;
 mod park;
 mod ready;
 mod remote;
+mod started;
 mod table;
 mod thread;
 mod token;
@@ -38,6 +39,7 @@ pub use self::board::{Board, Status};
 pub use self::id::TaskletId;
 pub(crate) use self::leave::{pass_on, raise};
 pub(crate) use self::remote::{CLEANUP, Remote};
+pub use self::started::Started;
 pub(crate) use self::thread::try_current;
 pub use self::thread::{Scheduler, Switcher, current};
 pub use self::turn::Timer;

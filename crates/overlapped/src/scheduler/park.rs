@@ -53,7 +53,7 @@ impl Scheduler {
     /// Gives the thread away until this tasklet is gone to again.
     #[inline]
     fn switch(self: &Rc<Self>, me: TaskletId) {
-        assert!(!self.between.get(), "overlapped: what the loop calls between two tasklets must not wait");
+        self.must_not_be_between();
         let panics = panics::set_aside();
         self.switcher.park(self, me);
         panics.restore();

@@ -16,6 +16,7 @@ use super::id::TaskletId;
 use super::operation::Wait;
 use super::ready::Ready;
 use super::remote::Remote;
+use super::started::Flight;
 use super::table::Table;
 use super::turn::Callback;
 use super::watch::{self, Onlooker, Watch};
@@ -56,6 +57,8 @@ pub struct Scheduler {
     pub(super) current: Cell<TaskletId>,
     pub(super) waits: RefCell<Slab<Wait>>,
     pub(super) callbacks: RefCell<Slab<Callback>>,
+    /// Operations that call back.
+    pub(super) flights: RefCell<Slab<Flight>>,
     pub(super) completions: RefCell<Vec<Completion>>,
     /// Switches, or what takes as long, since the port was last polled.
     pub(super) switches: Cell<u32>,
@@ -106,6 +109,7 @@ impl Scheduler {
             current: Cell::new(TaskletId::ROOT),
             waits: RefCell::default(),
             callbacks: RefCell::default(),
+            flights: RefCell::default(),
             completions: RefCell::default(),
             switches: Cell::new(0),
             immediate: Cell::new(0),
@@ -273,8 +277,12 @@ impl Scheduler {
         self.remote.limit_cleanup(limit);
     }
 
-    /// Cancels all tasklets but the thread itself, and those that they or other threads still start; waits until they
-    /// have ended, or until what they clean up is overdue. Returns those that are left then.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Cancels all tasklets but the thread itself, those that they or other threads still start, and what calls back; waits
+    /// until all have ended, or until what they clean up is overdue. Returns those that are left then.
     pub(crate) fn cancel_all(self: &Rc<Self>) -> Vec<Status> {
         self.closing.set(true);
         let ids = self.ids();
@@ -283,7 +291,8 @@ impl Scheduler {
             self.cancel_since(id, now);
         }
         let last = self.remote.given_up(now);
-        while self.alive() > 0 && last.is_none_or(|last| Instant::now() < last) {
+        while self.alive() + self.flights() > 0 && last.is_none_or(|last| Instant::now() < last) {
+            self.cancel_flights();
             self.park_until(last, "the tasklets to end");
         }
         if self.alive() == 0 {

@@ -14,6 +14,8 @@ pub(super) enum Token {
     Callback(u32),
     /// Another thread has left functions to be called.
     Calls,
+    /// An operation that calls back: a slot in `flights`.
+    Flight(u32),
 }
 
 impl Token {
@@ -24,6 +26,7 @@ impl Token {
             Token::Wake(id) => id.pack() << 3 | 2,
             Token::Callback(slot) => u64::from(slot) << 3 | 3,
             Token::Calls => 4,
+            Token::Flight(slot) => u64::from(slot) << 3 | 5,
         }
     }
 
@@ -34,6 +37,7 @@ impl Token {
             1 => Token::Deadline(rest as u32),
             2 => Token::Wake(TaskletId::unpack(rest)),
             3 => Token::Callback(rest as u32),
+            5 => Token::Flight(rest as u32),
             _ => Token::Calls,
         }
     }

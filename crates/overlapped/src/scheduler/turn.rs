@@ -23,7 +23,7 @@ pub struct Timer {
 }
 
 /// Until it is dropped, what runs is no tasklet's.
-struct Between<'a> {
+pub(super) struct Between<'a> {
     scheduler: &'a Scheduler,
     before: bool,
 }
@@ -63,6 +63,7 @@ impl Scheduler {
     /// Where the port fails as a whole.
     #[inline(never)]
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.must_not_be_between();
         self.switches.set(0);
         if timeout.is_none() {
             self.board.rest();
@@ -100,6 +101,7 @@ impl Scheduler {
                 self.wake(tasklet);
             }
             Token::Wake(id) => self.wake(id),
+            Token::Flight(slot) => self.land(slot as usize, completion.result, completion.more),
             Token::Callback(slot) => {
                 let callback = self.callbacks.borrow_mut().remove(slot as usize);
                 let _between = self.between();
@@ -113,8 +115,12 @@ impl Scheduler {
         }
     }
 
+    pub(super) fn must_not_be_between(&self) {
+        assert!(!self.between.get(), "overlapped: what the loop calls between two tasklets must not wait");
+    }
+
     /// Lets nothing wait until the result is dropped: what runs is called by the loop, or holds what the loop needs.
-    fn between(&self) -> Between<'_> {
+    pub(super) fn between(&self) -> Between<'_> {
         Between { scheduler: self, before: self.between.replace(true) }
     }
 

@@ -1,0 +1,182 @@
+//! Operations that nobody waits for: they own what they need, and call back.
+//!
+//! A callback style (asyncio's transports) stands on this: no tasklet, no stack, only the operation, its buffer and what is
+//! to be called. The buffer goes in and comes back to the callback. Callbacks run between two tasklets, on the loop's turn,
+//! also where the result was there at once: whoever starts an operation is never called from within that call.
+
+use std::io;
+use std::time::Instant;
+
+use overlapped_port::{Op, OpId, Outcome, Submitted};
+
+use super::id::TaskletId;
+use super::thread::Scheduler;
+use super::token::Token;
+
+/// An operation in flight that nobody waits for.
+pub(super) struct Flight {
+    /// What it came to, where it did at once.
+    result: Option<io::Result<Outcome>>,
+    id: Option<OpId>,
+    called: Called,
+}
+
+type Once = Box<dyn FnOnce(&Scheduler, io::Result<Outcome>)>;
+type Each = Box<dyn FnMut(&Scheduler, io::Result<Outcome>, bool)>;
+
+/// What is called.
+enum Called {
+    /// At the end.
+    Once(Once),
+    /// At each result; whether more come.
+    Each(Each),
+    /// It is running.
+    Running,
+}
+
+/// Names an operation that was [started](Scheduler::start), for [`Scheduler::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started(Option<OpId>);
+
+/// What an operation owns, at an address that stays, until its end.
+struct Owned<B>(*mut B);
+
+impl<B> Owned<B> {
+    /// Nothing is in flight on it any more.
+    #[allow(unsafe_code, reason = "the other end of `Box::into_raw`")]
+    fn take(self) -> B {
+        // SAFETY: `start` made it of a box, and the operation that borrowed from it has ended.
+        *unsafe { Box::from_raw(self.0) }
+    }
+}
+
+impl Scheduler {
+    /// Starts an operation on what it owns, and has `callback` called with that and the result, between two tasklets: it
+    /// must not wait. A cancel is a result too (`ECANCELED`; Windows: `ERROR_OPERATION_ABORTED`).
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::os::fd::AsRawFd;
+    /// use overlapped::{Event, engine};
+    /// use overlapped_port::{Op, Outcome};
+    /// overlapped::run(|| {
+    ///     let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    ///     let (socket, sent) = (writer.as_raw_fd(), Event::new());
+    ///     let set = sent.clone();
+    ///     // SAFETY: `writer` is open until `sent` is set.
+    ///     unsafe {
+    ///         engine::current().unwrap().start(
+    ///             b"hello".to_vec(),
+    ///             |bytes| Op::Send { socket, buffer: bytes, flags: 0, all: true },
+    ///             move |_, bytes, result| {
+    ///                 assert!(matches!(result, Ok(Outcome::Count(5))) && bytes == b"hello");
+    ///                 set.set();
+    ///             },
+    ///         );
+    ///     }
+    ///     sent.wait();
+    /// });
+    /// # }
+    /// ```
+    ///
+    /// # Safety
+    /// The handles that the operation names are open and the caller's to use, until `callback` is called.
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn start<B: 'static>(
+        &self,
+        owned: B,
+        op: impl for<'a> FnOnce(&'a mut B) -> Op<'a>,
+        callback: impl FnOnce(&Scheduler, B, io::Result<Outcome>) + 'static,
+    ) -> Started {
+        let place = Box::into_raw(Box::new(owned));
+        let owned = Owned(place);
+        let once = move |scheduler: &Scheduler, result| callback(scheduler, owned.take(), result);
+        // SAFETY: nobody else has it, until `once` is called.
+        let op = op(unsafe { &mut *place });
+        // SAFETY: what `op` borrows is in `place`, which `once` alone gives free, when the operation has ended; the caller
+        // answers for the handles.
+        unsafe { self.submit_flight(op, Called::Once(Box::new(once))) }
+    }
+
+    /// As [`Scheduler::start`], for an operation that brings many results (`AcceptMultishot`, `RecvMultishot`) and owns
+    /// nothing: `callback` is told of each, and whether more come.
+    ///
+    /// # Safety
+    /// As for [`Scheduler::start`], until `callback` is told that no more come.
+    #[allow(unsafe_code, reason = "the caller makes the promise")]
+    pub unsafe fn start_multishot(
+        &self,
+        op: Op<'static>,
+        callback: impl FnMut(&Scheduler, io::Result<Outcome>, bool) + 'static,
+    ) -> Started {
+        // SAFETY: it borrows nothing that ends; the caller answers for the handles.
+        unsafe { self.submit_flight(op, Called::Each(Box::new(callback))) }
+    }
+
+    /// # Safety
+    /// As for [`overlapped_port::Port::submit`].
+    #[allow(unsafe_code, reason = "the callers make the promise")]
+    unsafe fn submit_flight(&self, op: Op<'_>, called: Called) -> Started {
+        let slot = self.flights.borrow_mut().insert(Flight { result: None, id: None, called });
+        let token = Token::Flight(slot as u32).pack();
+        // SAFETY: the caller's promise.
+        let submitted = unsafe { self.port.borrow_mut().submit(op, token) };
+        let flight = &mut self.flights.borrow_mut()[slot];
+        match submitted {
+            Submitted::Pending(id) => flight.id = Some(id),
+            Submitted::Done(result) => {
+                flight.result = Some(result);
+                // Its callback comes with the next turn.
+                self.port.borrow_mut().set_timer(Instant::now(), token);
+            }
+        }
+        Started(flight.id)
+    }
+
+    /// Asks for the end of an operation that was started; its callback is called all the same. One that has ended is left
+    /// alone.
+    pub fn cancel(&self, started: Started) {
+        if let Some(id) = started.0 {
+            self.port.borrow_mut().cancel(id);
+        }
+    }
+
+    /// How many operations were started and have not ended.
+    pub fn flights(&self) -> usize {
+        self.flights.borrow().len()
+    }
+
+    /// Asks for the end of all of them.
+    pub(super) fn cancel_flights(&self) {
+        let ids: Vec<OpId> = self.flights.borrow().iter().filter_map(|(_, flight)| flight.id).collect();
+        ids.into_iter().for_each(|id| self.port.borrow_mut().cancel(id));
+    }
+
+    /// A completion has come for a flight.
+    pub(super) fn land(&self, slot: usize, result: io::Result<Outcome>, more: bool) {
+        let (called, result) = {
+            let mut flights = self.flights.borrow_mut();
+            let flight = &mut flights[slot];
+            let result = flight.result.take().unwrap_or(result);
+            if more {
+                (std::mem::replace(&mut flight.called, Called::Running), result)
+            } else {
+                (flights.remove(slot).called, result)
+            }
+        };
+        let _between = self.between();
+        match called {
+            Called::Once(callback) => callback(self, result),
+            Called::Each(mut callback) => {
+                callback(self, result, more);
+                if more {
+                    self.flights.borrow_mut()[slot].called = Called::Each(callback);
+                }
+            }
+            Called::Running => unreachable!("the loop does not turn inside of a callback"),
+        }
+        if self.flights() == 0 && self.is_closing() {
+            self.wake(TaskletId::ROOT);
+        }
+    }
+}
