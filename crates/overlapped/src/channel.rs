@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{Waiter, park, pass_on, passed};
+use crate::select::{Branch, Listed};
+use crate::ticket::{Claimant, Ticket};
 use crate::time::deadline_after;
-use crate::wait_list::{Left, WaitList};
+use crate::wait_list::{Left, Place, WaitList};
 
 /// Who goes on running when a sender and a receiver of one thread have met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,9 +31,9 @@ pub enum Preference {
 
 struct Queue<T> {
     /// Each with its value.
-    senders: WaitList<(Waiter, T)>,
+    senders: WaitList<(Claimant, T)>,
     /// Served with a value.
-    receivers: WaitList<Waiter, T>,
+    receivers: WaitList<Claimant, T>,
     preference: Preference,
     closing: bool,
 }
@@ -143,7 +145,7 @@ impl<T> Channel<T> {
                 Ok(receiver) => {
                     let at_once = queue.preference == Preference::Receiver;
                     drop(queue);
-                    meet(&receiver, at_once);
+                    meet(&receiver.waiter, at_once);
                     return Ok(());
                 }
                 Err(value) => value,
@@ -151,7 +153,7 @@ impl<T> Channel<T> {
             if queue.closing {
                 return Err(SendError::Closed(value));
             }
-            queue.senders.push((Waiter::current(), value))
+            queue.senders.push((Claimant::current(), value))
         };
         let (left, waited) = self.await_place(deadline, "channel send", |queue, waits| {
             (!waits || queue.senders.is_served(place)).then(|| queue.senders.leave(place))
@@ -192,13 +194,13 @@ impl<T> Channel<T> {
             if let Ok((sender, value)) = queue.senders.serve(()) {
                 let at_once = queue.preference == Preference::Sender;
                 drop(queue);
-                meet(&sender, at_once);
+                meet(&sender.waiter, at_once);
                 return Ok(value);
             }
             if queue.closing {
                 return Err(ReceiveError::Closed);
             }
-            queue.receivers.push(Waiter::current())
+            queue.receivers.push(Claimant::current())
         };
         let (left, waited) = self.await_place(deadline, "channel receive", |queue, waits| {
             (!waits || queue.receivers.is_served(place)).then(|| queue.receivers.leave(place))
@@ -271,6 +273,64 @@ impl<T> Channel<T> {
     pub fn is_closed(&self) -> bool {
         let queue = self.queue();
         queue.closing && queue.senders.len() == 0 && queue.receivers.len() == 0
+    }
+}
+
+impl<T> Channel<T> {
+    /// The wait for a value, as one of several: see [`first_of`](crate::first_of).
+    pub fn receiving(&self) -> Receiving<'_, T> {
+        Receiving { channel: self, place: None, taken: None }
+    }
+}
+
+/// A wait for a value of a [`Channel`], as one of several.
+pub struct Receiving<'a, T> {
+    channel: &'a Channel<T>,
+    place: Option<Place>,
+    taken: Option<Result<T, ReceiveError>>,
+}
+
+impl<T> Receiving<'_, T> {
+    /// What was received, or that the channel is closed, once [`first_of`](crate::first_of) has named this.
+    pub fn take(&mut self) -> Option<Result<T, ReceiveError>> {
+        self.taken.take()
+    }
+}
+
+impl<T> Branch for Receiving<'_, T> {}
+
+impl<T> Listed for Receiving<'_, T> {
+    fn list(&mut self, ticket: &Ticket) {
+        let mut queue = self.channel.queue();
+        if queue.senders.len() == 0 && !queue.closing {
+            self.place = Some(queue.receivers.push(Claimant::with(ticket)));
+            return;
+        }
+        if !ticket.claim() {
+            return;
+        }
+        self.taken = Some(match queue.senders.serve(()) {
+            Ok((sender, value)) => {
+                drop(queue);
+                // This tasklet is not to be left before it has taken its other places back.
+                sender.waiter.wake();
+                Ok(value)
+            }
+            Err(()) => Err(ReceiveError::Closed),
+        });
+    }
+
+    fn leave(&mut self) -> bool {
+        if let Some(Left::Served(value)) = self.place.take().map(|place| self.channel.queue().receivers.leave(place)) {
+            self.taken = Some(Ok(value));
+        }
+        self.taken.is_some()
+    }
+}
+
+impl<T> fmt::Debug for Receiving<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving").field("channel", self.channel).field("taken", &self.taken.is_some()).finish()
     }
 }
 

@@ -46,23 +46,26 @@ pub mod process;
 mod resolve;
 mod run;
 mod scheduler;
+mod select;
 pub mod signal;
 #[allow(unsafe_code)]
 mod stack;
 mod sync;
 mod tasklet;
+mod ticket;
 mod time;
 mod wait_list;
 
 pub use attempt::attempted;
-pub use channel::{Channel, Preference, ReceiveError, SendError, channel};
+pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, channel};
 pub use explain::{explain, report, tasklets, watch};
 pub use interrupt::is_cancelled;
 pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use run::{Config, DEFAULT_STACK_SIZE, run, try_run};
 pub use scheduler::Status;
-pub use sync::{Event, Permit, Semaphore};
+pub use select::{Branch, first_of};
+pub use sync::{Acquiring, Event, Permit, Semaphore, Waiting};
 pub use tasklet::{Builder, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use time::{Elapsed, sleep, timeout, uncancellable};
 

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{Waiter, passed, raise, wait};
+use crate::select::{Branch, Listed};
+use crate::ticket::{Claimant, Ticket};
 use crate::time::{Elapsed, deadline_after};
-use crate::wait_list::{Left, WaitList};
+use crate::wait_list::{Left, Place, WaitList};
 
 /// A flag that tasklets wait for; clones are the same event. It can be set from any thread.
 ///
@@ -28,7 +30,7 @@ pub struct Event {
 #[derive(Default)]
 struct EventState {
     set: bool,
-    waiting: WaitList<Waiter>,
+    waiting: WaitList<Claimant>,
 }
 
 impl Event {
@@ -50,7 +52,8 @@ impl Event {
     pub fn set(&self) {
         let mut state = self.state();
         state.set = true;
-        let waiters: Vec<Waiter> = std::iter::from_fn(|| state.waiting.serve(()).ok()).collect();
+        let waiters: Vec<Waiter> =
+            std::iter::from_fn(|| state.waiting.serve(()).ok()).map(|claimant| claimant.waiter).collect();
         drop(state);
         waiters.iter().for_each(Waiter::wake);
     }
@@ -99,7 +102,7 @@ impl Event {
             if state.set {
                 return Ok(true);
             }
-            state.waiting.push(Waiter::current())
+            state.waiting.push(Claimant::current())
         };
         loop {
             let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -111,6 +114,39 @@ impl Event {
                 return if served { Ok(true) } else { waited.map(|()| false) };
             }
         }
+    }
+}
+
+impl Event {
+    /// The wait for it, as one of several: see [`first_of`](crate::first_of).
+    pub fn waiting(&self) -> Waiting<'_> {
+        Waiting { event: self, place: None, taken: false }
+    }
+}
+
+/// A wait for an [`Event`], as one of several.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    event: &'a Event,
+    place: Option<Place>,
+    taken: bool,
+}
+
+impl Branch for Waiting<'_> {}
+
+impl Listed for Waiting<'_> {
+    fn list(&mut self, ticket: &Ticket) {
+        let mut state = self.event.state();
+        if state.set {
+            self.taken = ticket.claim();
+        } else {
+            self.place = Some(state.waiting.push(Claimant::with(ticket)));
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        let served = self.place.take().map(|place| self.event.state().waiting.leave(place));
+        std::mem::take(&mut self.taken) || matches!(served, Some(Left::Served(())))
     }
 }
 
@@ -138,7 +174,7 @@ pub struct Semaphore {
 
 struct SemaphoreState {
     value: usize,
-    waiting: WaitList<Waiter>,
+    waiting: WaitList<Claimant>,
 }
 
 /// One taken from a [`Semaphore`], given back when dropped.
@@ -223,7 +259,7 @@ impl Semaphore {
                 state.value -= 1;
                 return Ok(true);
             }
-            state.waiting.push(Waiter::current())
+            state.waiting.push(Claimant::current())
         };
         loop {
             let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -255,12 +291,58 @@ impl Semaphore {
     pub fn release(&self) {
         let mut state = self.state();
         match state.waiting.serve(()) {
-            Ok(waiter) => {
+            Ok(claimant) => {
                 drop(state);
-                waiter.wake();
+                claimant.waiter.wake();
             }
             Err(()) => state.value += 1,
         }
+    }
+}
+
+impl Semaphore {
+    /// The wait for one, as one of several: see [`first_of`](crate::first_of).
+    pub fn acquiring(&self) -> Acquiring<'_> {
+        Acquiring { semaphore: self, place: None, permit: None }
+    }
+}
+
+/// A wait for a [`Permit`], as one of several.
+#[derive(Debug)]
+pub struct Acquiring<'a> {
+    semaphore: &'a Semaphore,
+    place: Option<Place>,
+    permit: Option<Permit>,
+}
+
+impl Acquiring<'_> {
+    /// What was waited for, once [`first_of`](crate::first_of) has named this. A permit that is not taken is given back
+    /// when this is dropped.
+    pub fn take(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
+}
+
+impl Branch for Acquiring<'_> {}
+
+impl Listed for Acquiring<'_> {
+    fn list(&mut self, ticket: &Ticket) {
+        let mut state = self.semaphore.state();
+        if state.value == 0 {
+            self.place = Some(state.waiting.push(Claimant::with(ticket)));
+        } else if ticket.claim() {
+            state.value -= 1;
+            drop(state);
+            self.permit = Some(Permit(self.semaphore.clone()));
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        let served = self.place.take().map(|place| self.semaphore.state().waiting.leave(place));
+        if matches!(served, Some(Left::Served(()))) {
+            self.permit = Some(Permit(self.semaphore.clone()));
+        }
+        self.permit.is_some()
     }
 }
 

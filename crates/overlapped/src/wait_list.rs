@@ -7,15 +7,18 @@
 
 use slab::Slab;
 
+use crate::ticket::Claims;
+
 /// A place in a [`WaitList`].
 pub(crate) type Place = usize;
 
 /// No place: the end of the list.
 const NONE: Place = usize::MAX;
 
-enum Spot<W, S> {
-    Waiting { who: W, before: Place, after: Place },
-    Served(S),
+struct Spot<W, S> {
+    holds: Left<W, S>,
+    /// Its neighbours, while it is in the line: until its turn has come.
+    line: Option<(Place, Place)>,
 }
 
 /// Those that wait, with a `W` each; whoever is served finds an `S`.
@@ -24,6 +27,7 @@ pub(crate) struct WaitList<W, S = ()> {
     first: Place,
     last: Place,
     waiting: usize,
+    served: usize,
 }
 
 /// What was found at a place.
@@ -35,11 +39,11 @@ pub(crate) enum Left<W, S> {
 
 impl<W, S> Default for WaitList<W, S> {
     fn default() -> Self {
-        WaitList { spots: Slab::new(), first: NONE, last: NONE, waiting: 0 }
+        WaitList { spots: Slab::new(), first: NONE, last: NONE, waiting: 0, served: 0 }
     }
 }
 
-impl<W, S> WaitList<W, S> {
+impl<W: Claims, S> WaitList<W, S> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting
@@ -47,62 +51,71 @@ impl<W, S> WaitList<W, S> {
 
     /// Whether some were served that have not taken note of it.
     pub(crate) fn has_served(&self) -> bool {
-        self.spots.len() > self.waiting
+        self.served > 0
     }
 
     /// One more waits, after the others.
     pub(crate) fn push(&mut self, who: W) -> Place {
-        let place = self.spots.insert(Spot::Waiting { who, before: self.last, after: NONE });
+        let line = Some((self.last, NONE));
+        let place = self.spots.insert(Spot { holds: Left::Waiting(who), line });
         self.join(self.last, place);
         self.last = place;
         self.waiting += 1;
         place
     }
 
-    /// Serves the one that has waited longest.
+    /// Serves the one that has waited longest, of those that can be: others, whose ticket is claimed, have had their turn.
     ///
     /// # Errors
     /// What it was to be served with, where nobody waits.
     pub(crate) fn serve(&mut self, with: S) -> Result<W, S> {
-        let Some(Spot::Waiting { before, after, .. }) = self.spots.get(self.first) else { return Err(with) };
-        let (place, before, after) = (self.first, *before, *after);
-        self.unlink(before, after);
-        match std::mem::replace(&mut self.spots[place], Spot::Served(with)) {
-            Spot::Waiting { who, .. } => Ok(who),
-            Spot::Served(_) => unreachable!("the list is of those that wait"),
+        while self.first != NONE {
+            let place = self.first;
+            self.unlink(place);
+            let spot = &mut self.spots[place];
+            let Left::Waiting(who) = &spot.holds else { unreachable!("the line is of those that wait") };
+            if !who.claim() {
+                continue;
+            }
+            self.served += 1;
+            match std::mem::replace(&mut spot.holds, Left::Served(with)) {
+                Left::Waiting(who) => return Ok(who),
+                Left::Served(_) => unreachable!("just looked"),
+            }
         }
+        Err(with)
     }
 
     /// Whether the one at `place` was served.
     pub(crate) fn is_served(&self, place: Place) -> bool {
-        matches!(self.spots[place], Spot::Served(_))
+        matches!(self.spots[place].holds, Left::Served(_))
     }
 
     /// Leaves `place`, which is free for others then.
     pub(crate) fn leave(&mut self, place: Place) -> Left<W, S> {
-        match self.spots.remove(place) {
-            Spot::Served(with) => Left::Served(with),
-            Spot::Waiting { who, before, after } => {
-                self.unlink(before, after);
-                Left::Waiting(who)
-            }
-        }
+        self.unlink(place);
+        let left = self.spots.remove(place).holds;
+        self.served -= usize::from(matches!(left, Left::Served(_)));
+        left
     }
 
-    fn unlink(&mut self, before: Place, after: Place) {
-        self.join(before, after);
-        self.waiting -= 1;
+    /// Takes a place out of the line, if it is there.
+    fn unlink(&mut self, place: Place) {
+        if let Some((before, after)) = self.spots[place].line.take() {
+            self.join(before, after);
+            self.waiting -= 1;
+        }
     }
 
     /// Makes `after` the one that follows `before`.
     fn join(&mut self, before: Place, after: Place) {
-        match self.spots.get_mut(before) {
-            Some(Spot::Waiting { after: next, .. }) => *next = after,
-            _ => self.first = after,
+        match self.spots.get_mut(before).and_then(|spot| spot.line.as_mut()) {
+            Some((_, next)) => *next = after,
+            None => self.first = after,
         }
-        match self.spots.get_mut(after) {
-            Some(Spot::Waiting { before: previous, .. }) => *previous = before,
-            _ => self.last = before,
+        match self.spots.get_mut(after).and_then(|spot| spot.line.as_mut()) {
+            Some((previous, _)) => *previous = before,
+            None => self.last = before,
         }
     }
 }
@@ -110,6 +123,31 @@ impl<W, S> WaitList<W, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    impl Claims for i32 {
+        fn claim(&self) -> bool {
+            true
+        }
+    }
+
+    impl Claims for &Cell<bool> {
+        fn claim(&self) -> bool {
+            !self.replace(true)
+        }
+    }
+
+    #[test]
+    fn who_was_served_elsewhere_is_passed_over_and_keeps_its_place_until_it_leaves() {
+        let (first, second) = (Cell::new(false), Cell::new(false));
+        let mut list = WaitList::<&Cell<bool>>::default();
+        let places = [list.push(&first), list.push(&second)];
+        first.set(true);
+        assert!(std::ptr::eq(list.serve(()).unwrap(), &second));
+        assert_eq!((list.len(), list.serve(())), (0, Err(())));
+        assert!(matches!(list.leave(places[0]), Left::Waiting(_)));
+        assert!(matches!(list.leave(places[1]), Left::Served(())));
+    }
 
     #[test]
     fn served_in_order_but_for_those_that_have_left() {
@@ -132,11 +170,11 @@ mod tests {
     #[test]
     fn a_place_that_was_left_is_used_again_at_the_end() {
         let mut list = WaitList::<_, ()>::default();
-        let first = list.push("first");
-        list.push("second");
+        let first = list.push(1);
+        list.push(2);
         list.leave(first);
-        list.push("third");
-        assert_eq!(list.serve(()), Ok("second"));
-        assert_eq!(list.serve(()), Ok("third"));
+        assert_eq!(list.push(3), first);
+        assert_eq!(list.serve(()), Ok(2));
+        assert_eq!(list.serve(()), Ok(3));
     }
 }
