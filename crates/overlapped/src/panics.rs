@@ -82,13 +82,25 @@ fn unwind() {
     resume_unwind(Box::new(()));
 }
 
+/// Runs `others` with this thread's count of panics at none.
+#[inline]
+pub(crate) fn aside(others: impl FnOnce()) {
+    if !panicking() {
+        return others();
+    }
+    let panics = set_aside();
+    others();
+    panics.restore();
+}
+
 /// The panics of a tasklet that is left meanwhile.
 #[must_use = "the count is to be restored"]
-pub(crate) struct SetAside(Vec<DefaultStack>);
+struct SetAside(Vec<DefaultStack>);
 
 /// Lowers this thread's count of panics to none.
-#[inline]
-pub(crate) fn set_aside() -> SetAside {
+#[cold]
+#[inline(never)]
+fn set_aside() -> SetAside {
     let mut stacks = Vec::new();
     while panicking() {
         stacks.push(lower());
@@ -96,7 +108,6 @@ pub(crate) fn set_aside() -> SetAside {
     SetAside(stacks)
 }
 
-#[cold]
 fn lower() -> DefaultStack {
     let token = tokens().pop();
     token.or_else(from_a_thread).unwrap_or_else(no_token).spend()
@@ -120,8 +131,9 @@ fn no_token() -> Token {
 
 impl SetAside {
     /// Raises the count to what it was.
-    #[inline]
-    pub(crate) fn restore(self) {
+    #[cold]
+    #[inline(never)]
+    fn restore(self) {
         for stack in self.0 {
             tokens().push(Token::make(stack));
         }

@@ -122,7 +122,7 @@ fn result_of<T>(scheduler: &Scheduler, function: impl FnOnce() -> T) -> Result<T
 /// Drops what a tasklet leaves behind, at its end: there its waits are not told to leave until the cleanup limit, and then
 /// by their results alone.
 fn leave_behind<T>(scheduler: &Scheduler, what: &str, left: T) {
-    let before = scheduler.mask(true);
+    scheduler.end();
     if catch_unwind(AssertUnwindSafe(|| drop(left))).is_err() {
         let id = scheduler.current_tasklet();
         let title = scheduler.name(id).map_or_else(|| id.number().to_string(), |name| format!("{name:?}"));
@@ -131,7 +131,6 @@ fn leave_behind<T>(scheduler: &Scheduler, what: &str, left: T) {
         );
         std::process::abort();
     }
-    scheduler.unmask(before);
 }
 
 /// What a tasklet and its joiner share.

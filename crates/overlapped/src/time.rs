@@ -133,6 +133,6 @@ impl Drop for Unmask<'_> {
 /// ```
 pub fn uncancellable<T>(body: impl FnOnce() -> T) -> T {
     let Some(scheduler) = try_current() else { return body() };
-    let _unmask = Unmask(&scheduler, scheduler.mask(false));
+    let _unmask = Unmask(&scheduler, scheduler.mask());
     body()
 }

@@ -58,7 +58,10 @@ impl<W: Claims, S> WaitList<W, S> {
     pub(crate) fn push(&mut self, who: W) -> Place {
         let line = Some((self.last, NONE));
         let place = self.spots.insert(Spot { holds: Left::Waiting(who), line });
-        self.join(self.last, place);
+        match self.spots.get_mut(self.last).and_then(|spot| spot.line.as_mut()) {
+            Some((_, after)) => *after = place,
+            None => self.first = place,
+        }
         self.last = place;
         self.waiting += 1;
         place

@@ -51,7 +51,7 @@ impl Scheduler {
     /// What a wait of the current tasklet is to do.
     #[inline]
     pub(super) fn verdict(&self, telling: Telling) -> Verdict {
-        match &self.table.borrow_mut().running(self.current.get()).leaving {
+        match &self.table.borrow().at(self.current.get()).leaving {
             None => Verdict::GoOn,
             Some(leaving) => leaving.verdict(telling, std::thread::panicking(), self.remote.cleanup()),
         }
@@ -112,9 +112,14 @@ impl Scheduler {
         self.table.borrow_mut().running(self.current.get()).leaving().end_scope(scope)
     }
 
-    /// Masks levels until [`Scheduler::unmask`]; `sealed`: also past the cleanup limit, nothing unwinds for them.
-    pub(crate) fn mask(&self, sealed: bool) -> Mask {
-        self.table.borrow_mut().running(self.current.get()).leaving().mask(sealed)
+    /// Masks levels until [`Scheduler::unmask`].
+    pub(crate) fn mask(&self) -> Mask {
+        self.table.borrow_mut().running(self.current.get()).leaving().mask(false)
+    }
+
+    /// Masks levels until the current tasklet has ended; also past the cleanup limit, nothing unwinds for them.
+    pub(crate) fn end(&self) {
+        self.table.borrow_mut().running(self.current.get()).ends();
     }
 
     pub(crate) fn unmask(&self, before: Mask) {

@@ -54,9 +54,7 @@ impl Scheduler {
     #[inline]
     fn switch(self: &Rc<Self>, me: TaskletId) {
         self.must_not_be_between();
-        let panics = panics::set_aside();
-        self.switcher.park(self, me);
-        panics.restore();
+        panics::aside(|| self.switcher.park(self, me));
     }
 
     /// Lets the tasklets that are ready run before this one goes on.
@@ -133,17 +131,16 @@ impl Scheduler {
     pub fn give_way(self: &Rc<Self>) -> Result<(), Interrupted> {
         // It was a call of the system's, which takes longer than a switch: the port is to be polled as soon as after
         // that many switches. Or who asks again and again holds back all completions.
-        self.count_immediate(1);
-        if self.has_had_enough() {
-            return self.yield_now();
-        }
-        Ok(())
+        self.switches.set(self.switches.get() + 1);
+        self.immediate.set(self.immediate.get() + 1);
+        if self.has_had_enough() { self.yield_now() } else { Ok(()) }
     }
 
-    /// Counts results that were there at once, and the time that they took in switches.
-    pub(super) fn count_immediate(&self, count: u32) {
-        self.switches.set(self.switches.get() + count);
-        self.immediate.set(self.immediate.get() + count);
+    /// Counts a wait that may turn out to be none; true where nothing stands against it.
+    #[inline]
+    pub(super) fn passes(&self) -> bool {
+        self.immediate.set(self.immediate.get() + 1);
+        !self.has_had_enough() && self.table.borrow().at(self.current.get()).leaving.is_none()
     }
 
     /// Whether it is time to let others run.

@@ -32,19 +32,36 @@ impl Ready {
         self.first == NONE
     }
 
+    #[inline]
     pub(super) fn push_back(&mut self, id: TaskletId) {
-        let before = self.last;
-        self.link(id, before, NONE);
+        let before = std::mem::replace(&mut self.last, id.index);
+        self.link(Link { id, before, after: NONE, listed: true });
+        match self.links.get_mut(before as usize) {
+            Some(link) => link.after = id.index,
+            None => self.first = id.index,
+        }
     }
 
+    #[inline]
     pub(super) fn push_front(&mut self, id: TaskletId) {
-        let after = self.first;
-        self.link(id, NONE, after);
+        let after = std::mem::replace(&mut self.first, id.index);
+        self.link(Link { id, before: NONE, after, listed: true });
+        match self.links.get_mut(after as usize) {
+            Some(link) => link.before = id.index,
+            None => self.last = id.index,
+        }
     }
 
+    #[inline]
     pub(super) fn pop_front(&mut self) -> Option<TaskletId> {
-        let id = self.links.get(self.first as usize)?.id;
-        self.remove(id);
+        let link = self.links.get_mut(self.first as usize)?;
+        link.listed = false;
+        let Link { id, after, .. } = *link;
+        self.first = after;
+        match self.links.get_mut(after as usize) {
+            Some(link) => link.before = NONE,
+            None => self.last = NONE,
+        }
         Some(id)
     }
 
@@ -59,15 +76,20 @@ impl Ready {
         true
     }
 
-    fn link(&mut self, id: TaskletId, before: u32, after: u32) {
-        let link = Link { id, before, after, listed: true };
-        if self.links.len() <= id.index() {
-            self.links.resize(id.index() + 1, Link { listed: false, ..link });
+    #[inline]
+    fn link(&mut self, link: Link) {
+        let index = link.id.index();
+        if self.links.len() <= index {
+            self.grow(index);
         }
-        debug_assert!(!self.links[id.index()].listed, "{id:?} is in the queue already");
-        self.links[id.index()] = link;
-        self.join(before, id.index);
-        self.join(id.index, after);
+        debug_assert!(!self.links[index].listed, "{:?} is in the queue already", link.id);
+        self.links[index] = link;
+    }
+
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        let unlisted = Link { id: TaskletId::ROOT, before: NONE, after: NONE, listed: false };
+        self.links.resize(index + 1, unlisted);
     }
 
     /// Makes `after` the one that follows `before`.

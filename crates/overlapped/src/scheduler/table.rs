@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) notified: bool,
     /// Its row has a name.
     named: bool,
+    /// It drops what it leaves behind.
+    ending: bool,
     /// What makes it leave its waits. Most tasklets never have it.
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) row: Arc<Row>,
@@ -64,7 +66,7 @@ impl Table {
     /// Removes a tasklet.
     pub(super) fn retire(&mut self, id: TaskletId) {
         let entry = &mut self.entries[id.index()];
-        (entry.alive, entry.notified) = (false, false);
+        (entry.alive, entry.notified, entry.ending) = (false, false, false);
         entry.row.set_state(State::Ended);
         entry.leaving = None;
         if std::mem::take(&mut entry.named) {
@@ -85,6 +87,13 @@ impl Table {
     }
 
     /// The one that runs, whose name is true.
+    #[inline]
+    pub(super) fn at(&self, id: TaskletId) -> &Entry {
+        &self.entries[id.index()]
+    }
+
+    /// The one that runs, whose name is true.
+    #[inline]
     pub(super) fn running(&mut self, id: TaskletId) -> &mut Entry {
         &mut self.entries[id.index()]
     }
@@ -98,11 +107,26 @@ impl Table {
 
 impl Entry {
     fn new(row: Arc<Row>) -> Entry {
-        Entry { number: 0, alive: false, notified: false, named: false, leaving: None, row }
+        Entry { number: 0, alive: false, notified: false, named: false, ending: false, leaving: None, row }
     }
 
     pub(super) fn leaving(&mut self) -> &mut Leaving {
-        self.leaving.get_or_insert_default()
+        let ending = self.ending;
+        self.leaving.get_or_insert_with(|| {
+            let mut leaving = Box::<Leaving>::default();
+            if ending {
+                leaving.mask(true);
+            }
+            leaving
+        })
+    }
+
+    /// Masks levels from now on: it drops what it leaves behind.
+    pub(super) fn ends(&mut self) {
+        self.ending = true;
+        if let Some(leaving) = &mut self.leaving {
+            leaving.mask(true);
+        }
     }
 
     pub(super) fn rename(&mut self, name: &str) {

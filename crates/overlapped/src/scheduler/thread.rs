@@ -93,6 +93,12 @@ pub(crate) fn try_current() -> Option<Rc<Scheduler>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
+/// Looks at the scheduler of this thread, if one runs here; `look` does not wait.
+#[inline]
+pub(super) fn with_current<R>(look: impl FnOnce(&Scheduler) -> R) -> Option<R> {
+    CURRENT.try_with(|current| current.borrow().as_deref().map(look)).ok().flatten()
+}
+
 impl Scheduler {
     /// Makes `port` and `switcher` the scheduler of this thread, until [`Scheduler::leave`]. The thread itself becomes
     /// the tasklet [`TaskletId::ROOT`].

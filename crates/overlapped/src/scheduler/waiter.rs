@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::id::TaskletId;
 use super::remote::Remote;
-use super::thread::{Scheduler, try_current};
+use super::thread::{Scheduler, try_current, with_current};
 use crate::interrupt::{Cause, Interrupted, Level, Telling, Verdict};
 
 /// Somebody who waits, on whatever thread: a tasklet, or a thread without a scheduler.
@@ -143,9 +143,15 @@ pub(crate) fn wait(telling: Telling, deadline: Option<Instant>, waits_for: &'sta
 ///
 /// # Errors
 /// Where enough was reported under the level.
+#[inline]
 pub(crate) fn passed(telling: Telling) -> Result<(), Interrupted> {
+    if with_current(|scheduler| scheduler.passes()).unwrap_or(true) { Ok(()) } else { passed_slowly(telling) }
+}
+
+#[cold]
+#[inline(never)]
+fn passed_slowly(telling: Telling) -> Result<(), Interrupted> {
     let Some(scheduler) = try_current() else { return Ok(()) };
-    scheduler.count_immediate(1);
     if scheduler.has_had_enough() {
         scheduler.let_others_run();
     }
