@@ -21,6 +21,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use overlapped_benches::load::{SILENCE, stamp, wait, when_told};
 use overlapped_benches::{argument, ring};
 
+/// So many connections are opened before their first replies are waited for: fewer than any server's backlog holds.
+const AT_ONCE: usize = 64;
 /// Marks the completion of a send, which comes only where it failed.
 const SEND: u64 = 1 << 32;
 
@@ -49,13 +51,17 @@ impl Connection {
         let messages = vec![0; size * depth].into();
         let mut connection = Self { socket: socket.into(), size, messages, answered: 0, requests: 0 };
         let message = connection.next_message(number, 0);
-        connection.socket.write_all(&connection.messages[message.clone()])?;
-        let mut reply = vec![0; size];
-        connection.socket.read_exact(&mut reply)?;
-        if reply != connection.messages[message] {
+        connection.socket.write_all(&connection.messages[message])?;
+        Ok(connection)
+    }
+
+    fn first_reply(&mut self, number: u32) -> io::Result<()> {
+        let mut reply = vec![0; self.size];
+        self.socket.read_exact(&mut reply)?;
+        if reply != self.messages[..self.size] {
             return Err(io::Error::other(format!("connection {number}: the first reply is not what was sent")));
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// Makes the message that begins at `at` a new one, and says where it lies.
@@ -193,8 +199,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Sends that find the socket full are finished by the kernel in an order of its own.
         return Err("more than 64 KiB of requests in flight on a connection".into());
     }
-    let connections: Vec<_> =
-        (0..count).map(|number| Connection::open(number, &address, size, depth)).collect::<Result<_, _>>()?;
+    let mut connections = Vec::new();
+    for some in (0..count).collect::<Vec<_>>().chunks(AT_ONCE) {
+        for &number in some {
+            connections.push(Connection::open(number, &address, size, depth)?);
+        }
+        for &number in some {
+            connections[number as usize].first_reply(number)?;
+        }
+    }
     let mut load = Load::over(connections, size)?;
     if warm_up > 0.0 {
         load.exchange(Duration::from_secs_f64(warm_up))?;
