@@ -303,6 +303,9 @@ def report() -> str:
 def in_flight() -> int:
     """How many operations this thread's port has in flight."""
 
+def own_descriptors() -> list[int]:
+    """The descriptors of the ports of all threads: not the program's to close."""
+
 def after_fork_in_child() -> None:
     """Go on as the main tasklet of a new process, on a port of its own."""
 

@@ -3,6 +3,8 @@
 A number that was closed may be given out again at once. Whoever closes it therefore ends first what other tasklets
 have in flight on it, with ``EBADF``, as :class:`overlapped.socket.socket` and :class:`overlapped.io.FileIO` do. (In a
 thread a read that has begun goes on with what was closed. No program can build on that: which comes first is chance.)
+
+The ports' own descriptors are none of the program's: to a daemon that closes whatever is open they are not, ``EBADF``.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import os as _std
 import sys
 from collections import Counter
 from contextlib import suppress
+from errno import EBADF as _EBADF
+from errno import EBUSY as _EBUSY
 from operator import index as _index
 from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
@@ -91,21 +95,31 @@ def write(fd: int, data: Any, /) -> int:
 
 def close(fd: int) -> None:
     """Close a descriptor. What other tasklets have in flight on it ends first."""
+    if fd in _engine.own_descriptors():
+        raise OSError(_EBADF, _std.strerror(_EBADF))
     _end_what_is_in_flight(fd)
     _close(fd)
 
 
 def closerange(fd_low: int, fd_high: int, /) -> None:
     """Close the descriptors from ``fd_low`` up to, and without, ``fd_high``; errors are ignored."""
+    fd_low, fd_high = max(_index(fd_low), 0), _index(fd_high)
+    own = sorted(fd for fd in _engine.own_descriptors() if fd_low <= fd < fd_high)
     if _engine.in_flight():
-        for fd in range(max(_index(fd_low), 0), _index(fd_high)):
-            _end_what_is_in_flight(fd)
+        for fd in range(fd_low, fd_high):
+            if fd not in own:
+                _end_what_is_in_flight(fd)
+    for fd in own:
+        _closerange(fd_low, fd)
+        fd_low = fd + 1
     _closerange(fd_low, fd_high)
 
 
 def dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     """Duplicate ``fd`` to ``fd2``, which is closed before. What other tasklets have in flight on that ends first."""
     if fd != fd2:
+        if fd2 in _engine.own_descriptors():
+            raise OSError(_EBUSY, f"{_std.strerror(_EBUSY)}: descriptor {fd2} is a completion port's")
         _end_what_is_in_flight(fd2)
     return _dup2(fd, fd2, inheritable)
 

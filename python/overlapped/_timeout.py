@@ -19,6 +19,9 @@ class timeout:
 
         with overlapped.timeout(2.5):
             data = connection.recv(4096)
+
+    The time is the tasklet's that entered the body. A generator must not be suspended in it: the tasklet goes on
+    outside of the body, and what is raised there says so.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -32,7 +35,9 @@ class timeout:
             raise RuntimeError("a timeout is entered once at a time")
         self.expired = False
         if self.seconds is not None:
-            self._exception = _Expired(f"timed out after {self.seconds} s")
+            self._exception = _Expired(
+                f"timed out after {self.seconds} s, outside of the body: a generator was suspended in it"
+            )
             self._alarm = Alarm(self.seconds, self._exception)
         return self
 

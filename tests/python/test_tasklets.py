@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 import weakref
+from typing import Any
 
 import greenlet
 import pytest
@@ -658,3 +659,29 @@ def test_garbage_is_collected_while_tasklets_are_made():
 def test_tasklets_without_a_name_are_numbered_from_1(run_python):
     done = run_python("from overlapped import spawn\nprint(spawn(int).name, spawn(int).name)")
     assert done.stdout == "tasklet-1 tasklet-2\n"
+
+
+def test_a_name_given_by_another_thread_is_that_tasklets_own() -> None:
+    """And nobody else's, who has the same number on the other thread."""
+    tasklet = overlapped.spawn(overlapped.sleep, 60)
+    overlapped.sleep(0)
+    others: list[Any] = []
+
+    def elsewhere() -> None:
+        mine = overlapped.spawn(overlapped.sleep, 60)
+        overlapped.sleep(0)
+        mine.name = "mine"
+        tasklet.name = "named from outside"
+        others.extend(listed["name"] for listed in overlapped.tasklets())
+        mine.cancel()
+        mine.join()
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert others == ["main", "mine"]
+    overlapped.sleep(0.001)
+    assert tasklet.name == "named from outside"
+    assert "named from outside" in [listed["name"] for listed in overlapped.tasklets()]
+    tasklet.cancel()
+    tasklet.join()

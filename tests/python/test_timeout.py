@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -168,3 +171,54 @@ def test_is_used_again():
     assert limit.expired
     with limit:
         assert not limit.expired
+
+
+def test_a_generator_that_is_suspended_in_the_body_is_told_of() -> None:
+    """Whoever runs then is the tasklet that entered: there is no other to tell."""
+
+    def suspended() -> Iterator[int]:
+        with overlapped.timeout(0.005):
+            yield 1
+
+    generator = suspended()
+    next(generator)
+    with pytest.raises(BaseException, match="outside of the body: a generator was suspended in it"):
+        overlapped.sleep(60)
+    del generator
+
+
+def test_a_timeout_that_the_collector_finds_is_taken_back() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me, self.timeout = self, overlapped.timeout(0.005)
+            self.timeout.__enter__()
+
+    Cycle()
+    gc.collect()
+    overlapped.sleep(0.02)
+
+
+def test_a_timeout_may_be_dropped_and_taken_back_by_another_thread(run_python: Any) -> None:
+    done = run_python(
+        """
+import gc, threading, overlapped
+gc.disable()
+class Cycle:
+    def __init__(self):
+        self.me, self.timeout = self, overlapped.timeout(0.005)
+        self.timeout.__enter__()
+def suspended():
+    with overlapped.timeout(0.005):
+        yield
+Cycle()
+generator = suspended()
+next(generator)
+for drop in (gc.collect, generator.close):
+    thread = threading.Thread(target=drop)
+    thread.start()
+    thread.join()
+overlapped.sleep(0.02)
+print("goes on")
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")

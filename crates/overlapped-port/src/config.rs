@@ -4,6 +4,7 @@ use std::io;
 
 use crate::backend::{self, Kind, Settings};
 use crate::port::Port;
+use crate::sys;
 
 /// How to make a [`Port`].
 ///
@@ -80,6 +81,7 @@ impl Config {
             Some(kind) => Some(kind),
             None => kind_from_environment()?,
         };
+        let _kept = sys::keep_standard_numbers();
         let kinds = named.as_ref().map_or(Kind::ALL, std::slice::from_ref);
         let mut refused = Vec::new();
         for kind in kinds {

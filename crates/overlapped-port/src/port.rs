@@ -17,7 +17,7 @@ use crate::op::{Brings, Lane, Op};
 use crate::pool::{Pool, Task};
 use crate::report::{Observer, Pending, Report, Tally};
 use crate::slots::{InFlight, OpId, Slots};
-use crate::sys::{self, OwnedFile, OwnedSocket, RawSocket};
+use crate::sys::{self, OwnedFile, OwnedSocket, RawFile, RawSocket};
 
 /// How long a port that is dropped waits for the kernel to let go of what is in flight.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -398,6 +398,12 @@ impl Port {
             forget((backend, shared));
         }
         drained
+    }
+
+    /// The descriptors by which the port speaks with the system: a program that closes whatever is open, as daemons do,
+    /// should leave them open. They lie above the standard streams' numbers. None on Windows.
+    pub fn own_files(&self) -> Vec<RawFile> {
+        self.backend.own_files()
     }
 
     /// Leaves the port to a parent process: for the child after fork(2), which must make its own. Nothing of the parent's is

@@ -77,6 +77,7 @@ use crate::buffers::{Buffer, Home};
 use crate::host::{Host, Machine};
 use crate::op::{Function, Op, Opening};
 use crate::slots::OpId;
+use crate::sys::RawFile;
 
 mod closed;
 #[cfg(windows)]
@@ -168,6 +169,11 @@ pub(crate) trait Backend {
 
     /// What ends a wait from elsewhere.
     fn notifier(&self) -> Arc<dyn Notify>;
+
+    /// The descriptors that are its own.
+    fn own_files(&self) -> Vec<RawFile> {
+        Vec::new()
+    }
 
     /// What its provided buffers come from and go back to.
     fn home(&self) -> Weak<dyn Home>;

@@ -215,3 +215,16 @@ pub(crate) fn count_forks() {
 }
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Keeps the numbers of the standard streams from being given out, while the result lives, where they are free: a program
+/// that was started without them, or has closed them, opens what is to be there itself, also after the port's descriptors.
+pub(crate) fn keep_standard_numbers() -> Vec<OwnedFile> {
+    // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
+    let is_free = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
+    let mut kept = Vec::new();
+    while (0..=libc::STDERR_FILENO).any(is_free) {
+        let Ok(nothing) = std::fs::File::open("/dev/null") else { break };
+        kept.push(nothing.into());
+    }
+    kept
+}

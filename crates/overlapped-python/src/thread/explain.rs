@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use overlapped::engine::{Board, StillHeld};
+use overlapped_port::sys::RawFile;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -21,6 +22,8 @@ struct Thread {
     ident: u64,
     board: Arc<Board>,
     greenlets: Rc<Greenlets>,
+    /// Its port's own descriptors.
+    descriptors: Vec<RawFile>,
 }
 
 // SAFETY: `greenlets` is touched under the GIL alone: by its own thread, and by `explain`.
@@ -34,8 +37,20 @@ fn threads() -> MutexGuard<'static, Vec<Thread>> {
 }
 
 /// Has the thread `ident` explained too, from now on.
-pub(crate) fn include(_: Python<'_>, ident: u64, board: &Arc<Board>, greenlets: &Rc<Greenlets>) {
-    threads().push(Thread { ident, board: Arc::clone(board), greenlets: Rc::clone(greenlets) });
+pub(crate) fn include(
+    _: Python<'_>,
+    ident: u64,
+    board: &Arc<Board>,
+    greenlets: &Rc<Greenlets>,
+    descriptors: Vec<RawFile>,
+) {
+    threads().push(Thread { ident, board: Arc::clone(board), greenlets: Rc::clone(greenlets), descriptors });
+}
+
+/// The descriptors that are the ports' own, of all threads; none on Windows.
+#[pyfunction]
+pub(crate) fn own_descriptors() -> Vec<i64> {
+    threads().iter().flat_map(|thread| thread.descriptors.iter().map(|file| *file as i64)).collect()
 }
 
 /// Ends what [`include()`] began; called with the GIL held.

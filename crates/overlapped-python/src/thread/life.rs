@@ -51,9 +51,10 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
         return Ok(runtime);
     }
     let port = Port::new().map_err(|error| no_port(py, &error))?;
+    let descriptors = port.own_files();
     let scheduler = Scheduler::enter(port, worker::switcher(&greenlets)).map_err(from_io)?;
     scheduler.rename(TaskletId::ROOT, "main");
-    explain::include(py, thread_ident(), scheduler.board(), &greenlets);
+    explain::include(py, thread_ident(), scheduler.board(), &greenlets, descriptors);
     if main_thread {
         watch_signals();
     }

@@ -44,6 +44,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(time::sleep, module)?,
         wrap_pyfunction!(offload::offload, module)?,
         wrap_pyfunction!(explain::explain, module)?,
+        wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,
         wrap_pyfunction!(report::tasklets, module)?,
         wrap_pyfunction!(report::backend, module)?,

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::life::runtime;
+use super::runtime::existing;
 
 /// Every tasklet of this thread that has not ended, the main one first: a dict each with `number`, `name`, `waits_for`
 /// and `since` (seconds).
@@ -38,8 +39,8 @@ pub(crate) fn report(py: Python<'_>) -> PyResult<String> {
 
 /// How many operations this thread's port has in flight.
 #[pyfunction]
-pub(crate) fn in_flight(py: Python<'_>) -> PyResult<usize> {
-    Ok(runtime(py)?.scheduler.in_flight())
+pub(crate) fn in_flight() -> usize {
+    existing().map_or(0, |runtime| runtime.scheduler.in_flight())
 }
 
 /// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how

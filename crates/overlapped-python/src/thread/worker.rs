@@ -34,6 +34,7 @@ use super::signal::{raise_soon, signal_came, throw_from_signal};
 use super::thrown::take_thrown;
 use super::{deadlock, explain};
 use crate::python::greenlet;
+use crate::python::system::leave_at_once;
 
 /// Makes the functions that greenlets run.
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
@@ -129,10 +130,16 @@ fn show_error(py: Python<'_>) {
     PyErr::fetch(py).write_unraisable(py, None);
 }
 
-/// The kernel's interface is gone (its descriptor was closed, say), while it may own buffers.
+/// The kernel's interface is gone: its descriptor was closed, past the functions that know it (see `overlapped._os`).
+///
+/// No error is raised in the tasklets that wait: they would unwind, and free buffers that the kernel may still write to, of
+/// operations that nobody can cancel any more. So the process ends, here and now, with words.
 fn port_failed(error: &io::Error) -> ! {
-    eprintln!("overlapped: the completion port of this thread has failed: {error}");
-    std::process::abort();
+    eprintln!(
+        "overlapped: the completion port of this thread has failed: {error}. A program that closes whatever is open is to \
+         leave its descriptors open, as os.close and os.closerange of a patched program do."
+    );
+    leave_at_once()
 }
 
 /// How the scheduler switches greenlets.

@@ -525,6 +525,10 @@ impl Backend for Poll {
         self.interface.notifier()
     }
 
+    fn own_files(&self) -> Vec<RawFile> {
+        self.interface.own_files()
+    }
+
     fn home(&self) -> Weak<dyn Home> {
         self.buffers.home()
     }

@@ -43,6 +43,7 @@ use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_cli
 use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
+use crate::sys::RawFile;
 
 /// Longer than anybody waits, shorter than what overflows in the kernel.
 const FOR_EVER: Duration = Duration::from_secs(1 << 32);
@@ -281,6 +282,10 @@ impl Backend for Uring {
 
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::clone(&self.notifier) as Arc<dyn Notify>
+    }
+
+    fn own_files(&self) -> Vec<RawFile> {
+        vec![self.ring.as_raw_fd(), self.notifier.0.as_raw_fd()]
     }
 
     fn home(&self) -> Weak<dyn Home> {

@@ -175,6 +175,11 @@ impl Interface {
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
+    /// The descriptors that are its own.
+    pub(in crate::backend::poll) fn own_files(&self) -> Vec<RawFd> {
+        vec![self.epoll.as_raw_fd(), self.bell.0.as_raw_fd()]
+    }
+
     pub(in crate::backend::poll) fn notifier(&self) -> Arc<dyn Notify> {
         Arc::clone(&self.bell) as Arc<dyn Notify>
     }

@@ -142,6 +142,11 @@ impl Interface {
         Ok(())
     }
 
+    /// The descriptors that are its own.
+    pub(in crate::backend::poll) fn own_files(&self) -> Vec<RawFd> {
+        vec![self.queue.0.as_raw_fd()]
+    }
+
     pub(in crate::backend::poll) fn notifier(&self) -> Arc<dyn Notify> {
         Arc::clone(&self.queue) as Arc<dyn Notify>
     }
