@@ -273,7 +273,13 @@ def run(timeout: float | None = None) -> None:
     """
 
 def offload(function: Callable[[*_Ts], _R], *args: *_Ts) -> _R:
-    """Run ``function(*args)`` on a thread of the port's pool."""
+    """Run ``function(*args)`` on a thread of the port's pool. Some of these run at once, the others wait in line."""
+
+def offload_short(function: Callable[[*_Ts], _R], *args: *_Ts) -> _R:
+    """The same for what ends by itself, soon: it waits for no other function."""
+
+def offload_endless(function: Callable[[*_Ts], _R], *args: *_Ts) -> _R:
+    """The same for what may wait without end: it has a thread at once, and holds back no other function."""
 
 def tasklets() -> list[_Status]:
     """Every tasklet of this thread that has not ended, the main one first."""

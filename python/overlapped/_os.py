@@ -68,7 +68,7 @@ if sys.platform == "win32":
     def _on_a_thread(call: Any, fd: int, argument: Any) -> Any:
         _busy[fd] += 1
         try:
-            return _engine.offload(call, fd, argument)
+            return _engine.offload_endless(call, fd, argument)
         finally:
             _busy[fd] -= 1
 
@@ -133,7 +133,7 @@ def _end_what_is_in_flight(fd: Any) -> None:
 
 def fsync(fd: Any) -> None:
     """Wait until the file's data has reached the device."""
-    _engine.offload(_fsync, fd)
+    _engine.offload_short(_fsync, fd)
 
 
 if hasattr(_std, "fdatasync"):
@@ -141,12 +141,12 @@ if hasattr(_std, "fdatasync"):
 
     def fdatasync(fd: Any) -> None:
         """Wait until the file's data, without what is not needed to read it back, has reached the device."""
-        _engine.offload(_fdatasync, fd)
+        _engine.offload_short(_fdatasync, fd)
 
 
 def system(command: Any) -> int:
     """Run a command in a shell, and wait for its end."""
-    status: int = _engine.offload(_system, command)
+    status: int = _engine.offload_endless(_system, command)
     return status
 
 
@@ -155,7 +155,7 @@ if sys.platform == "win32":
 
     def waitpid(pid: int, options: int, /) -> tuple[int, int]:
         """Wait for a process, given by its handle: ``(pid, status << 8)``."""
-        return _engine.offload(_cwait, pid, options)
+        return _engine.offload_endless(_cwait, pid, options)
 
 elif hasattr(_std, "waitpid") and hasattr(_std, "WNOHANG"):
     _waitpid, _wait3, _wait4, _waitid = _std.waitpid, _std.wait3, _std.wait4, _std.waitid

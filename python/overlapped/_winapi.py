@@ -75,5 +75,5 @@ def GetQueuedCompletionStatus(port: int, milliseconds: int, /) -> Any:
         left = _LONGEST_TURN if deadline is None else int(1000 * (deadline - _clock()))
         if left <= 0:
             return None
-        _engine.offload(turn, min(left, _LONGEST_TURN))
+        _engine.offload_endless(turn, min(left, _LONGEST_TURN))
     return arrived.popleft()

@@ -321,14 +321,14 @@ def getaddrinfo(  # type: ignore[no-redef]
     numeric = host is None or (isinstance(host, str) and _engine.numeric_address(host, 0) is not None)
     if numeric and (port is None or isinstance(port, int)):
         return _getaddrinfo(host, port, family, type, proto, flags)
-    return _engine.offload(_getaddrinfo, host, port, family, type, proto, flags)
+    return _engine.offload_short(_getaddrinfo, host, port, family, type, proto, flags)
 
 
 def _offloaded(name: str) -> Any:
     function = getattr(_std, name)
 
     def offloaded(*args: Any) -> Any:
-        return _engine.offload(function, *args)
+        return _engine.offload_short(function, *args)
 
     offloaded.__name__ = offloaded.__qualname__ = name
     offloaded.__doc__ = f"{function.__doc__}\n\nOnly the calling tasklet waits."

@@ -335,3 +335,32 @@ def test_a_standard_socket_in_the_child(pair: Any) -> None:
 
     assert in_child(work) == 0
     assert client.recv(100) == b"plain"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/fd")
+def test_generations_of_children_pile_up_no_descriptors(run_python: Any) -> None:
+    """Each generation keeps those of its own port, and none of its ancestors'."""
+    done = run_python(
+        """if True:
+            import os, sys, overlapped
+            def descriptors():
+                names = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+                return sum("anon_inode" in os.readlink(name) for name in names if os.path.islink(name))
+            def generation(number, first):
+                overlapped.sleep(0.001)
+                count = descriptors()
+                first = first or count
+                if number == 8:
+                    print(count - first)
+                    return
+                child = os.fork()
+                if not child:
+                    generation(number + 1, first)
+                    sys.stdout.flush()
+                    os._exit(0)
+                else:
+                    os.waitpid(child, 0)
+            generation(0, 0)
+        """
+    )
+    assert done.stdout == "0\n", done.stdout + done.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -88,3 +90,69 @@ def test_a_late_result_is_dropped_where_python_may_be_touched():
 def test_keyword_arguments_are_refused():
     with pytest.raises(TypeError):
         offload(int, "7", base=8)
+
+
+def test_a_deep_recursion_in_c_has_the_stack_of_a_thread_of_pythons(run_python: Any) -> None:
+    """An error in a thread, and so here; in the two megabytes of a thread of Rust's it was SIGSEGV."""
+    done = run_python(
+        """if True:
+            import sys, overlapped
+            class Nested:
+                def __lt__(self, other):
+                    return sorted([Nested(), Nested()]) and True
+            def work():
+                sys.setrecursionlimit(3000)
+                try:
+                    return Nested() < Nested()
+                except RecursionError as error:
+                    return type(error).__name__
+            print(overlapped.offload(work))
+        """
+    )
+    assert (done.stdout, done.returncode) == ("RecursionError\n", 0), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+def test_threading_stack_size_is_that_of_offloaded_functions_too(run_python: Any) -> None:
+    done = run_python(
+        """if True:
+            import re, threading, overlapped
+            threading.stack_size(48 << 20)
+            def work():
+                with open("/proc/self/maps") as maps:
+                    ranges = re.findall("^(\\w+)-(\\w+) rw", maps.read(), re.M)
+                sizes = [int(end, 16) - int(start, 16) for start, end in ranges]
+                return any(size >> 20 in (47, 48) for size in sizes)  # one page guards it
+            print(overlapped.offload(work))
+        """
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands wait at a FIFO")
+def test_commands_that_run_hold_back_no_file_and_no_name(patched: Any) -> None:
+    """More commands than the port has threads for functions; the last is ended by what was held back."""
+    patched(
+        """
+        import os, socket, tempfile, threading
+        with tempfile.TemporaryDirectory() as folder:
+            end = os.path.join(folder, "end")
+            os.mkfifo(end)
+            threads = [threading.Thread(target=os.system, args=(f"read line < {end}",)) for _ in range(12)]
+            for thread in threads:
+                thread.start()
+            assert socket.getaddrinfo("localhost", 80)
+            with open(os.path.join(folder, "file"), "wb") as file:
+                file.write(b"content")
+                file.flush()
+                os.fsync(file.fileno())
+            with open(os.path.join(folder, "file"), "rb") as file:
+                assert file.read() == b"content"
+            # A shell reads its line byte by byte, and leaves the others theirs.
+            writer = os.open(end, os.O_RDWR)
+            os.write(writer, b"x\\n" * 12)
+            for thread in threads:
+                thread.join()
+            os.close(writer)
+        """
+    )

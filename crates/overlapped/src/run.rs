@@ -38,16 +38,23 @@ impl Config {
         Config { port: overlapped_port::Config::new(), stack_size: DEFAULT_STACK_SIZE, cleanup: CLEANUP }
     }
 
-    /// The most threads for what the system offers in blocking form alone, and for [`offload`](crate::offload()):
-    /// see [`overlapped_port::Config::threads`].
+    /// How many calls of a kind run at once of what the system offers in blocking form alone, and of
+    /// [`offload`](crate::offload()): see [`overlapped_port::Config::threads`].
     pub fn threads(mut self, most: usize) -> Config {
         self.port = self.port.threads(most);
         self
     }
 
-    /// The most operations in flight at once: see [`overlapped_port::Config::capacity`].
-    pub fn capacity(mut self, operations: usize) -> Config {
-        self.port = self.port.capacity(operations);
+    /// The stack of the threads for those calls, in bytes: see [`overlapped_port::Config::thread_stack`].
+    pub fn thread_stack(mut self, bytes: usize) -> Config {
+        self.port = self.port.thread_stack(bytes);
+        self
+    }
+
+    /// How many completions fit into io_uring's queue. It is no limit to what is in flight: see
+    /// [`overlapped_port::Config::capacity`].
+    pub fn capacity(mut self, completions: usize) -> Config {
+        self.port = self.port.capacity(completions);
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Scheduler, TaskletId};
-use overlapped_port::Port;
+use overlapped_port::Config;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,7 +17,7 @@ use super::greenlets::Life;
 use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::thrown::{exit_type, throw};
-use super::worker;
+use super::{stack, worker};
 use crate::python::capi::is_finalizing;
 use crate::python::error::{from_io, no_port};
 
@@ -47,10 +47,15 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     let main_thread = is_main_thread();
     let greenlets = worker::greenlets(py, main_thread)?;
     ThreadEnd::announce(py)?;
+    let stack_size = stack::size(py)?;
     if let Some(runtime) = existing() {
         return Ok(runtime);
     }
-    let port = Port::new().map_err(|error| no_port(py, &error))?;
+    let mut config = Config::new();
+    if let Some(bytes) = stack_size {
+        config = config.thread_stack(bytes);
+    }
+    let port = config.start().map_err(|error| no_port(py, &error))?;
     let descriptors = port.own_files();
     let scheduler = Scheduler::enter(port, worker::switcher(&greenlets)).map_err(from_io)?;
     scheduler.rename(TaskletId::ROOT, "main");

@@ -5,7 +5,7 @@
 //!   greenlets   which greenlet a tasklet has
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
 //!   signal      what handlers raise is the main tasklet's    deadlock  nobody is left to wake anybody
-//!   worker      how greenlets switch
+//!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   life        from the first call to the end of the thread, a fork, the end of the program
 //!   tasklet, time, offload, report
 //! ```
@@ -19,6 +19,7 @@ mod offload;
 mod report;
 pub(crate) mod runtime;
 pub(crate) mod signal;
+mod stack;
 pub(crate) mod tasklet;
 mod thrown;
 pub(crate) mod time;
@@ -43,6 +44,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(tasklet::run, module)?,
         wrap_pyfunction!(time::sleep, module)?,
         wrap_pyfunction!(offload::offload, module)?,
+        wrap_pyfunction!(offload::offload_endless, module)?,
+        wrap_pyfunction!(offload::offload_short, module)?,
         wrap_pyfunction!(explain::explain, module)?,
         wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,

@@ -1,5 +1,6 @@
 //! Functions that block, on a thread of the port's pool.
 
+use overlapped::Lane;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -25,8 +26,26 @@ impl Drop for Returned {
 #[pyfunction]
 #[pyo3(signature = (function, *args))]
 pub(crate) fn offload(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
+    offload_in(py, Lane::Long, function, args)
+}
+
+/// The same for what ends by itself, soon: it waits for no other function, and where no thread can be started it is called here.
+#[pyfunction]
+#[pyo3(signature = (function, *args))]
+pub(crate) fn offload_short(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
+    offload_in(py, Lane::Short, function, args)
+}
+
+/// The same for what may wait without end: it has a thread at once, and holds back no other function.
+#[pyfunction]
+#[pyo3(signature = (function, *args))]
+pub(crate) fn offload_endless(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
+    offload_in(py, Lane::Endless, function, args)
+}
+
+fn offload_in(py: Python<'_>, lane: Lane, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
     let runtime = runtime(py)?;
-    let called = overlapped::offload(move || attach(|py| Returned(Some(call_once(py, function, args)))));
+    let called = overlapped::offload_in(lane, move || attach(|py| Returned(Some(call_once(py, function, args)))));
     match called {
         Ok(mut returned) => returned.0.take().expect("it is taken once"),
         Err(error) => Err(to_error(py, &runtime, error)),

@@ -77,7 +77,9 @@ pub(crate) fn open(py: Python<'_>, _path: &[u8], flags: c_int, name: Py<PyAny>) 
         return open_now(py, name, flags);
     }
     let runtime = runtime(py)?;
-    let opened = overlapped::offload(move || Python::attach(|py| open_now(py, name, flags).map(Opened)));
+    let opened = overlapped::offload_in(overlapped::Lane::Endless, move || {
+        Python::attach(|py| open_now(py, name, flags).map(Opened))
+    });
     match opened {
         Ok(opened) => Ok(ManuallyDrop::new(opened?).0),
         Err(error) => Err(to_error(py, &runtime, error)),
