@@ -48,9 +48,9 @@
 //! (`MSG_OOB`) and of queued errors (`MSG_ERRQUEUE`), and who only watches (a poll): those wait for nobody. Who waits for a
 //! provided buffer keeps its turn meanwhile; those behind it wait too.
 //!
-//! **As recv(2) says.** A receive of no bytes waits for bytes, and takes none; one of queued errors never waits (`EAGAIN` is its
-//! answer, and the one exception from "no readiness above this line"); `ENOBUFS` of a netlink socket is told. An accept that
-//! fails or is cancelled leaves an empty address.
+//! **As recv(2) says.** A receive of no bytes waits for bytes, and takes none. Those of queued errors or urgent data never
+//! wait: `EAGAIN` is their answer, the one exception from "no readiness above this line". `ENOBUFS` of a netlink socket is
+//! told. An accept that fails or is cancelled leaves an empty address.
 //!
 //! **A file's own position.** Reads and writes without an offset, through one handle, take turns: each goes on where the
 //! one before it ended.

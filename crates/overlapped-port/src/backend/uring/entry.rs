@@ -16,6 +16,10 @@ use crate::message::{RecvMessage, SendMessage};
 use crate::op::{Interest, Op};
 use crate::sys::{AddressStorage, MessageHeader};
 
+/// Receives with these answer at once, whatever the socket's mode (recv(2)): urgent data is there or is not, and so is a
+/// queued error. They are not in line with the bytes.
+const AT_ONCE: i32 = libc::MSG_OOB | libc::MSG_ERRQUEUE;
+
 /// What the completion of an entry needs beyond its number.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -216,7 +220,7 @@ impl Kind {
     pub(super) fn is_at_once(self) -> bool {
         match self {
             Kind::AtOnce | Kind::ProvidedAtOnce => true,
-            Kind::Message(parts) => parts.flags & libc::MSG_ERRQUEUE != 0,
+            Kind::Message(parts) => parts.flags & AT_ONCE != 0,
             _ => false,
         }
     }
@@ -269,7 +273,7 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
             let start = buffer.as_mut_ptr().cast();
             let rest = Rest { start, left: buffer.len(), flags, done: 0 };
             kind = match () {
-                () if flags & libc::MSG_ERRQUEUE != 0 => Kind::AtOnce,
+                () if flags & AT_ONCE != 0 => Kind::AtOnce,
                 () if all => Kind::RecvAll(rest),
                 () => Kind::Plain,
             };
@@ -283,7 +287,7 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
         Op::RecvProvided { socket, limit, flags } => {
             let (flags, all) = recv_flags(flags);
             kind = match () {
-                () if flags & libc::MSG_ERRQUEUE != 0 => Kind::ProvidedAtOnce,
+                () if flags & AT_ONCE != 0 => Kind::ProvidedAtOnce,
                 () if all => Kind::ProvidedAll(limit.min(buffer_size)),
                 () => Kind::Provided,
             };
@@ -397,7 +401,7 @@ fn position(offset: Option<u64>) -> u64 {
 pub(super) fn side(op: &Op<'_>) -> Option<Side> {
     match op {
         Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
-            (flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0).then_some(Side::In)
+            (flags & AT_ONCE == 0).then_some(Side::In)
         }
         Op::Accept { .. }
         | Op::AcceptMultishot { .. }
@@ -417,8 +421,7 @@ pub(super) fn side(op: &Op<'_>) -> Option<Side> {
 /// The flags of one receive, and whether more shall follow until the buffer is full. Not after a look ahead, which would
 /// see the same bytes again, nor after `MSG_TRUNC`, whose answer is not what is in the buffer.
 fn recv_flags(flags: i32) -> (i32, bool) {
-    if flags & libc::MSG_ERRQUEUE != 0 {
-        // Never waits, whatever the socket's mode (recv(2)).
+    if flags & AT_ONCE != 0 {
         return (flags & !libc::MSG_WAITALL | libc::MSG_DONTWAIT, false);
     }
     let all = flags & (libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_TRUNC) == libc::MSG_WAITALL;
