@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, memory, micro, text
+from . import accept, echo, files, memory, micro, scaling, text
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -15,4 +15,5 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "text": text.scene,
     "micro": micro.scene,
     "memory": memory.scene,
+    "scaling": scaling.scene,
 }
