@@ -259,6 +259,22 @@ def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) ->
     The end of the program does not wait for it: :func:`run` waits for all.
     """
 
+def configure(*, threads: int | None = None, thread_stack: int | None = None, cleanup: float | None = None) -> None:
+    """Choose for the completion ports of threads that have none yet; call it first of all.
+
+    ``threads`` is how many calls of a kind block at once (8 unless told): functions that are offloaded, and the
+    package's own short ones, which do not wait for those. ``thread_stack`` is the stack of these threads, in bytes;
+    unless told it is what :func:`threading.stack_size` says when the port is made, and else what the system gives
+    Python's threads. ``cleanup`` is how many seconds the end of a thread, and of the program, waits for tasklets to
+    end; 1 unless told.
+
+    How many operations are in flight has no limit but memory.
+
+    Raises:
+        RuntimeError: the calling thread has its port already, for which it is too late; ``cleanup`` can always be set.
+        ValueError: 0, or a time that is none.
+    """
+
 def current() -> Tasklet[Any]:
     """The tasklet that runs."""
 
@@ -408,6 +424,9 @@ def start_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs:
 
 def thread_of(ident: int) -> int:
     """The identifier of this thread where ``ident`` is that of one of its tasklets; else ``ident``."""
+
+def call_at_end(function: Callable[[], object]) -> None:
+    """Call ``function()`` when the calling tasklet has ended; never for a thread's main one."""
 
 def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""

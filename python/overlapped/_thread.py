@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from ._engine import Lock, RLock, get_ident, release_at_end, start_thread
+from ._engine import Lock, RLock, call_at_end, get_ident, release_at_end, start_thread
 from ._engine import _local as _local
 
 __all__ = [
@@ -43,6 +43,25 @@ _running = 0
 def _count() -> int:
     """How many threads run that were started here; the main one is none of them."""
     return _running + _real_count()
+
+
+def _forget_dummies(threading: Any) -> None:
+    """Has :mod:`threading` forget what it makes for tasklets that it did not start, when they have ended.
+
+    Threads of the system's are told by their identifiers for ever (up to Python 3.12); a tasklet's is soon another's.
+    """
+    make = threading._DummyThread.__init__
+
+    def __init__(self: Any) -> None:
+        make(self)
+        call_at_end(lambda: forget(self))
+
+    def forget(dummy: Any) -> None:
+        with threading._active_limbo_lock:
+            if threading._active.get(dummy._ident) is dummy:
+                del threading._active[dummy._ident]
+
+    threading._DummyThread.__init__ = __init__
 
 
 def start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: Any = None, /) -> int:

@@ -121,6 +121,7 @@ def patch_thread() -> None:
     _replace(_thread, {name: getattr(ours, name) for name in ours.__all__})
     _renew_locks(lock, rlock)
     _renew_main_thread(threading)
+    ours._forget_dummies(threading)
     if "logging" in sys.modules:
         for reference in sys.modules["logging"]._handlerList:
             handler = reference()

@@ -72,9 +72,11 @@ overlapped.sleep(0)
 
 
 def test_one_that_does_not_obey_does_not_hold_the_end_up(run_python: Any) -> None:
+    """Only for as long as was chosen."""
     done = run_python(
         """
 import overlapped
+overlapped.configure(cleanup=0.01)
 def stubborn():
     while True:
         try:

@@ -30,6 +30,17 @@ class TestThreads:
             assert threading.main_thread().ident == monkey.original("_thread", "get_ident")()
         """)
 
+    def test_tasklets_that_threading_did_not_start_leave_nothing_behind(self, patched: RunPython) -> None:
+        patched("""
+            import threading, overlapped
+            def work():
+                me = threading.current_thread()
+                assert me is threading.current_thread() and me in threading.enumerate()
+                overlapped.sleep(0)
+            for tasklet in [overlapped.spawn(work) for _ in range(10)]: tasklet.result()
+            assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+        """)
+
     def test_join_with_a_time_out(self, patched: RunPython) -> None:
         patched("""
             import threading, time

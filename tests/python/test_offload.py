@@ -156,3 +156,49 @@ def test_commands_that_run_hold_back_no_file_and_no_name(patched: Any) -> None:
             os.close(writer)
         """
     )
+
+
+STACK = """
+import sys, threading, overlapped
+def show_stack():
+    import ctypes
+    libc = ctypes.CDLL(None)
+    size, address = ctypes.c_size_t(), ctypes.c_void_p()
+    attributes = ctypes.create_string_buffer(256)
+    libc.pthread_self.restype = ctypes.c_ulong
+    assert libc.pthread_getattr_np(ctypes.c_ulong(libc.pthread_self()), attributes) == 0
+    assert libc.pthread_attr_getstack(attributes, ctypes.byref(address), ctypes.byref(size)) == 0
+    print(size.value)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="how a stack's size is asked for is Linux's own")
+def test_the_stack_of_offloaded_functions_can_be_chosen(run_python: Any) -> None:
+    done = run_python(STACK + "overlapped.configure(thread_stack=16 << 20)\noverlapped.offload(show_stack)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) >= 16 << 20
+
+
+def test_the_number_of_threads_can_be_chosen(run_python: Any) -> None:
+    """Before the port is made: later is refused with words."""
+    done = run_python(
+        """
+import threading, overlapped
+overlapped.configure(threads=12)
+together = threading.Barrier(12)
+tasklets = [overlapped.spawn(overlapped.offload, together.wait) for _ in range(12)]
+print(sorted(tasklet.result(timeout=30) for tasklet in tasklets) == list(range(12)))
+try:
+    overlapped.configure(threads=3)
+except RuntimeError as error:
+    print(error)
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("True\nconfigure(): this thread has its completion port already")
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"thread_stack": 0}, {"cleanup": -1.0}, {"cleanup": float("nan")}])
+def test_what_cannot_be_chosen(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"configure\("):
+        overlapped.configure(**wrong)

@@ -28,6 +28,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(threads::start_thread, module)?,
         wrap_pyfunction!(threads::thread_of, module)?,
         wrap_pyfunction!(threads::release_at_end, module)?,
+        wrap_pyfunction!(threads::call_at_end, module)?,
     ] {
         module.add_function(function)?;
     }

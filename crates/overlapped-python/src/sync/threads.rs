@@ -35,6 +35,19 @@ pub(crate) fn release_at_end(py: Python<'_>, lock: Py<Lock>) -> PyResult<()> {
     Ok(())
 }
 
+/// Has `function()` called when the calling tasklet has ended; never for a thread's main one. What it raises is shown.
+#[pyfunction]
+pub(crate) fn call_at_end(py: Python<'_>, function: Py<PyAny>) -> PyResult<()> {
+    if let Some(tasklet) = in_tasklet(py)? {
+        tasklet.get().at_end(move |py| {
+            if let Err(error) = function.call0(py) {
+                error.write_unraisable(py, Some(function.bind(py)));
+            }
+        });
+    }
+    Ok(())
+}
+
 /// The identifier of the thread on which a tasklet of this thread runs; any other identifier as it is.
 #[pyfunction]
 pub(crate) fn thread_of(ident: u64) -> u64 {

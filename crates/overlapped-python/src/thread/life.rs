@@ -6,23 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Scheduler, TaskletId};
-use overlapped_port::Config;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::explain;
 use super::greenlets::Life;
 use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::thrown::{exit_type, throw};
-use super::{stack, worker};
+use super::worker;
+use super::{explain, settings};
 use crate::python::capi::is_finalizing;
 use crate::python::error::{from_io, no_port};
-
-/// How long a thread that ends, or the program, waits for its tasklets to end.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The tasklets of this thread; the first call makes its port.
 pub(crate) fn runtime(py: Python<'_>) -> PyResult<Rc<Runtime>> {
@@ -47,13 +43,9 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     let main_thread = is_main_thread();
     let greenlets = worker::greenlets(py, main_thread)?;
     ThreadEnd::announce(py)?;
-    let stack_size = stack::size(py)?;
+    let config = settings::config(py)?;
     if let Some(runtime) = existing() {
         return Ok(runtime);
-    }
-    let mut config = Config::new();
-    if let Some(bytes) = stack_size {
-        config = config.thread_stack(bytes);
     }
     let port = config.start().map_err(|error| no_port(py, &error))?;
     let descriptors = port.own_files();
@@ -165,13 +157,19 @@ fn end_all(py: Python<'_>, runtime: &Runtime) -> Result<(), usize> {
     Ok(())
 }
 
+/// How long tasklets that end are left alone, before they are told again and those that have been started meanwhile for the
+/// first time.
+const ROUND: Duration = Duration::from_millis(100);
+
 /// Cancels all tasklets whose life is one of `which`, as `Tasklet.cancel` does, but for the one that calls; again and again,
 /// and those that they still start, until they have ended or the time is up.
 fn cancel_all(py: Python<'_>, runtime: &Runtime, which: impl Fn(&Life) -> bool) {
     let scheduler = &runtime.scheduler;
     let me = scheduler.current_tasklet();
     let left = || runtime.greenlets.ids(&which).into_iter().filter(|id| *id != me).collect::<Vec<_>>();
-    let until = Instant::now() + LAST_PATIENCE;
+    let patience = settings::cleanup();
+    let started = Instant::now();
+    let until = started.checked_add(patience).unwrap_or(started + Duration::from_secs(1 << 32));
     loop {
         let ids = left();
         if ids.is_empty() || Instant::now() >= until {
@@ -182,7 +180,7 @@ fn cancel_all(py: Python<'_>, runtime: &Runtime, which: impl Fn(&Life) -> bool) 
                 throw(scheduler, id, exit.unbind());
             }
         }
-        let round = until.min(Instant::now() + LAST_PATIENCE / 10);
+        let round = until.min(Instant::now() + ROUND);
         while !left().is_empty() && Instant::now() < round {
             if engine::park(Some(round), "the tasklets to end").is_err() {
                 drop(runtime.raise(py));

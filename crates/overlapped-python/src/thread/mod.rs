@@ -4,6 +4,7 @@
 //!   thrown      exceptions on their way to tasklets        asyncio   the loop that runs, one for each tasklet
 //!   greenlets   which greenlet a tasklet has
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
+//!   settings    what a program may choose
 //!   signal      what handlers raise is the main tasklet's    deadlock  nobody is left to wake anybody
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   life        from the first call to the end of the thread, a fork, the end of the program
@@ -18,6 +19,7 @@ pub(crate) mod life;
 mod offload;
 mod report;
 pub(crate) mod runtime;
+mod settings;
 pub(crate) mod signal;
 mod stack;
 pub(crate) mod tasklet;
@@ -47,6 +49,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(offload::offload_endless, module)?,
         wrap_pyfunction!(offload::offload_short, module)?,
         wrap_pyfunction!(explain::explain, module)?,
+        wrap_pyfunction!(settings::configure, module)?,
         wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,
         wrap_pyfunction!(report::tasklets, module)?,
