@@ -500,6 +500,22 @@ fn what_answers_at_once_waits_behind_nobody() {
     assert!(matches!(&urgent, Submitted::Done(Err(error)) if error.kind() == ErrorKind::InvalidInput), "{urgent:?}");
 }
 
+/// The kernel's log looks like a regular file; read on a thread, it would keep that for as long as the kernel is silent.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_read_of_the_kernels_log_can_be_cancelled() {
+    const UNREAD: libc::c_int = 9;
+    // SAFETY: this action takes no memory (`SYSLOG_ACTION_SIZE_UNREAD`, syslog(2)).
+    let unread = unsafe { libc::klogctl(UNREAD, std::ptr::null_mut(), 0) };
+    // Only the superuser may read it, and what is there may be waited for by others.
+    let (Ok(log), 0) = (std::fs::File::open("/proc/kmsg"), unread) else { return };
+    let mut port = port();
+    let buffer = Box::leak(Box::new_uninit_slice(8));
+    let id = begin(&mut port, Op::Read { file: log.as_raw_fd(), buffer, offset: None });
+    port.cancel(id);
+    assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+}
+
 /// The bytes are taken before the system's event has been collected.
 #[test]
 fn who_watches_is_told_of_what_another_takes_away() {

@@ -19,7 +19,8 @@
 //! `begin` may answer get none from the backend.
 //!
 //! **No readiness above this line.** A caller never learns that it should try again: `EAGAIN` and its kin are dealt
-//! with here, whether or not the descriptor is in non-blocking mode, and so is `EINTR`.
+//! with here, whether or not the descriptor is in non-blocking mode, and so is `EINTR`. But what the system answers at once
+//! on every descriptor (receives with `MSG_ERRQUEUE` or `MSG_OOB`, recv(2)) it answers here too.
 //!
 //! **Cancel** asks; it does not undo. The operation's final event comes all the same, soon: with the system's
 //! "cancelled" error ([`sys::CANCELLED`](crate::sys)) where nothing happened, with its true result where it won the
@@ -64,8 +65,10 @@
 //! **Handles.** `begin` is told of each handle through its operations alone. Where the system must know a handle
 //! beforehand (IOCP's association, epoll's table) the backend does that at the first operation, and forgets it at the
 //! close operation. A descriptor that was closed behind the port's back and whose number was given out again must
-//! still work. On Windows what a handle names belongs to the first port that it had an operation on, for life: that port
-//! serves it best, and another by a detour. What is closed there behind the port's back, and may be followed by a duplicate
+//! still work: what waits on its former owner takes neither bytes nor wake-ups from the new one. It goes on with what it
+//! was begun on (uring), or ends with `EBADF` when that is found out (poll, which has nothing but the number). On Windows
+//! what a handle names belongs to the first port that it had an operation on, for life: that port serves it best, and
+//! another by a detour. What is closed there behind the port's back, and may be followed by a duplicate
 //! of the same number, it is told to forget ([`sys::forget_socket`](crate::sys::forget_socket)).
 
 use std::io;

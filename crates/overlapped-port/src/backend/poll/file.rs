@@ -1,6 +1,9 @@
 //! Regular files, and what else has no readiness: tried where the system has a form of the call that answers at once (a
 //! page-cache hit on Linux), else done on the port's threads. So is the rest of a long transfer, be it in the cache or
 //! not: to copy a gigibyte takes a tenth of a second, which is the thread's and every tasklet's on it.
+//!
+//! A few that look like regular files do have readiness (`/proc/kmsg`, `trace_pipe`): found not ready, they are waited for
+//! as pipes are, for on a thread nothing would end the wait.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -65,7 +68,7 @@ impl Transfer {
     }
 }
 
-/// Begins a read or write of a file.
+/// Begins a read or write of a file: `None` where it is to wait for readiness.
 ///
 /// # Safety
 /// The buffers of `vector` are the operation's, as [`Backend::begin`](super::Backend::begin) says.
@@ -75,21 +78,23 @@ pub(super) unsafe fn transfer(
     vector: Vector,
     offset: Option<u64>,
     turns: &mut Turns,
-) -> Started {
+) -> Option<Started> {
     let mut transfer = Transfer { side, fd, vector, offset, moved: 0 };
-    if offset.is_some() {
-        return match transfer.at_once() {
-            Some(result) => Started::Done(result, None),
-            None => Started::Offload(Box::new(move || transfer.run())),
-        };
+    if offset.is_some() || !turns.is_taken(fd) {
+        if let Some(result) = transfer.at_once() {
+            return Some(Started::Done(result, None));
+        }
+        if transfer.moved == 0 && side == Side::Read && matches!(call::poll_now(fd, libc::POLLIN), Ok(0)) {
+            return None;
+        }
     }
-    if !turns.is_taken(fd)
-        && let Some(result) = transfer.at_once()
-    {
-        return Started::Done(result, None);
-    }
-    let queued = InTurn { transfer: Some(transfer), turn: turns.take(fd) };
-    Started::Offload(Box::new(move || queued.run()))
+    Some(Started::Offload(match offset {
+        Some(_) => Box::new(move || transfer.run()),
+        None => {
+            let queued = InTurn { transfer: Some(transfer), turn: turns.take(fd) };
+            Box::new(move || queued.run())
+        }
+    }))
 }
 
 /// A transfer at the file's own position, with its turn.

@@ -486,10 +486,14 @@ impl Backend for Poll {
                 return Started::Done(Err(io::Error::from_raw_os_error(libc::EINVAL)), None);
             }
             match call::nature(fd) {
-                // SAFETY: the caller's promise.
-                Ok(Nature::File) => return unsafe { file::transfer(side, fd, vector, offset, &mut self.turns) },
-                Ok(other) => nature = Some(other),
+                Ok(found) => nature = Some(found),
                 Err(error) => return Started::Done(Err(error), None),
+            }
+            if nature == Some(Nature::File)
+                // SAFETY: the caller's promise.
+                && let Some(started) = unsafe { file::transfer(side, fd, vector, offset, &mut self.turns) }
+            {
+                return started;
             }
         }
         // SAFETY: the caller's promise.
