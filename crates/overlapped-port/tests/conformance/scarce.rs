@@ -62,6 +62,10 @@ fn one_that_is_cancelled_lets_those_go_on_that_need_none(config: Config) {
     let starved = begin_starved(&mut driver, &connection);
     driver.cancel_waiting(starved);
     assert_eq!(driver.recv(raw_socket(&connection.1), 64).unwrap(), b"bytes");
+    let waits = driver.begin_recv(raw_socket(&connection.1), 64, 0);
+    driver.assert_waits(waits);
+    (&connection.0).write_all(b"more").unwrap();
+    assert_eq!(driver.received(waits).unwrap(), b"more");
 }
 
 fn who_has_waited_longest_gets_the_next(config: Config) {
