@@ -12,6 +12,8 @@
 //! Rejected: to link requests in the kernel (`IOSQE_IO_LINK`), for a link must be submitted in one go, and a cancel or a short
 //! part in it ends all that follows.
 
+use std::io;
+
 /// One of the two directions of a handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -65,10 +67,25 @@ impl Lanes {
     }
 
     /// Makes a place for the handle.
-    pub(super) fn learn(&mut self, handle: usize) {
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(super) fn learn(&mut self, handle: usize) -> io::Result<()> {
         if !self.knows(handle) {
+            self.handles.try_reserve(handle + 64 - self.handles.len())?;
             self.handles.resize(handle + 64, [EMPTY; 2]);
         }
+        Ok(())
+    }
+
+    /// Makes places for the operations in so many slots.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(super) fn make_room(&mut self, slots: usize) -> io::Result<()> {
+        self.links.try_reserve(slots.saturating_sub(self.links.len()))?;
+        self.links.resize(slots.max(self.links.len()), Link { before: NONE, after: NONE });
+        Ok(())
     }
 
     fn lane(&self, handle: usize, side: Side) -> Lane {
@@ -85,11 +102,9 @@ impl Lanes {
         slot_of(self.lane(handle, side).last)
     }
 
-    /// Puts an operation at the end of a lane; true where it is its turn. The table must have a place for the handle.
+    /// Puts an operation at the end of a lane; true where it is its turn. There must be a place for the handle and for the
+    /// slot.
     pub(super) fn enter(&mut self, handle: usize, side: Side, slot: usize) -> bool {
-        if slot >= self.links.len() {
-            self.links.resize(slot + 64, Link { before: NONE, after: NONE });
-        }
         let lane = &mut self.handles[handle][side as usize];
         self.links[slot] = Link { before: lane.last, after: NONE };
         match slot_of(lane.last) {
@@ -138,7 +153,8 @@ mod tests {
     #[test]
     fn each_has_its_turn_in_the_order_of_coming() {
         let mut lanes = Lanes::default();
-        lanes.learn(100);
+        lanes.make_room(201).unwrap();
+        lanes.learn(100).unwrap();
         assert!(lanes.enter(100, Side::In, 7));
         assert!(!lanes.enter(100, Side::In, 3) && !lanes.enter(100, Side::In, 5));
         assert!(lanes.enter(100, Side::Out, 4) && lanes.enter(99, Side::In, 200), "other lanes");
@@ -152,7 +168,8 @@ mod tests {
     fn who_leaves_early_lets_the_others_keep_their_order() {
         for gone in 0..5 {
             let mut lanes = Lanes::default();
-            lanes.learn(1);
+            lanes.make_room(5).unwrap();
+            lanes.learn(1).unwrap();
             (0..5).for_each(|slot| assert_eq!(lanes.enter(1, Side::Out, slot), slot == 0));
             let next = lanes.leave(1, Side::Out, gone);
             assert_eq!(next, (gone == 0).then_some(1));
@@ -166,5 +183,12 @@ mod tests {
     fn a_handle_that_is_not_known_has_nobody() {
         let lanes = Lanes::default();
         assert_eq!((lanes.first(1 << 30, Side::In), lanes.last(1 << 30, Side::Out)), (None, None));
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_an_error() {
+        let mut lanes = Lanes::default();
+        assert_eq!(lanes.learn(usize::MAX / 64).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert_eq!(lanes.make_room(usize::MAX / 2).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 }

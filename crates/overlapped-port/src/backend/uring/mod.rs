@@ -262,6 +262,9 @@ impl Backend for Uring {
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
         let side = entry::side(&op);
+        if let Err(error) = self.make_room(id.slot(), side.map(|_| handle)) {
+            return Started::Done(Err(error), None);
+        }
         let (entry, kind) = entry::prepare(op, self.buffers.size());
         self.open(id, handle, entry, kind, side);
         Started::InFlight

@@ -68,12 +68,9 @@ pub(super) struct Doubt {
 }
 
 impl Uring {
-    /// Takes an operation in, and issues it when it is its turn.
+    /// Takes an operation in, for which there is room, and issues it when it is its turn.
     pub(super) fn open(&mut self, id: OpId, handle: i32, entry: Entry, kind: Kind, side: Option<Side>) {
         let slot = id.slot();
-        if slot >= self.requests.len() {
-            self.requests.resize_with(slot + 64, Request::free);
-        }
         debug_assert!(self.requests[slot].state == State::Free, "two operations in one slot");
         self.requests[slot] = Request::new(id, handle, entry, kind, State::InLine);
         if side.is_none_or(|side| self.line_up(slot, side)) {
@@ -81,17 +78,27 @@ impl Uring {
         }
     }
 
+    /// Makes room for an operation in `slot`, on `handle` if it is one to be in line for.
+    pub(super) fn make_room(&mut self, slot: usize, handle: Option<i32>) -> io::Result<()> {
+        if slot >= self.requests.len() {
+            let slots = slot + 64;
+            self.requests.try_reserve(slots - self.requests.len())?;
+            self.lanes.make_room(slots)?;
+            self.requests.resize_with(slots, Request::free);
+        }
+        match handle.map(usize::try_from) {
+            // A wild number must not cost memory.
+            Some(Ok(number)) if !self.lanes.knows(number) && Descriptor(number as i32).is_open() => {
+                self.lanes.learn(number)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts the operation in `slot` in line; true where it is its turn.
     fn line_up(&mut self, slot: usize, side: Side) -> bool {
         let (handle, is_here) = (self.requests[slot].handle, self.requests[slot].kind.is_here());
-        let Ok(number) = usize::try_from(handle) else { return true };
-        if !self.lanes.knows(number) {
-            // A wild number must not cost memory.
-            if !Descriptor(handle).is_open() {
-                return true;
-            }
-            self.lanes.learn(number);
-        }
+        let Some(number) = usize::try_from(handle).ok().filter(|number| self.lanes.knows(*number)) else { return true };
         let mut lane = side;
         let other =
             || self.lanes.last(number, side.other()).filter(|last| is_here && self.requests[*last].kind.is_here());
@@ -402,6 +409,7 @@ mod tests {
         let id = OpId::new(2, 1);
         let poll = crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::PRIORITY };
         let (entry, kind) = entry::prepare(poll, 64);
+        uring.make_room(2, None).unwrap();
         uring.open(id, 0, entry, kind, None);
         uring.ask_to_cancel(id);
         let queued = uring.ring.submission().len();
