@@ -7,23 +7,13 @@ use std::time::Instant;
 
 use overlapped_port::{Lane, Op, OpId, Outcome, Submitted, TimerId};
 
-use super::id::TaskletId;
-use super::thread::Scheduler;
+use super::thread::{Scheduler, Wait};
 use super::token::Token;
 use super::turn::SWITCHES_A_TURN;
 use crate::interrupt::{Level, Telling, Verdict};
 
 /// A result of so many bytes counts as one more: they took the time.
 const LARGE: usize = 64 << 10;
-
-/// What one operation of a tasklet has come to.
-pub(super) struct Wait {
-    pub(super) tasklet: TaskletId,
-    pub(super) result: Option<io::Result<Outcome>>,
-    pub(super) expired: bool,
-    /// Nobody waits any more: the completion frees the slot.
-    pub(super) abandoned: bool,
-}
 
 /// Ends the process where it is dropped by an unwinding: what is in flight then owns memory that would be freed. It costs
 /// nothing where all goes well.

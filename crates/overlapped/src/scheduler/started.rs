@@ -10,29 +10,8 @@ use std::time::Instant;
 use overlapped_port::{Op, OpId, Outcome, Submitted};
 
 use super::id::TaskletId;
-use super::thread::Scheduler;
+use super::thread::{Called, Flight, Scheduler};
 use super::token::Token;
-
-/// An operation in flight that nobody waits for.
-pub(super) struct Flight {
-    /// What it came to, where it did at once.
-    result: Option<io::Result<Outcome>>,
-    id: Option<OpId>,
-    called: Called,
-}
-
-type Once = Box<dyn FnOnce(&Scheduler, io::Result<Outcome>)>;
-type Each = Box<dyn FnMut(&Scheduler, io::Result<Outcome>, bool)>;
-
-/// What is called.
-enum Called {
-    /// At the end.
-    Once(Once),
-    /// At each result; whether more come.
-    Each(Each),
-    /// It is running.
-    Running,
-}
 
 /// Names an operation that was [started](Scheduler::start), for [`Scheduler::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The scheduler of one thread: what it is made of, how it begins and ends.
+//! The scheduler of one thread: what it is made of and what it keeps, how it begins and ends.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -8,17 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{RawFile, RawSocket};
-use overlapped_port::{Completion, Port, Report};
+use overlapped_port::{Completion, OpId, Outcome, Port, Report};
 use slab::Slab;
 
 use super::board::{Board, Status};
 use super::id::TaskletId;
-use super::operation::Wait;
 use super::ready::Ready;
 use super::remote::Remote;
-use super::started::Flight;
 use super::table::Table;
-use super::turn::Callback;
 use super::watch::{self, Onlooker, Watch};
 
 /// How long a scheduler that leaves tasklets behind waits for the kernel to let go of what they have in flight.
@@ -46,6 +43,39 @@ pub unsafe trait Switcher {
     fn onlooker(&self) -> Option<Onlooker> {
         None
     }
+}
+
+/// What one operation of a tasklet has come to.
+pub(super) struct Wait {
+    pub(super) tasklet: TaskletId,
+    pub(super) result: Option<io::Result<Outcome>>,
+    pub(super) expired: bool,
+    /// Nobody waits any more: the completion frees the slot.
+    pub(super) abandoned: bool,
+}
+
+/// Called when a timer is due; it must not wait.
+pub(super) type Callback = Box<dyn FnOnce(&Scheduler)>;
+
+/// An operation in flight that nobody waits for.
+pub(super) struct Flight {
+    /// What it came to, where it did at once.
+    pub(super) result: Option<io::Result<Outcome>>,
+    pub(super) id: Option<OpId>,
+    pub(super) called: Called,
+}
+
+type Once = Box<dyn FnOnce(&Scheduler, io::Result<Outcome>)>;
+type Each = Box<dyn FnMut(&Scheduler, io::Result<Outcome>, bool)>;
+
+/// What is called.
+pub(super) enum Called {
+    /// At the end.
+    Once(Once),
+    /// At each result; whether more come.
+    Each(Each),
+    /// It is running.
+    Running,
 }
 
 /// The scheduler of one thread.

@@ -12,9 +12,6 @@ use super::token::Token;
 /// After so many switches the port is polled even though tasklets are ready.
 pub(super) const SWITCHES_A_TURN: u32 = 64;
 
-/// Called when a timer is due; it must not wait.
-pub(super) type Callback = Box<dyn FnOnce(&Scheduler)>;
-
 /// Names a call that [`Scheduler::call_at`] has set.
 #[derive(Debug)]
 pub struct Timer {
