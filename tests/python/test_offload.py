@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import overlapped
+from conftest import needs
 from overlapped import offload, sleep, spawn
 
 
@@ -72,19 +74,25 @@ def test_what_is_thrown_in_comes_at_once_and_the_function_runs_on():
 
 def test_a_late_result_is_dropped_where_python_may_be_touched():
     """The result of a function that nobody waits for any more is destroyed on its thread, under the GIL."""
-    destroyed = threading.Event()
+    begun, gate, destroyed = threading.Event(), threading.Event(), threading.Event()
 
     class Result:
         def __del__(self):
             destroyed.set()
 
     def work():
-        time.sleep(0.02)
+        begun.set()
+        gate.wait(20)
         return Result()
 
-    with pytest.raises(TimeoutError), overlapped.timeout(0.005):
-        offload(work)
-    assert offload(destroyed.wait, 5)
+    waiting = spawn(offload, work)
+    # What no thread has begun would never run.
+    while not begun.is_set():
+        sleep(0.001)
+    waiting.cancel()
+    waiting.join()
+    gate.set()
+    assert offload(destroyed.wait, 20)
 
 
 def test_keyword_arguments_are_refused():
@@ -202,3 +210,33 @@ except RuntimeError as error:
 def test_what_cannot_be_chosen(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"configure\("):
         overlapped.configure(**wrong)
+
+
+@needs("resource.RLIMIT_NPROC")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes a user with no process")
+def test_where_no_thread_can_be_started_what_is_short_is_called_all_the_same(run_python: Any) -> None:
+    program = """
+import os, resource, threading
+import overlapped
+from overlapped import _engine
+
+overlapped.sleep(0)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+os.setuid(54321)
+try:
+    threading.Thread(target=int).start()
+except RuntimeError:
+    pass
+else:
+    raise SystemExit("threads can be started")
+
+def waits():
+    # Whatever Python calls may come to a wait: a finalizer, a signal's handler.
+    overlapped.sleep(0.001)
+    return 80
+
+tasklets = [overlapped.spawn(_engine.offload_short, waits) for _ in range(3)]
+print([tasklet.result() for tasklet in tasklets])
+"""
+    done = run_python(program)
+    assert (done.returncode, done.stdout) == (0, "[80, 80, 80]\n"), (done.returncode, done.stdout, done.stderr)

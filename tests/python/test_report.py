@@ -24,11 +24,11 @@ def test_shows_what_is_in_flight(pair):
     waiting = spawn(client.recv, 10)
     sleep(0.01)
     report = overlapped.report()
-    assert "in flight: 1 " in report
+    assert "in flight: 1;" in report
     assert "recv" in report
     waiting.cancel()
     waiting.join()
-    assert "in flight: 0 " in overlapped.report()
+    assert "in flight: 0;" in overlapped.report()
 
 
 def test_listing_tells_what_each_waits_for(pair, listener):

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::life::runtime;
-use super::runtime::to_error;
+use super::runtime::{thread_ident, to_error};
 use crate::python::unfinished::{attach, call_once, give_up};
 
 /// What a function on a thread has returned. Where nobody waits for it any more, it is destroyed there and then.
@@ -45,9 +45,16 @@ pub(crate) fn offload_endless(py: Python<'_>, function: Py<PyAny>, args: Py<PyTu
 
 fn offload_in(py: Python<'_>, lane: Lane, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
     let runtime = runtime(py)?;
-    let called = overlapped::offload_in(lane, move || attach(|py| Returned(Some(call_once(py, function, args)))));
-    match called {
-        Ok(mut returned) => returned.0.take().expect("it is taken once"),
+    // Where the system has no thread, what is short is called on this one: in the middle of what the port does, when no
+    // Python code may run, for that may wait. So it is called afterwards.
+    let home = thread_ident();
+    let job = move || match thread_ident() == home {
+        true => Err((function, args)),
+        false => Ok(attach(|py| Returned(Some(call_once(py, function, args))))),
+    };
+    match overlapped::offload_in(lane, job) {
+        Ok(Ok(mut returned)) => returned.0.take().expect("it is taken once"),
+        Ok(Err((function, args))) => call_once(py, function, args),
         Err(error) => Err(to_error(py, &runtime, error)),
     }
 }
