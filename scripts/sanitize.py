@@ -45,7 +45,6 @@ UNDER_VALGRIND = [
     "leaving",
     "offload",
     "operate_any",
-    "explain",
     "conversions",
     "files",
     "unix",
@@ -53,7 +52,7 @@ UNDER_VALGRIND = [
     "udp",
     "tcp",
 ]
-"""The face's test files that take no more than a minute there."""
+"""The face's test files that take some minutes there at most, and do not need two threads that run at once."""
 
 UNDER_MIRI = [
     ("overlapped-port", ["slots", "buffers"], ["uring", "poll", "memory_that_is_not_there"]),

@@ -28,7 +28,7 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     /// `InvalidInput` where the text is not `host:port`; what the system says where the name is not known; and for a
-    /// name, outside of [`run`](crate::run).
+    /// name, outside of [`run`](crate::run()).
     fn to_socket_addrs(&self) -> io::Result<Vec<SocketAddr>>;
 }
 

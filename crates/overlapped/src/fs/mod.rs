@@ -13,6 +13,9 @@
 //! cache, the thread is held for as long as copying it takes. Where there is no memory for what a file holds, that is an
 //! error, `OutOfMemory`.
 //!
+//! Errors are the system's, with its number, as in the standard library; [`attempted`](crate::attempted) tells with which path
+//! one came.
+//!
 //! Reads and writes without an offset move the file's own position. Those through one handle take turns. Handles that
 //! share it ([`File::try_clone`]) do not with io_uring, and two may then read or write the same place at once: such
 //! tasklets want [`File::read_at`] and [`File::write_at`], or append.

@@ -1,15 +1,18 @@
 //! Sockets shaped as in [`std::net`], whose waits are those of the calling tasklet alone.
 //!
 //! Addresses, options and conversions are the standard library's own; what waits (accept, connect, receive, send) goes
-//! through the thread's completion port, and so only works inside of [`run`](crate::run). Differences from
+//! through the thread's completion port, and so only works inside of [`run`](crate::run()). Differences from
 //! [`std::net`]:
 //!
 //! - a name is looked up without blocking the thread ([`ToSocketAddrs`]);
 //! - a time-out gives [`TimedOut`](std::io::ErrorKind::TimedOut), never `WouldBlock`; it belongs to the handle, and a
-//!   clone begins with the time-outs of its original;
+//!   clone begins with the time-outs of its original. A handle that is made from a socket of the standard library's, or
+//!   from the system's, begins with the socket's own, and leaves it those that it has when it is turned back;
+//! - what was attempted when an error came, [`attempted`](crate::attempted) tells: the error has the system's number, as there;
+//! - Unix sockets take abstract names in the form of a path too, with a NUL byte in front;
 //! - there is no non-blocking mode: start a tasklet instead.
 //!
-//! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run). On Windows a handle
+//! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run()). On Windows a handle
 //! belongs to the completion port of the first thread that waited for it; the others wait by a detour, which is slower.
 //!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a

@@ -182,7 +182,7 @@ pub struct NamedPipeListener {
 }
 
 impl NamedPipeListener {
-    /// Serves a name, such as `\\.\pipe\greetings`, to clients on this machine. Works outside of [`run`](crate::run) too.
+    /// Serves a name, such as `\\.\pipe\greetings`, to clients on this machine. Works outside of [`run`](crate::run()) too.
     ///
     /// # Errors
     /// `PermissionDenied` where the name has a server; `InvalidInput` where the name is none for a pipe.

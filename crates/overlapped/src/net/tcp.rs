@@ -176,7 +176,7 @@ impl TcpListener {
     /// Listens on an address; port 0 lets the system choose one. On Unix an address that an earlier connection still
     /// lingers on can be used again at once (`SO_REUSEADDR`, socket(7)), as in the standard library.
     ///
-    /// Works outside of [`run`](crate::run) too, unless a name is to be looked up.
+    /// Works outside of [`run`](crate::run()) too, unless a name is to be looked up.
     ///
     /// # Errors
     /// That of the last address: `AddrInUse`, `PermissionDenied`, …; those of the look-up.

@@ -38,7 +38,7 @@ pub struct UdpSocket {
 datagram::datagram!(UdpSocket, std::net::UdpSocket);
 
 impl UdpSocket {
-    /// Takes an address; port 0 lets the system choose one. Works outside of [`run`](crate::run) too, unless a name is
+    /// Takes an address; port 0 lets the system choose one. Works outside of [`run`](crate::run()) too, unless a name is
     /// to be looked up.
     ///
     /// # Errors

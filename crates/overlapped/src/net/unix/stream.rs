@@ -102,7 +102,7 @@ handle::listener!(UnixListener, std::os::unix::net::UnixListener);
 
 impl UnixListener {
     /// Makes a socket at a path and listens on it; on Linux also under an abstract name, `"\0name"`, which is no file and
-    /// goes with the socket. Works outside of [`run`](crate::run) too.
+    /// goes with the socket. Works outside of [`run`](crate::run()) too.
     ///
     /// # Errors
     /// `AddrInUse` where a file is there, though nobody may listen any more: remove it first; `InvalidInput` as for
@@ -113,7 +113,7 @@ impl UnixListener {
             .map_err(|error| attempt(error, || format!("listen on {}", address::shown(path))))
     }
 
-    /// Makes a socket at an address and listens on it. Works outside of [`run`](crate::run) too.
+    /// Makes a socket at an address and listens on it. Works outside of [`run`](crate::run()) too.
     ///
     /// # Errors
     /// As for [`UnixListener::bind`].
