@@ -39,6 +39,9 @@ LockType = lock = allocate_lock = allocate = Lock
 _real_count = _real._count
 _running = 0
 
+_started: set[int] = set()
+"""The identifiers of the threads that run and were started here."""
+
 
 def _count() -> int:
     """How many threads run that were started here; the main one is none of them."""
@@ -46,15 +49,16 @@ def _count() -> int:
 
 
 def _forget_dummies(threading: Any) -> None:
-    """Has :mod:`threading` forget what it makes for tasklets that it did not start, when they have ended.
+    """Has :mod:`threading` forget what it makes for tasklets that are no threads, when they have ended.
 
-    Threads of the system's are told by their identifiers for ever (up to Python 3.12); a tasklet's is soon another's.
+    Of threads that :mod:`_thread` started it keeps that for ever, up to Python 3.12, and its own tests want it so.
     """
     make = threading._DummyThread.__init__
 
     def __init__(self: Any) -> None:
         make(self)
-        call_at_end(lambda: forget(self))
+        if get_ident() not in _started:
+            call_at_end(lambda: forget(self))
 
     def forget(dummy: Any) -> None:
         with threading._active_limbo_lock:
@@ -85,6 +89,8 @@ start_new = start_new_thread
 def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     global _running
     _running += 1
+    me = get_ident()
+    _started.add(me)
     hooks = sys.gettrace(), sys.getprofile()
     try:
         function(*args, **kwargs)
@@ -94,6 +100,7 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
         _report(error, function)
     finally:
         _running -= 1
+        _started.discard(me)
         # A thread's end is that of its hooks, which Python keeps for the thread that all tasklets share.
         if hooks[0] is None and sys.gettrace() is not None:
             sys.settrace(None)
@@ -239,3 +246,4 @@ def _after_fork_in_child() -> None:
         if handle.ident != me:
             handle._set_done()
     _running = 0
+    _started.intersection_update({me})
