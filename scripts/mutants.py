@@ -42,7 +42,7 @@ MUTANTS = [
     ("a dropped buffer is lost", BUFFERS, "        if let Memory::Lent { index, .. } = self.memory {\n            self.home.give_back(index);\n        }\n    }\n}\n\nimpl fmt::Debug", "    }\n}\n\nimpl fmt::Debug"),
     ("a kept buffer stays out", BUFFERS, "            self.memory = Memory::Kept(bytes);\n            self.home.give_back(index);", "            self.memory = Memory::Kept(bytes);\n            let _ = index;"),
     ("every port takes every buffer", PORT, "if buffer.is_of(&self.home) {", "if buffer.is_of(&self.home) || true {"),
-    ("a buffer is longer than what was received", BUFFERS, "self.length = length.min(self.room().len());", "self.length = length.max(1).min(self.room().len());"),
+    ("a buffer is longer than what was received", BUFFERS, "self.length = length.min(self.room().len());", "self.length = (length + 1).min(self.room().len());"),
     ("a receive of all holds its buffer (io_uring)", STEP, "&& part.keep(room).is_ok()", "&& room > 0"),
     ("a receive of all holds its buffer (poll)", ATTEMPT, "match buffer.keep(room) {", "match Ok::<(), ()>(()).map(|()| room).map(drop) {"),
     ("the kernel gets a buffer back at the wrong place", RING, "(*entry).set_addr(start as u64);", "(*entry).set_addr(start as u64 + 1);"),

@@ -53,7 +53,7 @@ pub(super) struct Handle {
     pub(super) reset_told: bool,
     /// What an accept on it takes.
     pub(super) listener: Option<Listener>,
-    /// Operations at the file's own position, one after the other; the first is under way.
+    /// Operations at the file's own position, or a socket's receives, one after the other; the first is under way.
     pub(super) turns: VecDeque<OpId>,
 }
 

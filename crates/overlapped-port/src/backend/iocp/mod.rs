@@ -415,7 +415,10 @@ impl Backend for Iocp {
                 Err(error) => return Started::Done(Err(error), None),
             },
             (_, None) => match core.handles.enter_socket(key) {
-                Ok(handle) => Some(handle),
+                Ok(handle) => {
+                    takes_turns = socket::is_in_line(&op);
+                    Some(handle)
+                }
                 Err(error) => return Started::Done(Err(error), None),
             },
         };
@@ -466,6 +469,7 @@ impl Backend for Iocp {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.feed();
         let mut timeout = if self.core.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         if self.interrupts.insist() {
             timeout = Some(timeout.map_or(INSISTENCE, |timeout| timeout.min(INSISTENCE)));

@@ -114,7 +114,7 @@ pub(super) enum Awaits {
     Packet,
     /// A provided buffer: no call is in flight.
     Buffer,
-    /// The operation before it at the file's own position: no call is in flight.
+    /// The operation before it at the file's own position, or the receive before it: no call is in flight.
     Turn,
 }
 

@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::backend::Started;
 use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
+use crate::op::Op;
 use crate::slots::OpId;
 use crate::sys::{MSG_CTRUNC, MSG_TRUNC};
 
@@ -285,6 +286,16 @@ pub(super) fn issue_send_message(
         }
     };
     answered(result, bytes, facts)
+}
+
+/// Whether it is a receive that others may have to wait for: the system keeps the order of its calls, but a receive of ours
+/// may take several of them. Urgent data is not in line with the bytes.
+pub(super) fn is_in_line(op: &Op<'_>) -> bool {
+    match op {
+        Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => flags & MSG_OOB == 0,
+        Op::RecvMultishot { .. } => true,
+        _ => false,
+    }
 }
 
 /// Whether a receive goes on until its buffers are full.
