@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import RunPython
+from conftest import RunPython, needs
 
 
 class TestThreads:
@@ -255,3 +255,36 @@ class TestLocal:
             thread.start(); thread.join()
             assert seen == ["failed", 1]
         """)
+
+
+@needs("select.poll")
+def test_many_threads_that_poll_many_descriptors_are_woken_by_one(patched: RunPython) -> None:
+    """Thirty-four thousand waits: more than the 32,768 that a port once held."""
+    patched(
+        """
+        import resource, select, socket, threading
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        pairs = [socket.socketpair() for _ in range(min(2000, limit // 2 - 100))]
+        woken, waiting = [], []
+
+        def wait():
+            polled = select.poll()
+            for one, _ in pairs:
+                polled.register(one, select.POLLIN)
+            waiting.append(None)
+            woken.append(polled.poll(50_000))
+
+        threads = [threading.Thread(target=wait) for _ in range(34_000 // len(pairs) + 1)]
+        for thread in threads:
+            thread.start()
+        while len(waiting) < len(threads):
+            select.select([], [], [], 0.001)
+        one, other = pairs[-1]
+        other.send(b"x")
+        for thread in threads:
+            thread.join()
+        assert woken == [[(one.fileno(), select.POLLIN)]] * len(threads), woken
+        """
+    )
