@@ -143,13 +143,12 @@ fn read_all(py: Python<'_>, file: RawFile) -> PyResult<Option<*mut PyObject>> {
 
 unsafe extern "C" fn read(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {
     let how = |py: Python<'_>, descriptor, given: &[*mut PyObject]| {
-        // SAFETY: an argument of the method; the GIL is held.
-        let size = match given.first() {
-            Some(&size) if size != unsafe { ffi::Py_None() } => unsafe {
-                ffi::PyNumber_AsSsize_t(size, ffi::PyExc_OverflowError)
-            },
-            _ => -1,
-        };
+        let size = given.first().map_or(-1, |size| {
+            // SAFETY: an argument of the method; the GIL is held.
+            unsafe {
+                if ffi::Py_IsNone(*size) != 0 { -1 } else { ffi::PyNumber_AsSsize_t(*size, ffi::PyExc_OverflowError) }
+            }
+        });
         if PyErr::take(py).is_some() || size == 0 {
             return Ok(None);
         }

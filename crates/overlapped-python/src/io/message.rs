@@ -21,11 +21,14 @@ use crate::python::bytes::NewBytes;
 use crate::python::class::owned;
 use crate::thread::life::runtime;
 
-/// What came with the bytes: how many they are, control data by level and type, flags, and the sender.
-type Received = (usize, Vec<(c_int, c_int, Py<PyBytes>)>, c_int, Option<Py<PyAny>>);
+/// Control data, by level and type.
+type Control = Vec<(c_int, c_int, Py<PyBytes>)>;
+
+/// The bytes, or how many they are; and what came with them: control data, flags, and the sender.
+type Received<Bytes> = (Bytes, Control, c_int, Option<Py<PyAny>>);
 
 /// Receives into `memory`, in order, with room for so many bytes of control data, within the socket's time-out.
-fn receive(socket: &Bound<'_, PyAny>, memory: Vec<&mut [u8]>, room: usize, flags: c_int) -> PyResult<Received> {
+fn receive(socket: &Bound<'_, PyAny>, memory: Vec<&mut [u8]>, room: usize, flags: c_int) -> PyResult<Received<usize>> {
     let py = socket.py();
     // SAFETY: only `overlapped.socket` calls this, with its own sockets.
     let socket = unsafe { Socket::new(socket.as_ptr()) };
@@ -61,7 +64,7 @@ pub(crate) fn receive_message(
     size: usize,
     room: usize,
     flags: c_int,
-) -> PyResult<(Option<Py<PyAny>>, Vec<(c_int, c_int, Py<PyBytes>)>, c_int, Option<Py<PyAny>>)> {
+) -> PyResult<Received<Option<Py<PyAny>>>> {
     let py = socket.py();
     let mut bytes = NewBytes::new(py, size)?;
     if flags & TRUE_LENGTH != 0 {
@@ -78,7 +81,7 @@ pub(crate) fn receive_message_into(
     buffers: Vec<Bound<'_, PyAny>>,
     room: usize,
     flags: c_int,
-) -> PyResult<Received> {
+) -> PyResult<Received<usize>> {
     let view = |buffer: &Bound<'_, PyAny>| {
         // SAFETY: a live object; the GIL is held here, and when the view is dropped.
         unsafe { View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) }.ok_or_else(|| {
