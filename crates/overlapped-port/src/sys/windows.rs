@@ -5,6 +5,7 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, AsRawSocket, BorrowedHandle, FromRawHandle};
 use std::path::{Component, Path, Prefix};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use windows_sys::Win32::Foundation::{
     DuplicateHandle, ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_OPERATION_ABORTED, ERROR_PATH_NOT_FOUND,
@@ -19,7 +20,6 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, INFINITE, RegisterWaitForSingleObject, ResetEvent, WT_EXECUTEINWAITTHREAD,
 };
 
-use crate::backend::iocp::forget;
 use crate::open::OpenMode;
 
 /// A socket as the system names it: a `SOCKET`.
@@ -70,6 +70,21 @@ pub(crate) fn socket_key(socket: RawSocket) -> usize {
 /// A file as a number, to compare and count operations by.
 pub(crate) fn file_key(file: RawFile) -> usize {
     file as usize
+}
+
+/// How often a number has come to stand for another handle, as far as the ports of this process know; two numbers may
+/// share a place. A port that finds the count changed looks at the handle anew.
+static MEANINGS: [AtomicU32; 1 << 16] = [const { AtomicU32::new(0) }; 1 << 16];
+
+/// How often this number has.
+pub(crate) fn meaning(key: usize) -> &'static AtomicU32 {
+    // Handles are multiples of four.
+    &MEANINGS[key / 4 % MEANINGS.len()]
+}
+
+/// What the ports of this process know of a number no longer holds.
+pub(crate) fn forget(key: usize) {
+    meaning(key).fetch_add(1, Ordering::Relaxed);
 }
 
 /// Says that a socket's number may stand for another one from now on: before it is closed without a port's knowledge, or

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
 use windows_sys::Wdk::Storage::FileSystem::{
@@ -23,6 +23,7 @@ use windows_sys::Win32::System::WindowsProgramming::{
 use super::accept::Listener;
 use super::{PACKET_KEY, error, winsock};
 use crate::slots::OpId;
+use crate::sys::{forget, meaning};
 
 /// What a handle is, once and for all.
 #[derive(Clone, Copy, Default)]
@@ -83,20 +84,6 @@ pub(super) struct Handles {
     known: HashMap<usize, Handle>,
     /// Sockets that an accept of this port made and that have had no operation yet.
     accepted: HashSet<usize>,
-}
-
-/// How often a number has come to stand for another handle, as far as the ports of this process know; two numbers may
-/// share a place. A port that finds the count changed looks at the handle anew.
-static MEANINGS: [AtomicU32; 1 << 16] = [const { AtomicU32::new(0) }; 1 << 16];
-
-fn meaning(key: usize) -> &'static AtomicU32 {
-    // Handles are multiples of four.
-    &MEANINGS[key / 4 % MEANINGS.len()]
-}
-
-/// What the ports of this process know of a number no longer holds.
-pub(crate) fn forget(key: usize) {
-    meaning(key).fetch_add(1, Ordering::Relaxed);
 }
 
 impl Handles {

@@ -4,6 +4,7 @@
 //! or between two. So who cancels insists, once a turn of the loop, until the job is over. The job's end takes the same
 //! lock, lest the thread's next job be meant.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
@@ -72,7 +73,7 @@ fn this_thread() -> Option<OwnedHandle> {
 /// The jobs of a port that can be interrupted. A job that is over is gone from memory.
 #[derive(Default)]
 pub(super) struct Interrupts {
-    jobs: Vec<(OpId, Weak<Interrupt>)>,
+    jobs: HashMap<OpId, Weak<Interrupt>>,
     cancelled: Vec<Weak<Interrupt>>,
 }
 
@@ -80,16 +81,16 @@ impl Interrupts {
     /// A job of an operation for the pool, such that it can be interrupted.
     pub(super) fn job(&mut self, id: OpId, job: Function) -> Function {
         if self.jobs.len() == self.jobs.capacity() {
-            self.jobs.retain(|(_, job)| job.strong_count() > 0);
+            self.jobs.retain(|_, job| job.strong_count() > 0);
         }
         let interrupt = Arc::new(Interrupt::default());
-        self.jobs.push((id, Arc::downgrade(&interrupt)));
+        self.jobs.insert(id, Arc::downgrade(&interrupt));
         Box::new(move || interrupt.run(job))
     }
 
     /// Ends an operation's job, now or soon.
     pub(super) fn interrupt(&mut self, id: OpId) {
-        if let Some((_, job)) = self.jobs.iter().find(|(known, _)| *known == id) {
+        if let Some(job) = self.jobs.get(&id) {
             self.cancelled.push(Weak::clone(job));
             self.insist();
         }

@@ -25,7 +25,7 @@
 //! operation, so that an accepted socket can still be handed to another process. Since a number can come to stand for
 //! another handle behind our back, and for that one no packet would ever come, a handle on which nothing is in flight
 //! is tried again each time; 87 is then the good answer. (That the number now stands for a duplicate, or for a handle that
-//! belongs elsewhere, does not show so: [`forget`] is for those.) A duplicate of a handle is of the same object, so
+//! belongs elsewhere, does not show so: [`sys::forget_socket`] is for those.) A duplicate of a handle is of the same object, so
 //! its packets come here too. Packets of any other handle that answers 87 go elsewhere: its calls have an event instead,
 //! which is [watched](watch). On a handle that was opened without `FILE_FLAG_OVERLAPPED` (a console, an anonymous pipe, a
 //! `std::fs::File`) the system has blocking calls alone, and the pool's threads make them; CancelSynchronousIo ends
@@ -114,8 +114,6 @@ mod request;
 mod socket;
 mod watch;
 mod winsock;
-
-pub(crate) use handles::forget;
 
 use alarm::Alarm;
 use error::Ending;

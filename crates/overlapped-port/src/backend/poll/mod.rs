@@ -108,7 +108,7 @@ impl Poll {
     /// Tries an operation, or queues it behind those that wait already.
     fn enter(&mut self, mut pending: Pending) -> Started {
         let (id, fd, side) = (pending.id, pending.fd, pending.side());
-        if let Err(error) = self.make_room(fd) {
+        if let Err(error) = self.make_room(id, fd) {
             return Started::Done(Err(error), None);
         }
         let descriptor = &mut self.descriptors[fd as usize];
@@ -172,14 +172,16 @@ impl Poll {
         false
     }
 
-    /// Makes the table of descriptors long enough.
-    fn make_room(&mut self, fd: RawFd) -> io::Result<()> {
+    /// Makes both tables long enough.
+    fn make_room(&mut self, id: OpId, fd: RawFd) -> io::Result<()> {
         if self.descriptors.get(fd as usize).is_none() {
             // A wild number must not cost memory.
             call::check_open(fd)?;
-            self.descriptors.resize_with(fd as usize + 64, Descriptor::default);
+            let length = fd as usize + 64;
+            self.descriptors.try_reserve(length - self.descriptors.len())?;
+            self.descriptors.resize_with(length, Descriptor::default);
         }
-        Ok(())
+        self.table.reserve(id)
     }
 
     /// Takes an operation out of the tables.

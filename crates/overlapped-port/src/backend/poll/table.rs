@@ -3,6 +3,8 @@
 //! A queue is a list through the table: from anywhere in it an operation leaves at once, and nothing is left behind. (A
 //! ring of ids would have to be searched, or would keep the ids of those that were cancelled behind one that waits on.)
 
+use std::io;
+
 use super::attempt::Pending;
 use crate::slots::OpId;
 
@@ -52,12 +54,22 @@ impl Table {
         self.entry(id).after
     }
 
-    /// Queues an operation behind all others.
+    /// Makes room for an operation.
+    ///
+    /// # Errors
+    /// `OutOfMemory` where there is none.
+    pub(super) fn reserve(&mut self, id: OpId) -> io::Result<()> {
+        if self.0.len() <= id.slot() {
+            let length = id.slot() + 64;
+            self.0.try_reserve(length - self.0.len())?;
+            self.0.resize_with(length, || None);
+        }
+        Ok(())
+    }
+
+    /// Queues an operation, for which there is room, behind all others.
     pub(super) fn push(&mut self, queue: &mut Queue, pending: Pending) {
         let id = pending.id;
-        if self.0.len() <= id.slot() {
-            self.0.resize_with(id.slot() + 64, || None);
-        }
         let before = queue.last.replace(id);
         match before {
             Some(before) => self.entry(before).after = Some(id),
