@@ -256,7 +256,9 @@ class MainHandler:
 def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Tasklet[_R]:
     """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits.
 
-    The end of the program does not wait for it: :func:`run` waits for all.
+    It has a copy of the context (:mod:`contextvars`) in which it was started. The end of the program, or of the thread,
+    does not wait for what it waits for, but ends it as :meth:`Tasklet.cancel` does, with its ``finally``, within a time
+    limit (see :func:`configure`); :func:`run` waits for all.
     """
 
 def configure(*, threads: int | None = None, thread_stack: int | None = None, cleanup: float | None = None) -> None:

@@ -320,8 +320,8 @@ impl Tasklet {
     }
 }
 
-/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program does not
-/// wait for it: `run()` waits for all.
+/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program ends
+/// it, as `Tasklet.cancel` does; `run()` waits for all.
 #[pyfunction]
 #[pyo3(signature = (function, /, *args, **kwargs))]
 pub(crate) fn spawn(
