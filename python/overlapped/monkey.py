@@ -171,7 +171,7 @@ def patch_select() -> None:
 
 
 def patch_os() -> None:
-    """Pipes and terminals, waits for child processes, ``system`` and ``fsync`` of :mod:`os`."""
+    """Pipes and terminals, closes of descriptors, waits for child processes, ``system`` and ``fsync`` of :mod:`os`."""
     if _begin("os"):
         import os
 
