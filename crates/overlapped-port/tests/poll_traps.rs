@@ -564,6 +564,9 @@ fn a_long_read_of_what_is_in_memory_gives_way() {
     );
     begin(&mut port, read(8 << 20));
     assert!(matches!(completion(&mut port), Ok(Outcome::Count(count)) if count == 8 << 20));
+    let parts: Vec<_> = (0..8).map(|_| std::io::IoSliceMut::new(vec![0; 1 << 20].leak())).collect();
+    begin(&mut port, Op::ReadVectored { file: file.as_raw_fd(), buffers: parts.leak(), offset: Some(0) });
+    assert!(matches!(completion(&mut port), Ok(Outcome::Count(count)) if count == 8 << 20));
 }
 
 /// A descriptor that is cancelled, closed and opened again must not be taken for one that is armed still.

@@ -73,3 +73,46 @@ impl Drop for Turn {
         self.line.ended.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn turns_come_in_the_order_in_which_they_were_taken() {
+        for _ in 0..20 {
+            let mut turns = Turns::default();
+            let first = turns.take(3);
+            let (sender, came) = mpsc::channel();
+            for number in 0..4 {
+                let (turn, sender) = (turns.take(3), sender.clone());
+                std::thread::spawn(move || {
+                    turn.wait();
+                    sender.send(number).unwrap();
+                });
+            }
+            assert!(came.try_recv().is_err(), "the first has not ended");
+            drop(first);
+            for number in 0..4 {
+                assert_eq!(came.recv_timeout(PATIENCE), Ok(number));
+            }
+        }
+    }
+
+    #[test]
+    fn who_leaves_before_its_turn_is_not_waited_for() {
+        let mut turns = Turns::default();
+        let (first, second, third) = (turns.take(3), turns.take(3), turns.take(3));
+        assert!(turns.is_taken(3) && !turns.is_taken(4));
+        drop(second);
+        drop(first);
+        third.wait();
+        drop(third);
+        assert!(!turns.is_taken(3));
+    }
+}
