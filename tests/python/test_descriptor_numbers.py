@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conftest import RunPython, unix_only
 
 pytestmark = unix_only("a number there is one of the runtime's table, and not what the port waits on")

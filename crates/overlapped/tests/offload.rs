@@ -191,7 +191,7 @@ fn functions_that_wait_for_each_other_run_in_the_endless_lane() {
         let handles: Vec<_> = (0..40)
             .map(|_| {
                 let all = all.clone();
-                spawn(move || offload_in(Lane::Endless, move || drop(all.wait())).unwrap())
+                spawn(move || offload_in(Lane::Endless, move || _ = all.wait()).unwrap())
             })
             .collect();
         handles.into_iter().for_each(|handle| handle.join().unwrap());

@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn what_is_stuck_makes_room_after_a_while_and_not_before() {
         let mut scene = Scene::new(2);
-        scene.push_many(6, || open());
+        scene.push_many(6, open);
         let first = scene.begin_all();
         assert_eq!(first.len(), 2);
         scene.pass(STALL / 2);
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_job_that_comes_where_all_have_long_been_stuck_begins_at_once() {
         let mut scene = Scene::new(2);
-        scene.push_many(2, || open());
+        scene.push_many(2, open);
         scene.begin_all();
         scene.pass(STALL * 100);
         let late = scene.push(open());
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn stuck_opens_come_to_an_end_of_threads_and_are_then_refused() {
         let mut scene = Scene::new(8);
-        scene.push_many(MOST + 1, || open());
+        scene.push_many(MOST + 1, open);
         for _ in 0..MOST / 8 {
             assert_eq!(scene.begin_all().len(), 8);
             scene.pass(STALL);

@@ -1,5 +1,5 @@
 //! The life of a thread's tasklets: from the first call that needs them, which makes the thread's port, to the thread's end,
-//! a fork, or the end of the program. How they switch is in [`worker`](super::worker).
+//! a fork, or the end of the program. How they switch is in [`worker`].
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,7 @@
 //! business of a [`Switcher`]: stackful coroutines for the Rust face, greenlets for the Python face. Both park here, and
 //! both are woken through the same completions: who waits is a token, not a type.
 //!
-//! **Parking and waking** work like `std::thread::park`: [`park`] returns after a [`Waiter::wake`], of which one that
+//! **Parking and waking** work like `std::thread::park`: [`park()`] returns after a [`Waiter::wake`], of which one that
 //! came first is remembered. A wake-up may be for something else, so whoever parks looks at its condition again.
 //!
 //! **Leaving early** (cancel, time-out, a thrown exception) is told in [`crate::interrupt`]. Whoever waits is woken and
