@@ -209,7 +209,7 @@ fn a_panic_after_it_was_told_is_a_panic_of_one_that_was_cancelled() {
     run(|| {
         let (mut one, _other) = stream_pair();
         let handle = spawn(move || {
-            one.read(&mut [0; 8]).unwrap();
+            one.read_exact(&mut [0; 8]).unwrap();
         });
         yield_now();
         handle.cancel();
