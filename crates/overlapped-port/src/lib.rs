@@ -60,6 +60,6 @@ pub use port::{Completion, Outcome, Port, Submitted, TimerId};
 pub use process::{End, Process, Watch};
 pub use report::{Counters, Observer, Pending, Report};
 #[cfg(unix)]
-pub use rights::{MOST_DESCRIPTORS, Rights};
+pub use rights::{MOST_DESCRIPTORS, NOT_INHERITED, Rights};
 pub use signals::{Arrival, Signals};
 pub use slots::OpId;

@@ -8,6 +8,13 @@ use crate::message::RecvMessage;
 /// The most descriptors in one message (`SCM_MAX_FD`, unix(7)).
 pub const MOST_DESCRIPTORS: usize = 253;
 
+/// Flag of a receive of descriptors: child processes do not inherit them (`MSG_CMSG_CLOEXEC`, recvmsg(2)).
+#[cfg(not(target_vendor = "apple"))]
+pub const NOT_INHERITED: i32 = libc::MSG_CMSG_CLOEXEC;
+/// As elsewhere `MSG_CMSG_CLOEXEC`, which Apple's systems have not: [`RecvMessage::take_descriptors`] sees to it.
+#[cfg(target_vendor = "apple")]
+pub const NOT_INHERITED: i32 = 0;
+
 /// Control data for descriptors, on the heap, aligned as the system wants it.
 #[derive(Debug)]
 pub struct Rights {
@@ -76,6 +83,11 @@ impl RecvMessage<'_> {
                 let numbers = control[start..length].chunks_exact(size_of::<RawFd>());
                 descriptors.extend(numbers.map(|number| {
                     let number = RawFd::from_ne_bytes(number.try_into().expect("a piece of that length"));
+                    #[cfg(target_vendor = "apple")]
+                    // SAFETY: takes no pointers.
+                    unsafe {
+                        libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
+                    }
                     // SAFETY: the system has made the descriptor for this process, and told nobody else of it; it is
                     // taken once, for the control data is empty from now on.
                     unsafe { OwnedFd::from_raw_fd(number) }

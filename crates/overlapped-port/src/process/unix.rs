@@ -1,10 +1,14 @@
 //! Unix: a pidfd on Linux, else the number.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
+#[cfg(not(target_os = "linux"))]
+use self::no_pidfd::{by_descriptor, open, send};
+#[cfg(target_os = "linux")]
+use self::pidfd::{by_descriptor, open, send};
 use crate::sys::{RawSocket, block_signals};
 
 /// How to learn of a process's end.
@@ -53,7 +57,7 @@ impl Process {
         let wait = move || {
             block_signals();
             // It stays to be asked for. An error means that somebody has asked already: then it has ended, too.
-            let _ = ask(libc::P_PID, id, libc::WNOWAIT);
+            let _ = ask(by_number(id), libc::WNOWAIT);
             call();
         };
         std::thread::Builder::new().name("overlapped-child".into()).spawn(wait).map(|_| Watch(()))
@@ -66,12 +70,8 @@ impl Process {
     /// Where another part of the program has asked before, or the program ignores SIGCHLD: then nobody can say
     /// any more (waitid(2), `ECHILD`).
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
-        let (kind, id) = match &self.descriptor {
-            #[cfg(target_os = "linux")]
-            Some(descriptor) => (libc::P_PIDFD, descriptor.as_raw_fd() as libc::id_t),
-            _ => (libc::P_PID, self.id),
-        };
-        ask(kind, id, libc::WNOHANG).map_err(|error| match error.raw_os_error() {
+        let whom = self.descriptor.as_ref().map_or_else(|| by_number(self.id), by_descriptor);
+        ask(whom, libc::WNOHANG).map_err(|error| match error.raw_os_error() {
             Some(libc::ECHILD) => io::Error::new(
                 error.kind(),
                 format!(
@@ -90,19 +90,9 @@ impl Process {
     /// `EPERM` where the child has become another user's; `EINVAL` for no signal.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         let sent = match &self.descriptor {
-            #[cfg(target_os = "linux")]
-            // SAFETY: the descriptor is open; without `siginfo` the system makes its own, and no flags are defined.
-            Some(descriptor) => unsafe {
-                libc::syscall(
-                    libc::SYS_pidfd_send_signal,
-                    descriptor.as_raw_fd(),
-                    signal,
-                    std::ptr::null::<libc::siginfo_t>(),
-                    0,
-                )
-            },
+            Some(descriptor) => send(descriptor, signal),
             // SAFETY: takes no pointers; the number is the child's, for nobody has asked how it ended.
-            _ => unsafe { libc::kill(self.id as libc::pid_t, signal) }.into(),
+            None => unsafe { libc::kill(self.id as libc::pid_t, signal) }.into(),
         };
         if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
@@ -121,29 +111,72 @@ impl Process {
 #[derive(Debug)]
 pub struct Watch(());
 
-/// A descriptor that stands for the child and is readable when it has ended; `None` where the system has none.
+/// Whom waitid(2) is to ask for.
+type Whom = (libc::idtype_t, libc::id_t);
+
+fn by_number(id: u32) -> Whom {
+    // `as _`, for the type is not the same on every system.
+    (libc::P_PID, id as _)
+}
+
+/// Linux: a descriptor stands for a process.
 #[cfg(target_os = "linux")]
-fn open(id: u32) -> io::Result<Option<OwnedFd>> {
-    // SAFETY: takes no pointers; the result is a new descriptor (close-on-exec, always) or -1.
-    let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, id as libc::pid_t, 0) };
-    if opened >= 0 {
-        // SAFETY: just opened, and nobody else knows of it.
-        return Ok(Some(unsafe { OwnedFd::from_raw_fd(opened as i32) }));
+mod pidfd {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    use super::Whom;
+
+    /// A descriptor that stands for the child and is readable when it has ended; `None` where the kernel has none.
+    pub(super) fn open(id: u32) -> io::Result<Option<OwnedFd>> {
+        // SAFETY: takes no pointers; the result is a new descriptor (close-on-exec, always) or -1.
+        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, id as libc::pid_t, 0) };
+        if opened >= 0 {
+            // SAFETY: just opened, and nobody else knows of it.
+            return Ok(Some(unsafe { OwnedFd::from_raw_fd(opened as i32) }));
+        }
+        match io::Error::last_os_error() {
+            // Older than Linux 5.3, or a seccomp filter that does not know the call.
+            error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(None),
+            error => Err(error),
+        }
     }
-    match io::Error::last_os_error() {
-        // Older than Linux 5.3, or a seccomp filter that does not know the call.
-        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(None),
-        error => Err(error),
+
+    pub(super) fn by_descriptor(descriptor: &OwnedFd) -> Whom {
+        (libc::P_PIDFD, descriptor.as_raw_fd() as libc::id_t)
+    }
+
+    /// Sends a signal; 0, or -1 with `errno`.
+    pub(super) fn send(descriptor: &OwnedFd, signal: i32) -> i64 {
+        let (descriptor, no_more) = (descriptor.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+        // SAFETY: the descriptor is open; without `siginfo` the system makes its own, and no flags are defined.
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal, no_more, 0) }
     }
 }
 
+/// Elsewhere there is none.
 #[cfg(not(target_os = "linux"))]
-fn open(_: u32) -> io::Result<Option<OwnedFd>> {
-    Ok(None)
+mod no_pidfd {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    use super::Whom;
+
+    pub(super) fn open(_: u32) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    pub(super) fn by_descriptor(_: &OwnedFd) -> Whom {
+        unreachable!("`open` gives none")
+    }
+
+    pub(super) fn send(_: &OwnedFd, _: i32) -> i64 {
+        unreachable!("`open` gives none")
+    }
 }
 
 /// Asks the system how a child ended (waitid(2)); `None` where `flags` says not to wait and it runs.
-fn ask(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
+fn ask((kind, id): Whom, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
     loop {
         // SAFETY: all zeroes is a `siginfo_t`, and what the call leaves as it is where the child runs (waitid(2)).
         let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use overlapped_port::sys::{RawSocket, raw_socket};
-use overlapped_port::{MOST_DESCRIPTORS, Op, RecvMessage, Rights, SendMessage};
+use overlapped_port::{MOST_DESCRIPTORS, NOT_INHERITED, Op, RecvMessage, Rights, SendMessage};
 
 use super::{UnixDatagram, UnixStream};
 use crate::blocking::count;
@@ -83,7 +83,7 @@ fn recv(socket: RawSocket, buffer: &mut [u8], most: usize, deadline: Option<Inst
     let mut rights = Rights::room(most);
     let mut buffers = Box::new([IoSliceMut::new(buffer)]);
     let mut message = Box::new(RecvMessage::new(&mut *buffers).with_control(rights.bytes_mut()));
-    let length = count(Op::RecvMessage { socket, message: message.lend(), flags: libc::MSG_CMSG_CLOEXEC }, deadline)?;
+    let length = count(Op::RecvMessage { socket, message: message.lend(), flags: NOT_INHERITED }, deadline)?;
     Ok(WithFds {
         length,
         fds: message.take_descriptors(),
