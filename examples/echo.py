@@ -21,9 +21,10 @@ def echo(connection: socket.socket) -> None:
 
 
 def serve(listener: socket.socket) -> None:
-    while True:
-        connection, _ = listener.accept()
-        overlapped.spawn(echo, connection)
+    with listener:
+        while True:
+            connection, _ = listener.accept()
+            overlapped.spawn(echo, connection)
 
 
 def client(address: tuple[str, int], number: int) -> int:

@@ -21,9 +21,10 @@ def tell(connection: socket.socket) -> None:
 
 
 def serve(listener: socket.socket) -> None:
-    while True:
-        connection, _ = listener.accept()
-        overlapped.spawn(tell, connection)
+    with listener:
+        while True:
+            connection, _ = listener.accept()
+            overlapped.spawn(tell, connection)
 
 
 def listen(address: tuple[str, int]) -> bytes:

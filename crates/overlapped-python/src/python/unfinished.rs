@@ -5,19 +5,21 @@
 //! Rust's: the process would be aborted in the middle of a good end. So the thread stays where it is, as from version 3.14 on
 //! (gh-87135), until the process is gone.
 
+use std::hint::black_box;
+use std::mem::transmute;
 use std::ptr;
 
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-#[cfg_attr(all(windows, not(Py_3_12)), link(name = "python311", kind = "raw-dylib"))]
-#[cfg_attr(all(windows, Py_3_12, not(Py_3_13)), link(name = "python312", kind = "raw-dylib"))]
-#[cfg_attr(all(windows, Py_3_13, not(Py_3_14)), link(name = "python313", kind = "raw-dylib"))]
-#[cfg_attr(all(windows, Py_3_14), link(name = "python314", kind = "raw-dylib"))]
-unsafe extern "C-unwind" {
-    fn PyObject_Call(callable: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> *mut PyObject;
-    fn Py_DecRef(object: *mut PyObject);
+type Call = unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
+type DecRef = unsafe extern "C-unwind" fn(*mut PyObject);
+
+/// The same function, of which the compiler does not know that PyO3 declares it not to unwind: it would believe that in the
+/// whole program, and leave out what is to happen when it does.
+fn may_unwind(function: *const ()) -> *const () {
+    black_box(function)
 }
 
 /// Never goes on, where it is dropped by an unwinding stack.
@@ -46,8 +48,11 @@ pub(crate) fn attach<R>(what: impl FnOnce(Python<'_>) -> R) -> R {
 /// The GIL is held; all are live objects of these types, `keywords` may be null.
 pub(crate) unsafe fn call(function: *mut PyObject, args: *mut PyObject, keywords: *mut PyObject) -> *mut PyObject {
     let guard = StayHere;
-    // SAFETY: the caller's promise.
-    let result = unsafe { PyObject_Call(function, args, keywords) };
+    // SAFETY: the function's own type, but for the unwinding. What it is given, the caller promises.
+    let result = unsafe {
+        let call = transmute::<*const (), Call>(may_unwind(ffi::PyObject_Call as *const ()));
+        call(function, args, keywords)
+    };
     std::mem::forget(guard);
     result
 }
@@ -65,7 +70,10 @@ pub(crate) fn call_once(py: Python<'_>, function: Py<PyAny>, args: Py<PyTuple>) 
 /// Drops an object, whose destructors may do what they like.
 pub(crate) fn give_up(_: Python<'_>, object: Py<PyAny>) {
     let guard = StayHere;
-    // SAFETY: a reference of ours, given up once, while the GIL is held.
-    unsafe { Py_DecRef(object.into_ptr()) };
+    // SAFETY: as above; a reference of ours, given up once, while the GIL is held.
+    unsafe {
+        let give_up = transmute::<*const (), DecRef>(may_unwind(ffi::Py_DecRef as *const ()));
+        give_up(object.into_ptr());
+    }
     std::mem::forget(guard);
 }

@@ -53,6 +53,11 @@ pub(crate) fn own_descriptors() -> Vec<i64> {
     threads().iter().flat_map(|thread| thread.descriptors.iter().map(|file| *file as i64)).collect()
 }
 
+/// The port of the thread `ident` is no more: its numbers may be others' from now on.
+pub(crate) fn port_is_gone(ident: u64) {
+    threads().iter_mut().filter(|thread| thread.ident == ident).for_each(|thread| thread.descriptors.clear());
+}
+
 /// Ends what [`include()`] began; called with the GIL held.
 pub(crate) fn leave_out(ident: u64) {
     let left = threads().extract_if(.., |thread| thread.ident == ident).collect::<Vec<_>>();

@@ -41,9 +41,9 @@ impl ThisThread {
 impl Drop for ThisThread {
     fn drop(&mut self) {
         // The stacks of tasklets that are left hold the runtime, and there is no unwinding them: the port is what counts.
-        if let Some(runtime) = self.0.take()
-            && let Err(error) = runtime.scheduler.shutdown(PATIENCE)
-        {
+        let Some(runtime) = self.0.take() else { return };
+        super::explain::port_is_gone(thread_ident());
+        if let Err(error) = runtime.scheduler.shutdown(PATIENCE) {
             eprintln!("overlapped: the port of a thread that has ended had to be leaked: {error}");
         }
     }
