@@ -294,7 +294,10 @@ impl Request {
         self.watched = completion.more;
         if self.state == State::Over {
             return match self.ended.take_if(|_| !completion.more) {
-                Some((result, buffer)) => Action::End(result, buffer),
+                Some((result, buffer)) => {
+                    self.state = State::Free;
+                    Action::End(result, buffer)
+                }
                 None => Action::Wait,
             };
         }

@@ -438,6 +438,7 @@ fn a_send_to_a_peer_that_sends_no_more_waits_for_changes_alone() {
     assert_is!(request.cancel_ended(-libc::ENOENT), Action::CancelLater);
     assert_is!(request.stirred(&goes_on(SENDS_NO_MORE), &STREAM), Action::Wait);
     assert_eq!(result(request.stirred(&says(-libc::ECANCELED), &STREAM)), Ok(8));
+    assert_eq!(request.state, State::Free, "its slot is the next operation's");
 }
 
 #[test]
