@@ -66,6 +66,10 @@ def _forget_dummies(threading: Any) -> None:
                 del threading._active[dummy._ident]
 
     threading._DummyThread.__init__ = __init__
+    if hasattr(threading, "_thread_local_info"):
+        # 3.13 has a way of its own, by a local that it made before this, which all tasklets have in common: what the
+        # last of them left would stay to the end of the interpreter.
+        threading._thread_local_info = _local()
 
 
 def start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs: Any = None, /) -> int:
