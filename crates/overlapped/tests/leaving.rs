@@ -120,7 +120,7 @@ fn handles_are_closed_when_run_ends_with_tasklets_waiting() {
         let address = listener.local_addr().unwrap();
         spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
+                let Ok(mut stream) = stream else { return };
                 spawn(move || {
                     let _ = stream.read(&mut [0; 100]);
                 });

@@ -35,11 +35,13 @@ impl Watch {
         let (alive, gone) = mpsc::channel();
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::spawn(move || {
-            let begun = Instant::now();
-            while let Some(left) = PATIENCE.mul_f64(crowd()).checked_sub(begun.elapsed()) {
+            let (begun, mut patience) = (Instant::now(), PATIENCE);
+            while let Some(left) = patience.checked_sub(begun.elapsed()) {
                 if gone.recv_timeout(left) != Err(mpsc::RecvTimeoutError::Timeout) {
                     return;
                 }
+                // Not before: to look opens files, and there are tests that count descriptors.
+                patience = PATIENCE.mul_f64(crowd());
             }
             eprintln!("{test} hangs");
             std::process::abort();
