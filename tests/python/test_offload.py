@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import overlapped
-from conftest import needs
+from conftest import needs, wine_hangs
 from overlapped import offload, sleep, spawn
 
 
@@ -100,6 +100,7 @@ def test_keyword_arguments_are_refused():
         offload(int, "7", base=8)
 
 
+@wine_hangs("a thread of plain Python's hangs too where it overflows its stack")
 def test_a_deep_recursion_in_c_has_the_stack_of_a_thread_of_pythons(run_python: Any) -> None:
     """An error in a thread, and so here; in the two megabytes of a thread of Rust's it was SIGSEGV."""
     # 3.13 overflows the stack of its own threads with more.
