@@ -67,15 +67,17 @@ pub fn offload<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static)
     offload_in(Lane::Long, function)
 }
 
-/// As [`offload`], on a thread of the kind that [`Lane`] says: a function that may wait without end, for a child process or for
-/// a lock of another process's, holds back no other in [`Lane::Endless`].
+/// As [`offload`], on a thread of the kind that [`Lane`] says: a function that may wait without end, for another thread or
+/// for a lock of another process's, holds back no other in [`Lane::Endless`].
 ///
 /// ```
 /// use overlapped::{Lane, offload_in};
 ///
 /// overlapped::run(|| {
-///     let status = offload_in(Lane::Endless, || std::process::Command::new("true").status()).unwrap();
-///     assert!(status.is_ok());
+///     let (sender, receiver) = std::sync::mpsc::channel();
+///     std::thread::spawn(move || sender.send("some time").unwrap());
+///     let received = offload_in(Lane::Endless, move || receiver.recv()).unwrap();
+///     assert_eq!(received, Ok("some time"));
 /// });
 /// ```
 ///
