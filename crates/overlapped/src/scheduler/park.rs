@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::board::State;
 use super::id::TaskletId;
+use super::table::Entry;
 use super::thread::Scheduler;
 use super::token::Token;
 use crate::interrupt::{Interrupted, Level, Telling, Verdict};
@@ -88,6 +89,10 @@ impl Scheduler {
         deadline: Option<Instant>,
         waits_for: &'static str,
     ) -> Result<(), Interrupted> {
+        // Most tasklets are never told anything.
+        if deadline.is_none() && self.park_if(waits_for, |entry| entry.leaving.is_none()) {
+            return self.ask(telling);
+        }
         let deadline = match self.verdict(telling) {
             Verdict::GoOn => deadline,
             Verdict::CleanUp(until) => Some(deadline.map_or(until, |deadline| deadline.min(until))),
@@ -112,16 +117,26 @@ impl Scheduler {
 
     /// Waits until this tasklet is woken, whatever the reason.
     pub(super) fn park(self: &Rc<Self>, waits_for: &'static str) {
+        self.park_if(waits_for, |_| true);
+    }
+
+    /// The same if `may` says so; false where it does not. One look at the table serves both.
+    #[inline]
+    fn park_if(self: &Rc<Self>, waits_for: &'static str, may: impl FnOnce(&Entry) -> bool) -> bool {
         let me = self.current.get();
         {
             let mut table = self.table.borrow_mut();
             let entry = table.running(me);
+            if !may(entry) {
+                return false;
+            }
             if std::mem::take(&mut entry.notified) {
-                return;
+                return true;
             }
             entry.row.park(waits_for, self.board.now());
         }
         self.switch(me);
+        true
     }
 
     /// To be called where a tasklet was answered without a wait: after some times in a row, lets others run.

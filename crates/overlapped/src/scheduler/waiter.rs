@@ -21,10 +21,8 @@ enum Who {
 impl Waiter {
     /// The one that calls.
     pub fn current() -> Waiter {
-        Waiter(match try_current() {
-            Some(scheduler) => Who::Tasklet(Arc::clone(&scheduler.remote), scheduler.current.get()),
-            None => Who::Thread(std::thread::current()),
-        })
+        let tasklet = |scheduler: &Scheduler| Who::Tasklet(Arc::clone(&scheduler.remote), scheduler.current.get());
+        Waiter(with_current(tasklet).unwrap_or_else(|| Who::Thread(std::thread::current())))
     }
 
     pub(crate) fn of(remote: &Arc<Remote>, id: TaskletId) -> Waiter {
@@ -35,10 +33,18 @@ impl Waiter {
     pub fn wake(&self) {
         match &self.0 {
             Who::Thread(thread) => thread.unpark(),
-            Who::Tasklet(remote, id) => match try_current() {
-                Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.wake(*id),
-                _ => remote.wake(*id),
-            },
+            Who::Tasklet(remote, id) => {
+                let is_here = |scheduler: &Scheduler| {
+                    let is_here = Arc::ptr_eq(&scheduler.remote, remote);
+                    if is_here {
+                        scheduler.wake(*id);
+                    }
+                    is_here
+                };
+                if !with_current(is_here).unwrap_or(false) {
+                    remote.wake(*id);
+                }
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
-use crate::buffers::{Buffer, Home};
+use crate::buffers::{Buffer, Headers, Home};
 
 /// The one group of buffers that each receive names.
 pub(super) const GROUP: u16 = 0;
@@ -28,6 +28,7 @@ pub(super) struct BufferRing {
     /// Where the first buffer begins.
     start: usize,
     tail: Cell<u16>,
+    headers: Headers,
     /// Which buffers are out: the kernel does not write into those.
     out: Vec<Cell<bool>>,
     taken: Cell<u16>,
@@ -40,6 +41,7 @@ impl BufferRing {
         let mut out = Vec::new();
         out.try_reserve_exact(count.into()).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
         out.resize(count.into(), Cell::new(true));
+        let headers = Headers::new(count)?;
         let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
         let mapped = start + usize::from(count) * size;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nobody's memory.
@@ -58,7 +60,7 @@ impl BufferRing {
         }
         let memory = NonNull::new(memory.cast()).expect("mmap never returns null without MAP_FIXED");
         let (tail, taken) = (Cell::new(0), Cell::new(count));
-        let ring = BufferRing { memory, mapped, count, size, start, tail, out, taken };
+        let ring = BufferRing { memory, mapped, count, size, start, tail, headers, out, taken };
         (0..count).for_each(|index| ring.give_back(index));
         Ok(Rc::new(ring))
     }
@@ -92,7 +94,7 @@ impl BufferRing {
         // it while it is out, and `out` has said that nobody else has it.
         unsafe {
             let start = self.memory.add(self.start + usize::from(index) * self.size);
-            Buffer::lent(self.clone(), start, self.size, index, length)
+            self.headers.lend(self.clone(), index, start, self.size, length)
         }
     }
 

@@ -71,8 +71,7 @@ impl Uring {
     /// Takes an operation in, for which there is room, and issues it when it is its turn.
     pub(super) fn open(&mut self, id: OpId, handle: i32, entry: Entry, kind: Kind, side: Option<Side>) {
         let slot = id.slot();
-        debug_assert!(self.requests[slot].state == State::Free, "two operations in one slot");
-        self.requests[slot] = Request::new(id, handle, entry, kind, State::InLine);
+        self.requests[slot].begin(id, handle, entry, kind);
         if side.is_none_or(|side| self.line_up(slot, side)) {
             self.issue(slot);
         }

@@ -149,16 +149,12 @@ pub(super) struct Request {
 impl Request {
     /// An empty slot.
     pub(super) fn free() -> Request {
-        Request::new(OpId::new(0, 0), -1, opcode::Nop::new().build(), Kind::Plain, State::Free)
-    }
-
-    pub(super) fn new(id: OpId, handle: i32, entry: Entry, kind: Kind, state: State) -> Request {
         Request {
-            id,
-            handle,
-            entry: entry.user_data(id.to_u64()),
-            kind,
-            state,
+            id: OpId::new(0, 0),
+            handle: -1,
+            entry: opcode::Nop::new().build(),
+            kind: Kind::Plain,
+            state: State::Free,
             cancelled: false,
             refusal: sys::CANCELLED,
             side: None,
@@ -173,6 +169,17 @@ impl Request {
             ended: None,
             header: None,
         }
+    }
+
+    /// An operation is in the slot from now on. What it replaces was over: little of it is left to be written.
+    pub(super) fn begin(&mut self, id: OpId, handle: i32, entry: Entry, kind: Kind) {
+        debug_assert!(self.state == State::Free, "two operations in one slot");
+        debug_assert!(self.kept.is_none() && self.ended.is_none() && self.header.is_none(), "something was left");
+        (self.id, self.handle, self.entry, self.kind) = (id, handle, entry.user_data(id.to_u64()), kind);
+        (self.state, self.cancelled, self.refusal) = (State::InLine, false, sys::CANCELLED);
+        (self.side, self.identity) = (None, None);
+        (self.watched, self.stirred) = (false, false);
+        self.moved();
     }
 
     /// Its own request has a completion.

@@ -47,7 +47,8 @@ impl Look for Made {
 fn issued(op: Op<'_>) -> Request {
     let side = entry::side(&op);
     let (entry, kind) = entry::prepare(op, 64);
-    let mut request = Request::new(OpId::new(3, 1), HANDLE, entry, kind, State::InLine);
+    let mut request = Request::free();
+    request.begin(OpId::new(3, 1), HANDLE, entry, kind);
     request.side = side;
     request.issue();
     request
