@@ -42,8 +42,9 @@ step() {
 }
 
 step "the programs are built" cargo build --quiet --target "$target" --package overlapped --examples
-step "the completion port, its conformance suite" cargo test --quiet --target "$target" --package overlapped-port
-step "tasklets, sockets, files, examples" cargo test --quiet --target "$target" --package overlapped
+# The next program of tests runs also where one has failed: each failure is to have its test's name in the report.
+step "the completion port, its conformance suite" cargo test --quiet --no-fail-fast --target "$target" --package overlapped-port
+step "tasklets, sockets, files, examples" cargo test --quiet --no-fail-fast --target "$target" --package overlapped
 step "Python" "$here/test-python.sh"
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -159,7 +159,8 @@ def backends() -> list[str]:
 
 def rust(backends: list[str]) -> Iterable[Part]:
     """The conformance suite, which runs on every backend by itself; then the Rust face, on one after another."""
-    test = ["cargo", "test", "--quiet", "--package"]
+    # One program of tests that fails does not hide what the next ones would have said.
+    test = ["cargo", "test", "--quiet", "--no-fail-fast", "--package"]
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
     yield Part("port", [*test, "overlapped-port"], skip)
     for backend in backends:
