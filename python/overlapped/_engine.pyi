@@ -63,7 +63,11 @@ class Tasklet(Generic[_R_co]):
         """Raise :class:`TaskletExit` where it waits, now or next; one that has not begun never does. Does not wait."""
 
     def throw(self, exception: BaseException | type[BaseException]) -> None:
-        """Raise ``exception`` where it waits, now or next."""
+        """Raise ``exception`` where it waits, now or next.
+
+        Raises:
+            TypeError: ``exception`` is neither an exception nor a type that makes one without arguments.
+        """
 
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...

@@ -270,8 +270,29 @@ def test_throw_takes_instances_and_types(capsys):
 def test_throw_refuses_what_is_no_exception():
     tasklet = spawn(sleep, 0.01)
     for wrong in (3, "text", int):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=f"not {type(wrong).__name__}$"):
             tasklet.throw(wrong)
+    assert tasklet.result() is None
+
+
+def test_throw_raises_in_the_tasklet_whatever_the_text_of_the_exception_is():
+    thrown = TypeError("exceptions must derive from BaseException")
+    tasklet = spawn(sleep, 60)
+    sleep(0)
+    tasklet.throw(thrown)
+    assert tasklet.exception() is thrown
+
+
+def test_throw_of_a_type_that_makes_no_exception_is_the_callers_error():
+    class Disguised(Exception):
+        def __new__(cls):
+            return 3
+
+    tasklet = spawn(sleep, 0.01)
+    with pytest.raises(TypeError, match="should have returned an instance of BaseException, not int"):
+        tasklet.throw(Disguised)
+    with pytest.raises(TypeError, match="argument"):
+        tasklet.throw(UnicodeDecodeError)
     assert tasklet.result() is None
 
 

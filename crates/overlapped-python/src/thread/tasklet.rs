@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use overlapped::engine::{self, Cause, Scheduler, TaskletId, Waiter};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError};
+use pyo3::exceptions::{
+    PyBaseException, PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError,
+};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -195,6 +197,36 @@ impl Job {
     }
 }
 
+/// The error to raise for `exception`, an instance or a type, as `raise` and the `throw` of a generator take it.
+///
+/// A type is called here and now: what that raises is the caller's, who named a type that cannot be made without arguments.
+fn to_raise(exception: Bound<'_, PyAny>) -> PyResult<PyErr> {
+    if exception.is_instance_of::<PyBaseException>() {
+        return Ok(PyErr::from_value(exception));
+    }
+    let Some(kind) = exception.cast::<PyType>().ok().filter(|kind| is_exception(kind)) else {
+        return Err(PyTypeError::new_err(format!(
+            "exceptions must be classes or instances deriving from BaseException, not {}",
+            exception.get_type().name()?
+        )));
+    };
+    let made = kind.call0()?;
+    if made.is_instance_of::<PyBaseException>() {
+        return Ok(PyErr::from_value(made));
+    }
+    Err(PyTypeError::new_err(format!(
+        "calling {} should have returned an instance of BaseException, not {}",
+        kind.repr()?,
+        made.get_type().name()?
+    )))
+}
+
+/// Whether instances of `kind` can be raised; its metaclass is not asked.
+fn is_exception(kind: &Bound<'_, PyType>) -> bool {
+    // SAFETY: a live type, and the GIL is held.
+    unsafe { ffi::PyType_FastSubclass(kind.as_type_ptr(), ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS) != 0 }
+}
+
 /// Whether an exception was thrown into the tasklet before it began, which ends it before it begins; it is then set.
 #[inline(never)]
 fn thrown_before(py: Python<'_>, scheduler: &Scheduler) -> bool {
@@ -264,10 +296,7 @@ impl Tasklet {
 
     /// Raises `exception` (an instance or a type) in the tasklet, where it waits, now or next.
     fn throw(&self, py: Python<'_>, exception: Py<PyAny>) -> PyResult<()> {
-        let error = PyErr::from_value(exception.into_bound(py));
-        if error.is_instance_of::<PyTypeError>(py) && error.value(py).str()?.to_string().contains("derive from") {
-            return Err(error);
-        }
+        let error = to_raise(exception.into_bound(py))?;
         let waiting = self.state().outcome.is_none();
         if *self.waiter() == Waiter::current() && waiting && runtime(py).is_ok() {
             return Err(error);
