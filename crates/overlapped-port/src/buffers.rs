@@ -4,12 +4,12 @@
 //! port alive or gone: its [`Home`] lives as long as one of its buffers is out. It can be read without the port, for its
 //! memory does not move. So there is no way to give it to the wrong port, or back twice, or to lose it.
 //!
-//! The price is a reference count that one thread alone changes: nothing is allocated for a receive. What a buffer knows lies
-//! in a table of its home's ([`Headers`]), and the buffer is a pointer there: every result of an operation has room for a
-//! buffer, whatever the operation, and is moved from hand to hand. (With all of it in the buffer, 56 bytes, a send that need not
-//! wait took a sixth more instructions.) Rejected: a buffer that is only a number, for any port would take it for one of its own; a number
-//! beside the port's, for one that is dropped unread would be lost; an `Arc`, for what goes back on another thread would have
-//! to wake the port, on the hot path of all the others.
+//! The price is a reference count that one thread alone changes: nothing is allocated for a receive. What a buffer
+//! knows lies in a table of its home's ([`Headers`]), and the buffer is a pointer there: every result of an operation
+//! has room for a buffer, whatever the operation, and is moved from hand to hand. (With all of it in the buffer, 56
+//! bytes, a send that need not wait took a sixth more instructions.) Rejected: a buffer that is only a number, for any
+//! port would take it for one of its own; a number beside the port's, for one that is dropped unread would be lost; an
+//! `Arc`, for what goes back on another thread would have to wake the port, on the hot path of all the others.
 //!
 //! A receive that has a part of its bytes and waits for the rest (`MSG_WAITALL`) keeps none of the port's memory meanwhile:
 //! [`Buffer::keep`] copies the part to memory of its own. Or some slow peers would hold all there is, and everybody else's

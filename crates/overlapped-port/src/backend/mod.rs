@@ -86,6 +86,8 @@ mod closed;
 #[cfg(windows)]
 pub(crate) mod iocp;
 #[cfg(unix)]
+mod open;
+#[cfg(unix)]
 mod poll;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -264,15 +266,6 @@ fn no_pipe_clients() -> Started {
     let message = "accept on a named pipe: on Unix none has clients; opening a FIFO waits for its other end, and a socket \
                    of the family AF_UNIX accepts";
     Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, message)), None)
-}
-
-/// Begins to open a file, on Unix: on a thread. (io_uring's own way would wait on a thread of the kernel's, of which it has
-/// as many for this as for all file work: eight opens of FIFOs would stop all of it.) The thread has a path of its own, for
-/// it may still wait for the other end of a FIFO when the operation was cancelled and is over.
-#[cfg(unix)]
-fn open(path: &crate::sys::SystemPath, how: crate::sys::OpenHow) -> Started {
-    let path = path.clone();
-    Started::Open(Box::new(move |patience| crate::sys::open(&path, how, patience)))
 }
 
 /// Starts one backend.

@@ -39,6 +39,7 @@ use std::os::fd::RawFd;
 use std::rc::Weak;
 use std::time::Instant;
 
+use super::open::open;
 use super::*;
 use crate::buffers::{BufferPool, Home};
 use crate::op::Interest;
