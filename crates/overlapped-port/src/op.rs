@@ -175,7 +175,8 @@ pub enum Op<'a> {
         file: RawFile,
     },
     /// Closes a socket. Result: 0. Nothing else may be in flight on it: see
-    /// [`Port::cancel_socket`](crate::Port::cancel_socket).
+    /// [`Port::cancel_socket`](crate::Port::cancel_socket). Where the socket is told to linger (`SO_LINGER`, socket(7)) this
+    /// takes until what was sent has arrived, or that time is up; other operations go on meanwhile.
     CloseSocket {
         /// The socket.
         socket: RawSocket,

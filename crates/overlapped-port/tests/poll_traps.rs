@@ -530,26 +530,6 @@ fn who_watches_is_told_of_what_another_takes_away() {
     assert!(matches!(completion(&mut port), Ok(Outcome::Count(bits)) if bits == readable));
 }
 
-/// `SO_LINGER` has close(2) wait until what was sent is acknowledged, also in non-blocking mode (socket(7)).
-#[test]
-fn a_close_that_lingers_holds_up_nobody() {
-    let mut port = port();
-    let (mut client, server) = pair();
-    SockRef::from(&server).set_send_buffer_size(4096).unwrap();
-    SockRef::from(&client).set_recv_buffer_size(4096).unwrap();
-    SockRef::from(&server).set_linger(Some(10 * PATIENCE)).unwrap();
-    server.set_nonblocking(true).unwrap();
-    let mut sent = 0;
-    while let Ok(count) = (&server).write(&[7; 4096]) {
-        sent += count;
-    }
-    begin(&mut port, Op::CloseSocket { socket: std::os::fd::IntoRawFd::into_raw_fd(server) });
-    let mut received = Vec::new();
-    client.read_to_end(&mut received).unwrap();
-    assert_eq!(received.len(), sent);
-    assert!(matches!(completion(&mut port), Ok(Outcome::Count(0))));
-}
-
 /// To copy what is in memory takes time too.
 #[test]
 #[cfg(target_os = "linux")]

@@ -268,6 +268,19 @@ fn no_pipe_clients() -> Started {
     Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, message)), None)
 }
 
+/// Begins to close a socket that lingers, on Unix: on a thread. close(2) waits there until the peer has what was sent or
+/// `SO_LINGER`'s time is up, also in non-blocking mode (socket(7)); and io_uring's close does so on the thread that enters the
+/// ring, for a socket has nothing that would make the kernel choose another. `None` where it does not linger, or is no socket.
+#[cfg(unix)]
+fn close_lingering(socket: crate::sys::RawSocket) -> Option<Started> {
+    let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
+    let (value, mut length) = ((&raw mut linger).cast(), size_of::<libc::linger>() as libc::socklen_t);
+    // SAFETY: the option is a `linger`, and the pointers are to locals. Any number is allowed.
+    let found = unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_LINGER, value, &raw mut length) } == 0;
+    let lingers = found && linger.l_onoff != 0 && linger.l_linger > 0;
+    lingers.then(|| Started::Offload(Box::new(move || crate::sys::close(socket))))
+}
+
 /// Starts one backend.
 ///
 /// # Errors

@@ -175,6 +175,20 @@ fn kind_of(path: &SystemPath) -> Option<libc::mode_t> {
     found.then(|| unsafe { status.assume_init() }.st_mode & libc::S_IFMT)
 }
 
+/// close(2) of a descriptor that is the caller's. After a signal it is gone all the same and must not be closed twice: its
+/// number may already be somebody else's.
+pub(crate) fn close(file: RawFile) -> io::Result<usize> {
+    // SAFETY: takes no pointers.
+    if unsafe { libc::close(file) } == 0 {
+        return Ok(0);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EINPROGRESS) => Ok(0),
+        _ => Err(error),
+    }
+}
+
 /// Keeps signals away from the calling thread: they are the program's own threads' business.
 pub(crate) fn block_signals() {
     // SAFETY: `set` is a plain value that `sigfillset` initialises before it is read.

@@ -181,11 +181,6 @@ fn listens(socket: RawFd) -> bool {
     option::<c_int>(socket, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
 }
 
-/// Whether closing the socket may take time: `SO_LINGER` waits for the peer even in non-blocking mode.
-pub(super) fn lingers(socket: RawFd) -> bool {
-    option::<libc::linger>(socket, libc::SO_LINGER).is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger > 0)
-}
-
 /// recv(2) into `length` bytes at `buffer`.
 ///
 /// # Safety
@@ -306,20 +301,6 @@ pub(super) fn shutdown(socket: RawFd, how: Shutdown) -> io::Result<usize> {
     };
     // SAFETY: no memory is involved.
     retry(|| unsafe { libc::shutdown(socket, how) })
-}
-
-/// close(2). After a signal the descriptor is gone all the same and must not be closed twice: its number may already
-/// be somebody else's.
-pub(super) fn close(fd: RawFd) -> io::Result<usize> {
-    // SAFETY: the caller of the close operation owns the descriptor.
-    if unsafe { libc::close(fd) } == 0 {
-        return Ok(0);
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EINTR | libc::EINPROGRESS) => Ok(0),
-        _ => Err(error),
-    }
 }
 
 /// fsync(2) or fdatasync(2). macOS's fsync stops at the device's cache; `F_FULLFSYNC` goes through it, where the file

@@ -8,10 +8,11 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::Started;
 use super::attempt::MOST_A_TRY;
 use super::call::{self, MOST, Nature, Side, Vector};
 use super::turns::{Turn, Turns};
+use super::{Started, close_lingering};
+use crate::sys;
 
 /// A read or write of a file: may be sent to a thread.
 struct Transfer {
@@ -129,9 +130,9 @@ pub(super) fn sync(fd: RawFd, data_only: bool) -> Started {
 /// or free its blocks, that of a terminal waits for its output, that of a socket lingers where it was told to.
 pub(super) fn close(fd: RawFd) -> Started {
     match call::nature(fd) {
-        Ok(Nature::File | Nature::Device) => Started::Offload(Box::new(move || call::close(fd))),
-        Ok(Nature::Socket) if call::lingers(fd) => Started::Offload(Box::new(move || call::close(fd))),
-        Ok(Nature::Socket | Nature::Stream) => Started::Done(call::close(fd), None),
+        Ok(Nature::File | Nature::Device) => Started::Offload(Box::new(move || sys::close(fd))),
+        Ok(Nature::Socket) => close_lingering(fd).unwrap_or_else(|| Started::Done(sys::close(fd), None)),
+        Ok(Nature::Stream) => Started::Done(sys::close(fd), None),
         Err(error) => Started::Done(Err(error), None),
     }
 }

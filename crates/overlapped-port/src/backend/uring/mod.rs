@@ -40,7 +40,7 @@ use self::lanes::Lanes;
 use self::progress::{Doubt, Internal};
 use self::step::{PAUSES, Request};
 use super::open::open;
-use super::{Backend, Event, Notify, Settings, Started, check_stream, no_pipe_clients};
+use super::{Backend, Event, Notify, Settings, Started, check_stream, close_lingering, no_pipe_clients};
 use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
@@ -257,6 +257,12 @@ impl Backend for Uring {
         }
         if let Op::AcceptPipe { .. } = op {
             return no_pipe_clients();
+        }
+        // Nothing that was begun on it is left to go first: none may be in flight.
+        if let Op::CloseFile { file: handle } | Op::CloseSocket { socket: handle } = op
+            && let Some(started) = close_lingering(handle)
+        {
+            return started;
         }
         if let Op::Open { path, how } = op {
             return open(path, how);

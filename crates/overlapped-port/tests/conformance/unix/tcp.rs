@@ -1,16 +1,21 @@
-//! What TCP does on Unix: listeners that are full or shut down.
+//! What TCP does on Unix: listeners that are full or shut down, a close that lingers.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use overlapped_port::sys::raw_socket;
 use overlapped_port::{Config, Op};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::driver::Driver;
-use crate::loopback::listener;
+use super::system;
+use crate::driver::{Driver, PATIENCE, bytes_at};
+use crate::loopback::{listener, pair};
 
-crate::on_every_backend!(a_connect_that_waits_is_cancelled, a_listener_that_is_shut_down_ends_its_accepts,);
+crate::on_every_backend!(
+    a_connect_that_waits_is_cancelled,
+    a_listener_that_is_shut_down_ends_its_accepts,
+    a_close_that_lingers_holds_up_nobody,
+);
 
 fn a_connect_that_waits_is_cancelled(config: Config) {
     let mut driver = Driver::new(config);
@@ -39,4 +44,29 @@ fn a_listener_that_is_shut_down_ends_its_accepts(config: Config) {
     let (before, last) = driver.finish_all(accepts);
     assert!(before.is_empty());
     assert_eq!(last.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+/// `SO_LINGER` has close(2) wait until what was sent is acknowledged, also in non-blocking mode (socket(7)). Here that comes
+/// only when the bytes are read, by the thread that has begun the close.
+fn a_close_that_lingers_holds_up_nobody(config: Config) {
+    let mut driver = Driver::new(config);
+    for as_file in [false, true] {
+        let (mut client, server) = pair();
+        SockRef::from(&server).set_linger(Some(100 * PATIENCE)).unwrap();
+        server.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(count) = (&server).write(&bytes_at(0, sent, 4096)) {
+            sent += count;
+        }
+        let socket = system::give_up(server);
+        let close = driver.begin(if as_file { Op::CloseFile { file: socket } } else { Op::CloseSocket { socket } });
+        driver.assert_waits(close);
+        let (other, mut peer) = pair();
+        peer.write_all(b"meanwhile").unwrap();
+        assert_eq!(driver.recv(raw_socket(&other), 16).unwrap(), b"meanwhile");
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert!(received == bytes_at(0, 0, sent), "{} of {sent} bytes", received.len());
+        assert_eq!(driver.counted(close).unwrap(), 0);
+    }
 }
