@@ -5,8 +5,9 @@
 
 Each mutant of `mutants.toml` is a text in one file, another in its place, and what that breaks. It is made in a copy of
 the tree under target/mutants, where the port's tests then run: the unit tests, the traps of the backends, the
-conformance suite, until one fails. A mutant that does not build is a mistake in the list. One that makes a test hang is
-noticed: the tests have limits of their own, and a run is ended after LIMIT seconds.
+conformance suite (for a backend's mutant that backend's part of it), until one fails. A mutant that does not build is a
+mistake in the list. One that makes a test hang is noticed: the tests have limits of their own, and a run is ended after
+LIMIT seconds.
 
 WORD chooses those whose file or description has it in it. --check only looks whether each text is there, once: run it
 after a change of the port. At the end stand those that survived. An exit code other than 0 says that more than 5 in 100
@@ -65,10 +66,18 @@ def cargo(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT)
 
 
-def verdict(copy: Path) -> str:
+def suites(mutant: Mutant) -> list[list[str]]:
+    """The tests that are to notice it, as arguments of `cargo test`, the fast ones first."""
+    for backend in ("uring", "poll"):
+        if mutant.file.startswith(f"backend/{backend}/"):
+            return [["--lib"], ["--test", f"{backend}_traps"], ["--test", "conformance", f"::{backend}::"]]
+    return [["--lib"], ["--test", "uring_traps", "--test", "poll_traps"], ["--test", "conformance"]]
+
+
+def verdict(copy: Path, mutant: Mutant) -> str:
     """`builds not`, `dies` with the first test that failed, or `survives`."""
     try:
-        for tests in (["--lib"], ["--test", "uring_traps", "--test", "poll_traps"], ["--test", "conformance"]):
+        for tests in suites(mutant):
             ran = cargo(copy, *tests)
             if "could not compile" in ran.stderr:
                 return "builds not"
@@ -102,7 +111,7 @@ def main() -> bool:
         whole, start = path.read_text(), time.monotonic()
         path.write_text(whole.replace(mutant.text, mutant.instead))
         try:
-            answer = verdict(copy)
+            answer = verdict(copy, mutant)
         finally:
             path.write_text(whole)
         print(f"{number}/{len(chosen)} {mutant.title()}: {answer} ({time.monotonic() - start:.0f} s)", flush=True)
