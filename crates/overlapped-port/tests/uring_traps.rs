@@ -382,3 +382,44 @@ fn a_send_that_rests_can_be_cancelled_and_leaves_nothing_behind() {
         assert!(run(&mut port, recv(&client, 8, 0)).unwrap() > 0);
     }
 }
+
+/// The kernel may refuse an entry that is to make room in the submission queue: it has no memory, or keeps completions that
+/// are to be collected first (`EAGAIN`, `EBUSY` in io_uring_enter(2)). A filter stands in for it, and denies the calling
+/// thread every entry that only submits.
+fn refuse_to_make_room() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter};
+    let only_submits = SeccompCondition::new(3, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0).unwrap();
+    let rule = seccompiler::SeccompRule::new(vec![only_submits]).unwrap();
+    let denial = SeccompAction::Errno(libc::EBUSY as u32);
+    let architecture = std::env::consts::ARCH.try_into().expect("an architecture that seccomp knows");
+    let rules = [(libc::SYS_io_uring_enter, vec![rule])].into();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denial, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).expect("the kernel takes the filter");
+}
+
+#[test]
+fn what_the_submission_queue_has_no_room_for_is_begun_later() {
+    const MANY: usize = 1000;
+    let refused = std::thread::spawn(|| {
+        let Some(mut port) = port(Config::new()) else { return };
+        refuse_to_make_room();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; MANY]).unwrap();
+        for token in 0..MANY {
+            let buffer = Box::leak(Box::new_uninit_slice(1));
+            let read = Op::Read { file: file.as_raw_fd(), buffer, offset: Some(token as u64) };
+            assert!(matches!(submit(&mut port, read, token as u64), Submitted::Pending(_)));
+        }
+        let mut tokens = Vec::new();
+        while tokens.len() < MANY {
+            for completion in completions(&mut port) {
+                assert_eq!(count(completion.result).unwrap(), 1);
+                tokens.push(completion.token as usize);
+            }
+        }
+        tokens.sort_unstable();
+        assert!(tokens.into_iter().eq(0..MANY), "each is done once");
+    });
+    refused.join().unwrap();
+}

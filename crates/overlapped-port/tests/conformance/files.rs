@@ -1,7 +1,7 @@
 //! Files: open, read, write, fsync, close.
 
 use std::fs;
-use std::io::{ErrorKind, Seek, SeekFrom};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ crate::on_every_backend!(
     reads_at_the_files_own_position_take_turns_while_threads_are_busy,
     a_cancelled_read_at_the_files_own_position_loses_no_bytes,
     appends_go_to_the_end,
+    an_append_moves_the_position_to_the_end,
     vectored_reads_and_writes_keep_the_order,
     vectored_reads_end_where_the_file_ends,
     a_file_open_for_one_way_refuses_the_other,
@@ -248,6 +249,27 @@ fn appends_go_to_the_end(config: Config) {
     lines[11..].sort_unstable();
     let wanted = [&["first"][..], &["another"; 10], &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]].concat();
     assert_eq!(lines, wanted);
+}
+
+/// Behind what it has written, wherever the position was, and however the file has grown since (`O_APPEND`, open(2)).
+fn an_append_moves_the_position_to_the_end(config: Config) {
+    let mut driver = Driver::new(config);
+    let folder = folder();
+    let path = folder.path().join("log");
+    fs::write(&path, b"0123456789").unwrap();
+    let file = driver.open(&path, OpenMode { read: true, ..APPEND }).unwrap();
+    let mut other = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"0123");
+    assert_eq!(driver.write(raw_file(&file), b"ab", None).unwrap(), 2);
+    assert_eq!(driver.read(raw_file(&file), 64, None).unwrap(), b"");
+    other.write_all(b"another's").unwrap();
+    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"anot");
+    other.write_all(b" and more").unwrap();
+    assert_eq!(driver.write_vectored(raw_file(&file), &[b"c", b"d"], None).unwrap(), 2);
+    assert_eq!(driver.read(raw_file(&file), 64, None).unwrap(), b"");
+    other.write_all(b"last").unwrap();
+    assert_eq!(driver.read(raw_file(&file), 64, None).unwrap(), b"last");
+    assert_eq!(fs::read(&path).unwrap(), b"0123456789abanother's and morecdlast");
 }
 
 fn vectored_reads_and_writes_keep_the_order(config: Config) {

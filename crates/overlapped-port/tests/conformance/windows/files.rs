@@ -11,7 +11,6 @@ use crate::system::{self, content, file_with};
 crate::on_every_backend!(
     operations_at_the_position_take_turns,
     one_that_waits_for_its_turn_is_cancelled,
-    a_file_open_to_append_moves_its_position_to_the_end,
     a_long_path_is_opened,
     a_call_that_fails_at_once_leaves_no_packet_for_the_next,
 );
@@ -42,19 +41,6 @@ fn one_that_waits_for_its_turn_is_cancelled(config: Config) {
     assert_eq!(driver.received(first).unwrap().len(), 10);
     assert_eq!(driver.received(third).unwrap().len(), 30);
     assert_eq!((&file).stream_position().unwrap(), 40, "the second never had its turn");
-}
-
-fn a_file_open_to_append_moves_its_position_to_the_end(config: Config) {
-    let mut driver = Driver::new(config);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("log");
-    std::fs::write(&path, b"0123456789").unwrap();
-    let mode = OpenMode { read: true, append: true, ..OpenMode::default() };
-    let file = driver.open(&path, mode).unwrap();
-    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"0123");
-    assert_eq!(driver.write(raw_file(&file), b"ab", None).unwrap(), 2);
-    assert_eq!(driver.read(raw_file(&file), 4, None).unwrap(), b"");
-    assert_eq!(std::fs::read(&path).unwrap(), b"0123456789ab");
 }
 
 fn a_long_path_is_opened(config: Config) {
