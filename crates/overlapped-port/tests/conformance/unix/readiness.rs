@@ -14,6 +14,7 @@ crate::on_every_backend!(
     the_end_of_a_pipe_is_a_hangup,
     a_pipe_that_nobody_reads_has_an_error,
     a_regular_file_is_always_ready,
+    a_regular_file_is_never_exceptional,
     without_interest_the_end_is_told,
 );
 
@@ -64,6 +65,19 @@ fn a_regular_file_is_always_ready(config: Config) {
     let file = tempfile::tempfile().unwrap();
     let ready = driver.begin_poll(raw_file(&file), BOTH);
     assert_eq!(driver.readiness(ready), BOTH, "as poll(2) says of every regular file");
+}
+
+/// poll(2) would wait, and nothing would ever announce it: the systems' better interfaces refuse such a file.
+fn a_regular_file_is_never_exceptional(config: Config) {
+    let mut driver = Driver::new(config);
+    let file = tempfile::tempfile().unwrap();
+    let (never, ready) = (
+        driver.begin_poll(raw_file(&file), Interest::PRIORITY),
+        driver.begin_poll(raw_file(&file), Interest::PRIORITY | Interest::READABLE),
+    );
+    assert_eq!(driver.readiness(ready), Interest::READABLE);
+    driver.assert_waits(never);
+    driver.cancel_waiting(never);
 }
 
 fn without_interest_the_end_is_told(config: Config) {

@@ -25,6 +25,9 @@
 //! **Polls may lie.** A Unix socket whose peer's queue is full polls as writable. Where a poll has said that what was asked
 //! for is there and it was not, no event will tell: a pause comes before the next try, 1 ms at first, 16 ms at last.
 //!
+//! **Polls may be impossible.** A file without readiness (a regular one, some devices) polls as readable and writable for ever.
+//! Of whom that does not content poll(2) would wait; the kernel's own poll says `EINVAL`. It is tried by time instead.
+//!
 //! **An error is told once.** A call that meets a reset takes it off the socket. An operation that goes on after a part
 //! looks at what poll says first, and leaves an error for the next operation, as it has bytes to report.
 
@@ -248,6 +251,8 @@ impl Request {
             (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) if self.cancelled => self.end(Err(self.refusal), None),
             (libc::EAGAIN, _) if self.receives_no_more(look) => self.end(Ok(0), None),
             (libc::EINPROGRESS | libc::EALREADY, Kind::Connect) | (libc::EAGAIN, _) => self.await_readiness(),
+            (libc::EINVAL, Kind::Poll(_)) if self.cancelled => self.end(Err(self.refusal), None),
+            (libc::EINVAL, Kind::Poll(_)) => self.pause(),
             (libc::ENOBUFS, kind) if kind.takes_buffer() && (starved || !look.tells_overruns()) => {
                 if self.cancelled {
                     return self.end(Err(self.refusal), None);

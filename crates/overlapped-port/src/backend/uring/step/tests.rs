@@ -478,6 +478,17 @@ fn a_watch_that_the_kernel_ended_is_begun_anew() {
 }
 
 #[test]
+fn a_poll_of_what_has_no_readiness_waits_and_can_be_cancelled() {
+    let mut request = issued(Op::Poll { socket: HANDLE, interest: Interest::PRIORITY });
+    assert_eq!(milliseconds(request.completed(says(-libc::EINVAL), &STREAM)), 1);
+    assert_is!(request.stood_in(-libc::ETIME, &STREAM), Action::Issue);
+    assert_eq!(milliseconds(request.completed(says(-libc::EINVAL), &STREAM)), 2);
+    assert_is!(request.stood_in(-libc::ETIME, &STREAM), Action::Issue);
+    assert_is!(request.cancel(), Action::Cancel);
+    assert_eq!(result(request.completed(says(-libc::EINVAL), &STREAM)), Err(libc::ECANCELED));
+}
+
+#[test]
 fn a_readiness_poll_is_told_of_what_it_asked_for_alone() {
     let poll = |interest| issued(Op::Poll { socket: HANDLE, interest });
     let bits = |interest: Interest| Ok(usize::from(interest.0));
