@@ -30,6 +30,7 @@ crate::on_every_backend!(
     recv_brings_bytes_before_a_reset,
     recv_of_all_leaves_a_reset_to_the_next,
     recv_can_peek,
+    recv_that_peeks_waits_for_no_more_than_there_is,
     recv_can_wait_for_all,
     recv_that_waits_for_all_is_cut_short_by_the_end,
     every_receive_can_wait_for_all,
@@ -280,6 +281,20 @@ fn recv_can_peek(config: Config) {
     let peek = driver.run(Op::RecvProvided { socket: raw_socket(&server), limit: 5, flags: MSG_PEEK }).unwrap();
     assert_eq!(driver.provided(peek), b"still");
     assert_eq!(driver.recv(raw_socket(&server), 64).unwrap(), b"still there");
+}
+
+/// It would see the same bytes again.
+fn recv_that_peeks_waits_for_no_more_than_there_is(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut client, server) = pair();
+    let (socket, flags) = (raw_socket(&server), MSG_PEEK | MSG_WAITALL);
+    client.write_all(b"a part").unwrap();
+    let plain = driver.begin_recv(socket, 64, flags);
+    assert_eq!(driver.received(plain).unwrap(), b"a part");
+    let provided = driver.run(Op::RecvProvided { socket, limit: 64, flags }).unwrap();
+    assert_eq!(driver.provided(provided), b"a part");
+    assert_eq!(driver.recv_message(socket, &[2, 62], 0, flags).unwrap().bytes(), b"a part");
+    assert_eq!(driver.recv(socket, 64).unwrap(), b"a part");
 }
 
 fn recv_can_wait_for_all(config: Config) {
