@@ -472,6 +472,39 @@ fn a_starved_receive_that_was_left_behind_takes_nothing_from_the_numbers_next_ow
     assert_eq!(run(&mut port, recv_number(number, 64)).unwrap(), b"for the new owner".len());
 }
 
+/// What epoll refuses can be confirmed only by being refused again. Here the number means once more what was registered under
+/// it at first, and a duplicate had kept that registration.
+#[test]
+#[cfg(target_os = "linux")]
+fn who_waits_on_what_epoll_refuses_is_told_when_the_number_means_another() {
+    let mut port = port();
+    let (first, mut peer) = UnixStream::pair().unwrap();
+    let number = first.as_raw_fd();
+    let lives_on = first.try_clone().unwrap();
+    let id = begin(&mut port, recv_number(number, 8));
+    port.cancel(id);
+    assert!(completion(&mut port).is_err());
+    replace(number, &tempfile::tempfile().unwrap());
+    begin_as(&mut port, Op::Poll { socket: number, interest: Interest::PRIORITY }, STALE);
+    let tries = entries_meanwhile(&mut port);
+    assert!(tries < 100, "{tries} in {A_WHILE:?}");
+    replace(number, &lives_on);
+    assert!(of_the_new_owner(completions(&mut port, 1)).is_empty());
+    peer.write_all(b"x").unwrap();
+    assert_eq!(run(&mut port, recv_number(number, 8)).unwrap(), 1);
+}
+
+/// A close's caller has promised that nothing waits. What does all the same must not wait for the number's next owner.
+#[test]
+fn what_waits_ends_with_a_close() {
+    let mut port = port();
+    let (_client, server) = pair();
+    let socket = std::os::fd::IntoRawFd::into_raw_fd(server);
+    begin(&mut port, recv_number(socket, 8));
+    assert!(matches!(submit(&mut port, Op::CloseSocket { socket }), Submitted::Done(Ok(Outcome::Count(0)))));
+    assert_eq!(completion(&mut port).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+}
+
 /// Nothing has the number any more, and the next thing that happens is that the former owner, who lives on, is ready.
 #[test]
 #[cfg(target_os = "linux")]

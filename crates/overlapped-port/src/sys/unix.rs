@@ -237,8 +237,10 @@ pub(crate) fn keep_standard_numbers() -> Vec<OwnedFile> {
     let is_free = |number| unsafe { libc::fcntl(number, libc::F_GETFD) } < 0;
     let mut kept = Vec::new();
     while (0..=libc::STDERR_FILENO).any(is_free) {
-        let Ok(nothing) = std::fs::File::open("/dev/null") else { break };
-        kept.push(nothing.into());
+        // Of all that has a number, a pipe needs no file that may be missing. Where there are no descriptors left, the port
+        // will not get its own either.
+        let Ok((reader, writer)) = io::pipe() else { break };
+        kept.extend([OwnedFile::from(reader), writer.into()]);
     }
     kept
 }

@@ -13,6 +13,7 @@ use crate::loopback::{datagram_pair, listener, pair};
 crate::on_every_backend!(
     receives_on_one_socket_get_the_bytes_in_turn,
     receives_of_all_forms_are_of_one_kind,
+    a_newcomer_takes_nothing_from_who_waits,
     datagrams_go_to_their_receivers_in_turn,
     connections_go_to_their_accepts_in_turn,
     sends_that_wait_for_room_do_not_mix,
@@ -38,6 +39,18 @@ fn receives_on_one_socket_get_the_bytes_in_turn(config: Config) {
         let got: Vec<u8> = receives.into_iter().flat_map(|receive| driver.received(receive).unwrap()).collect();
         assert_eq!(got, b"abcd");
     }
+}
+
+/// The bytes are there when it is begun, and whoever waits for them has not been told.
+fn a_newcomer_takes_nothing_from_who_waits(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut client, server) = pair();
+    let waits = driver.begin_recv(raw_socket(&server), 1, 0);
+    driver.assert_waits(waits);
+    client.write_all(b"ab").unwrap();
+    let comes = driver.begin_recv(raw_socket(&server), 1, 0);
+    assert_eq!(driver.received(waits).unwrap(), b"a");
+    assert_eq!(driver.received(comes).unwrap(), b"b");
 }
 
 fn receives_of_all_forms_are_of_one_kind(config: Config) {

@@ -89,15 +89,13 @@ pub(super) struct Uring {
 impl Uring {
     pub(super) fn start(settings: &Settings) -> io::Result<Uring> {
         let (ring, buffers, facts) = setup::start(settings)?;
-        let eventfd = setup::above_standard(|| {
-            // SAFETY: takes no pointers; the descriptor is new, and this is its only owner.
-            unsafe {
-                match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
-                    ..0 => Err(io::Error::last_os_error()),
-                    eventfd => Ok(OwnedFd::from_raw_fd(eventfd)),
-                }
+        // SAFETY: takes no pointers; the descriptor is new, and this is its only owner.
+        let eventfd = unsafe {
+            match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
+                ..0 => Err(io::Error::last_os_error()),
+                eventfd => Ok(OwnedFd::from_raw_fd(eventfd)),
             }
-        });
+        };
         let eventfd = eventfd.map_err(|error| setup::explain("eventfd", error))?;
         let notifier = Arc::new(Notifier(File::from(eventfd)));
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use io_uring::squeue::Entry;
@@ -114,20 +113,6 @@ pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>,
     Ok((ring, buffers, facts))
 }
 
-/// Opens what shall not have one of the three lowest numbers: a program that was started with its standard input closed will
-/// give that number to something else, and everybody takes the three for what they usually are. Those that get one are
-/// held until another has come.
-pub(super) fn above_standard<T: AsRawFd>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let mut low = Vec::new();
-    loop {
-        let opened = open()?;
-        if opened.as_raw_fd() > libc::STDERR_FILENO {
-            return Ok(opened);
-        }
-        low.push(opened);
-    }
-}
-
 /// A call that the system refused.
 struct Refusal {
     call: &'static str,
@@ -151,7 +136,7 @@ fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferR
         let mut builder = IoUring::<Entry>::builder();
         builder.setup_clamp().setup_cqsize(completions);
         GROUPS[..kept].iter().for_each(|group| (group.set)(&mut builder));
-        match above_standard(|| builder.build(SUBMISSIONS)).map_err(refused("io_uring_setup")) {
+        match builder.build(SUBMISSIONS).map_err(refused("io_uring_setup")) {
             Ok(ring) => break ring,
             Err(refusal) if refusal.is(libc::EINVAL) && kept > 0 => kept -= 1,
             Err(refusal) => return Err(refusal),

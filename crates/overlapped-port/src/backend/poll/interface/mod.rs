@@ -63,17 +63,14 @@ fn refused(error: std::io::Error) -> std::io::Error {
     explained(error, text)
 }
 
-/// Takes a new descriptor, above the three that programs close and put others in the place of.
+/// Takes a new descriptor.
 ///
 /// # Safety
 /// `fd` is the answer of a call that has just opened it, or -1.
 unsafe fn own(fd: RawFd) -> std::io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
     if fd < 0 {
         return Err(std::io::Error::last_os_error());
     }
     // SAFETY: the caller's promise: nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // A duplicate is never below 3, and closed on exec (the documentation of `BorrowedFd::try_clone_to_owned`).
-    if std::os::fd::AsRawFd::as_raw_fd(&fd) < 3 { fd.as_fd().try_clone_to_owned() } else { Ok(fd) }
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
 }
