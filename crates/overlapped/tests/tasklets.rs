@@ -521,3 +521,81 @@ fn a_tasklet_that_is_ready_can_be_taken_out_of_the_queue() {
         assert_eq!(log.take(), ["b2"]);
     });
 }
+
+#[test]
+fn a_paused_tasklet_remembers_who_wakes_it_and_runs_when_it_is_resumed() {
+    run(|| {
+        let log = Log::new();
+        let inside = log.clone();
+        let handle = spawn(move || {
+            yield_now();
+            inside.add("resumed");
+        });
+        yield_now();
+        let scheduler = overlapped::engine::current().unwrap();
+        let id = scheduler.ids()[0];
+        assert!(scheduler.pause(id) && !scheduler.pause(id) && scheduler.is_paused(id));
+        scheduler.wake(id);
+        assert!(!scheduler.is_ready(id) && scheduler.ready_count() == 0);
+        yield_now();
+        assert_eq!(log.take(), [] as [&str; 0]);
+        assert!(scheduler.resume(id) && !scheduler.resume(id) && scheduler.is_ready(id));
+        handle.join().unwrap();
+        assert_eq!(log.take(), ["resumed"]);
+    });
+}
+
+#[test]
+fn a_paused_tasklet_that_is_cancelled_leaves() {
+    run(|| {
+        let handle = spawn(|| {
+            yield_now();
+            unreachable!("it is told to leave where it was paused");
+        });
+        yield_now();
+        let scheduler = overlapped::engine::current().unwrap();
+        assert!(scheduler.pause(scheduler.ids()[0]));
+        handle.cancel();
+        assert!(handle.join().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn to_go_to_a_tasklet_turns_the_ring_to_it() {
+    run(|| {
+        let log = Log::new();
+        let handles: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                let log = log.clone();
+                spawn(move || log.add(name))
+            })
+            .into();
+        let scheduler = overlapped::engine::current().unwrap();
+        let ids = scheduler.ids();
+        assert_eq!(scheduler.neighbours(ids[0]), Some((scheduler.current_tasklet(), ids[1])));
+        assert_eq!(scheduler.neighbours(scheduler.current_tasklet()), Some((ids[2], ids[0])));
+        scheduler.go_to(ids[1], false).unwrap();
+        assert_eq!(log.take(), ["b", "c"], "who was before it comes after the one that went");
+        yield_now();
+        assert_eq!(log.take(), ["a"]);
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
+    });
+}
+
+#[test]
+fn who_pauses_itself_goes_on_when_it_is_resumed() {
+    run(|| {
+        let log = Log::new();
+        let inside = log.clone();
+        let handle = spawn(move || {
+            overlapped::engine::current().unwrap().pause_current().unwrap();
+            inside.add("resumed");
+        });
+        yield_now();
+        let scheduler = overlapped::engine::current().unwrap();
+        assert_eq!(overlapped::tasklets()[1].waits_for, "its turn");
+        assert!(scheduler.resume(scheduler.ids()[0]));
+        handle.join().unwrap();
+        assert_eq!(log.take(), ["resumed"]);
+    });
+}

@@ -17,7 +17,7 @@ impl Scheduler {
                 if let Some(entry) = self.table.borrow_mut().get_mut(id) {
                     entry.leaving().throw(number);
                 }
-                self.wake(id);
+                self.let_leave(id);
             }
         }
     }
@@ -26,7 +26,14 @@ impl Scheduler {
         if let Some(entry) = self.table.borrow_mut().get_mut(id) {
             entry.leaving().cancel(since);
         }
-        self.wake(id);
+        self.let_leave(id);
+    }
+
+    /// Lets a tasklet run that is to leave, also one that is paused.
+    fn let_leave(&self, id: TaskletId) {
+        if !self.resume(id) {
+            self.wake(id);
+        }
     }
 
     /// Takes what the current tasklet is to raise. That it is cancelled stays.

@@ -15,7 +15,7 @@
 //!   id  token  ready  board      names, queue and listing: they know nothing of the rest
 //!   table  remote  watch         what is known of each tasklet; what other threads see; the warning
 //!   thread                       the scheduler itself
-//!   turn  park  leave            its loop, its waits, how they end early
+//!   turn  park  order  leave     its loop, its waits, who runs when, how waits end early
 //!   operation  started  waiter   waits for the port, operations that call back, waits for others
 //! ```
 
@@ -23,6 +23,7 @@ mod board;
 mod id;
 mod leave;
 mod operation;
+mod order;
 mod park;
 mod ready;
 mod remote;

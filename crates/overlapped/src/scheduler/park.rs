@@ -33,7 +33,7 @@ impl Scheduler {
     fn unpark(&self, id: TaskletId) -> bool {
         let mut table = self.table.borrow_mut();
         let Some(entry) = table.get_mut(id) else { return false };
-        if entry.row.state() == State::Parked {
+        if entry.row.state() == State::Parked && !entry.paused {
             entry.row.set_state(State::Ready);
             return true;
         }
@@ -41,19 +41,9 @@ impl Scheduler {
         false
     }
 
-    /// Takes a tasklet out of the queue of those that are ready: it does not run until it is woken. False where it is not
-    /// in the queue.
-    pub fn unready(&self, id: TaskletId) -> bool {
-        let removed = self.ready.borrow_mut().remove(id);
-        if removed && let Some(entry) = self.table.borrow_mut().get_mut(id) {
-            entry.row.park("its turn", self.board.now());
-        }
-        removed
-    }
-
     /// Gives the thread away until this tasklet is gone to again.
     #[inline]
-    fn switch(self: &Rc<Self>, me: TaskletId) {
+    pub(super) fn switch(self: &Rc<Self>, me: TaskletId) {
         self.must_not_be_between();
         panics::aside(|| self.switcher.park(self, me));
     }

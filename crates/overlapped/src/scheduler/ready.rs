@@ -21,11 +21,16 @@ pub(super) struct Ready {
     links: Vec<Link>,
     first: u32,
     last: u32,
+    length: usize,
 }
 
 impl Ready {
     pub(super) fn new() -> Ready {
-        Ready { links: Vec::new(), first: NONE, last: NONE }
+        Ready { links: Vec::new(), first: NONE, last: NONE, length: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,6 +61,7 @@ impl Ready {
     pub(super) fn pop_front(&mut self) -> Option<TaskletId> {
         let link = self.links.get_mut(self.first as usize)?;
         link.listed = false;
+        self.length -= 1;
         let Link { id, after, .. } = *link;
         self.first = after;
         match self.links.get_mut(after as usize) {
@@ -67,13 +73,59 @@ impl Ready {
 
     /// Takes a tasklet out; false where it was not in the queue.
     pub(super) fn remove(&mut self, id: TaskletId) -> bool {
-        let Some(link) = self.links.get_mut(id.index()).filter(|link| link.listed && link.id == id) else {
-            return false;
-        };
-        link.listed = false;
-        let Link { before, after, .. } = *link;
+        let Some(&Link { before, after, .. }) = self.place(id) else { return false };
+        self.links[id.index()].listed = false;
+        self.length -= 1;
         self.join(before, after);
         true
+    }
+
+    /// Turns the queue so that `id`, which is in it, comes first: those that were before it come last, and `me`, where it is
+    /// given, before them. False where `id` is not in the queue.
+    ///
+    /// That is what a ring does whose pointer is moved to another member; `me` is where the pointer was.
+    pub(super) fn turn_to(&mut self, id: TaskletId, me: Option<TaskletId>) -> bool {
+        let Some(&Link { before: end, .. }) = self.place(id) else { return false };
+        let start = self.first;
+        if end != NONE {
+            self.links[end as usize].after = NONE;
+            self.links[id.index()].before = NONE;
+            self.first = id.index;
+        }
+        if let Some(me) = me {
+            self.push_back(me);
+        }
+        if end != NONE {
+            self.join(self.last, start);
+            self.last = end;
+        }
+        true
+    }
+
+    pub(super) fn has(&self, id: TaskletId) -> bool {
+        self.place(id).is_some()
+    }
+
+    pub(super) fn first(&self) -> Option<TaskletId> {
+        self.at(self.first)
+    }
+
+    pub(super) fn last(&self) -> Option<TaskletId> {
+        self.at(self.last)
+    }
+
+    /// Who is before `id`, which is in the queue, and who is after it.
+    pub(super) fn neighbours(&self, id: TaskletId) -> (Option<TaskletId>, Option<TaskletId>) {
+        let Some(&Link { before, after, .. }) = self.place(id) else { return (None, None) };
+        (self.at(before), self.at(after))
+    }
+
+    fn at(&self, index: u32) -> Option<TaskletId> {
+        self.links.get(index as usize).map(|link| link.id)
+    }
+
+    fn place(&self, id: TaskletId) -> Option<&Link> {
+        self.links.get(id.index()).filter(|link| link.listed && link.id == id)
     }
 
     #[inline]
@@ -84,6 +136,7 @@ impl Ready {
         }
         debug_assert!(!self.links[index].listed, "{:?} is in the queue already", link.id);
         self.links[index] = link;
+        self.length += 1;
     }
 
     #[cold]
@@ -137,5 +190,24 @@ mod tests {
             assert_eq!(drain(&mut ready), left);
         }
         assert!(!Ready::new().remove(id(5)));
+    }
+
+    #[test]
+    fn turned_to_one_it_goes_on_from_there_as_a_ring_would() {
+        for (to, order) in [(0, [0, 1, 2, 9]), (1, [1, 2, 9, 0]), (2, [2, 9, 0, 1])] {
+            let mut ready = Ready::new();
+            (0..3).for_each(|index| ready.push_back(id(index)));
+            assert!(ready.turn_to(id(to), Some(id(9))));
+            assert_eq!((ready.len(), ready.first(), ready.last()), (4, Some(id(to)), Some(id(order[3]))));
+            assert_eq!(ready.neighbours(id(order[2])), (Some(id(order[1])), Some(id(order[3]))));
+            assert_eq!(drain(&mut ready), order);
+        }
+        for (to, order) in [(0, [0, 1, 2]), (1, [1, 2, 0]), (2, [2, 0, 1])] {
+            let mut ready = Ready::new();
+            (0..3).for_each(|index| ready.push_back(id(index)));
+            assert!(ready.turn_to(id(to), None) && !ready.turn_to(id(7), None));
+            assert_eq!(drain(&mut ready), order);
+            assert_eq!(ready.len(), 0);
+        }
     }
 }

@@ -58,13 +58,18 @@ impl Remote {
         self.waker.post(Token::Wake(id).pack());
     }
 
-    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is
-    /// gone.
-    pub(crate) fn call(&self, call: Call) {
-        match &mut *self.calls() {
-            Some(calls) => calls.push(call),
-            None => return,
-        }
+    /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is gone,
+    /// and says so by false.
+    pub(crate) fn call(&self, call: Call) -> bool {
+        // What is dropped here is dropped outside of the lock.
+        let mut calls = self.calls();
+        let Some(waiting) = calls.as_mut() else {
+            drop(calls);
+            return false;
+        };
+        waiting.push(call);
+        drop(calls);
         self.waker.post(Token::Calls.pack());
+        true
     }
 }

@@ -12,6 +12,8 @@ pub(super) struct Entry {
     alive: bool,
     /// Woken while it was not parked.
     pub(super) notified: bool,
+    /// Taken out of the queue until it is resumed: wake-ups are remembered, and do not run it.
+    pub(super) paused: bool,
     /// Its row has a name.
     named: bool,
     /// It drops what it leaves behind.
@@ -66,7 +68,7 @@ impl Table {
     /// Removes a tasklet.
     pub(super) fn retire(&mut self, id: TaskletId) {
         let entry = &mut self.entries[id.index()];
-        (entry.alive, entry.notified, entry.ending) = (false, false, false);
+        (entry.alive, entry.notified, entry.paused, entry.ending) = (false, false, false, false);
         entry.row.set_state(State::Ended);
         entry.leaving = None;
         if std::mem::take(&mut entry.named) {
@@ -107,7 +109,16 @@ impl Table {
 
 impl Entry {
     fn new(row: Arc<Row>) -> Entry {
-        Entry { number: 0, alive: false, notified: false, named: false, ending: false, leaving: None, row }
+        Entry {
+            number: 0,
+            alive: false,
+            notified: false,
+            paused: false,
+            named: false,
+            ending: false,
+            leaving: None,
+            row,
+        }
     }
 
     pub(super) fn leaving(&mut self) -> &mut Leaving {

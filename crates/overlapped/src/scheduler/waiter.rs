@@ -70,11 +70,22 @@ impl Waiter {
         let id = *id;
         match try_current() {
             Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.interrupt(id, cause),
-            _ => remote.call(Box::new(move || {
-                if let Some(scheduler) = try_current() {
-                    scheduler.interrupt(id, cause);
-                }
-            })),
+            _ => {
+                self.call(Box::new(move || {
+                    if let Some(scheduler) = try_current() {
+                        scheduler.interrupt(id, cause);
+                    }
+                }));
+            }
+        }
+    }
+
+    /// Runs `call` on the tasklet's thread, between two tasklets: it must not wait. False where that thread has no scheduler
+    /// any more, which then drops it; and for a thread that never had one.
+    pub fn call(&self, call: Box<dyn FnOnce() + Send>) -> bool {
+        match &self.0 {
+            Who::Tasklet(remote, _) => remote.call(call),
+            Who::Thread(_) => false,
         }
     }
 
@@ -86,7 +97,7 @@ impl Waiter {
             Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.rename(id, name),
             _ => {
                 let name = name.to_owned();
-                remote.call(Box::new(move || {
+                self.call(Box::new(move || {
                     if let Some(scheduler) = try_current() {
                         scheduler.rename(id, &name);
                     }
