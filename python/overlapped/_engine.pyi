@@ -8,7 +8,7 @@ import io
 import socket as _socket
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, GenericAlias, TracebackType
-from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, TypeVarTuple, final
+from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, TypeVarTuple, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -87,7 +87,9 @@ class Channel(Generic[_T]):
     preference: int
     """Who runs on when two have met: -1 the receiver (as it starts), 1 the sender, 0 whoever came second."""
 
-    def __new__(cls) -> Channel[_T]: ...
+    def __new__(cls, *, keeps_turn: bool = False) -> Self:
+        """``keeps_turn``: who needs not wait goes on, however often that is so; else others run now and then."""
+
     @property
     def balance(self) -> int:
         """How many wait: senders as a positive number, receivers as a negative one."""
@@ -110,6 +112,9 @@ class Channel(Generic[_T]):
 
     def send_exception(self, exception: Callable[..., BaseException], *args: Any) -> None:
         """Raise ``exception(*args)`` in a receiver, waiting for one."""
+
+    def throw(self, exception: BaseException) -> None:
+        """Raise an exception that there is already, with its traceback, in a receiver, waiting for one."""
 
     def receive(self) -> _T:
         """Take a value from a sender, waiting for one; raise what it sent as an exception.
@@ -436,3 +441,52 @@ def call_at_end(function: Callable[[], object]) -> None:
 
 def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""
+
+def state(tasklet: Tasklet[Any]) -> Literal["running", "ready", "paused", "waiting", "ended", "elsewhere"]:
+    """What a tasklet does; "elsewhere" is another thread's."""
+
+def pause(tasklet: Tasklet[Any]) -> bool:
+    """Take a tasklet out of the queue of those that are ready; False where it is not in it."""
+
+def resume(tasklet: Tasklet[Any]) -> bool:
+    """Put a paused tasklet back, at the end of the queue; False where it is not paused."""
+
+def turn_to(tasklet: Tasklet[Any]) -> bool:
+    """Have a tasklet of the queue run next, and those before it after all others; False where it is not in it."""
+
+def go_to(tasklet: Tasklet[Any], pausing: bool = False) -> bool:
+    """Go to a tasklet of the queue at once; the caller follows those after it, or is paused. False: not in it."""
+
+def give_turn() -> None:
+    """Let those that are ready run before the calling tasklet goes on."""
+
+def pause_current() -> None:
+    """Wait until the calling tasklet is resumed."""
+
+def ready_count() -> int:
+    """How many tasklets are in the queue; the one that runs is not."""
+
+def neighbours(tasklet: Tasklet[Any]) -> tuple[Tasklet[Any], Tasklet[Any]] | None:
+    """Who is before a tasklet and who after it, in the ring of those that are ready and the one that runs."""
+
+def main_tasklet() -> Tasklet[Any]:
+    """The thread's own tasklet."""
+
+def run_until_idle(timeout: float | None = None, total: bool = False, soft: bool = False) -> Tasklet[Any] | None:
+    """Wait until no tasklet is ready and nothing of the thread's own can make one so.
+
+    ``timeout`` seconds, from now where ``total``, else for each tasklet's turn: what ends the wait before, and pauses
+    the tasklet that then leaves its turn and could go on. That is returned; not where ``soft``, when none is paused.
+    """
+
+def innermost_run() -> Tasklet[Any] | None:
+    """The tasklet that waits for this thread to be idle, the innermost where several do."""
+
+def frame_of(tasklet: Tasklet[Any]) -> FrameType | None:
+    """The frame that a tasklet is in, where it has started and does not run."""
+
+def spawn_there(tasklet: Tasklet[Any], function: Callable[..., object], *args: Any) -> bool:
+    """Start ``function(*args)`` on the thread that ``tasklet`` is of; False where that has no port any more."""
+
+def on_switch(callback: Callable[[Tasklet[Any] | None, Tasklet[Any]], object] | None) -> None:
+    """Have ``callback(before, after)`` called at each switch, in ``after``; ``before`` is None where it has ended."""

@@ -1,5 +1,7 @@
 //! Channels for Python's tasklets.
 
+use std::rc::Rc;
+
 use overlapped::{Preference, ReceiveError, SendError};
 use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -7,6 +9,7 @@ use pyo3::types::{PyTuple, PyType};
 
 use crate::python::class::{generic, truth};
 use crate::thread::life::runtime;
+use crate::thread::runtime::Runtime;
 
 /// What goes through a channel.
 enum Item {
@@ -21,11 +24,22 @@ enum Item {
 #[pyclass(frozen, weakref, subclass, module = "overlapped")]
 pub(crate) struct Channel {
     inner: overlapped::Channel<Item>,
+    /// Who needs not wait goes on, however often.
+    keeps_turn: bool,
 }
 
 impl Channel {
-    fn send_item(&self, py: Python<'_>, item: Item) -> PyResult<()> {
+    /// What precedes an operation.
+    fn begin(&self, py: Python<'_>) -> PyResult<Rc<Runtime>> {
         let runtime = runtime(py)?;
+        if self.keeps_turn {
+            runtime.scheduler.keep_turn();
+        }
+        Ok(runtime)
+    }
+
+    fn send_item(&self, py: Python<'_>, item: Item) -> PyResult<()> {
+        let runtime = self.begin(py)?;
         self.inner.send(item).map_err(|error| match error {
             SendError::Closed(_) => PyValueError::new_err("Send/receive operation on a closed channel"),
             SendError::Elapsed(_) | SendError::Interrupted(_) => runtime.raise(py),
@@ -35,9 +49,12 @@ impl Channel {
 
 #[pymethods]
 impl Channel {
+    /// `keeps_turn` is Stackless's rule: who finds somebody and needs not wait goes on, however often. Else others get their
+    /// turn now and then.
     #[new]
-    fn new() -> Channel {
-        Channel { inner: overlapped::channel() }
+    #[pyo3(signature = (*, keeps_turn=false))]
+    fn new(keeps_turn: bool) -> Channel {
+        Channel { inner: overlapped::channel(), keeps_turn }
     }
 
     /// Gives `value` to a receiver, waiting for one. Raises `ValueError` on a closed channel.
@@ -56,9 +73,14 @@ impl Channel {
         self.send_item(py, Item::Exception(exception.call1(args)?.unbind()))
     }
 
+    /// Raises an exception that there is already, with its traceback, in a receiver, waiting for one.
+    fn throw(&self, py: Python<'_>, exception: Bound<'_, PyBaseException>) -> PyResult<()> {
+        self.send_item(py, Item::Exception(exception.into_any().unbind()))
+    }
+
     /// Takes a value from a sender, waiting for one. Raises `ValueError` on a closed channel.
     fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let runtime = runtime(py)?;
+        let runtime = self.begin(py)?;
         match self.inner.receive() {
             Ok(Item::Value(value)) => Ok(value),
             Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),

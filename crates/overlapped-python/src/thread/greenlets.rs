@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use overlapped::engine::{Scheduler, TaskletId};
 use pyo3::prelude::*;
@@ -27,6 +28,22 @@ impl Member {
     fn clone_ref(&self, py: Python<'_>) -> Member {
         Member { object: self.object.clone_ref(py), life: self.life }
     }
+}
+
+/// One that waits until nobody is left to run.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) by: TaskletId,
+    pub(super) limit: Option<Limit>,
+}
+
+/// What ends a run before.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    /// A tasklet that has run for longer without a switch, and could go on: it is paused.
+    Turn(Duration),
+    /// That time. The tasklet that then leaves its turn, and could go on, is paused, unless the limit is soft.
+    Total { until: Instant, soft: bool },
 }
 
 /// What a tasklet is on this side.
@@ -73,6 +90,16 @@ pub(crate) struct Greenlets {
     pub(super) deadlock: Cell<bool>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
     pub(super) from_signal: Cell<Option<(TaskletId, u64)>>,
+    /// Those that wait until nobody is left to run, the innermost last: see [`idle`](super::idle).
+    pub(super) runs: RefCell<Vec<Run>>,
+    /// When the tasklet that runs was gone to, where a run wants to know.
+    pub(super) gone_to: Cell<Option<Instant>>,
+    /// Who was paused when the time of the last run was up.
+    pub(super) victim: Cell<Option<TaskletId>>,
+    /// Who has run last, where [`switches`](super::switches) are told.
+    pub(super) ran: Cell<Option<TaskletId>>,
+    /// And it is being told of one.
+    pub(super) telling: Cell<bool>,
     /// The thread ends, and its greenlets with it.
     ending: Cell<bool>,
 }
@@ -90,6 +117,11 @@ impl Greenlets {
             look_for_signals: Cell::new(false),
             deadlock: Cell::new(false),
             from_signal: Cell::new(None),
+            runs: RefCell::default(),
+            gone_to: Cell::new(None),
+            victim: Cell::new(None),
+            ran: Cell::new(None),
+            telling: Cell::new(false),
             ending: Cell::new(false),
         })
     }
@@ -149,6 +181,24 @@ impl Greenlets {
             Body::New(..) | Body::Ended => None,
         };
         bodies.iter().map(greenlet).collect()
+    }
+
+    /// The object of a tasklet, where it has one and has not ended.
+    pub(super) fn object(&self, py: Python<'_>, id: TaskletId) -> Option<Py<PyAny>> {
+        match self.bodies.borrow().get(id.index()) {
+            Some(Body::New(is, member) | Body::Started(is, Some(member), _)) if *is == id => {
+                Some(member.object.clone_ref(py))
+            }
+            _ => None,
+        }
+    }
+
+    /// A tasklet's greenlet, where it has started.
+    pub(super) fn greenlet(&self, py: Python<'_>, id: TaskletId) -> Option<Py<PyAny>> {
+        match self.bodies.borrow().get(id.index()) {
+            Some(Body::Started(is, _, greenlet)) if *is == id => Some(greenlet.clone_ref(py)),
+            _ => None,
+        }
     }
 
     /// Whether a tasklet has not started.

@@ -6,22 +6,26 @@
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
 //!   settings    what a program may choose
 //!   signal      what handlers raise is the main tasklet's    deadlock  nobody is left to wake anybody
+//!   idle        who waits until nobody is left to run
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   life        from the first call to the end of the thread, a fork, the end of the program
-//!   tasklet, time, offload, report
+//!   tasklet, time, offload, report                           order     who runs when, as Stackless has it
 //! ```
 
 mod asyncio;
 mod deadlock;
 mod explain;
 mod greenlets;
+mod idle;
 pub(crate) mod life;
 mod offload;
+mod order;
 mod report;
 pub(crate) mod runtime;
 mod settings;
 pub(crate) mod signal;
 mod stack;
+mod switches;
 pub(crate) mod tasklet;
 mod thrown;
 pub(crate) mod time;
@@ -60,6 +64,21 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(life::end_program, module)?,
         wrap_pyfunction!(runtime::program_ends, module)?,
         wrap_pyfunction!(asyncio::keep_loops_apart, module)?,
+        wrap_pyfunction!(order::state, module)?,
+        wrap_pyfunction!(order::pause, module)?,
+        wrap_pyfunction!(order::resume, module)?,
+        wrap_pyfunction!(order::turn_to, module)?,
+        wrap_pyfunction!(order::go_to, module)?,
+        wrap_pyfunction!(order::give_turn, module)?,
+        wrap_pyfunction!(order::pause_current, module)?,
+        wrap_pyfunction!(order::ready_count, module)?,
+        wrap_pyfunction!(order::neighbours, module)?,
+        wrap_pyfunction!(order::main_tasklet, module)?,
+        wrap_pyfunction!(order::run_until_idle, module)?,
+        wrap_pyfunction!(order::innermost_run, module)?,
+        wrap_pyfunction!(order::frame_of, module)?,
+        wrap_pyfunction!(tasklet::spawn_there, module)?,
+        wrap_pyfunction!(switches::on_switch, module)?,
     ] {
         module.add_function(function)?;
     }

@@ -67,8 +67,13 @@ impl Tasklet {
         Tasklet { waiter: OnceLock::new(), state: State::new(job, name), made: true }
     }
 
-    fn waiter(&self) -> &Waiter {
+    pub(super) fn waiter(&self) -> &Waiter {
         self.waiter.get().expect("it is set when the object is made")
+    }
+
+    /// Whether it has not ended.
+    pub(super) fn is_alive(&self) -> bool {
+        self.state().outcome.is_none()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -253,7 +258,7 @@ impl Tasklet {
     /// Whether the tasklet has not ended.
     #[getter]
     fn alive(&self) -> bool {
-        self.state().outcome.is_none()
+        self.is_alive()
     }
 
     /// Waits until the tasklet has ended, at most `timeout` seconds; whatever it returned or raised.
@@ -390,19 +395,50 @@ fn start(
     life: &'static Life,
 ) -> PyResult<Py<Tasklet>> {
     let py = function.py();
+    let runtime = runtime(py)?;
+    let tasklet = prepare(function, args, kwargs, context)?;
+    begin(&runtime, tasklet.clone_ref(py), life);
+    Ok(tasklet)
+}
+
+/// The object of a tasklet that is to [`begin`].
+fn prepare(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    kwargs: Option<Bound<'_, PyDict>>,
+    context: Bound<'_, PyAny>,
+) -> PyResult<Py<Tasklet>> {
+    let py = function.py();
     let job = Job {
         arguments: args.unbind(),
         keywords: kwargs.map(Bound::unbind),
         context: context.unbind(),
         function: function.unbind(),
     };
-    let runtime = runtime(py)?;
-    let tasklet = Py::new(py, Tasklet::new(Some(job), None))?;
-    // From here on nothing calls Python, which might run something that waits.
+    Py::new(py, Tasklet::new(Some(job), None))
+}
+
+/// Adds a tasklet to this thread's. Nothing here calls Python, which might run something that waits.
+fn begin(runtime: &Runtime, tasklet: Py<Tasklet>, life: &'static Life) {
     let id = runtime.scheduler.create(None);
-    attach(&runtime, id, &tasklet);
-    runtime.greenlets.add(id, Member { object: tasklet.clone_ref(py).into_any(), life });
-    Ok(tasklet)
+    attach(runtime, id, &tasklet);
+    runtime.greenlets.add(id, Member { object: tasklet.into_any(), life });
+}
+
+/// Starts `function(*args)` in a tasklet of the thread that `tasklet` is of, by a message to its port; false where that
+/// thread has none any more.
+#[pyfunction]
+#[pyo3(signature = (tasklet, function, *args))]
+pub(crate) fn spawn_there(tasklet: &Tasklet, function: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<bool> {
+    // SAFETY: returns a new reference or null with an error set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
+    let started = prepare(function, args, None, context)?;
+    // It is called between two tasklets of that thread, which waits in its port without the GIL.
+    Ok(tasklet.waiter().call(Box::new(move || {
+        if let Some(runtime) = existing() {
+            begin(&runtime, started, &OF_TASKLET);
+        }
+    })))
 }
 
 /// Makes a tasklet's object that of `id`.
@@ -434,10 +470,15 @@ pub(crate) fn in_tasklet(py: Python<'_>) -> PyResult<Option<Py<Tasklet>>> {
     }
 }
 
-/// The object of the tasklet that runs. One that has none is given one: the thread itself when it is first asked for, and
-/// a tasklet that a destructor asks for while its own object is dropped.
+/// The object of the tasklet that runs.
 fn of_current(py: Python<'_>, runtime: &Runtime) -> PyResult<Py<Tasklet>> {
-    let (id, greenlets) = (runtime.scheduler.current_tasklet(), &runtime.greenlets);
+    of(py, runtime, runtime.scheduler.current_tasklet())
+}
+
+/// The object of a tasklet of this thread that has not ended. One that has none is given one: the thread itself when it is
+/// first asked for, and a tasklet that a destructor asks for while its own object is dropped.
+pub(super) fn of(py: Python<'_>, runtime: &Runtime, id: TaskletId) -> PyResult<Py<Tasklet>> {
+    let greenlets = &runtime.greenlets;
     if greenlets.member(py, id).is_none() {
         let name = runtime.scheduler.name(id).map(|name| name.to_string());
         let tasklet = Py::new(py, Tasklet::new(None, name))?;

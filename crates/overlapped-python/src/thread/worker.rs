@@ -32,7 +32,7 @@ use super::greenlets::{Greenlets, Target};
 use super::runtime::{Runtime, existing, thread_ident};
 use super::signal::{raise_soon, signal_came, throw_from_signal};
 use super::thrown::take_thrown;
-use super::{deadlock, explain};
+use super::{deadlock, explain, idle, switches};
 use crate::python::greenlet;
 use crate::python::system::leave_at_once;
 
@@ -103,21 +103,26 @@ fn start_worker(py: Python<'_>, greenlets: &Greenlets, me: &Py<PyAny>) {
 /// Waits in the port, without the GIL, until something has happened.
 #[inline(never)]
 fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
+    if idle::ends(greenlets, scheduler) {
+        return;
+    }
     if deadlock::is_one(py, greenlets, scheduler) {
         scheduler.wake(TaskletId::ROOT);
         return;
     }
+    let patience = idle::patience(greenlets);
     // SAFETY: the GIL is held here and taken again before anything of Python's is used: the turn touches the port
     // and the scheduler's own tables.
     let turned = unsafe {
         let state = ffi::PyEval_SaveThread();
-        let turned = scheduler.turn(None);
+        let turned = scheduler.turn(patience);
         ffi::PyEval_RestoreThread(state);
         turned
     };
     if let Err(error) = turned {
         port_failed(&error);
     }
+    idle::after_wait(greenlets, scheduler);
     if greenlets.main_thread && (!scheduler.has_ready() || signal_came()) {
         greenlets.look_for_signals.set(true);
         scheduler.wake(TaskletId::ROOT);
@@ -153,6 +158,7 @@ unsafe impl Switcher for Handle {
         // SAFETY: tasklets of this side park while they hold the GIL.
         let py = unsafe { Python::assume_attached() };
         let running = take_loop(py);
+        idle::leaves(greenlets, scheduler, me);
         loop {
             // SAFETY: this is the switcher, and goes to the one that is named.
             match unsafe { scheduler.next() } {
@@ -168,6 +174,8 @@ unsafe impl Switcher for Handle {
         if let Some(running) = running {
             restore_loop(py, running);
         }
+        idle::arrives(greenlets);
+        switches::arrives(py, greenlets, me);
         if me == TaskletId::ROOT {
             back_in_main(py, greenlets, scheduler);
         }
@@ -223,6 +231,8 @@ extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
             loop {
                 let id = runtime.scheduler.current_tasklet();
                 runtime.greenlets.begin(py, id, &me);
+                idle::arrives(&runtime.greenlets);
+                switches::arrives(py, &runtime.greenlets, id);
                 while live(py, &runtime, id) {}
                 runtime.greenlets.end(id);
                 // SAFETY: it has run to its end, and its worker goes on with another.

@@ -1,0 +1,341 @@
+"""`overlapped.stackless`: schedule, run, what is told of them, and who is asked."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+import overlapped
+from overlapped import socket, stackless
+from overlapped.stackless import channel, getcurrent, getmain, getruncount, run, schedule, schedule_remove, tasklet
+
+
+def test_schedule_returns_the_tasklet_or_what_it_is_given_or_what_another_has_put_there():
+    me = getcurrent()
+    assert schedule() is me
+    assert schedule(3) == 3
+    assert schedule(None) is None
+
+    def answers() -> None:
+        me.tempval = "answer"
+
+    tasklet(answers)()
+    assert schedule(3) == "answer" and me.tempval is None
+
+
+def test_schedule_remove_pauses_the_caller():
+    log: list[str] = []
+
+    def body() -> None:
+        log.append(schedule_remove("back"))
+
+    made = tasklet(body)()
+    run()
+    assert made.paused and log == []
+    made.insert()
+    run()
+    assert log == ["back"]
+
+
+def test_run_ends_when_nobody_is_ready_and_leaves_those_that_wait_on_channels():
+    meeting: channel[int] = channel()
+    waiting = tasklet(meeting.receive)()
+    paused = tasklet(schedule_remove)()
+    assert run() is None
+    assert waiting.blocked and paused.paused
+    waiting.kill()
+    paused.kill()
+
+
+def test_run_goes_on_while_a_tasklet_waits_for_the_port(listener: socket.socket):
+    log: list[Any] = []
+
+    def accepts() -> None:
+        log.append(listener.accept()[0].recv(10))
+
+    def connects() -> None:
+        overlapped.sleep(0.005)
+        with socket.create_connection(listener.getsockname()) as connection:
+            connection.sendall(b"hello")
+
+    tasklet(accepts)()
+    tasklet(connects)()
+    tasklet(lambda: log.append(overlapped.offload(lambda: "offloaded")))()
+    run()
+    assert sorted(map(str, log)) == ["b'hello'", "offloaded"]
+
+
+def test_getruncount_counts_the_queue_and_the_one_that_runs():
+    assert getruncount() == 1
+    made = [tasklet(schedule)() for _ in range(3)]
+    assert getruncount() == 4 == stackless.runcount
+    made[0].remove()
+    assert getruncount() == 3
+    counts: list[int] = []
+    tasklet(lambda: counts.append(getruncount()))()
+    run()
+    assert counts == [3], "main is in run(), and no more in the queue; one has left it"
+    made[0].kill()
+
+
+def test_the_module_has_what_is_asked_often_as_attributes():
+    assert stackless.current is getcurrent() and stackless.main is getmain()
+    assert stackless.threads[0] == threading.get_ident()
+    assert stackless.getcurrentid() == id(getcurrent())
+    assert (
+        stackless.get_thread_info() == (getmain(), getcurrent(), 1) == stackless.get_thread_info(threading.get_ident())
+    )
+    with pytest.raises(RuntimeError, match="Thread id not found"):
+        stackless.get_thread_info(1)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        stackless.nonsense  # noqa: B018
+    assert stackless.enable_softswitch(True) is False
+
+
+def test_every_public_name_is_in_the_table_of_the_module():
+    assert stackless.__doc__ is not None
+    missing = [name for name in stackless.__all__ if f"``{name}``" not in stackless.__doc__]
+    for kind in (tasklet, channel):
+        missing += [name for name in vars(kind) if not name.startswith("_") and f"``{name}``" not in stackless.__doc__]
+    assert not missing
+
+
+def test_runs_nest_and_the_innermost_ends_first():
+    log: list[str] = []
+
+    def inner() -> None:
+        log.append("inner")
+        schedule()
+        log.append("inner again")
+
+    def outer() -> None:
+        tasklet(inner)()
+        run()
+        log.append("outer")
+
+    tasklet(outer)()
+    run()
+    assert log == ["inner", "inner again", "outer"]
+
+
+def test_an_error_reaches_the_innermost_run():
+    log: list[str] = []
+
+    def fails() -> None:
+        raise ValueError("inside")
+
+    def outer() -> None:
+        tasklet(fails)()
+        with pytest.raises(ValueError, match="inside"):
+            run()
+        log.append("caught")
+
+    tasklet(outer)()
+    run()
+    assert log == ["caught"]
+
+
+def test_a_count_of_instructions_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"run\(0\.05\)"):
+        run(10000)
+    assert run(0) is None
+
+
+def busy(seconds: float) -> None:
+    until = threading.TIMEOUT_MAX if seconds < 0 else seconds
+    import time
+
+    begun = time.monotonic()
+    while time.monotonic() - begun < until:
+        pass
+
+
+def test_one_that_keeps_its_turn_for_too_long_is_paused_and_returned():
+    log: list[str] = []
+
+    def quick() -> None:
+        for _ in range(3):
+            schedule()
+        log.append("quick")
+
+    def slow() -> None:
+        busy(0.06)
+        schedule()
+        log.append("slow")
+
+    tasklet(quick)()
+    made = tasklet(slow)()
+    # The machine may hold others up for as long: they are put back.
+    victims = []
+    while (victim := run(0.05)) is not None:
+        victims.append(victim)
+        assert victim.paused
+        victim.insert()
+    assert made in victims and sorted(log) == ["quick", "slow"]
+
+
+def test_one_that_is_atomic_is_left_alone_by_the_time_out():
+    def slow() -> None:
+        with stackless.atomic():
+            busy(0.01)
+            schedule()
+
+    tasklet(slow)()
+    assert run(0.001) is None
+
+
+def test_a_total_time_out_ends_the_run_at_the_next_switch():
+    stop: list[bool] = []
+
+    def turns() -> None:
+        while not stop:
+            schedule()
+
+    made = tasklet(turns)()
+    victim = run(0.02, totaltimeout=True)
+    assert victim is made and victim.paused
+    victim.insert()
+    assert run(0.02, soft=True) is None and made.scheduled and not made.paused
+    stop.append(True)
+    run()
+    assert not made.alive
+
+
+def test_a_total_time_out_ends_the_run_also_where_all_wait_for_the_port():
+    made = tasklet(overlapped.sleep)(60)
+    assert run(0.01, totaltimeout=True) is None and made.blocked
+    made.kill()
+
+
+def test_run_with_threadblock_waits_for_what_another_thread_sends():
+    meeting: channel[str] = channel()
+    log: list[str] = []
+    ready = overlapped.Event()
+
+    def other_thread() -> None:
+        ready.wait()
+        meeting.send("from there")
+
+    thread = threading.Thread(target=other_thread)
+    thread.start()
+    tasklet(lambda: (ready.set(), log.append(meeting.receive())))()
+    run(threadblock=True)
+    thread.join()
+    assert log == ["from there"]
+
+
+def test_the_schedule_callback_is_told_of_switches():
+    log: list[tuple[Any, Any]] = []
+    main = getmain()
+
+    def told(before: tasklet | None, after: tasklet | None) -> None:
+        assert after is getcurrent()
+        log.append((before, after))
+
+    one, two = tasklet(schedule)(), tasklet(schedule)()
+    assert stackless.set_schedule_callback(told) is None
+    try:
+        assert stackless.get_schedule_callback() is told
+        schedule()
+    finally:
+        assert stackless.set_schedule_callback(None) is told
+    run()
+    assert [pair for pair in log if pair[0] is not None][-2:] == [(one, two), (two, main)]
+
+
+def test_what_the_schedule_callback_raises_is_shown_and_goes_no_further(capsys: pytest.CaptureFixture[str]):
+    import sys
+
+    shown: list[Any] = []
+    before, sys.unraisablehook = sys.unraisablehook, shown.append
+
+    def fails(*_: object) -> None:
+        raise ValueError("in the callback")
+
+    stackless.set_schedule_callback(fails)
+    try:
+        tasklet(schedule)()
+        schedule()
+        schedule()
+    finally:
+        stackless.set_schedule_callback(None)
+        sys.unraisablehook = before
+    run()
+    assert shown and all(isinstance(each.exc_value, ValueError) for each in shown)
+
+
+def test_the_error_handler_gets_what_ends_a_tasklet_and_what_it_raises_reaches_main():
+    log: list[Any] = []
+
+    def handler(kind: type[BaseException], value: BaseException, traceback: Any) -> None:
+        log.append((kind, str(value), traceback is not None))
+        if "again" in str(value):
+            raise KeyError("from the handler")
+
+    def fails(text: str) -> None:
+        raise ValueError(text)
+
+    assert stackless.set_error_handler(handler) is None
+    try:
+        tasklet(fails)("once")
+        run()
+        tasklet(fails)("again")
+        with pytest.raises(KeyError, match="from the handler"):
+            run()
+    finally:
+        assert stackless.set_error_handler(None) is handler
+    assert log == [(ValueError, "once", True), (ValueError, "again", True)]
+
+
+def test_the_switch_trap_refuses_what_would_switch():
+    made = tasklet(schedule)()
+    meeting: channel[int] = channel()
+    assert stackless.switch_trap(1) == 0
+    try:
+        assert stackless.switch_trap() == 1
+        for act in (schedule, schedule_remove, run, made.run, made.switch, made.kill, meeting.receive):
+            with pytest.raises(RuntimeError, match="switch_trap"):
+                act()
+    finally:
+        assert stackless.switch_trap(-1) == 1
+    run()
+    assert not made.alive
+
+
+def test_each_thread_has_its_own_main_tasklet_and_queue():
+    seen: list[Any] = []
+
+    def other_thread() -> None:
+        log: list[int] = []
+        for number in range(3):
+            tasklet(log.append)(number)
+        seen.append((getmain().is_main, getmain() is getcurrent(), getruncount()))
+        run()
+        seen.append(log)
+
+    thread = threading.Thread(target=other_thread)
+    tasklet(seen.append)("main's")
+    thread.start()
+    thread.join()
+    assert seen[:2] == [(True, True, 4), [0, 1, 2]]
+    run()
+    assert seen[2:] == ["main's"]
+
+
+def test_tasklets_that_are_left_get_their_finally_at_the_end_of_the_program(run_python: Any):
+    done = run_python(
+        """
+from overlapped import stackless
+def body(where):
+    try:
+        where()
+    finally:
+        print("finally")
+stackless.tasklet(body)(stackless.channel().receive)
+stackless.tasklet(body)(stackless.schedule_remove)
+stackless.run()
+"""
+    )
+    assert (done.stdout, done.stderr) == ("finally\nfinally\n", "")
