@@ -56,6 +56,11 @@ class Part:
         return True
 
 
+def stackless(name: str) -> list[str | Path]:
+    """Runs a program that was written for Stackless."""
+    return ["--stackless", f"examples/stackless/{name}.py"]
+
+
 def parts() -> list[Part]:
     python = sys.executable
     plain = "examples/plain_program.py"
@@ -64,6 +69,8 @@ def parts() -> list[Part]:
         Part("files", "Rust", [RUST / "file_copies"], FILES),
         Part("sockets", "Python", [python, "examples/socket_scene.py"], SOCKETS),
         Part("sockets", "Rust", [RUST / "socket_scene"], SOCKETS),
+        Part("files", "Stackless's way", [python, "-m", "overlapped", *stackless("files")], FILES),
+        Part("sockets", "Stackless's way", [python, "-m", "overlapped", *stackless("sockets")], SOCKETS),
         Part("plain program", "python", [python, plain], PLAIN),
         Part("plain program", "python -m overlapped", [python, "-m", "overlapped", plain], PLAIN),
         Part("held connections", "Rust", [RUST / "held_connections"], HELD),

@@ -25,6 +25,7 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
   -m module       run a module as python -m does
   -c code         run a string
   --backend NAME  uring or poll, instead of the better one that works (or set OVERLAPPED_BACKEND)
+  --stackless     as under Stackless Python: stackless and stacklesssocket can be imported, and threads stay threads
   --report        print what the port was and did, on standard error, at the end
   -V, --version   print the version
   -h, --help      print this
@@ -34,7 +35,7 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
 def main() -> None:
     """Read the options, patch, and run what is to be run."""
     arguments = sys.argv[1:]
-    report = False
+    report = stackless = False
     while arguments and arguments[0].startswith("--") and arguments[0] != "--":
         option, equals, value = arguments.pop(0).partition("=")
         if option == "--help":
@@ -43,6 +44,8 @@ def main() -> None:
             return print_version()
         if option == "--report":
             report = True
+        elif option == "--stackless":
+            stackless = True
         elif option == "--backend":
             if not equals:
                 if not arguments:
@@ -64,7 +67,7 @@ def main() -> None:
         fail(f"argument expected for {what}")
     if what.startswith("-") and what not in ("-", "-m", "-c"):
         fail(f"unknown option {what}")
-    start(report)
+    start(report, stackless)
     run(what, rest)
 
 
@@ -81,7 +84,7 @@ def fail(problem: str) -> NoReturn:
     sys.exit(2)
 
 
-def start(report: bool) -> None:
+def start(report: bool, stackless: bool) -> None:
     """Patch the standard library, and see to the report at the end."""
     import overlapped
     from overlapped import monkey
@@ -91,7 +94,11 @@ def start(report: bool) -> None:
     except (OSError, ValueError) as error:
         print(f"python -m overlapped: {error}", file=sys.stderr)
         sys.exit(2)
-    monkey.patch_all(stdin=True)
+    monkey.patch_all(stdin=True, thread=not stackless, queue=not stackless)
+    if stackless:
+        from overlapped.stackless import pose
+
+        pose()
     if report:
         import atexit
 

@@ -482,6 +482,12 @@ def run_until_idle(timeout: float | None = None, total: bool = False, soft: bool
 def innermost_run() -> Tasklet[Any] | None:
     """The tasklet that waits for this thread to be idle, the innermost where several do."""
 
+def let_port_count(counts: bool) -> bool:
+    """Whether a run goes on while somebody waits for the port, as it does at first; return what was so before."""
+
+def poll() -> None:
+    """Look at the port, without a wait: whoever waited for what has come is ready then."""
+
 def frame_of(tasklet: Tasklet[Any]) -> FrameType | None:
     """The frame that a tasklet is in, where it has started and does not run."""
 

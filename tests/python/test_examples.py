@@ -13,6 +13,7 @@ from load import crowd
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+FOR_STACKLESS = sorted(path.name for path in EXAMPLES.glob("stackless/*.py"))
 
 
 PLAIN_PROGRAM = ["--clients", "40", "--rounds", "5"] if WINDOWS else []
@@ -28,6 +29,13 @@ def test_runs(name: str) -> None:
     done = run(EXAMPLES / name, *(PLAIN_PROGRAM if name == "plain_program.py" else []))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.splitlines()[-1].startswith(Path(name).stem.split("_")[0])
+
+
+@pytest.mark.parametrize("name", FOR_STACKLESS)
+def test_what_was_written_for_stackless_runs(name: str) -> None:
+    done = run("-m", "overlapped", "--stackless", EXAMPLES / "stackless" / name)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"stackless {Path(name).stem}")
 
 
 def test_the_plain_program_runs_under_overlapped() -> None:

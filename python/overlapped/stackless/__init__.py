@@ -17,6 +17,10 @@ a socket, a file, a child or a sleep, blocks it alone::
 
 ``run()`` ends when nobody is ready and nobody waits for the port.
 
+``python -m overlapped --stackless program.py`` runs a program as it is: ``import stackless`` finds this, and what came
+with Stackless is there too, :mod:`.stacklesssocket` and :mod:`.stacklessfile`. Files, ``time.sleep``, ``select`` and
+child processes block only the tasklet that waits for them; threads stay threads, each with tasklets of its own.
+
 =============================  =========================================================================================
 name                           what is to be known of it here
 =============================  =========================================================================================
@@ -43,6 +47,7 @@ name                           what is to be known of it here
 ``switch_trap``                guards actions of this module, not waits for the port
 ``atomic``                     a block in which no time-out of ``run`` pauses the tasklet
 ``enable_softswitch``          answers False: greenlets switch their C stacks
+``pose``                       what ``--stackless`` calls; not Stackless's
 ``TaskletExit``                a ``SystemExit``, and an ``overlapped.TaskletExit``
 =============================  =========================================================================================
 
@@ -92,6 +97,7 @@ __all__ = [
     "getcurrentid",
     "getmain",
     "getruncount",
+    "pose",
     "run",
     "schedule",
     "schedule_remove",
@@ -110,6 +116,20 @@ runcount: int
 """What :func:`getruncount` returns."""
 threads: list[int]
 """The identifiers of the threads that use tasklets, the one that asks first."""
+
+
+def pose() -> None:
+    """Stand in for Stackless from now on: ``import stackless`` finds this, and what came with it is found too."""
+    import builtins
+    import sys
+
+    from . import stacklessfile, stacklesssocket
+
+    sys.modules["stackless"] = sys.modules[__name__]
+    sys.modules["stacklesssocket"] = stacklesssocket
+    sys.modules["stacklessfile"] = stacklessfile
+    builtins.TaskletExit = TaskletExit  # type: ignore[attr-defined]
+
 
 _ATTRIBUTES = {"current": getcurrent, "main": getmain, "runcount": getruncount, "threads": threads_in_use}
 

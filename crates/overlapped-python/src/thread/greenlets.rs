@@ -92,6 +92,8 @@ pub(crate) struct Greenlets {
     pub(super) from_signal: Cell<Option<(TaskletId, u64)>>,
     /// Those that wait until nobody is left to run, the innermost last: see [`idle`](super::idle).
     pub(super) runs: RefCell<Vec<Run>>,
+    /// A run goes on while somebody waits for the port.
+    pub(super) port_counts: Cell<bool>,
     /// When the tasklet that runs was gone to, where a run wants to know.
     pub(super) gone_to: Cell<Option<Instant>>,
     /// Who was paused when the time of the last run was up.
@@ -118,6 +120,7 @@ impl Greenlets {
             deadlock: Cell::new(false),
             from_signal: Cell::new(None),
             runs: RefCell::default(),
+            port_counts: Cell::new(true),
             gone_to: Cell::new(None),
             victim: Cell::new(None),
             ran: Cell::new(None),

@@ -2,8 +2,8 @@
 //!
 //! A thread is *idle* where no tasklet is ready and nothing of its own can make one so: nothing is in flight on the port, no
 //! timer is set, no function is offloaded. As long as a tasklet waits for any of those, the run goes on, as it did under
-//! Stackless, where a tasklet that polled the sockets kept it busy. Another thread may still wake somebody: that does not
-//! count, as it did not there.
+//! Stackless, where a tasklet that polled the sockets kept it busy; programs that stopped that tasklet, and polled by
+//! themselves, can have it so here. Another thread may still wake somebody: that does not count, as it did not there.
 //!
 //! Runs nest. The innermost alone is told; where there is none, and the thread's own tasklet has paused itself, that one goes
 //! on.
@@ -20,7 +20,7 @@ use super::greenlets::{Greenlets, Limit, Run};
 
 /// Looks, where nobody is ready, whether the thread is idle and somebody waits for that, who is ready then.
 pub(super) fn ends(greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
-    if !scheduler.is_deadlocked() {
+    if !scheduler.is_deadlocked() && (greenlets.port_counts.get() || greenlets.runs.borrow().is_empty()) {
         return false;
     }
     match greenlets.runs.borrow_mut().pop() {

@@ -76,6 +76,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(order::main_tasklet, module)?,
         wrap_pyfunction!(order::run_until_idle, module)?,
         wrap_pyfunction!(order::innermost_run, module)?,
+        wrap_pyfunction!(order::let_port_count, module)?,
+        wrap_pyfunction!(order::poll, module)?,
         wrap_pyfunction!(order::frame_of, module)?,
         wrap_pyfunction!(tasklet::spawn_there, module)?,
         wrap_pyfunction!(switches::on_switch, module)?,

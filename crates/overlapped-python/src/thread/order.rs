@@ -2,7 +2,7 @@
 //!
 //! Only the mechanism is here. What it means to run, to remove, to switch is said there.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Interrupted, TaskletId};
 use pyo3::intern;
@@ -13,6 +13,7 @@ use super::greenlets::{Limit, Run};
 use super::life::runtime;
 use super::runtime::Runtime;
 use super::tasklet::{Tasklet, of};
+use crate::python::error::from_io;
 use crate::python::time::deadline;
 
 /// The tasklet on this thread, where it is one of it.
@@ -143,6 +144,18 @@ pub(crate) fn run_until_idle(
     let victim = greenlets.victim.take();
     passed(py, &runtime, told)?;
     victim.map(|id| of(py, &runtime, id)).transpose()
+}
+
+/// Whether a run goes on while somebody waits for the port; returns what was so before. It is until somebody says otherwise.
+#[pyfunction]
+pub(crate) fn let_port_count(py: Python<'_>, counts: bool) -> PyResult<bool> {
+    Ok(runtime(py)?.greenlets.port_counts.replace(counts))
+}
+
+/// Looks at the port, without a wait: whoever waited for what has come is ready then.
+#[pyfunction]
+pub(crate) fn poll(py: Python<'_>) -> PyResult<()> {
+    runtime(py)?.scheduler.turn(Some(Duration::ZERO)).map_err(from_io)
 }
 
 /// The tasklet that waits for this thread to be idle, the innermost where several do.
