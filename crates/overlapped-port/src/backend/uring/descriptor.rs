@@ -70,13 +70,21 @@ impl Descriptor {
         unsafe { libc::fcntl(self.0, libc::F_GETFD) >= 0 }
     }
 
-    /// What it is, where it is open.
-    pub(super) fn identity(self) -> Option<Identity> {
+    fn status(self) -> Option<libc::stat> {
         // SAFETY: a plain value that fstat fills; zeroes are one.
-        let status = unsafe {
+        unsafe {
             let mut status: libc::stat = std::mem::zeroed();
             (libc::fstat(self.0, &raw mut status) == 0).then_some(status)
-        }?;
+        }
+    }
+
+    pub(super) fn is_regular(self) -> bool {
+        self.status().is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
+    }
+
+    /// What it is, where it is open.
+    pub(super) fn identity(self) -> Option<Identity> {
+        let status = self.status()?;
         let keeps_position = matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK);
         Some(Identity { device: status.st_dev as u64, number: status.st_ino as u64, keeps_position })
     }

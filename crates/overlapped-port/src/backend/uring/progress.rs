@@ -94,6 +94,12 @@ impl Uring {
         }
     }
 
+    /// Whether no operation waits for its turn on `handle`, or has it.
+    pub(super) fn nobody_is_in_line(&self, handle: i32) -> bool {
+        let number = usize::try_from(handle).unwrap_or(usize::MAX);
+        [Side::In, Side::Out].iter().all(|side| self.lanes.first(number, *side).is_none())
+    }
+
     /// Puts the operation in `slot` in line; true where it is its turn.
     fn line_up(&mut self, slot: usize, side: Side) -> bool {
         let (handle, is_here) = (self.requests[slot].handle, self.requests[slot].kind.is_here());
