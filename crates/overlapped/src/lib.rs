@@ -37,6 +37,7 @@ mod coroutine;
 pub mod engine;
 mod entry;
 pub mod fs;
+pub mod handoff;
 mod interrupt;
 pub mod io;
 mod listing;

@@ -1,0 +1,180 @@
+//! The messages as bytes: see the table in [`super`].
+
+use crate::io::framing::{Codec, FrameError, LengthPrefixed};
+
+/// The most bytes of context that can go with a socket: 1 MiB.
+pub const CONTEXT_LIMIT: usize = 1 << 20;
+
+/// The variable of a worker's environment that says which of its descriptors is the channel.
+pub const VARIABLE: &str = "OVERLAPPED_HANDOFF";
+
+/// The versions of the protocol that this speaks.
+pub(super) const VERSIONS: (u16, u16) = (1, 1);
+
+const GREETING: &[u8] = b"overlapped hand-off";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Hello { lowest: u16, highest: u16 },
+    Welcome { version: u16 },
+    Refused { why: String },
+    Give { number: u64, context: Vec<u8> },
+    Taken { number: u64 },
+    Back { number: u64 },
+}
+
+impl Message {
+    /// What it is called in an error.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Message::Hello { .. } => "hello",
+            Message::Welcome { .. } => "welcome",
+            Message::Refused { .. } => "refused",
+            Message::Give { .. } => "give",
+            Message::Taken { .. } => "taken",
+            Message::Back { .. } => "back",
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Message::Hello { lowest, highest } => {
+                frame(1, &[GREETING, &lowest.to_be_bytes(), &highest.to_be_bytes()].concat())
+            }
+            Message::Welcome { version } => frame(2, &version.to_be_bytes()),
+            Message::Refused { why } => frame(3, why.as_bytes()),
+            Message::Give { number, context } => give(*number, context),
+            Message::Taken { number } => frame(5, &number.to_be_bytes()),
+            Message::Back { number } => frame(6, &number.to_be_bytes()),
+        }
+    }
+}
+
+/// A `give`, whose context need not be owned.
+pub(super) fn give(number: u64, context: &[u8]) -> Result<Vec<u8>, FrameError> {
+    frame(4, &[&number.to_be_bytes(), context].concat())
+}
+
+fn frames() -> LengthPrefixed {
+    LengthPrefixed::u32().limit(1 + 8 + CONTEXT_LIMIT)
+}
+
+fn frame(kind: u8, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::with_capacity(5 + body.len());
+    frames().encode(&[&[kind], body].concat(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Takes the first message in `bytes`, with how many of them it took; `None` where more have to come.
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, FrameError> {
+    let Some((frame, taken)) = frames().decode(bytes, 0)? else { return Ok(None) };
+    let Some((kind, body)) = frame.split_first() else { return Err(FrameError::Malformed("it has no kind")) };
+    let message = match kind {
+        1 => body.strip_prefix(GREETING).and_then(two).map(|(lowest, highest)| Message::Hello { lowest, highest }),
+        2 => body.try_into().ok().map(|version| Message::Welcome { version: u16::from_be_bytes(version) }),
+        3 => std::str::from_utf8(body).ok().map(|why| Message::Refused { why: why.to_owned() }),
+        4 => body
+            .split_first_chunk()
+            .map(|(number, context)| Message::Give { number: u64::from_be_bytes(*number), context: context.to_vec() }),
+        5 => body.try_into().ok().map(|number| Message::Taken { number: u64::from_be_bytes(number) }),
+        6 => body.try_into().ok().map(|number| Message::Back { number: u64::from_be_bytes(number) }),
+        _ => return Err(FrameError::Malformed("it is of a kind that there is not")),
+    };
+    match message {
+        Some(message) => Ok(Some((message, taken))),
+        None => Err(FrameError::Malformed("its body is not as its kind's")),
+    }
+}
+
+fn two(body: &[u8]) -> Option<(u16, u16)> {
+    let [a, b, c, d] = *body.first_chunk().filter(|_| body.len() == 4)?;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_of_each() -> Vec<Message> {
+        vec![
+            Message::Hello { lowest: 1, highest: 258 },
+            Message::Welcome { version: 1 },
+            Message::Refused { why: "für später".to_owned() },
+            Message::Give { number: u64::MAX - 1, context: b"GET / HTTP/1.1\r\n".to_vec() },
+            Message::Give { number: 0, context: Vec::new() },
+            Message::Taken { number: 7 },
+            Message::Back { number: 1 << 40 },
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were_and_no_part_of_one_is_one() {
+        for message in one_of_each() {
+            let bytes = message.to_bytes().unwrap();
+            for cut in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..cut]), Ok(None), "{message:?} cut at {cut}");
+            }
+            let more = [&bytes[..], b"more"].concat();
+            assert_eq!(decode(&more), Ok(Some((message, bytes.len()))));
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_table() {
+        let hello = Message::Hello { lowest: 1, highest: 2 }.to_bytes().unwrap();
+        assert_eq!(hello, b"\0\0\0\x18\x01overlapped hand-off\0\x01\0\x02");
+        assert_eq!(Message::Welcome { version: 1 }.to_bytes().unwrap(), b"\0\0\0\x03\x02\0\x01");
+        assert_eq!(Message::Refused { why: "no".into() }.to_bytes().unwrap(), b"\0\0\0\x03\x03no");
+        assert_eq!(give(3, b"ab").unwrap(), b"\0\0\0\x0b\x04\0\0\0\0\0\0\0\x03ab");
+        assert_eq!(Message::Taken { number: 4 }.to_bytes().unwrap(), b"\0\0\0\x09\x05\0\0\0\0\0\0\0\x04");
+        assert_eq!(Message::Back { number: 5 }.to_bytes().unwrap(), b"\0\0\0\x09\x06\0\0\0\0\0\0\0\x05");
+    }
+
+    #[test]
+    fn what_breaks_the_rules_is_said() {
+        let broken: [(&[u8], &str); 8] = [
+            (b"\0\0\0\0", "no kind"),
+            (b"\0\0\0\x01\0", "a kind that there is not"),
+            (b"\0\0\0\x01\x07", "a kind that there is not"),
+            (b"\0\0\0\x04\x05abc", "not as its kind's"),
+            (b"\0\0\0\x0a\x06123456789", "not as its kind's"),
+            (b"\0\0\0\x02\x03\xff", "not as its kind's"),
+            (b"\0\0\0\x18\x01overlapped hand-on!\0\x01\0\x02", "not as its kind's"),
+            (b"\xff\xff\xff\xff", "where 1048585 are allowed"),
+        ];
+        for (bytes, why) in broken {
+            let error = decode(bytes).unwrap_err().to_string();
+            assert!(error.contains(why), "{bytes:?}: {error}");
+        }
+        assert!(give(1, &vec![0; CONTEXT_LIMIT]).is_ok());
+        assert!(give(1, &vec![0; CONTEXT_LIMIT + 1]).is_err());
+    }
+
+    #[test]
+    fn noise_is_an_error_or_waits_for_more_and_never_takes_what_is_not_there() {
+        let mut chance = fastrand::Rng::with_seed(0x0e11a);
+        for _ in 0..20_000 {
+            let kind = chance.u8(0..9);
+            let mut bytes: Vec<u8> = (0..chance.usize(0..40)).map(|_| chance.u8(..)).collect();
+            if chance.bool() {
+                // A length that is about right lets more of them past the first check.
+                let length = (bytes.len() + 1 + chance.usize(0..2)).saturating_sub(chance.usize(0..3)) as u32;
+                bytes.splice(0..0, [&length.to_be_bytes()[..], &[kind]].concat());
+            }
+            if let Ok(Some((message, taken))) = decode(&bytes) {
+                assert!(taken <= bytes.len());
+                assert_eq!(message.to_bytes().unwrap(), bytes[..taken], "what is taken is written the same");
+            }
+        }
+        for message in one_of_each() {
+            let mut bytes = message.to_bytes().unwrap();
+            for place in 0..bytes.len() {
+                for bit in 0..8 {
+                    bytes[place] ^= 1 << bit;
+                    let _ = decode(&bytes);
+                    bytes[place] ^= 1 << bit;
+                }
+            }
+        }
+    }
+}
