@@ -298,6 +298,7 @@ def test_the_switch_trap_refuses_what_would_switch():
         for act in (schedule, schedule_remove, run, made.run, made.switch, made.kill, meeting.receive):
             with pytest.raises(RuntimeError, match="switch_trap"):
                 act()
+            assert made.scheduled and not made.nesting_level, "it has not had its turn"
     finally:
         assert stackless.switch_trap(-1) == 1
     run()

@@ -297,11 +297,11 @@ def test_throw_keeps_the_traceback_that_it_is_given():
     try:
         raises()
     except KeyError:
-        kind, value, traceback = sys.exc_info()
+        kind, _, traceback = sys.exc_info()
     made = tasklet(body)()
     run()
     with pytest.raises(KeyError) as caught:
-        made.throw(kind, value, traceback)
+        made.throw(kind, "from there", traceback)
     assert "raises" in [entry.name for entry in caught.traceback]
 
 
@@ -468,11 +468,23 @@ def test_one_that_is_dropped_before_it_starts_leaves_nothing():
     assert gone() is None and len(overlapped.tasklets()) == before
 
 
-def test_one_that_has_ended_is_collected():
+def test_one_that_has_ended_goes_with_its_last_name():
     made = tasklet(schedule)()
     run()
     gone = weakref.ref(made)
-    del made
+    gc.disable()
+    try:
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_what_leads_from_a_tasklet_of_others_to_theirs_is_collected():
+    other = overlapped.spawn(getcurrent)
+    other.join()
+    gone = weakref.ref(other)
+    del other
     gc.collect()
     assert gone() is None
 

@@ -76,15 +76,37 @@ def test_without_the_manager_run_ends_though_somebody_waits_for_the_port(
         stackless.run()
         assert made.blocked and log == []
         client.sendall(b"hello")
-        while not log:
+        while made.blocked:
             stacklesssocket.pump()
-            stackless.run()
+        assert made.scheduled and log == []
+        stackless.run()
         assert log == [b"hello"]
     finally:
         stacklesssocket.StartManager()
     sleeper = stackless.tasklet(overlapped.sleep)(0.001)
     stackless.run()
     assert not sleeper.alive
+
+
+def test_a_kill_ends_one_that_waits_for_a_socket_when_the_port_has_let_go(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    log: list[str] = []
+    client, server = pair
+
+    def receives() -> None:
+        try:
+            server.recv(10)
+        finally:
+            log.append("finally")
+
+    made = stackless.tasklet(receives)()
+    stackless.schedule()
+    made.kill()
+    stackless.run()
+    assert log == ["finally"] and not made.alive
+    client.sendall(b"kept")
+    assert server.recv(10) == b"kept"
 
 
 def test_stacklessfile_stands_in_for_file(tmp_path: Path) -> None:

@@ -61,3 +61,51 @@ with overlapped.timeout(2.5) as limit:
     )
     lines = [line.split(":")[1] for line in done.stdout.splitlines()]
     assert lines == ["12", "13", "14"], done.stdout + done.stderr
+
+
+def test_programs_for_stackless_are_checked(tmp_path: Path) -> None:
+    """Each public name, as a typed program uses it."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+from overlapped import stackless
+from overlapped.stackless import stacklesssocket
+
+class Named(stackless.tasklet):
+    pass
+
+def told(before: stackless.tasklet | None, after: stackless.tasklet | None) -> None: ...
+def acted(where: stackless.channel[int], who: stackless.tasklet, sending: bool, willblock: bool) -> None: ...
+
+numbers: stackless.channel[int] = stackless.channel()
+named: Named = Named(numbers.send)(1)
+first: int = numbers.receive()
+wrong: str = numbers.receive()
+numbers.send("1")
+waits: stackless.tasklet | None = numbers.queue
+total: int = sum(numbers) + numbers.send_sequence([1, 2])
+stackless.set_schedule_callback(told)
+stackless.set_channel_callback(acted)
+stackless.set_error_handler(lambda kind, value, traceback: None)
+me: stackless.tasklet = stackless.schedule() or stackless.schedule_remove() or stackless.current or stackless.main
+victim: stackless.tasklet | None = stackless.run(0.5, totaltimeout=True)
+count: int = stackless.runcount + stackless.getruncount() + stackless.getcurrentid() + stackless.switch_trap()
+threads: list[int] = stackless.threads
+main, running, ready = stackless.get_thread_info()
+with stackless.atomic():
+    stackless.getmain().next.kill()
+try:
+    stackless.getcurrent().throw(stackless.TaskletExit, pending=True)
+except SystemExit:
+    stacklesssocket.install()
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", str(program)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=100,
+    )
+    lines = [line.split(":")[1] for line in done.stdout.splitlines()]
+    assert lines == ["14", "15", "27"], done.stdout + done.stderr
