@@ -443,13 +443,13 @@ def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""
 
 def state(tasklet: Tasklet[Any]) -> Literal["running", "ready", "paused", "waiting", "ended", "elsewhere"]:
-    """What a tasklet does; "elsewhere" is another thread's."""
+    """What a tasklet does; "elsewhere" is another thread's. One in :func:`run_until_idle` is paused."""
 
 def pause(tasklet: Tasklet[Any]) -> bool:
     """Take a tasklet out of the queue of those that are ready; False where it is not in it."""
 
 def resume(tasklet: Tasklet[Any]) -> bool:
-    """Put a paused tasklet back, at the end of the queue; False where it is not paused."""
+    """Put a paused tasklet back, at the end of the queue; False where it is not paused. Ends :func:`run_until_idle`."""
 
 def turn_to(tasklet: Tasklet[Any]) -> bool:
     """Have a tasklet of the queue run next, and those before it after all others; False where it is not in it."""

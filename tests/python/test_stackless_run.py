@@ -120,6 +120,26 @@ def test_runs_nest_and_the_innermost_ends_first():
     assert log == ["inner", "inner again", "outer"]
 
 
+@pytest.mark.parametrize("how", ["insert", "run", "switch"])
+def test_whoever_is_in_run_is_paused_and_who_inserts_or_runs_it_ends_that(how: str):
+    log: list[str] = []
+    main = getmain()
+
+    def ends() -> None:
+        assert main.paused and not main.blocked and not main.scheduled
+        getattr(main, how)()
+        log.append("after")
+
+    made = tasklet(ends)()
+    tasklet(log.append)("other")
+    run()
+    assert log == {"insert": ["after", "other"], "run": [], "switch": []}[how]
+    if how == "switch":
+        made.insert()
+    run()
+    assert sorted(log) == ["after", "other"]
+
+
 def test_an_error_reaches_the_innermost_run():
     log: list[str] = []
 

@@ -56,6 +56,8 @@ def run(
 ) -> tasklet | None:
     """Let the others run until nobody is ready and nobody waits for the port. Runs nest; the innermost ends first.
 
+    The tasklet is paused meanwhile: who inserts or runs it ends its run.
+
     Args:
         timeout: seconds, as a float, after which a tasklet that has not left its turn is paused when it does, and
             returned:

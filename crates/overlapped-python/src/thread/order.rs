@@ -26,7 +26,8 @@ fn passed(py: Python<'_>, runtime: &Runtime, told: Result<(), Interrupted>) -> P
     told.map_err(|_| runtime.raise(py))
 }
 
-/// What a tasklet does: "running", "ready", "paused", "waiting", "ended", or "elsewhere" where it is another thread's.
+/// What a tasklet does: "running", "ready", "paused", "waiting", "ended", or "elsewhere" where it is another thread's. One that
+/// waits for the thread to be idle is paused.
 #[pyfunction]
 pub(crate) fn state(py: Python<'_>, tasklet: &Tasklet) -> PyResult<Py<PyString>> {
     let runtime = runtime(py)?;
@@ -35,6 +36,7 @@ pub(crate) fn state(py: Python<'_>, tasklet: &Tasklet) -> PyResult<Py<PyString>>
         _ if !tasklet.is_alive() => intern!(py, "ended"),
         None => intern!(py, "elsewhere"),
         Some(id) if id == scheduler.current_tasklet() => intern!(py, "running"),
+        Some(id) if runtime.greenlets.is_in_run(id) => intern!(py, "paused"),
         Some(id) if scheduler.is_ready(id) => intern!(py, "ready"),
         Some(id) if scheduler.is_paused(id) => intern!(py, "paused"),
         Some(id) if scheduler.is_alive(id) => intern!(py, "waiting"),
@@ -50,11 +52,17 @@ pub(crate) fn pause(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     Ok(here(&runtime, tasklet).is_some_and(|id| runtime.scheduler.pause(id)))
 }
 
-/// Puts a paused tasklet back, at the end of the queue; false where it is not paused.
+/// Puts a paused tasklet back, at the end of the queue; false where it is not paused. One that waits for the thread to be
+/// idle waits no more.
 #[pyfunction]
 pub(crate) fn resume(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     let runtime = runtime(py)?;
-    Ok(here(&runtime, tasklet).is_some_and(|id| runtime.scheduler.resume(id)))
+    let Some(id) = here(&runtime, tasklet) else { return Ok(false) };
+    if runtime.greenlets.leave_run(id) {
+        runtime.scheduler.wake(id);
+        return Ok(true);
+    }
+    Ok(runtime.scheduler.resume(id))
 }
 
 /// Has a tasklet of the queue run next, and those before it after all others; false where it is not in it.
@@ -134,12 +142,11 @@ pub(crate) fn run_until_idle(
     let before = greenlets.gone_to.get();
     greenlets.gone_to.set(limit.map(|_| Instant::now()).or(before));
     greenlets.runs.borrow_mut().push(Run { by, limit });
-    let is_there = || greenlets.runs.borrow().iter().any(|run| run.by == by);
     let mut told = Ok(());
-    while told.is_ok() && is_there() {
+    while told.is_ok() && greenlets.is_in_run(by) {
         told = engine::park(None, "run");
     }
-    greenlets.runs.borrow_mut().retain(|run| run.by != by);
+    greenlets.leave_run(by);
     greenlets.gone_to.set(before.map(|_| Instant::now()));
     let victim = greenlets.victim.take();
     passed(py, &runtime, told)?;
