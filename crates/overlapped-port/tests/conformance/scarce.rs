@@ -12,6 +12,7 @@ use crate::loopback::pair;
 crate::on_every_backend!(
     one_that_is_cancelled_leaves_the_buffer_to_the_next,
     one_that_is_cancelled_lets_those_go_on_that_need_none,
+    one_that_is_cancelled_lets_the_next_in_line_go_on_that_needs_none,
     who_has_waited_longest_gets_the_next,
     a_newcomer_waits_behind_those_that_wait,
     what_has_always_more_bytes_leaves_buffers_to_others,
@@ -66,6 +67,16 @@ fn one_that_is_cancelled_lets_those_go_on_that_need_none(config: Config) {
     driver.assert_waits(waits);
     (&connection.0).write_all(b"more").unwrap();
     assert_eq!(driver.received(waits).unwrap(), b"more");
+}
+
+fn one_that_is_cancelled_lets_the_next_in_line_go_on_that_needs_none(config: Config) {
+    let (mut driver, _buffer, _holder) = without_buffers(config);
+    let connection = pair();
+    let starved = begin_starved(&mut driver, &connection);
+    let next = driver.begin_recv(raw_socket(&connection.1), 64, 0);
+    driver.assert_waits(next);
+    driver.cancel_waiting(starved);
+    assert_eq!(driver.received(next).unwrap(), b"bytes");
 }
 
 fn who_has_waited_longest_gets_the_next(config: Config) {

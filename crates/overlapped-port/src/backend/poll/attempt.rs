@@ -353,3 +353,22 @@ pub(super) fn watch(found: &io::Result<Readiness>, interest: Interest) -> Attemp
         Err(error) => Attempt::Done(Err(io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))), None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIECE: usize = 64 << 10;
+
+    #[test]
+    fn a_peer_that_is_as_fast_as_this_side_is_left_after_a_while() {
+        let (mut moved, length) = (0, 2 * MOST_A_TRY + PIECE);
+        for turn in 1..=2 {
+            let attempt = repeat(&mut moved, length, &Cell::new(true), |_| Ok(PIECE));
+            assert!(matches!(attempt, Attempt::Enough));
+            assert_eq!(moved, turn * MOST_A_TRY, "a turn takes no account of those before");
+        }
+        let attempt = repeat(&mut moved, length, &Cell::new(true), |_| Ok(PIECE));
+        assert!(matches!(attempt, Attempt::Done(Ok(all), None) if all == length));
+    }
+}

@@ -6,7 +6,8 @@
 //! (fstat(2)), and compares it with what it meant to the last one there. The first in line has not looked, for that would
 //! cost every operation a system call; behind such a one a poll stands in for the second. Where that says that there is
 //! something to be had, and the first does not take it, the first waits for something else: it is passed over
-//! ([`Uring::pass_over`]). Who is called up and finds that the number means something else by then ends with `EBADF`.
+//! ([`Uring::pass_over`]). Who is called up and finds that the number means something else by then ends with `EBADF`; so does
+//! who has waited for a buffer meanwhile, for such a one is not in the kernel either.
 
 use std::io;
 
@@ -65,6 +66,13 @@ pub(super) struct Doubt {
     second: OpId,
     first: OpId,
     patience: u8,
+}
+
+/// Notes what its handle means, where that has not been looked at.
+fn note_identity(request: &mut Request) {
+    if request.identity.is_none() {
+        request.identity = Descriptor(request.handle).identity();
+    }
 }
 
 impl Uring {
@@ -188,8 +196,7 @@ impl Uring {
         if request.kind.takes_buffer() && (self.buffers.available() == 0 || !self.parked.is_empty()) {
             // Those that wait already come first.
             request.state = State::Parked;
-            self.parked.push_back(request.id);
-            return;
+            return self.park(slot);
         }
         if let Kind::WriteHere(placed) | Kind::WriteFirst(placed) = &mut request.kind {
             placed.note(request.handle);
@@ -204,6 +211,14 @@ impl Uring {
         self.push(&entry);
     }
 
+    /// Has the operation in `slot` wait for a buffer. It is not in the kernel meanwhile, so all that it has is the number: what
+    /// that means is noted.
+    fn park(&mut self, slot: usize) {
+        let request = &mut self.requests[slot];
+        note_identity(request);
+        self.parked.push_back(request.id);
+    }
+
     /// Issues parked operations, as many as there are buffers; true where some remain that could be issued next, for
     /// those on an idle socket take none.
     pub(super) fn unpark(&mut self) -> bool {
@@ -211,12 +226,18 @@ impl Uring {
         while available > 0 {
             let Some(id) = self.parked.pop_front() else { return false };
             let request = &mut self.requests[id.slot()];
-            if request.id == id && request.state == State::Parked {
-                request.issue();
-                let entry = request.entry.clone();
-                self.push(&entry);
-                available -= 1;
+            if request.id != id || request.state != State::Parked {
+                continue;
             }
+            if Descriptor(request.handle).identity() != request.identity {
+                let action = request.turn_away();
+                self.act(id.slot(), action);
+                continue;
+            }
+            request.issue();
+            let entry = request.entry.clone();
+            self.push(&entry);
+            available -= 1;
         }
         !self.parked.is_empty() && self.buffers.available() > 0
     }
@@ -302,6 +323,10 @@ impl Uring {
                 continue;
             }
             self.doubts.swap_remove(at);
+            if self.requests[first.slot()].identity.is_some_and(|its| Some(its) == request.identity) {
+                // It has looked meanwhile: it waits for the same, and for a buffer besides.
+                continue;
+            }
             if handle.has_any(self.requests[slot].awaited()) {
                 self.pass_over(number, lane);
                 self.call_up(slot);
@@ -320,9 +345,9 @@ impl Uring {
             Action::Wait => {}
             Action::Issue => self.issue(slot),
             Action::Poll(events) => {
-                if request.side.is_some() && request.identity.is_none() {
+                if request.side.is_some() {
                     // It waits anyhow; who comes behind it need not doubt it then.
-                    request.identity = Descriptor(request.handle).identity();
+                    note_identity(request);
                 }
                 let entry = entry::poll(request.handle, events);
                 self.push(&entry.user_data(Internal::StandIn(slot).to_u64()));
@@ -340,10 +365,7 @@ impl Uring {
                 let entry = opcode::Timeout::new(&PAUSES[0]).build();
                 self.push(&entry.user_data(Internal::Cancel(slot).to_u64()));
             }
-            Action::Park => {
-                let id = request.id;
-                self.parked.push_back(id);
-            }
+            Action::Park => self.park(slot),
             Action::Doubt => {
                 let lane = request.side.and_then(|side| self.lanes.first(request.handle as usize, side));
                 if let Some(first) = lane {

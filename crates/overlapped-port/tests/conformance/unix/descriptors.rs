@@ -17,6 +17,7 @@ crate::on_every_backend!(
     a_number_that_changed_its_meaning_is_a_new_descriptor,
     a_number_that_changed_while_its_old_file_lives_is_a_new_descriptor,
     a_number_that_became_a_file_is_a_file,
+    who_waits_for_a_buffer_takes_nothing_from_the_numbers_next_owner,
     new_descriptors_are_not_inherited,
     the_numbers_of_standard_input_and_output_are_left_alone;
     alone:
@@ -107,6 +108,24 @@ fn a_number_that_became_a_file_is_a_file(config: Config) {
     driver.assert_waits(read);
     driver.write(raw_file(&writer), b"through a pipe", None).unwrap();
     assert_eq!(driver.received(read).unwrap(), b"through a pipe");
+}
+
+/// It is in no kernel meanwhile, and has nothing but the number.
+fn who_waits_for_a_buffer_takes_nothing_from_the_numbers_next_owner(config: Config) {
+    let mut driver = Driver::new(config.buffers(1, 64));
+    let (mut holder, held) = pair();
+    holder.write_all(b"takes the only buffer").unwrap();
+    let held = driver.begin_recv_provided(raw_socket(&held), 64);
+    let outcome = driver.finish(held).0.unwrap();
+    let (_, buffer) = driver.held(outcome);
+    let ((_old_peer, old), (mut peer, next)) = (pair(), pair());
+    let starved = driver.begin_recv_provided(raw_socket(&old), 64);
+    driver.assert_waits(starved);
+    replace(raw_socket(&old), next.as_fd());
+    peer.write_all(b"for the new owner").unwrap();
+    drop(buffer);
+    assert_eq!(driver.finish(starved).0.unwrap_err().raw_os_error(), Some(libc::EBADF));
+    assert_eq!(driver.recv(raw_socket(&old), 64).unwrap(), b"for the new owner");
 }
 
 fn new_descriptors_are_not_inherited(config: Config) {
