@@ -6,7 +6,7 @@ tasklet alone, and ends early with the exception that another tasklet throws int
 
 import io
 import socket as _socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, TypeVarTuple, final
 
@@ -67,6 +67,15 @@ class Tasklet(Generic[_R_co]):
 
         Raises:
             TypeError: ``exception`` is neither an exception nor a type that makes one without arguments.
+        """
+
+    def __await__(self) -> Generator[Any, None, _R_co]:
+        """In a coroutine, wait for its end; return what it returned or raise what it raised.
+
+        A cancel of the coroutine cancels it, and waits for its end. It may be another thread's.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled.
         """
 
     @classmethod
@@ -436,8 +445,11 @@ def start_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs:
 def thread_of(ident: int) -> int:
     """The identifier of this thread where ``ident`` is that of one of its tasklets; else ``ident``."""
 
-def call_at_end(function: Callable[[], object]) -> None:
-    """Call ``function()`` when the calling tasklet has ended; never for a thread's main one."""
+def call_at_end(function: Callable[[], object], tasklet: Tasklet[Any] | None = None) -> bool:
+    """Call ``function()`` when ``tasklet``, or else the calling one, has ended; never for a thread's main one.
+
+    False where ``tasklet`` has ended already: then it is not called.
+    """
 
 def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""

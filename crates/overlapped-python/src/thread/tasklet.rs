@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::asyncio::await_tasklet;
 use super::greenlets::{Life, Member};
 use super::life::runtime;
 use super::runtime::{Runtime, existing};
@@ -72,7 +73,7 @@ impl Tasklet {
     }
 
     /// Whether it has not ended.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.state().outcome.is_none()
     }
 
@@ -121,7 +122,7 @@ impl Tasklet {
         interrupted
     }
 
-    /// Has `what` done at the tasklet's end.
+    /// Has `what` done at the tasklet's end, which is still to come.
     pub(crate) fn at_end(&self, what: impl FnOnce(Python<'_>) + Send + 'static) {
         self.state().at_end.push(Box::new(what));
     }
@@ -310,6 +311,11 @@ impl Tasklet {
             self.waiter().interrupt(Cause::Thrown(keep_thrown(error.into_value(py).into_any())));
         }
         Ok(())
+    }
+
+    /// `await tasklet`, in a coroutine of a loop of any thread: what :meth:`result` does.
+    fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        await_tasklet(slf.py())?.call1((slf,))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,0 +1,208 @@
+"""The event loop: the standard library's, waiting in a tasklet; and the functions that make and run one.
+
+What is ours: the wait (`_selector.py`); who wakes it; child processes, for each of which a tasklet waits on the port
+(the standard library starts a thread for each, or has a SIGCHLD handler); and the pipe through which Python tells of
+signals, which is made when the first handler is set.
+
+Other tasklets of the thread may call what only the loop's thread may: ``call_soon``, ``Future.set_result`` and so on.
+The loop sees it, also where it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio as _asyncio
+import os as _std_os
+import threading as _threading
+from asyncio import events as _events
+from asyncio.log import logger as _logger
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar, TypeVarTuple
+from weakref import WeakKeyDictionary
+
+from .. import _engine, _os
+from .. import select as _select
+from ._selector import Selector
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+
+_running: WeakKeyDictionary[_engine.Tasklet[Any], list[EventLoop]] = WeakKeyDictionary()
+"""The loops that run on each thread, by its main tasklet, the first to start first."""
+
+
+def running_loops() -> list[EventLoop]:
+    """The loops of ours that run on this thread, each in its tasklet."""
+    return _running.setdefault(_engine.main_tasklet(), [])
+
+
+class EventLoop(_asyncio.SelectorEventLoop):
+    """An asyncio loop on the port of the thread that runs it. While it waits, the thread's other tasklets run."""
+
+    _selector: Any
+    _csock: Any
+    _ssock: Any
+    _thread_id: int | None
+
+    def __init__(self) -> None:
+        _select._mind_asyncio()
+        self._csock = self._ssock = None
+        self._children: set[_engine.Tasklet[None]] = set()
+        self.tasklet: _engine.Tasklet[Any] | None = None
+        """The tasklet that runs it, while one does."""
+        super().__init__(Selector())
+
+    def run_forever(self) -> None:
+        """Run until :meth:`stop` is called. The calling tasklet alone waits."""
+        self._check_closed()  # type: ignore[attr-defined]
+        if self.is_running():
+            raise RuntimeError("This event loop is already running")
+        running = running_loops()
+        running.append(self)
+        self.tasklet = _engine.current()
+        try:
+            super().run_forever()
+        finally:
+            self.tasklet = None
+            running.remove(self)
+            if self._selector is not None:
+                self._selector.rest()
+
+    def close(self) -> None:
+        """Close the loop, which does not run. Nobody waits for its child processes any more."""
+        if not self.is_running():
+            for child in self._children:
+                child.cancel()
+        super().close()
+
+    # Who has something for a loop that waits wakes it.
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> _asyncio.Handle:
+        handle = super().call_soon(callback, *args, context=context)
+        if self._selector.asleep:
+            self._selector.wake()
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> _asyncio.TimerHandle:
+        timer = super().call_at(when, callback, *args, context=context)
+        if self._selector.asleep:
+            self._selector.wake()
+        return timer
+
+    def _write_to_self(self) -> None:
+        selector = self._selector
+        if selector is not None:
+            selector.wake()
+
+    def _add_reader(self, fd: Any, callback: Any, *args: Any) -> Any:
+        handle = super()._add_reader(fd, callback, *args)  # type: ignore[misc]
+        if self._selector.asleep:
+            self._selector.wake()
+        return handle
+
+    def _add_writer(self, fd: Any, callback: Any, *args: Any) -> Any:
+        handle = super()._add_writer(fd, callback, *args)  # type: ignore[misc]
+        if self._selector.asleep:
+            self._selector.wake()
+        return handle
+
+    def _check_thread(self) -> None:
+        # The tasklets of the thread may; under `overlapped.monkey` each has an identifier of its own.
+        if self._thread_id is not None and _engine.thread_of(self._thread_id) != _engine.thread_of(
+            _threading.get_ident()
+        ):
+            raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+    # The pipe that tells of signals.
+
+    def _make_self_pipe(self) -> None:
+        pass
+
+    def _close_self_pipe(self) -> None:
+        if self._csock is not None:
+            super()._close_self_pipe()  # type: ignore[misc]
+
+    if hasattr(_asyncio.SelectorEventLoop, "_handle_signal"):
+
+        def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+            self._check_closed()  # type: ignore[attr-defined]
+            if self._csock is None:
+                super()._make_self_pipe()  # type: ignore[misc]
+            super().add_signal_handler(sig, callback, *args)
+
+        def remove_signal_handler(self, sig: int) -> bool:
+            removed = super().remove_signal_handler(sig)
+            if self._csock is not None and not self._signal_handlers:  # type: ignore[attr-defined]
+                super()._close_self_pipe()  # type: ignore[misc]
+            return removed
+
+    # Child processes.
+
+    if hasattr(_std_os, "waitstatus_to_exitcode") and hasattr(_os, "await_end"):
+
+        async def _make_subprocess_transport(
+            self, protocol: Any, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int,
+            extra: Any = None, **kwargs: Any,
+        ) -> _asyncio.SubprocessTransport:  # fmt: skip
+            from asyncio import unix_events
+
+            started = self.create_future()
+            transport: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
+                self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=started, extra=extra, **kwargs
+            )
+            self._watch_child(transport)
+            try:
+                await started
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                transport.close()
+                await transport._wait()
+                raise
+            return transport  # type: ignore[no-any-return]
+
+        def _watch_child(self, transport: Any) -> None:
+            pid = transport.get_pid()
+            watch = _engine.spawn(self._tell_of_end, pid, transport)
+            watch.name = f"asyncio: child {pid}"
+            self._children.add(watch)
+
+        def _tell_of_end(self, pid: int, transport: Any) -> None:
+            try:
+                try:
+                    status = _std_os.waitstatus_to_exitcode(_os.waitpid(pid, 0)[1])
+                except ChildProcessError:
+                    # Somebody else has taken its status; where that was its own `Popen`, that knows.
+                    known = transport._proc and transport._proc.returncode
+                    status = 255 if known is None else known
+                    if known is None:
+                        _logger.warning("Unknown child process pid %d, will report returncode 255", pid)
+                if self.is_closed():
+                    _logger.warning("Loop %r that handles pid %r is closed", self, pid)
+                else:
+                    self.call_soon_threadsafe(transport._process_exited, status)
+            finally:
+                self._children.discard(_engine.current())
+
+
+def new_event_loop() -> EventLoop:
+    """Make a loop, as :func:`asyncio.new_event_loop`: it is to be run in a tasklet of any thread, and closed."""
+    return EventLoop()
+
+
+def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
+    """Run a coroutine in a loop of its own, as :func:`asyncio.run`: the calling tasklet alone waits for it.
+
+    A cancel of the calling tasklet cancels the loop's tasks, and waits for their ends.
+
+    Raises:
+        RuntimeError: the calling tasklet runs a loop already.
+    """
+    if _events._get_running_loop() is not None:
+        raise RuntimeError("overlapped.asyncio.run() cannot be called from a running event loop")
+    with _asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)

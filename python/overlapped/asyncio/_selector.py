@@ -1,0 +1,158 @@
+"""What the loop waits with: a selector whose ``select`` blocks the tasklet that calls it.
+
+What is registered is watched by the system's own selector, which is asked without waiting. For a wait, a tasklet of its
+own, the *watch*, waits on the port until the system's selector has something: an epoll descriptor is itself readable
+then. It sets the event that the loop's tasklet waits for; so do other tasklets and other threads that have something
+for the loop. So there is no pipe that wakes the loop, and no system call where a tasklet does.
+
+Waiting on the port for descriptors and event at once was rejected: each wake by the event would cancel an operation and
+begin it anew, while the watch waits on, however often the loop is woken for something else.
+
+A selector in which nothing is registered has no descriptor: a loop that rests costs the system nothing.
+"""
+
+from __future__ import annotations
+
+import selectors as _selectors
+from collections.abc import Mapping
+from typing import Any
+
+from .. import _engine
+from .. import select as _select
+
+_READABLE, _WRITABLE = 1, 2
+
+if hasattr(_selectors, "EpollSelector"):
+
+    class _System(_selectors.EpollSelector):
+        # The system's own, whatever was patched.
+        _selector_cls: Any = _select._epoll
+
+        def watched(self) -> list[tuple[int, int]]:
+            """What to wait for on the port: the one descriptor that stands for all."""
+            return [(self.fileno(), _READABLE)]
+
+    _STANDS_FOR_ALL = True
+
+else:
+
+    class _System(_selectors.SelectSelector):  # type: ignore[no-redef]
+        @staticmethod
+        def _select(r: Any, w: Any, _: Any, timeout: float | None = None) -> tuple[list[int], list[int], list[int]]:
+            # As the standard library's: a connection that failed is exceptional on Windows, and counts as writable.
+            readable, writable, exceptional = _select._select(list(r), list(w), list(w), timeout)
+            return readable, writable + exceptional, []
+
+        def watched(self) -> list[tuple[int, int]]:
+            return [(key.fd, key.events) for key in self.get_map().values()]
+
+    _STANDS_FOR_ALL = False
+
+
+class Selector(_selectors.BaseSelector):
+    """Waits on the port of the thread. Only the tasklet that runs the loop calls :meth:`select`."""
+
+    def __init__(self) -> None:
+        self.asleep = False
+        """Whether the loop's tasklet waits: who gives it something to do then says so by :meth:`wake`."""
+        self._woken = _engine.Event()
+        self._system: _System | None = None
+        self._watch: _engine.Tasklet[None] | None = None
+        self._asked = _engine.Event()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> _selectors.SelectorKey:
+        """Watch a descriptor; as every method here but ``select``, as the standard library's selectors."""
+        if self._system is None:
+            self._system = _System()
+        key = self._system.register(fileobj, events, data)
+        self._changed()
+        return key
+
+    def unregister(self, fileobj: Any) -> _selectors.SelectorKey:
+        key: _selectors.SelectorKey = self._must().unregister(fileobj)
+        self._changed()
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> _selectors.SelectorKey:
+        key: _selectors.SelectorKey = self._must().modify(fileobj, events, data)
+        self._changed()
+        return key
+
+    def get_map(self) -> Mapping[Any, _selectors.SelectorKey]:
+        return {} if self._system is None else self._system.get_map()
+
+    def select(self, timeout: float | None = None) -> list[tuple[_selectors.SelectorKey, int]]:
+        """Wait at most ``timeout`` seconds; return what is ready, nothing where the loop was woken."""
+        if timeout is not None and timeout <= 0:
+            # The loop goes on with other things: now and then the other tasklets shall, too.
+            _engine.give_way()
+            return self._ask()
+        if self._watch is None and self.get_map():
+            self._watch = _engine.spawn(self._wait_on_port)
+            self._watch.name = "asyncio: watch"
+        self.asleep = True
+        try:
+            self._woken.wait(timeout)
+        finally:
+            self.asleep = False
+        self._woken.clear()
+        return self._ask()
+
+    def wake(self) -> None:
+        """End the wait, or the next one. From any tasklet, thread or signal handler."""
+        self._woken.set()
+
+    def rest(self) -> None:
+        """The loop has stopped: leave nothing in flight, and no descriptor where nothing is registered."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            watch.join()
+        if self._system is not None and not self._system.get_map():
+            self._system.close()
+            self._system = None
+
+    def close(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            watch.join()
+        if self._system is not None:
+            self._system.close()
+            self._system = None
+
+    def _must(self) -> Any:
+        return _NOTHING if self._system is None else self._system
+
+    def _ask(self) -> list[tuple[_selectors.SelectorKey, int]]:
+        ready = [] if self._system is None or not self._system.get_map() else self._system.select(0)
+        self._asked.set()
+        return ready
+
+    def _wait_on_port(self) -> None:
+        """What the watch does: tell the loop that something is ready, and go on when it has asked what."""
+        while self._system is not None:
+            _engine.wait_any(self._system.watched())
+            self._asked.clear()
+            self._woken.set()
+            self._asked.wait()
+
+    def _changed(self) -> None:
+        """Where each descriptor is waited for by itself, the watch begins anew with what there is now."""
+        if not _STANDS_FOR_ALL and self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+            self._woken.set()
+
+
+class _Nothing:
+    """A selector in which nothing is registered, for the errors that it raises."""
+
+    def unregister(self, fileobj: Any) -> Any:
+        raise KeyError(f"{fileobj!r} is not registered")
+
+    def modify(self, fileobj: Any, events: int, data: Any) -> Any:
+        raise KeyError(f"{fileobj!r} is not registered")
+
+
+_NOTHING = _Nothing()
