@@ -41,6 +41,7 @@ from ._engine import (
     sleep,
     spawn,
     tasklets,
+    uncancellable,
     watch,
 )
 from ._engine import after_fork_in_child as _after_fork_in_child
@@ -70,6 +71,7 @@ __all__ = [
     "spawn",
     "tasklets",
     "timeout",
+    "uncancellable",
     "watch",
 ]
 

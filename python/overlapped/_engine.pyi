@@ -60,10 +60,16 @@ class Tasklet(Generic[_R_co]):
         """
 
     def cancel(self) -> None:
-        """Raise :class:`TaskletExit` where it waits, now or next; one that has not begun never does. Does not wait."""
+        """End it: raise :class:`TaskletExit` where it waits, now or next. One that has not begun never does.
+
+        That is a level, and not an event: however often it is caught, every further wait of the tasklet raises it again
+        until it has ended. Only what runs because it was raised (an ``except``, a ``finally``, an ``__exit__``) may wait,
+        within the cleanup limit (see :func:`configure`), and what :class:`uncancellable` encloses; code that runs when
+        such a block has been left may not. The main tasklet, which does not end so, is told once. Does not wait.
+        """
 
     def throw(self, exception: BaseException | type[BaseException]) -> None:
-        """Raise ``exception`` where it waits, now or next.
+        """Raise ``exception`` where it waits, now or next: once, whatever the tasklet makes of it.
 
         Raises:
             TypeError: ``exception`` is neither an exception nor a type that makes one without arguments.
@@ -83,11 +89,31 @@ class Tasklet(Generic[_R_co]):
 
 @final
 class Alarm:
-    """A timer that raises ``exception`` in the tasklet that made it, after ``seconds``."""
+    """A timer: after ``seconds`` every wait of the tasklet that made it raises ``exception``, until it is taken back."""
 
     def __new__(cls, seconds: float, exception: BaseException) -> Alarm: ...
-    def clear(self) -> None:
-        """Take it back, also where it has gone off and was not raised yet."""
+    def clear(self) -> bool:
+        """Take it back, also where it has gone off; return whether a wait was told."""
+
+@final
+class uncancellable:
+    """A ``with`` statement whose waits are not told of a cancel, or that the time of a :class:`timeout` round it is up.
+
+    For cleanup that has to wait. Once the cleanup limit (see :func:`configure`) has passed since, they are told
+    nevertheless. A :class:`timeout` inside of it counts as ever. It nests::
+
+        with overlapped.uncancellable():
+            connection.sendall(goodbye)
+
+    Raises:
+        RuntimeError: it is left by another tasklet than it was entered by.
+    """
+
+    def __new__(cls) -> uncancellable: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 @disjoint_base
 class Channel(Generic[_T]):
@@ -286,7 +312,8 @@ def configure(*, threads: int | None = None, thread_stack: int | None = None, cl
     package's own short ones, which do not wait for those. ``thread_stack`` is the stack of these threads, in bytes;
     unless told it is what :func:`threading.stack_size` says when the port is made, and else what the system gives
     Python's threads. ``cleanup`` is how many seconds the end of a thread, and of the program, waits for tasklets to
-    end; 1 unless told.
+    end (1 unless told), and how many a tasklet that was cancelled, or whose time is up, may wait to clean up before
+    its waits there are cancelled too (5 unless told).
 
     How many operations are in flight has no limit but memory.
 

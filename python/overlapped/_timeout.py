@@ -14,19 +14,28 @@ class _Expired(BaseException):
 class timeout:
     """Ends the body of a ``with`` statement after ``seconds``, with a ``TimeoutError``.
 
-    What the body waits for is cancelled. A body that does not wait is not disturbed. Time-outs nest. ``None`` sets
-    none::
+    What the body waits for is cancelled. That is a level, and not an event: every further wait raises the exception
+    again, however often that is caught, until the body has been left; a body that has caught it and returns ends with
+    the ``TimeoutError`` all the same. What runs because the exception was raised (an ``except``, a ``finally``, an
+    ``__exit__``) may wait, within the cleanup limit (:func:`overlapped.configure`), and so may what
+    :class:`overlapped.uncancellable` encloses. A body that does not wait is not disturbed. Time-outs nest, and each has
+    a level of its own. ``None`` sets none::
 
         with overlapped.timeout(2.5):
             data = connection.recv(4096)
 
     The time is the tasklet's that entered the body. A generator must not be suspended in it: the tasklet goes on
     outside of the body, and what is raised there says so.
+
+    Raises:
+        TimeoutError: the body has left by the time-out, or has returned in spite of it. An exception of its own that it
+            raised instead passes; ``expired`` tells.
     """
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
         self.expired = False
+        """Whether a wait of the body was told that the time is up."""
         self._exception: _Expired | None = None
         self._alarm: Alarm | None = None
 
@@ -46,8 +55,8 @@ class timeout:
     ) -> None:
         if self._alarm is None:
             return
-        self._alarm.clear()
+        told = self._alarm.clear()
         ours, self._alarm, self._exception = self._exception, None, None
-        if value is ours:
-            self.expired = True
+        self.expired = told or value is ours
+        if value is ours or (told and value is None):
             raise TimeoutError(f"timed out after {self.seconds} s") from None

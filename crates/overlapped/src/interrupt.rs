@@ -31,7 +31,10 @@
 //! - Errors only: a `sleep` or an `acquire` has no place for one, and would have to lie.
 //! - Errors of kind `Interrupted`: `read_exact` and `write_all` go on over them without end.
 //!
-//! A *foreign* tasklet (Python's) is told by a value that its own side throws: once, at the current or next wait.
+//! A *foreign* tasklet (Python's) is told by a value that its own side throws, at every wait that would wait: nothing is begun
+//! under a level, for an exception loses nothing that the caller has. Whether it cleans up, its own side knows
+//! ([`Switcher::cleans_up`](crate::engine::Switcher::cleans_up)). What is *thrown* into it ([`Cause::Thrown`]) is an event:
+//! raised once, at the current or next wait.
 
 use std::any::Any;
 use std::fmt;
@@ -46,8 +49,10 @@ const PATIENCE: u32 = 32;
 /// Why a tasklet is to leave its wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It is to end.
+    /// It is to end. A level.
     Cancel,
+    /// The time of the scope of this number is up. A level, of a foreign tasklet.
+    OutOfTime(u64),
     /// A foreign tasklet is to raise something that its own side has kept; the number is that side's.
     Thrown(u64),
 }
@@ -62,6 +67,17 @@ pub(crate) enum Level {
     OutOfTime(ScopeId),
     /// An event and not a level: see [`Cause::Thrown`].
     Thrown,
+}
+
+impl Level {
+    /// As a foreign tasklet's side knows it; `None` for what is none.
+    pub(crate) fn cause(self) -> Option<Cause> {
+        match self {
+            Level::Cancelled => Some(Cause::Cancel),
+            Level::OutOfTime(scope) => Some(Cause::OutOfTime(scope)),
+            Level::Thrown => None,
+        }
+    }
 }
 
 /// The current tasklet is to leave its wait: take the wait back, then pass it on.
@@ -193,25 +209,41 @@ struct Scope {
 
 /// What is masked.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Mask {
+pub struct Mask {
     /// A cancel.
     cancel: bool,
     /// So many of the scopes, from the outermost.
     scopes: usize,
+    how: Masking,
+}
+
+/// How far a mask goes, beyond hiding what is outside until the cleanup limit has passed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Masking {
+    #[default]
+    Open,
     /// Nothing in here may unwind for a level outside.
-    sealed: bool,
+    Sealed,
+    /// Nothing in here is told of a level at all, the limit or no limit: it must not be left half way.
+    Whole,
 }
 
 impl Leaving {
-    /// What a wait is to do now. `panicking`: it is a destructor's, while the stack unwinds.
-    pub(crate) fn verdict(&self, telling: Telling, panicking: bool, limit: Duration) -> Verdict {
+    /// What a wait is to do now. `cleans_up`: for that level it is cleanup, in a native tasklet a destructor's wait while the
+    /// stack unwinds.
+    pub(crate) fn verdict(&self, telling: Telling, cleans_up: impl Fn(Level) -> bool, limit: Duration) -> Verdict {
         if !self.thrown.is_empty() {
             return Verdict::Leave(Level::Thrown);
         }
+        if self.mask.how == Masking::Whole {
+            return Verdict::GoOn;
+        }
         let mut masked: Option<(Level, Instant)> = None;
-        let cancel = self.cancelled.map(|since| (Level::Cancelled, since, !self.mask.cancel && !panicking));
+        let cancel = |since| (Level::Cancelled, since, !self.mask.cancel && !cleans_up(Level::Cancelled));
+        let cancel = self.cancelled.map(cancel);
         let scopes = self.scopes.iter().enumerate().filter_map(|(place, scope)| {
-            scope.since.map(|since| (Level::OutOfTime(scope.id), since, self.sees(place, scope, panicking)))
+            let level = Level::OutOfTime(scope.id);
+            scope.since.map(|since| (level, since, self.sees(place, scope, cleans_up(level))))
         });
         for (level, since, seen) in cancel.into_iter().chain(scopes) {
             if seen {
@@ -226,18 +258,18 @@ impl Leaving {
         if Instant::now() < until {
             return Verdict::CleanUp(until);
         }
-        let unwinds = !panicking && !self.mask.sealed;
+        let unwinds = self.mask.how == Masking::Open && !cleans_up(level);
         if telling == Telling::Error || unwinds { Verdict::Leave(level) } else { Verdict::GoOn }
     }
 
-    fn sees(&self, place: usize, scope: &Scope, panicking: bool) -> bool {
-        place >= self.mask.scopes && (!panicking || scope.in_cleanup && !scope.unwinds)
+    fn sees(&self, place: usize, scope: &Scope, cleans_up: bool) -> bool {
+        place >= self.mask.scopes && (!cleans_up || scope.in_cleanup && !scope.unwinds)
     }
 
     /// Whether the stack may unwind for `level`: not out of a destructor that runs while it does already.
     pub(crate) fn may_unwind(&self, level: Level, panicking: bool) -> bool {
         let mut scopes = self.scopes.iter().enumerate();
-        !panicking && !self.mask.sealed
+        !panicking && self.mask.how == Masking::Open
             || scopes.any(|(place, scope)| Level::OutOfTime(scope.id) == level && self.sees(place, scope, panicking))
     }
 
@@ -295,10 +327,14 @@ impl Leaving {
         scope.map(|scope| scope.since = Some(now)).is_some()
     }
 
-    /// Ends the innermost scope; returns whether a wait was told of it.
+    /// Ends a scope, the innermost but in a foreign tasklet, whose generators end when they like; returns whether a wait was
+    /// told of it.
     pub(crate) fn end_scope(&mut self, id: ScopeId) -> bool {
-        let scope = self.scopes.pop().expect("scopes end inside out");
-        debug_assert_eq!(scope.id, id);
+        let Some(place) = self.scopes.iter().rposition(|scope| scope.id == id) else { return false };
+        let scope = self.scopes.remove(place);
+        if place < self.mask.scopes {
+            self.mask.scopes -= 1;
+        }
         if scope.since.is_some() {
             (self.allowed, self.refusals) = (0, 0);
         }
@@ -306,13 +342,13 @@ impl Leaving {
     }
 
     /// Masks what stands and what still comes from outside; returns what to give to [`Leaving::unmask`].
-    pub(crate) fn mask(&mut self, sealed: bool) -> Mask {
-        let sealed = sealed || self.mask.sealed;
-        std::mem::replace(&mut self.mask, Mask { cancel: true, scopes: self.scopes.len(), sealed })
+    pub(crate) fn mask(&mut self, how: Masking) -> Mask {
+        let how = how.max(self.mask.how);
+        std::mem::replace(&mut self.mask, Mask { cancel: true, scopes: self.scopes.len(), how })
     }
 
     pub(crate) fn unmask(&mut self, before: Mask) {
-        self.mask = before;
+        self.mask = Mask { scopes: before.scopes.min(self.scopes.len()), ..before };
     }
 
     pub(crate) fn throw(&mut self, number: u64) {
@@ -335,11 +371,11 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(3600);
 
     fn ask(leaving: &Leaving) -> Verdict {
-        leaving.verdict(Telling::Error, false, LIMIT)
+        leaving.verdict(Telling::Error, |_| false, LIMIT)
     }
 
     fn in_destructor(leaving: &Leaving, telling: Telling, limit: Duration) -> Verdict {
-        leaving.verdict(telling, true, limit)
+        leaving.verdict(telling, |_| true, limit)
     }
 
     #[test]
@@ -363,14 +399,14 @@ mod tests {
     fn a_mask_hides_what_is_outside_until_the_limit_and_nothing_inside() {
         let (mut leaving, now) = (Leaving::default(), Instant::now());
         leaving.cancel(now);
-        let before = leaving.mask(false);
+        let before = leaving.mask(Masking::Open);
         assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT));
-        assert_eq!(leaving.verdict(Telling::Unwinding, false, Duration::ZERO), Verdict::Leave(Level::Cancelled));
+        assert_eq!(leaving.verdict(Telling::Unwinding, |_| false, Duration::ZERO), Verdict::Leave(Level::Cancelled));
         leaving.begin_scope(1, false);
         leaving.expire(1, now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(1)));
         leaving.end_scope(1);
-        let inner = leaving.mask(false);
+        let inner = leaving.mask(Masking::Open);
         leaving.unmask(inner);
         assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT), "the outer one still holds");
         leaving.unmask(before);
@@ -398,8 +434,51 @@ mod tests {
     fn a_limit_beyond_the_clock_is_none() {
         let mut leaving = Leaving::default();
         leaving.cancel(Instant::now());
-        leaving.mask(false);
-        assert_eq!(leaving.verdict(Telling::Error, false, Duration::MAX), Verdict::GoOn);
+        leaving.mask(Masking::Open);
+        assert_eq!(leaving.verdict(Telling::Error, |_| false, Duration::MAX), Verdict::GoOn);
+    }
+
+    #[test]
+    fn what_must_not_be_left_half_way_is_told_of_no_level_after_the_limit_neither() {
+        let mut leaving = Leaving::default();
+        leaving.cancel(Instant::now());
+        let before = leaving.mask(Masking::Whole);
+        leaving.mask(Masking::Open);
+        assert_eq!(leaving.verdict(Telling::Error, |_| false, Duration::ZERO), Verdict::GoOn);
+        leaving.throw(1);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::Thrown), "what is thrown is no level");
+        leaving.take_thrown();
+        leaving.unmask(before);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled));
+    }
+
+    #[test]
+    fn cleanup_for_one_level_is_told_of_another() {
+        let (mut leaving, now) = (Leaving::default(), Instant::now());
+        leaving.begin_scope(1, false);
+        leaving.begin_scope(2, false);
+        leaving.expire(2, now);
+        let for_the_inner = |level| level == Level::OutOfTime(2);
+        assert_eq!(leaving.verdict(Telling::Error, for_the_inner, LIMIT), Verdict::CleanUp(now + LIMIT));
+        leaving.expire(1, now);
+        assert_eq!(leaving.verdict(Telling::Error, for_the_inner, LIMIT), Verdict::Leave(Level::OutOfTime(1)));
+    }
+
+    #[test]
+    fn a_scope_that_ends_before_one_inside_of_it_takes_that_one_out_of_no_mask() {
+        let (mut leaving, now) = (Leaving::default(), Instant::now());
+        leaving.begin_scope(1, false);
+        leaving.begin_scope(2, false);
+        let before = leaving.mask(Masking::Open);
+        leaving.begin_scope(3, false);
+        leaving.end_scope(1);
+        leaving.expire(2, now);
+        assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT));
+        leaving.expire(3, now);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(3)));
+        leaving.end_scope(3);
+        leaving.unmask(before);
+        assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(2)));
     }
 
     #[test]

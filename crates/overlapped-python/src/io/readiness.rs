@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::time::Duration;
 
-use overlapped::engine::park;
+use overlapped::engine::{Interrupted, park};
 use overlapped_port::{Interest, Op};
 use pyo3::prelude::*;
 
@@ -36,7 +36,7 @@ pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(SocketNumber, u8)>, tim
     // SAFETY: as for `Runtime::operate`.
     match unsafe { runtime.scheduler.operate_any(ops, deadline) } {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut && !Interrupted::is(&error) => Ok(false),
         Err(error) => Err(to_error(py, &runtime, error)),
     }
 }

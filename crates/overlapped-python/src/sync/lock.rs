@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::semaphore::acquire;
-use crate::thread::runtime::ident;
+use crate::thread::runtime::{existing, ident};
 
 /// Whether somebody holds the lock that `semaphore` is: one who was handed it and has not gone on yet does not.
 fn is_held(semaphore: &overlapped::Semaphore) -> bool {
@@ -83,12 +83,18 @@ impl Lock {
     }
 
     /// Takes it again, for `threading.Condition`, which must not leave without: an exception that is thrown in meanwhile
-    /// is raised when that is done.
+    /// is raised when that is done, and a cancel or time-out at the next wait.
     #[pyo3(signature = (_saved=None))]
     fn _acquire_restore(&self, py: Python<'_>, _saved: Option<Py<PyAny>>) -> PyResult<()> {
+        // Without tasklets there is nobody to cancel.
+        let here = existing();
+        let outside = here.as_ref().map(|here| here.scheduler.mask_whole());
         let mut thrown = Ok(());
         while let Err(error) = self.acquire(py, true, -1.0) {
             thrown = Err(error);
+        }
+        if let (Some(here), Some(outside)) = (here, outside) {
+            here.scheduler.unmask(outside);
         }
         thrown
     }

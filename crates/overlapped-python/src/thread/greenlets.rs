@@ -3,11 +3,13 @@
 //! Nothing here calls Python: a state is changed at once, and whatever is dropped is handed to the caller first.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{Scheduler, TaskletId};
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 /// How a tasklet lives.
 pub(super) struct Life {
@@ -102,6 +104,8 @@ pub(crate) struct Greenlets {
     pub(super) ran: Cell<Option<TaskletId>>,
     /// And it is being told of one.
     pub(super) telling: Cell<bool>,
+    /// The exceptions by which tasklets were cancelled, for as long as these have them.
+    exits: RefCell<HashMap<TaskletId, Py<PyWeakrefReference>>>,
     /// The thread ends, and its greenlets with it.
     ending: Cell<bool>,
 }
@@ -125,6 +129,7 @@ impl Greenlets {
             victim: Cell::new(None),
             ran: Cell::new(None),
             telling: Cell::new(false),
+            exits: RefCell::default(),
             ending: Cell::new(false),
         })
     }
@@ -244,6 +249,21 @@ impl Greenlets {
     pub(super) fn end(&self, id: TaskletId) {
         let ended = std::mem::replace(&mut self.bodies.borrow_mut()[id.index()], Body::Ended);
         debug_assert!(matches!(ended, Body::Started(_, None, _)), "its object was given up before");
+    }
+
+    /// The exception by which a tasklet was cancelled, where it still has it.
+    pub(super) fn exit<'py>(&self, py: Python<'py>, id: TaskletId) -> Option<Bound<'py, PyAny>> {
+        self.exits.borrow().get(&id)?.bind(py).upgrade()
+    }
+
+    /// Keeps the exception by which a tasklet is cancelled; returns what was kept before, to be dropped.
+    pub(super) fn keep_exit(&self, id: TaskletId, exit: Py<PyWeakrefReference>) -> Option<Py<PyWeakrefReference>> {
+        self.exits.borrow_mut().insert(id, exit)
+    }
+
+    /// Takes that of a tasklet that ends.
+    pub(super) fn take_exit(&self, id: TaskletId) -> Option<Py<PyWeakrefReference>> {
+        self.exits.borrow_mut().remove(&id)
     }
 
     /// What to switch to for `id` to run.

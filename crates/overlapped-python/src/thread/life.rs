@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{self, Scheduler, TaskletId};
+use overlapped::engine::{self, Cause, Scheduler, TaskletId};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -14,7 +14,6 @@ use pyo3::types::PyDict;
 use super::greenlets::Life;
 use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
-use super::thrown::{exit_type, throw};
 use super::worker;
 use super::{explain, settings};
 use crate::python::capi::is_finalizing;
@@ -157,28 +156,27 @@ fn end_all(py: Python<'_>, runtime: &Runtime) -> Result<(), usize> {
     Ok(())
 }
 
-/// How long tasklets that end are left alone, before they are told again and those that have been started meanwhile for the
-/// first time.
+/// How long tasklets that end are left alone, before those that have been started meanwhile are told too.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Cancels all tasklets whose life is one of `which`, as `Tasklet.cancel` does, but for the one that calls; again and again,
-/// and those that they still start, until they have ended or the time is up.
+/// Cancels all tasklets whose life is one of `which`, as `Tasklet.cancel` does, but for the one that calls, and
+/// those that they still start, and waits until they have ended or the time is up.
 fn cancel_all(py: Python<'_>, runtime: &Runtime, which: impl Fn(&Life) -> bool) {
     let scheduler = &runtime.scheduler;
     let me = scheduler.current_tasklet();
     let left = || runtime.greenlets.ids(&which).into_iter().filter(|id| *id != me).collect::<Vec<_>>();
     let patience = settings::cleanup();
     let started = Instant::now();
+    let outside = scheduler.mask_whole();
     let until = started.checked_add(patience).unwrap_or(started + Duration::from_secs(1 << 32));
     loop {
         let ids = left();
         if ids.is_empty() || Instant::now() >= until {
+            scheduler.unmask(outside);
             return;
         }
         for id in ids {
-            if let Ok(exit) = exit_type(py).call0() {
-                throw(scheduler, id, exit.unbind());
-            }
+            scheduler.interrupt(id, Cause::Cancel);
         }
         let round = until.min(Instant::now() + ROUND);
         while !left().is_empty() && Instant::now() < round {

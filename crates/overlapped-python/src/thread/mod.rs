@@ -43,6 +43,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("TaskletExit", thrown::exit_type(py))?;
     module.add_class::<tasklet::Tasklet>()?;
     module.add_class::<time::Alarm>()?;
+    module.add_class::<time::Uncancellable>()?;
     module.add_class::<signal::MainHandler>()?;
     for function in [
         wrap_pyfunction!(tasklet::spawn, module)?,

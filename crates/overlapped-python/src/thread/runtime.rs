@@ -144,7 +144,7 @@ impl Runtime {
 
     /// The error to return for an interrupt of the current tasklet.
     pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
-        thrown::raise(py, &self.scheduler)
+        thrown::raise(py, &self.greenlets, &self.scheduler)
     }
 }
 

@@ -14,8 +14,12 @@ use super::stack;
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// 0 where nothing was chosen.
 static THREAD_STACK: AtomicUsize = AtomicUsize::new(0);
-/// In nanoseconds.
-static CLEANUP: AtomicU64 = AtomicU64::new(1_000_000_000);
+/// In nanoseconds; 0 where nothing was chosen, and 1 where that was 0.
+static CLEANUP: AtomicU64 = AtomicU64::new(0);
+/// How long the end of a thread or of the program waits for tasklets to end, unless told.
+const AT_THE_END: Duration = Duration::from_secs(1);
+/// How long a tasklet that was told to leave cleans up, unless told: as in Rust, where nobody is waiting to go home.
+const OF_TASKLET: Duration = Duration::from_secs(5);
 
 /// How the port of a thread is made.
 pub(super) fn config(py: Python<'_>) -> PyResult<Config> {
@@ -36,7 +40,19 @@ pub(super) fn config(py: Python<'_>) -> PyResult<Config> {
 
 /// How long the end of a thread or of the program waits for tasklets to end.
 pub(super) fn cleanup() -> Duration {
-    Duration::from_nanos(CLEANUP.load(Ordering::Relaxed))
+    chosen_cleanup().unwrap_or(AT_THE_END)
+}
+
+/// How long the waits of a tasklet's cleanup are left alone, from when it was told to leave.
+pub(super) fn cleanup_of_tasklet() -> Duration {
+    chosen_cleanup().unwrap_or(OF_TASKLET)
+}
+
+fn chosen_cleanup() -> Option<Duration> {
+    match CLEANUP.load(Ordering::Relaxed) {
+        0 => None,
+        nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+    }
 }
 
 /// Chooses for the ports that are made from now on. What is `None` stays as it is.
@@ -55,7 +71,7 @@ pub(crate) fn configure(threads: Option<usize>, thread_stack: Option<usize>, cle
         let duration = Duration::try_from_secs_f64(seconds);
         let duration =
             duration.map_err(|error| PyValueError::new_err(format!("configure(cleanup={seconds}): {error}")))?;
-        CLEANUP.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        CLEANUP.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
     }
     if let Some(threads) = threads {
         THREADS.store(threads, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use super::asyncio::await_tasklet;
 use super::greenlets::{Life, Member};
 use super::life::runtime;
 use super::runtime::{Runtime, existing};
-use super::thrown::{exit_type, keep_thrown, take_thrown};
+use super::thrown::{exit_type, keep_thrown, take};
 use crate::python::class::generic;
 use crate::python::time::deadline;
 use crate::python::unfinished::call;
@@ -89,6 +89,8 @@ impl Tasklet {
             return Ok(());
         };
         let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
+        // What is dropped from here on, and done at its end, is cleanup.
+        scheduler.end();
         self.end(py, job, value)
     }
 
@@ -236,9 +238,11 @@ fn is_exception(kind: &Bound<'_, PyType>) -> bool {
 /// Whether an exception was thrown into the tasklet before it began, which ends it before it begins; it is then set.
 #[inline(never)]
 fn thrown_before(py: Python<'_>, scheduler: &Scheduler) -> bool {
-    let Some(Cause::Thrown(number)) = scheduler.take_interrupt() else { return false };
-    let Some(exception) = take_thrown(number) else { return false };
-    PyErr::from_value(exception.into_bound(py)).restore(py);
+    let Some(cause) = scheduler.take_interrupt() else { return false };
+    let Some(error) = existing().and_then(|runtime| take(py, &runtime.greenlets, scheduler, cause)) else {
+        return false;
+    };
+    error.restore(py);
     true
 }
 
@@ -293,11 +297,25 @@ impl Tasklet {
         Ok(state.outcome.as_ref().and_then(|outcome| outcome.as_ref().err()).map(|error| error.clone_ref(py)))
     }
 
-    /// Ends the tasklet: `TaskletExit` is raised where it waits, now or next. One that has not begun never does.
-    /// Does not wait for its end: `join` does.
+    /// Ends the tasklet: `TaskletExit` is raised where it waits, now or next, and at every further wait until it has ended,
+    /// except where it cleans up. One that has not begun never does. Does not wait for its end: `join` does.
     pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let exit = exit_type(py).call0()?.unbind();
-        self.throw(py, exit)
+        if self.waiter().number() == 0 {
+            // The main one: see `thrown`.
+            return self.throw(py, exit_type(py).call0()?.unbind());
+        }
+        if self.state().outcome.is_some() {
+            return Ok(());
+        }
+        self.waiter().interrupt(Cause::Cancel);
+        if *self.waiter() != Waiter::current() {
+            return Ok(());
+        }
+        let runtime = runtime(py)?;
+        match runtime.scheduler.check() {
+            Ok(()) => Ok(()),
+            Err(_) => Err(runtime.raise(py)),
+        }
     }
 
     /// Raises `exception` (an instance or a type) in the tasklet, where it waits, now or next.

@@ -1,18 +1,21 @@
-//! Time passes: `sleep`, and the alarm under `overlapped.timeout`.
+//! Time passes: `sleep`, the alarm under `overlapped.timeout`; and `uncancellable`, in which neither that nor a cancel counts.
+//! What a tasklet is told, and when, is in `thrown`.
 
 use std::mem::ManuallyDrop;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{self, Cause, Scheduler, Timer, Waiter};
-use pyo3::exceptions::PyValueError;
+use overlapped::engine::{self, Cause, Mask, Scheduler, Timer, Waiter};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::life::runtime;
-use super::runtime::{program_ends, thread_ident};
-use super::thrown::{keep_thrown, take_thrown};
+use super::runtime::{existing, program_ends, thread_ident};
+use super::thrown::{keep_due, take_thrown};
 use crate::python::time::{FOREVER, deadline};
 
 /// Lets `seconds` pass; only the calling tasklet waits. 0 lets the others run.
@@ -39,13 +42,15 @@ pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
     Ok(())
 }
 
-/// A timer that raises an exception in the tasklet that set it. The base of `overlapped.timeout`.
+/// A timer after which every wait of the tasklet that set it raises an exception, until it is taken back. The base of
+/// `overlapped.timeout`.
 ///
 /// Any thread may drop it or take it back: a collector that finds it in a cycle, whoever closes a generator.
 #[pyclass(frozen, module = "overlapped._engine")]
 pub(crate) struct Alarm {
     waiter: Waiter,
     number: u64,
+    exception: Py<PyAny>,
     /// False once it was taken back.
     wanted: Arc<AtomicBool>,
     timer: Mutex<Option<OnThread>>,
@@ -63,52 +68,101 @@ struct OnThread {
 unsafe impl Send for OnThread {}
 
 impl OnThread {
-    /// Takes the timer back, and the exception where it was not raised yet; false on another thread.
-    fn clear(self, number: u64, waiter: &Waiter) -> bool {
-        if self.thread != thread_ident() {
-            return false;
-        }
-        if let Some(scheduler) = ManuallyDrop::into_inner(self.scheduler).upgrade() {
+    /// Takes the timer back, on its own thread.
+    fn clear(self) {
+        if self.thread == thread_ident()
+            && let Some(scheduler) = ManuallyDrop::into_inner(self.scheduler).upgrade()
+        {
             scheduler.clear(self.timer);
-            if let Some(id) = waiter.id() {
-                scheduler.withdraw(id, Cause::Thrown(number));
-            }
         }
-        true
     }
 }
 
 #[pymethods]
 impl Alarm {
-    /// Raises `exception` in the current tasklet after `seconds`.
+    /// Has the current tasklet's waits raise `exception` after `seconds`.
     #[new]
-    fn new(py: Python<'_>, seconds: f64, exception: Py<PyAny>) -> PyResult<Alarm> {
+    fn new(py: Python<'_>, seconds: f64, exception: Bound<'_, PyAny>) -> PyResult<Alarm> {
         let due = deadline(Some(seconds))?.expect("a number of seconds was given");
         let scheduler = &runtime(py)?.scheduler;
-        let (number, waiter, wanted) = (keep_thrown(exception), Waiter::current(), Arc::new(AtomicBool::new(true)));
-        let (theirs, still_wanted) = (waiter.clone(), Arc::clone(&wanted));
-        let timer = scheduler.call_at(due, move |_| {
+        let (number, waiter, wanted) = (keep_due(&exception)?, Waiter::current(), Arc::new(AtomicBool::new(true)));
+        let (me, still_wanted) = (scheduler.current_tasklet(), Arc::clone(&wanted));
+        scheduler.begin_scope_as(number);
+        let timer = scheduler.call_at(due, move |scheduler| {
             if still_wanted.load(Ordering::Relaxed) {
-                theirs.interrupt(Cause::Thrown(number));
+                scheduler.interrupt(me, Cause::OutOfTime(number));
             }
         });
         let scheduler = ManuallyDrop::new(Rc::downgrade(scheduler));
         let timer = OnThread { thread: thread_ident(), scheduler, timer };
-        Ok(Alarm { waiter, number, wanted, timer: Mutex::new(Some(timer)) })
+        Ok(Alarm { waiter, number, exception: exception.unbind(), wanted, timer: Mutex::new(Some(timer)) })
     }
 
-    /// Takes it back, also where it has gone off and was not raised yet. On another thread it may be too late for that.
-    fn clear(&self) {
+    /// Takes it back, also where it has gone off: no further wait raises the exception. Returns whether one has; on another
+    /// thread than the tasklet's, where it is taken back soon, that is not known.
+    fn clear(&self) -> bool {
         self.wanted.store(false, Ordering::Relaxed);
         let timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if timer.is_some_and(|timer| timer.clear(self.number, &self.waiter)) {
-            drop(take_thrown(self.number));
-        }
+        let Some(timer) = timer else { return false };
+        timer.clear();
+        let told = self.waiter.end_scope(self.number);
+        drop(take_thrown(self.number));
+        told
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.exception)
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// For a `with` statement whose waits are not told of a cancel, or of a `timeout` round it.
+#[pyclass(frozen, name = "uncancellable", module = "overlapped")]
+#[derive(Default)]
+pub(crate) struct Uncancellable {
+    /// Who is inside, the last to enter at the end, and how to leave; `None` where the thread had no tasklets.
+    inside: Mutex<Vec<(Waiter, Option<Mask>)>>,
+}
+
+impl Uncancellable {
+    fn inside(&self) -> MutexGuard<'_, Vec<(Waiter, Option<Mask>)>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Uncancellable {
+    #[new]
+    fn new() -> Uncancellable {
+        Uncancellable::default()
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<()> {
+        // At the end of the program nobody waits on the port, and nobody is cancelled.
+        let here = if program_ends() { existing() } else { Some(runtime(py)?) };
+        let mask = here.map(|here| here.scheduler.mask());
+        self.inside().push((Waiter::current(), mask));
+        Ok(())
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, _args: Bound<'_, PyTuple>) -> PyResult<()> {
+        let me = Waiter::current();
+        let left = {
+            let mut inside = self.inside();
+            inside.iter().rposition(|(who, _)| *who == me).map(|place| inside.remove(place))
+        };
+        let Some((_, mask)) = left else {
+            return Err(PyRuntimeError::new_err("an uncancellable block is left by the tasklet that entered it"));
+        };
+        if let (Some(here), Some(mask)) = (existing(), mask) {
+            here.scheduler.unmask(mask);
+        }
+        Ok(())
     }
 }

@@ -20,6 +20,7 @@ use std::ffi::CStr;
 use std::io;
 use std::ptr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use overlapped::engine::{Cause, Onlooker, Scheduler, Switcher, TaskletId};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -31,8 +32,8 @@ use super::asyncio::{restore_loop, take_loop};
 use super::greenlets::{Greenlets, Target};
 use super::runtime::{Runtime, existing, thread_ident};
 use super::signal::{raise_soon, signal_came, throw_from_signal};
-use super::thrown::take_thrown;
-use super::{deadlock, explain, idle, switches};
+use super::thrown::{is_handled, take_thrown};
+use super::{deadlock, explain, idle, settings, switches};
 use crate::python::greenlet;
 use crate::python::system::leave_at_once;
 
@@ -185,6 +186,16 @@ unsafe impl Switcher for Handle {
         false
     }
 
+    fn cleans_up(&self, level: Cause) -> bool {
+        // SAFETY: tasklets of this side wait while they hold the GIL.
+        let py = unsafe { Python::assume_attached() };
+        existing().is_some_and(|here| is_handled(py, &self.0, here.scheduler.current_tasklet(), level))
+    }
+
+    fn cleanup(&self) -> Option<Duration> {
+        Some(settings::cleanup_of_tasklet())
+    }
+
     fn thread(&self) -> Option<String> {
         // As Python's `faulthandler` has it.
         Some(if self.0.main_thread { "main".to_owned() } else { format!("{:#018x}", thread_ident()) })
@@ -256,6 +267,7 @@ fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
     finish(py, runtime, ended);
     drop(runtime.greenlets.take_object(id));
     drop(member);
+    drop(runtime.greenlets.take_exit(id));
     // What was thrown and not raised any more: nobody else would ever drop it.
     while let Some(Cause::Thrown(number)) = runtime.scheduler.take_interrupt() {
         drop(take_thrown(number));

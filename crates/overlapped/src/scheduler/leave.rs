@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use super::id::TaskletId;
 use super::thread::{Scheduler, try_current};
-use crate::interrupt::{Cause, Interrupted, Level, Mask, ScopeId, Telling, Unwind, Verdict};
+use crate::interrupt::{Cause, Interrupted, Level, Mask, Masking, ScopeId, Telling, Unwind, Verdict};
 
 impl Scheduler {
     /// Has a tasklet leave its current or next wait.
     pub fn interrupt(&self, id: TaskletId, cause: Cause) {
         match cause {
             Cause::Cancel => self.cancel_since(id, Instant::now()),
+            Cause::OutOfTime(scope) => self.expire_scope(id, scope),
             Cause::Thrown(number) => {
                 if let Some(entry) = self.table.borrow_mut().get_mut(id) {
                     entry.leaving().throw(number);
@@ -36,14 +37,14 @@ impl Scheduler {
         }
     }
 
-    /// Takes what the current tasklet is to raise. That it is cancelled stays.
+    /// What the current tasklet, a foreign one, is to raise now, if anything. What was thrown is taken; a level stays, and is
+    /// noted to have been told.
     pub fn take_interrupt(&self) -> Option<Cause> {
+        let Verdict::Leave(level) = self.verdict(Telling::Error) else { return None };
         let mut table = self.table.borrow_mut();
-        let leaving = table.running(self.current.get()).leaving.as_mut()?;
-        match leaving.take_thrown() {
-            Some(number) => Some(Cause::Thrown(number)),
-            None => leaving.is_cancelled().then_some(Cause::Cancel),
-        }
+        let leaving = table.running(self.current.get()).leaving();
+        leaving.tell(level);
+        level.cause().or_else(|| leaving.take_thrown().map(Cause::Thrown))
     }
 
     /// Takes back what was thrown and not raised.
@@ -60,7 +61,11 @@ impl Scheduler {
     pub(super) fn verdict(&self, telling: Telling) -> Verdict {
         match &self.table.borrow().at(self.current.get()).leaving {
             None => Verdict::GoOn,
-            Some(leaving) => leaving.verdict(telling, std::thread::panicking(), self.remote.cleanup()),
+            Some(leaving) => {
+                let limit = self.switcher.cleanup().unwrap_or_else(|| self.remote.cleanup());
+                let cleans_up = |level: Level| level.cause().is_some_and(|cause| self.switcher.cleans_up(cause));
+                leaving.verdict(telling, cleans_up, limit)
+            }
         }
     }
 
@@ -106,6 +111,18 @@ impl Scheduler {
         id
     }
 
+    /// Begins a time-out scope of the current tasklet, a foreign one: of a number that its own side has not given before.
+    pub fn begin_scope_as(&self, number: u64) {
+        self.table.borrow_mut().running(self.current.get()).leaving().begin_scope(number, false);
+    }
+
+    /// Ends a scope of a foreign tasklet of this thread; returns whether a wait was told of it.
+    pub fn end_scope_of(&self, tasklet: TaskletId, number: u64) -> bool {
+        let mut table = self.table.borrow_mut();
+        let leaving = table.get_mut(tasklet).and_then(|entry| entry.leaving.as_mut());
+        leaving.is_some_and(|leaving| leaving.end_scope(number))
+    }
+
     /// The time of a scope of `tasklet` is up.
     pub(crate) fn expire_scope(&self, tasklet: TaskletId, scope: ScopeId) {
         if let Some(entry) = self.table.borrow_mut().get_mut(tasklet) {
@@ -119,17 +136,23 @@ impl Scheduler {
         self.table.borrow_mut().running(self.current.get()).leaving().end_scope(scope)
     }
 
-    /// Masks levels until [`Scheduler::unmask`].
-    pub(crate) fn mask(&self) -> Mask {
-        self.table.borrow_mut().running(self.current.get()).leaving().mask(false)
+    /// Masks levels, until the cleanup limit has passed since they stand or until [`Scheduler::unmask`].
+    pub fn mask(&self) -> Mask {
+        self.table.borrow_mut().running(self.current.get()).leaving().mask(Masking::Open)
+    }
+
+    /// Masks levels until [`Scheduler::unmask`], whatever the cleanup limit: for what must not be left half way.
+    pub fn mask_whole(&self) -> Mask {
+        self.table.borrow_mut().running(self.current.get()).leaving().mask(Masking::Whole)
     }
 
     /// Masks levels until the current tasklet has ended; also past the cleanup limit, nothing unwinds for them.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.table.borrow_mut().running(self.current.get()).ends();
     }
 
-    pub(crate) fn unmask(&self, before: Mask) {
+    /// Ends what the call began that returned `before`, in the same tasklet.
+    pub fn unmask(&self, before: Mask) {
         self.table.borrow_mut().running(self.current.get()).leaving().unmask(before);
     }
 

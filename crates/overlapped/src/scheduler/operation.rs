@@ -114,7 +114,8 @@ impl Scheduler {
         if level == Level::Thrown {
             return Err(self.refuse(level));
         }
-        if !self.allows_one_more() {
+        let is_foreign = !self.switcher.unwinds();
+        if is_foreign || !self.allows_one_more() {
             self.let_others_run();
             return Err(self.refuse(level));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::board::{Board, Row, State};
 use super::id::TaskletId;
-use crate::interrupt::Leaving;
+use crate::interrupt::{Leaving, Masking};
 
 /// What the scheduler knows of a tasklet, beside what its row tells to other threads too.
 pub(super) struct Entry {
@@ -126,7 +126,7 @@ impl Entry {
         self.leaving.get_or_insert_with(|| {
             let mut leaving = Box::<Leaving>::default();
             if ending {
-                leaving.mask(true);
+                leaving.mask(Masking::Sealed);
             }
             leaving
         })
@@ -136,7 +136,7 @@ impl Entry {
     pub(super) fn ends(&mut self) {
         self.ending = true;
         if let Some(leaving) = &mut self.leaving {
-            leaving.mask(true);
+            leaving.mask(Masking::Sealed);
         }
     }
 

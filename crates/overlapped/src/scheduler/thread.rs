@@ -17,6 +17,7 @@ use super::ready::Ready;
 use super::remote::Remote;
 use super::table::Table;
 use super::watch::{self, Onlooker, Watch};
+use crate::interrupt::Cause;
 
 /// How long a scheduler that leaves tasklets behind waits for the kernel to let go of what they have in flight.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +34,17 @@ pub unsafe trait Switcher {
 
     /// Whether a tasklet is told to leave by unwinding its stack where there is no result; else only by results.
     fn unwinds(&self) -> bool;
+
+    /// Whether the current tasklet, which was told of this level, cleans up because of it: then it may wait, until the cleanup
+    /// limit has passed.
+    fn cleans_up(&self, _level: Cause) -> bool {
+        std::thread::panicking()
+    }
+
+    /// How long cleanup may take; where this does not say, the configuration does.
+    fn cleanup(&self) -> Option<Duration> {
+        None
+    }
 
     /// What the thread is called; where this does not say, it is the name that Rust knows.
     fn thread(&self) -> Option<String> {

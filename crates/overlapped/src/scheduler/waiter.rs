@@ -89,6 +89,24 @@ impl Waiter {
         }
     }
 
+    /// Ends a scope of the tasklet's, a foreign one, from whatever thread; returns whether a wait was told of it, which on
+    /// another thread is not known.
+    pub fn end_scope(&self, number: u64) -> bool {
+        let Who::Tasklet(remote, id) = &self.0 else { return false };
+        let id = *id;
+        match try_current() {
+            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.end_scope_of(id, number),
+            _ => {
+                remote.call(Box::new(move || {
+                    if let Some(scheduler) = try_current() {
+                        scheduler.end_scope_of(id, number);
+                    }
+                }));
+                false
+            }
+        }
+    }
+
     /// Gives the tasklet another name, from whatever thread; from another one, soon. A thread without a scheduler has none.
     pub fn rename(&self, name: &str) {
         let Who::Tasklet(remote, id) = &self.0 else { return };
