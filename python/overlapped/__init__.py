@@ -16,7 +16,8 @@ blocks alone, and one thread with one completion port does it all::
 
 The main program is itself a tasklet: whatever it waits for lets the others run. :mod:`overlapped.socket` stands in for
 :mod:`socket`, :func:`overlapped.io.open` for :func:`open`; :func:`overlapped.monkey.patch_all`, or
-``python -m overlapped script.py``, puts them under a program that knows nothing of them.
+``python -m overlapped script.py``, puts them under a program that knows nothing of them. :mod:`overlapped.stackless`
+is the interface of Stackless Python.
 """
 
 from __future__ import annotations

@@ -309,6 +309,30 @@ def test_the_error_handler_gets_what_ends_a_tasklet_and_what_it_raises_reaches_m
     assert log == [(ValueError, "once", True), (ValueError, "again", True)]
 
 
+@pytest.mark.parametrize(
+    "sets", [stackless.set_schedule_callback, stackless.set_channel_callback, stackless.set_error_handler]
+)
+def test_what_is_called_back_must_be_callable(sets: Any):
+    with pytest.raises(TypeError, match="must be callable or None, not int"):
+        sets(3)
+    assert sets(None) is None
+
+
+def test_a_run_with_a_time_out_that_waits_in_the_port_holds_nobody(run_python: Any):
+    """The watch that tells of tasklets that hold their thread has nothing to tell."""
+    done = run_python(
+        """
+import overlapped
+from overlapped import stackless
+overlapped.watch(0.2)
+stackless.tasklet(overlapped.sleep)(60)
+assert stackless.run(0.8, soft=True) is None
+print("waited")
+"""
+    )
+    assert (done.stdout, done.stderr) == ("waited\n", "")
+
+
 def test_the_switch_trap_refuses_what_would_switch():
     made = tasklet(schedule)()
     meeting: channel[int] = channel()

@@ -192,7 +192,7 @@ unsafe impl Switcher for Rc<Coroutines> {
             match unsafe { scheduler.next() } {
                 Ok(Some(TaskletId::ROOT)) => return std::mem::forget(between),
                 Ok(Some(id)) => self.resume(scheduler, id),
-                Ok(None) => scheduler.turn(None).unwrap_or_else(|error| port_failed(&error)),
+                Ok(None) => scheduler.rest(None).unwrap_or_else(|error| port_failed(&error)),
                 Err(error) => port_failed(&error),
             }
         }

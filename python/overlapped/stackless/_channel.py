@@ -1,7 +1,8 @@
 """The channel: the engine's, which has Stackless's balance and preference, with what Stackless adds.
 
 That is the line of those that wait, as tasklets: the engine's line holds tokens. It is kept beside, in the same
-order, and whoever meets the first takes it off.
+order, and whoever meets the first takes it off. Between threads it may be behind for a moment, as may be what
+``block_trap`` and the callback are told: only the engine knows who came first.
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ class _Hooks:
 hooks = _Hooks()
 
 
+def must_be_callable(function: object, what: str) -> None:
+    """Refuse what is neither None nor a function."""
+    if function is not None and not callable(function):
+        raise TypeError(f"{what} must be callable or None, not {type(function).__name__}")
+
+
 def may_switch() -> None:
     """Refuse to leave the tasklet that runs while the switch trap is set."""
     if hooks.switch_trap:
@@ -72,6 +78,7 @@ def set_channel_callback(callback: ChannelCallback | None) -> ChannelCallback | 
     ``sending`` is a bool, as is ``willblock``: whether ``tasklet``, which runs, will wait. What the callback raises,
     the action does. None takes it away. Return the former callback.
     """
+    must_be_callable(callback, "the channel callback")
     before = hooks.channel_callback
     hooks.channel_callback = callback
     return before
@@ -87,6 +94,7 @@ def set_error_handler(handler: ErrorHandler | None) -> ErrorHandler | None:
 
     Without one, the error is raised in the main tasklet, as is what the handler raises. None takes it away.
     """
+    must_be_callable(handler, "the error handler")
     before = hooks.error_handler
     hooks.error_handler = handler
     return before

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _engine
-from ._hooks import ScheduleCallback, may_switch
+from ._hooks import ScheduleCallback, may_switch, must_be_callable
 from ._tasklet import getcurrent, getmain, of, tasklet
 
 _CURRENT: Any = object()
@@ -103,6 +103,7 @@ def set_schedule_callback(callback: ScheduleCallback | None) -> ScheduleCallback
     and goes no further. None takes it away.
     """
     global _callback
+    must_be_callable(callback, "the schedule callback")
     before, _callback = _callback, callback
     if callback is None:
         _engine.on_switch(None)

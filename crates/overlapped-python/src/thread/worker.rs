@@ -116,7 +116,7 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
     // and the scheduler's own tables.
     let turned = unsafe {
         let state = ffi::PyEval_SaveThread();
-        let turned = scheduler.turn(patience);
+        let turned = scheduler.rest(patience);
         ffi::PyEval_RestoreThread(state);
         turned
     };

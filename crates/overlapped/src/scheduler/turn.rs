@@ -53,6 +53,15 @@ impl Scheduler {
         Ok(Some(id))
     }
 
+    /// A turn of the loop where nobody is ready: until the next tasklet is gone to, none holds the thread.
+    ///
+    /// # Errors
+    /// Where the port fails as a whole.
+    pub fn rest(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.board.rest();
+        self.turn(timeout)
+    }
+
     /// One turn of the loop: submits, waits at most `timeout` for completions (`None`: without end), and makes ready
     /// whoever waits for one.
     ///
@@ -62,9 +71,6 @@ impl Scheduler {
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.must_not_be_between();
         self.switches.set(0);
-        if timeout.is_none() {
-            self.board.rest();
-        }
         let mut completions = self.completions.take();
         let polled = self.port.borrow_mut().poll(timeout, &mut completions);
         self.board.turned();
