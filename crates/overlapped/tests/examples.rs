@@ -45,3 +45,10 @@ fn children() {
     let said = run("children", &[]);
     assert!(said.contains("child 49 ends") && said.contains("50 children, 100 lines"), "{said}");
 }
+
+#[test]
+fn handoff() {
+    let said = run("handoff", &[]);
+    let expected = if cfg!(windows) { "not on Windows" } else { "1000 connections through 4 workers" };
+    assert!(said.contains(expected), "{said}");
+}

@@ -78,8 +78,8 @@ impl Kind {
 
 /// A socket that a server gave, until it is taken over. Made by [`Worker::next`](super::Worker::next).
 ///
-/// [`Given::into_tcp_stream`] and its siblings take it over: the server is told, and forgets its copy. Dropped, it goes back,
-/// and to another worker.
+/// [`Given::into_tcp_stream`] and its siblings take it over: the server is told, and forgets its copy. Dropped, it goes
+/// back, and to another worker.
 pub struct Given {
     /// What the server sent along: bytes that it had read already, most often.
     pub context: Vec<u8>,

@@ -18,8 +18,8 @@ impl Giving {
     /// Waits until a worker has taken the socket over, and returns its process's number.
     ///
     /// # Errors
-    /// [`NotTaken`] where as many as may be asked did not, or the server has stopped: the socket and its bytes come back.
-    /// Where the tasklet is told to leave, without them: they stay on their way.
+    /// [`NotTaken`] where as many as may be asked did not, or the server has stopped: the socket and its bytes come
+    /// back. Where the tasklet is told to leave, without them: they stay on their way.
     pub fn wait(self) -> Result<u32, NotTaken> {
         if let Err(interrupted) = self.0.is_known.wait_until(None) {
             pass_on(&interrupted);
@@ -39,7 +39,8 @@ impl Giving {
 pub struct NotTaken {
     /// Why.
     pub error: io::Error,
-    /// The socket and its context; `None` where a tasklet that waited was told to leave, and they are on their way still.
+    /// The socket and its context; `None` where a tasklet that waited was told to leave, and they are on their way
+    /// still.
     pub given: Option<(OwnedSocket, Vec<u8>)>,
 }
 

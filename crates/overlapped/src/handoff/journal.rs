@@ -1,11 +1,11 @@
 //! Who has which socket, and who gets the next: decisions without I/O.
 //!
-//! A socket that was given *waits*, is *assigned* to a worker, is *sent* to it, and leaves the journal when that says it has
-//! taken it over. Until then it is here, whatever becomes of the worker. Workers have *places*, which stay when the process in
-//! one is replaced.
+//! A socket that was given *waits*, is *assigned* to a worker, is *sent* to it, and leaves the journal when that says
+//! it has taken it over. Until then it is here, whatever becomes of the worker. Workers have *places*, which stay when
+//! the process in one is replaced.
 //!
-//! The line of those that wait is looked through from the front for one whose worker has room: linear, but it is no longer
-//! than all limits together, and only sockets with a key let others pass.
+//! The line of those that wait is looked through from the front for one whose worker has room: linear, but it is no
+//! longer than all limits together, and only sockets with a key let others pass.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
-    /// The one with the fewest sockets that it has not taken over yet; of several, the one that has taken fewest so far.
+    /// The one with the fewest sockets that it has not taken over yet; of several, the one that has taken fewest so
+    /// far.
     #[default]
     LeastBusy,
     /// One after the other.
@@ -61,7 +62,8 @@ struct Entry<T> {
 }
 
 impl<T> Journal<T> {
-    /// For so many workers, of which each has at most `limit` unconfirmed; a socket is sent to `attempts` of them at most.
+    /// For so many workers, of which each has at most `limit` unconfirmed; a socket is sent to `attempts` of them at
+    /// most.
     pub(super) fn new(places: usize, choice: Choice, limit: usize, attempts: u32) -> Journal<T> {
         Journal {
             places: vec![Place::default(); places],
@@ -171,8 +173,8 @@ impl<T> Journal<T> {
         self.entries.remove(&number).map(|entry| entry.given)
     }
 
-    /// The worker in a place is no more: what it has not confirmed goes to the next ones. Returns what has been to enough of
-    /// them.
+    /// The worker in a place is no more: what it has not confirmed goes to the next ones. Returns what has been to
+    /// enough of them.
     pub(super) fn ended(&mut self, place: usize) -> Vec<T> {
         let place = &mut self.places[place];
         place.ready = false;

@@ -1,8 +1,8 @@
 //! Keeps one worker's place filled: starts the process, talks to it, takes back what it leaves, starts the next.
 //!
-//! Three tasklets for each worker: the *keeper* reads what it says, a *writer* sends what is assigned to it, and a *watcher*
-//! waits for its process's end. The process may end with its end of the channel still open elsewhere (in a child of its own);
-//! the watcher cuts the channel then, and the keeper reads what is left and its end.
+//! Three tasklets for each worker: the *keeper* reads what it says, a *writer* sends what is assigned to it, and a
+//! *watcher* waits for its process's end. The process may end with its end of the channel still open elsewhere (in a
+//! child of its own); the watcher cuts the channel then, and the keeper reads what is left and its end.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -75,7 +75,8 @@ fn serve(shared: &Rc<Shared>, place: usize, worker: &Started) -> String {
         worker.process.kill();
         return format!("ended by the server: {error}");
     }
-    // It says nothing more, and so has not confirmed what it did not: others may have it, while it ends in its own time.
+    // It says nothing more, and so has not confirmed what it did not: others may have it, while it ends in its own
+    // time.
     shared.take_back(place);
     match worker.process.wait() {
         Ok(how) => how,

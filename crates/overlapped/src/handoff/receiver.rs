@@ -24,8 +24,8 @@ pub(super) enum Arrived {
 /// Keeps what has come of a message that is not complete.
 pub(super) struct Receiver {
     bytes: Vec<u8>,
-    /// Which have come before the frames that they belong to were complete, in the frames' order; `None` for one that was
-    /// lost. A receive ends after one that came (`unix_stream_read_generic` in Linux), so it loses one at most.
+    /// Which have come before the frames that they belong to were complete, in the frames' order; `None` for one that
+    /// was lost. A receive ends after one that came (`unix_stream_read_generic` in Linux), so it loses one at most.
     sockets: VecDeque<Option<OwnedSocket>>,
     /// How many can come at once; a server takes none.
     most: usize,

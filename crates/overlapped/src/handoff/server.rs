@@ -39,22 +39,23 @@ impl Builder {
         self
     }
 
-    /// How many sockets a worker may have that it has not taken over yet: 64 unless told. Each is a descriptor more in this
-    /// process; those on their way count against the user's limit of descriptors as well (unix(7), `ETOOMANYREFS`).
+    /// How many sockets a worker may have that it has not taken over yet: 64 unless told. Each is a descriptor more in
+    /// this process; those on their way count against the user's limit of descriptors as well (unix(7),
+    /// `ETOOMANYREFS`).
     pub fn limit(mut self, sockets: usize) -> Builder {
         self.limit = sockets;
         self
     }
 
-    /// How many workers a socket is given to, one after the other, before it comes back to whoever gave it: 8 unless told.
-    /// So that one which kills each worker does not do so for ever.
+    /// How many workers a socket is given to, one after the other, before it comes back to whoever gave it: 8 unless
+    /// told. So that one which kills each worker does not do so for ever.
     pub fn attempts(mut self, workers: u32) -> Builder {
         self.attempts = workers;
         self
     }
 
-    /// Starts the workers, each by the command that `command` makes for its place, from 0 on; it is called again when one is
-    /// to be replaced. Their standard input is the channel; what else a command sets stays.
+    /// Starts the workers, each by the command that `command` makes for its place, from 0 on; it is called again when
+    /// one is to be replaced. Their standard input is the channel; what else a command sets stays.
     ///
     /// # Errors
     /// Where a worker cannot be started ([`Command::spawn`]): then none runs. `InvalidInput` where a number is 0;
@@ -85,8 +86,8 @@ impl Builder {
     }
 }
 
-/// Workers, and the sockets that are on their way to them. Dropped, it ends the workers at once; [`Server::stop`] does in
-/// order.
+/// Workers, and the sockets that are on their way to them. Dropped, it ends the workers at once; [`Server::stop`] does
+/// in order.
 #[derive(Debug)]
 pub struct Server {
     shared: Rc<Shared>,
@@ -110,20 +111,21 @@ pub struct WorkerStatus {
 }
 
 impl Server {
-    /// Gives a socket to a worker, with bytes that go along ([`CONTEXT_LIMIT`] at most): waits until there is room for one
-    /// more, and then goes its way alone. What becomes of it, [`Giving::wait`] tells.
+    /// Gives a socket to a worker, with bytes that go along ([`CONTEXT_LIMIT`] at most): waits until there is room for
+    /// one more, and then goes its way alone. What becomes of it, [`Giving::wait`] tells.
     ///
-    /// The socket's time-outs go along (`SO_RCVTIMEO`), and its other options. Clones of it that the caller keeps stay open.
+    /// The socket's time-outs go along (`SO_RCVTIMEO`), and its other options. Clones of it that the caller keeps stay
+    /// open.
     ///
     /// # Errors
-    /// [`NotTaken`], which has the socket and the bytes: where the bytes are too many, the server is stopping, or the tasklet
-    /// is told to leave.
+    /// [`NotTaken`], which has the socket and the bytes: where the bytes are too many, the server is stopping, or the
+    /// tasklet is told to leave.
     pub fn give(&self, socket: impl Into<OwnedSocket>, context: &[u8]) -> Result<Giving, NotTaken> {
         self.give_as(socket.into(), context, None)
     }
 
-    /// As [`Server::give`], to a worker that the key chooses: equal ones go to the same place. The socket waits for that
-    /// worker, also while it is replaced, and goes to no other.
+    /// As [`Server::give`], to a worker that the key chooses: equal ones go to the same place. The socket waits for
+    /// that worker, also while it is replaced, and goes to no other.
     ///
     /// # Errors
     /// As for [`Server::give`].
@@ -161,8 +163,8 @@ impl Server {
             .collect()
     }
 
-    /// Ends in order: takes no more, waits until what was given is taken over, tells the workers that nothing more comes, and
-    /// waits until they have ended. After `limit` it ends them, and what was not taken over comes back.
+    /// Ends in order: takes no more, waits until what was given is taken over, tells the workers that nothing more
+    /// comes, and waits until they have ended. After `limit` it ends them, and what was not taken over comes back.
     ///
     /// # Errors
     /// `TimedOut` where it came to that; where the tasklet is told to leave, with the same consequences.

@@ -18,12 +18,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Takes the channel that this process has inherited, and agrees on the protocol's version with the server. Once: the
-    /// descriptor is `/dev/null` after that.
+    /// Takes the channel that this process has inherited, and agrees on the protocol's version with the server. Once:
+    /// the descriptor is `/dev/null` after that.
     ///
     /// # Errors
-    /// `NotFound` where this process was not started as a worker, or has called this before; `Unsupported` where the server
-    /// does not speak this version, with its words; `UnexpectedEof` where it is gone.
+    /// `NotFound` where this process was not started as a worker, or has called this before; `Unsupported` where the
+    /// server does not speak this version, with its words; `UnexpectedEof` where it is gone.
     pub fn from_environment() -> io::Result<Worker> {
         let stream = sys::inherited()?;
         let mut worker = Worker { receiver: Receiver::of_worker(), sender: Rc::new(Sender::new(stream)) };
@@ -43,8 +43,8 @@ impl Worker {
     /// Waits for the next socket; `None` once the server gives no more: finish what is begun, and end.
     ///
     /// # Errors
-    /// `InvalidData` where the server breaks the rules, after which nothing more comes; an error without a number of the
-    /// system where this process had no descriptor left for a socket, which went back: the next call goes on.
+    /// `InvalidData` where the server breaks the rules, after which nothing more comes; an error without a number of
+    /// the system where this process had no descriptor left for a socket, which went back: the next call goes on.
     #[allow(clippy::should_implement_trait, reason = "it can fail and go on, which an iterator's users do not expect")]
     pub fn next(&mut self) -> io::Result<Option<Given>> {
         match self.receiver.receive(self.sender.stream())? {
