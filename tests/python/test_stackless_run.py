@@ -140,6 +140,63 @@ def test_whoever_is_in_run_is_paused_and_who_inserts_or_runs_it_ends_that(how: s
     assert sorted(log) == ["after", "other"]
 
 
+def test_who_ends_a_run_ends_those_inside_of_it():
+    log: list[str] = []
+    main = getmain()
+
+    def ends() -> None:
+        main.run()
+        log.append("ends")
+
+    def inner() -> None:
+        tasklet(ends)()
+        run()
+        log.append("inner")
+
+    tasklet(inner)()
+    run()
+    assert log == [], "the main one ran at once"
+    run()
+    assert sorted(log) == ["ends", "inner"]
+
+
+def test_a_run_of_main_leaves_one_of_a_tasklet_that_waits_for_it():
+    log: list[str] = []
+
+    def inner() -> None:
+        run()
+        log.append("inner")
+
+    made = tasklet(inner)()
+    schedule()
+    run()
+    run()
+    assert log == [] and made.alive and made.paused, "main was ready all the time, or in a run inside of that"
+    made.kill()
+    assert not made.alive
+
+
+def test_of_several_runs_whose_time_is_up_the_outermost_is_told():
+    log: list[int] = []
+    stop: list[bool] = []
+
+    def turns() -> None:
+        while not stop:
+            schedule()
+
+    def watches(depth: int) -> None:
+        if depth < 3:
+            tasklet(watches)(depth + 1)
+        run(0.02, soft=True)
+        log.append(depth)
+        stop.append(True)
+
+    tasklet(turns)()
+    tasklet(watches)(0)
+    run()
+    assert log[0] == 0 and sorted(log) == [0, 1, 2, 3]
+
+
 def test_an_error_reaches_the_innermost_run():
     log: list[str] = []
 

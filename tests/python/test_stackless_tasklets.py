@@ -59,10 +59,13 @@ def test_bind_gives_it_another_function_and_none_takes_it_away():
     made.run()
     assert log == ["bound", "again"]
     made.bind(log.append).bind(None)
-    with pytest.raises(TypeError, match="not bound to a function"):
+    with pytest.raises(RuntimeError, match="not bound to a function"):
         made("nothing")
-    with pytest.raises(TypeError, match="callable"):
-        made.bind(3)  # type: ignore[arg-type]
+    for each in (made, getcurrent()):
+        with pytest.raises(TypeError, match="callable"):
+            each.bind(3)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="tasklet is alive"):
+        getcurrent().setup()
 
 
 def test_what_is_bound_is_its_tempval_until_it_is_set_up():

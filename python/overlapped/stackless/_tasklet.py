@@ -104,10 +104,10 @@ class tasklet:
             RuntimeError: it is alive.
             TypeError: ``func`` cannot be called.
         """
-        if self.alive:
-            raise RuntimeError("tasklet is already bound to a frame" if self._handle else "tasklet is already set up")
         if func is not None and not callable(func):
             raise TypeError("tasklet function must be a callable")
+        if self.alive:
+            raise RuntimeError("tasklet is already bound to a frame")
         if func is not None:
             self.tempval = func
         elif args is None and kwargs is None:
@@ -120,8 +120,7 @@ class tasklet:
         """Give it its arguments, and put it at the end of the queue. ``tasklet(...)`` itself does the same.
 
         Raises:
-            RuntimeError: it is alive.
-            TypeError: it is bound to no function.
+            RuntimeError: it is alive, or bound to no function.
         """
         self._set_up(args, kwargs)
         self.insert()
@@ -131,10 +130,12 @@ class tasklet:
 
     def _set_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.alive:
-            raise RuntimeError("tasklet is already alive: it can be set up again when it has ended")
+            raise RuntimeError("tasklet is alive: it can be set up again when it has ended")
         function = self.tempval
+        if function is None:
+            raise RuntimeError("the tasklet was not bound to a function")
         if not callable(function):
-            raise TypeError("the tasklet was not bound to a function")
+            raise TypeError("tasklet function must be a callable")
         self.tempval = self._handle = None
         self._job = _Job(function, args, kwargs, contextvars.copy_context())
 

@@ -196,14 +196,6 @@ impl Greenlets {
         self.runs.borrow().iter().any(|run| run.by == id)
     }
 
-    /// Ends that wait, where it is one; whoever calls wakes the tasklet.
-    pub(super) fn leave_run(&self, id: TaskletId) -> bool {
-        let mut runs = self.runs.borrow_mut();
-        let before = runs.len();
-        runs.retain(|run| run.by != id);
-        runs.len() < before
-    }
-
     /// The object of a tasklet, where it has one and has not ended.
     pub(super) fn object(&self, py: Python<'_>, id: TaskletId) -> Option<Py<PyAny>> {
         match self.bodies.borrow().get(id.index()) {

@@ -6,7 +6,7 @@
 //! themselves, can have it so here. Another thread may still wake somebody: that does not count, as it did not there.
 //!
 //! Runs nest. The innermost alone is told; where there is none, and the thread's own tasklet has paused itself, that one goes
-//! on.
+//! on. A run that ends before, because its time is up or somebody wants its tasklet, takes those inside of it with it.
 //!
 //! **Limits.** A greenlet cannot be left in the middle of its Python code, so time is looked at where a tasklet leaves its
 //! turn: if it could go on (it yields, and does not wait) it is paused, and the run returns it. (Rejected: a timer of the
@@ -30,49 +30,64 @@ pub(super) fn ends(greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
     true
 }
 
+/// Ends a tasklet's wait, where it is one, and those inside of it: their tasklets are ready, but for the one that runs.
+pub(super) fn leave(greenlets: &Greenlets, scheduler: &Scheduler, id: TaskletId) -> bool {
+    let place = greenlets.runs.borrow().iter().position(|run| run.by == id);
+    if let Some(place) = place {
+        let ended = greenlets.runs.borrow_mut().split_off(place);
+        ended.iter().filter(|run| run.by != scheduler.current_tasklet()).for_each(|run| scheduler.wake(run.by));
+    }
+    place.is_some()
+}
+
 /// How long the port may be waited in.
 pub(super) fn patience(greenlets: &Greenlets) -> Option<Duration> {
-    match greenlets.runs.borrow().last()?.limit? {
+    let until = |run: &Run| match run.limit? {
         Limit::Turn(_) => None,
-        Limit::Total { until, .. } => Some(until.saturating_duration_since(Instant::now())),
-    }
+        Limit::Total { until, .. } => Some(until),
+    };
+    let first = greenlets.runs.borrow().iter().filter_map(until).min()?;
+    Some(first.saturating_duration_since(Instant::now()))
 }
 
 /// To be called after the wait in the port: the time of a run may be up.
 pub(super) fn after_wait(greenlets: &Greenlets, scheduler: &Scheduler) {
-    if patience(greenlets).is_some_and(|patience| patience.is_zero()) {
-        end(greenlets, scheduler);
+    if greenlets.gone_to.get().is_some()
+        && let Some(run) = out_of_time(greenlets, Duration::ZERO)
+    {
+        end(greenlets, scheduler, run.by);
     }
 }
 
 /// To be called where `me` leaves its turn.
 pub(super) fn leaves(greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
     let Some(gone_to) = greenlets.gone_to.get() else { return };
-    let Some(Run { by, limit: Some(limit) }) = greenlets.runs.borrow().last().copied() else {
-        // A run inside of another, without a limit of its own.
-        return;
-    };
-    let now = Instant::now();
-    let (is_up, soft) = match limit {
-        Limit::Turn(most) => (now.saturating_duration_since(gone_to) > most, false),
-        Limit::Total { until, soft } => (now >= until, soft),
-    };
-    if !is_up || me == by || !scheduler.is_ready(me) {
+    let Some(Run { by, limit }) = out_of_time(greenlets, gone_to.elapsed()) else { return };
+    if me == by || !scheduler.is_ready(me) {
         return;
     }
-    if !soft {
+    if !matches!(limit, Some(Limit::Total { soft: true, .. })) {
         scheduler.pause(me);
         greenlets.victim.set(Some(me));
     }
-    end(greenlets, scheduler);
+    end(greenlets, scheduler, by);
 }
 
-/// Ends the innermost run: who waits for it is next.
-fn end(greenlets: &Greenlets, scheduler: &Scheduler) {
-    if let Some(run) = greenlets.runs.borrow_mut().pop() {
-        scheduler.wake(run.by);
-        scheduler.turn_to(run.by);
-    }
+/// The outermost run whose time is up, where a turn has taken so long.
+fn out_of_time(greenlets: &Greenlets, turn: Duration) -> Option<Run> {
+    let now = Instant::now();
+    let is_up = |run: &&Run| match run.limit {
+        None => false,
+        Some(Limit::Turn(most)) => turn > most,
+        Some(Limit::Total { until, .. }) => now >= until,
+    };
+    greenlets.runs.borrow().iter().find(is_up).copied()
+}
+
+/// Ends a run: who waits for it is next.
+fn end(greenlets: &Greenlets, scheduler: &Scheduler, by: TaskletId) {
+    leave(greenlets, scheduler, by);
+    scheduler.turn_to(by);
 }
 
 /// To be called where a tasklet is gone to.

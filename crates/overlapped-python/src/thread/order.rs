@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::greenlets::{Limit, Run};
+use super::idle;
 use super::life::runtime;
 use super::runtime::Runtime;
 use super::tasklet::{Tasklet, of};
@@ -58,11 +59,7 @@ pub(crate) fn pause(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
 pub(crate) fn resume(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     let runtime = runtime(py)?;
     let Some(id) = here(&runtime, tasklet) else { return Ok(false) };
-    if runtime.greenlets.leave_run(id) {
-        runtime.scheduler.wake(id);
-        return Ok(true);
-    }
-    Ok(runtime.scheduler.resume(id))
+    Ok(idle::leave(&runtime.greenlets, &runtime.scheduler, id) || runtime.scheduler.resume(id))
 }
 
 /// Has a tasklet of the queue run next, and those before it after all others; false where it is not in it.
@@ -146,7 +143,7 @@ pub(crate) fn run_until_idle(
     while told.is_ok() && greenlets.is_in_run(by) {
         told = engine::park(None, "run");
     }
-    greenlets.leave_run(by);
+    idle::leave(greenlets, &runtime.scheduler, by);
     greenlets.gone_to.set(before.map(|_| Instant::now()));
     let victim = greenlets.victim.take();
     passed(py, &runtime, told)?;
