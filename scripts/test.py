@@ -26,7 +26,7 @@ from load import crowd  # noqa: E402
 OTHER_PYTHONS = ["3.12", "3.13"]
 INSTALLED = "tests/python/test_readme.py tests/python/test_main.py"
 """What is run again with the package that pip installed."""
-ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py"
+ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py --ignore=tests/python/test_asyncio_stdlib.py"
 """What is run on the other versions of CPython."""
 PATIENCE = 900
 """Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine."""

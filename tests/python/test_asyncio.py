@@ -162,6 +162,16 @@ class TestLoop:
         finally:
             asyncio.set_event_loop_policy(None)
 
+    def test_debug_mode_says_where_a_handle_was_made(self) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_debug(True)
+            for handle in (loop.call_soon(print), loop.call_later(1, print), loop.call_at(0, print)):
+                handle.cancel()
+                assert handle._source_traceback[-1].name == "main"  # type: ignore[attr-defined]
+
+        run(main())
+
     def test_a_slow_callback_is_named(self, caplog: pytest.LogCaptureFixture) -> None:
         async def main() -> None:
             asyncio.get_running_loop().slow_callback_duration = 0.01

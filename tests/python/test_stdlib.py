@@ -1,18 +1,12 @@
 """The standard library's own tests of sockets, files and threads, under ``python -m overlapped``."""
 
-import importlib.util
-import subprocess
-import sys
-import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from known_failures import IGNORED, known_failures, to_take_off
-from load import crowd
+from stdlib_run import TIME_LIMIT, Run, needs_tests
 
 MODULES = [
     "test_socket",
@@ -52,39 +46,10 @@ FEWEST = {
 }
 """How many tests there are at the least: a run of fewer has lost some on the way."""
 
-TIME_LIMIT = 240
-"""Seconds for each module's tests."""
-
 SIDE_BY_SIDE = 4
 """How many modules are run at once."""
 
-needs_tests = pytest.mark.skipif(
-    importlib.util.find_spec("test.support") is None,
-    reason="this Python comes without the standard library's tests (Debian: libpython3.11-testsuite)",
-)
-
-
-class Run:
-    """One run of a module's tests: how each of them ended."""
-
-    def __init__(self, module: str) -> None:
-        command = [sys.executable, "-m", "overlapped", "-m", "test", "-u", "network", *IGNORED]
-        with tempfile.TemporaryDirectory() as folder:
-            results = Path(folder, "results.xml")
-            done = subprocess.run(
-                [*command, "--junit-xml", str(results), module],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=TIME_LIMIT * crowd(),
-                cwd=folder,
-            )
-            self.output = done.stdout
-            cases = list(ElementTree.parse(results).iter("testcase")) if results.exists() else []
-        self.ran = {case.get("name", "") for case in cases}
-        ended_badly = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
-        self.failed = {case.get("name", "") for case in ended_badly}
+PROGRAM = ["-m", "overlapped", "-m", "test", *IGNORED]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +61,7 @@ def nothing_left() -> None:
 def runs() -> Iterator[dict[str, Future[Run]]]:
     """The modules' runs, side by side: most of their time they wait."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield {module: pool.submit(Run, module) for module in MODULES}
+        yield {module: pool.submit(Run, PROGRAM, module) for module in MODULES}
 
 
 @needs_tests
@@ -107,7 +72,7 @@ def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
     known = known_failures(module)
     if run.failed - known:
         # Some measure times, and have measured the others' here.
-        run = Run(module)
+        run = Run(PROGRAM, module)
     assert len(run.ran) >= FEWEST.get(module, 1), f"{module} did not come to its end:\n{run.output[-8000:]}"
 
     new = sorted(run.failed - known)

@@ -26,6 +26,7 @@ from ._selector import Selector
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
+_Handle = TypeVar("_Handle", bound=_asyncio.Handle)
 
 _running: WeakKeyDictionary[_engine.Tasklet[Any], list[EventLoop]] = WeakKeyDictionary()
 """The loops that run on each thread, by its main tasklet, the first to start first."""
@@ -83,7 +84,7 @@ class EventLoop(_asyncio.SelectorEventLoop):
         handle = super().call_soon(callback, *args, context=context)
         if self._selector.asleep:
             self._selector.wake()
-        return handle
+        return _made_by_caller(handle)
 
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
@@ -91,7 +92,7 @@ class EventLoop(_asyncio.SelectorEventLoop):
         timer = super().call_at(when, callback, *args, context=context)
         if self._selector.asleep:
             self._selector.wake()
-        return timer
+        return _made_by_caller(timer)
 
     def _write_to_self(self) -> None:
         selector = self._selector
@@ -187,6 +188,14 @@ class EventLoop(_asyncio.SelectorEventLoop):
                     self.call_soon_threadsafe(transport._process_exited, status)
             finally:
                 self._children.discard(_engine.current())
+
+
+def _made_by_caller(handle: _Handle) -> _Handle:
+    """A handle whose traceback, which debug mode keeps, ends where our method was called."""
+    traceback: list[Any] | None = handle._source_traceback  # type: ignore[attr-defined]
+    if traceback:
+        del traceback[-1]
+    return handle
 
 
 def new_event_loop() -> EventLoop:
