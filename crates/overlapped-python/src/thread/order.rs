@@ -1,4 +1,4 @@
-//! Who runs when, as [`overlapped.stackless`] has it: its tasklets are those of this thread, in the scheduler's own queue.
+//! Who runs when, as `overlapped.stackless` has it: its tasklets are those of this thread, in the scheduler's own queue.
 //!
 //! Only the mechanism is here. What it means to run, to remove, to switch is said there.
 
