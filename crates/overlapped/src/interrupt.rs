@@ -1,13 +1,13 @@
 //! Leaving a wait early: what it means to be cancelled, or to be out of time.
 //!
-//! **A level, not an event.** A tasklet that was cancelled is so until it has ended; a time-out scope whose time is up is so
-//! until its block has ended. As long as either stands, every further wait of the tasklet says so, however often that is
-//! caught or ignored. A second cancel changes nothing. Of several that stand, the outermost is told: a cancel before all
-//! scopes.
+//! **A level, not an event.** A tasklet that was cancelled is so until it has ended; a *scope* whose end has come, be it a
+//! time-out's whose time is up or a group's of which a member has failed, is so until its block has ended. As long as either
+//! stands, every further wait of the tasklet says so, however often that is caught or ignored. A second cancel changes
+//! nothing. Of several that stand, the outermost is told: a cancel before all scopes.
 //!
 //! **How it is told.** A wait that has a result says it by an error, and the stack is not unwound: error paths are what
-//! programs have for this, they run with nobody panicking, and no lock of the standard library is poisoned. For a scope it
-//! is of kind `TimedOut`, for a cancel [`is_cancelled`] knows it; it is never of kind `Interrupted`, over which the
+//! programs have for this, they run with nobody panicking, and no lock of the standard library is poisoned. For a time-out it
+//! is of kind `TimedOut`, for a cancel, also of a group's block, [`is_cancelled`] knows it; it is never of kind `Interrupted`, over which the
 //! standard library's loops try again. A wait that has none (`sleep`, `yield_now`, `Event::wait`, `Semaphore::acquire`)
 //! unwinds: `resume_unwind`, no message, no hook. So does, at last, a wait that has a result, where a tasklet has ignored
 //! [`PATIENCE`] of them. Each lets others run first: who loops over refusals does not freeze the thread.
@@ -21,7 +21,7 @@
 //! `uncancellable` encloses. Both end with the cleanup limit, which begins when the level does: then waits with a result
 //! are told nevertheless. Those without one cannot be while a stack unwinds (to panic in a destructor ends the process, and
 //! to return would be a lie), so they go on waiting; whoever joins such a tasklet is told, and `run` leaves it as it is at
-//! its end, and says which. A time-out scope that begins inside of a destructor or a mask counts there.
+//! its end, and says which. A scope that begins inside of a destructor or a mask counts there.
 //!
 //! **Rejected:**
 //! - One panic, once (as it was): caught by a loop that guards against panics it was lost, and `run` never ended; a panic
@@ -57,24 +57,27 @@ pub enum Cause {
     Thrown(u64),
 }
 
-/// Names a time-out scope of a thread.
+/// Names a scope of a thread.
 pub(crate) type ScopeId = u64;
 
 /// What a tasklet is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     Cancelled,
+    /// The time of a time-out is up.
     OutOfTime(ScopeId),
+    /// A member of a group has failed: its block is to end.
+    Failed(ScopeId),
     /// An event and not a level: see [`Cause::Thrown`].
     Thrown,
 }
 
 impl Level {
-    /// As a foreign tasklet's side knows it; `None` for what is none.
+    /// As the switcher knows it, to which a scope is a scope; `None` for what is no level.
     pub(crate) fn cause(self) -> Option<Cause> {
         match self {
             Level::Cancelled => Some(Cause::Cancel),
-            Level::OutOfTime(scope) => Some(Cause::OutOfTime(scope)),
+            Level::OutOfTime(scope) | Level::Failed(scope) => Some(Cause::OutOfTime(scope)),
             Level::Thrown => None,
         }
     }
@@ -97,6 +100,7 @@ impl fmt::Display for Interrupted {
         f.write_str(match self.0 {
             Level::Cancelled => "the tasklet was cancelled",
             Level::OutOfTime(_) => "the time of the time-out round this is up",
+            Level::Failed(_) => "another tasklet of the group round this has failed",
             Level::Thrown => "the tasklet was interrupted while it waited",
         })
     }
@@ -115,7 +119,7 @@ impl From<Interrupted> for io::Error {
     fn from(interrupted: Interrupted) -> io::Error {
         match interrupted.0 {
             Level::OutOfTime(_) => io::Error::new(io::ErrorKind::TimedOut, interrupted),
-            Level::Cancelled | Level::Thrown => io::Error::other(interrupted),
+            Level::Cancelled | Level::Failed(_) | Level::Thrown => io::Error::other(interrupted),
         }
     }
 }
@@ -136,7 +140,8 @@ fn of(error: &io::Error) -> Option<&Interrupted> {
 }
 
 /// Whether `error` says that the calling tasklet was cancelled: by [`JoinHandle::cancel`](crate::JoinHandle::cancel), or
-/// because [`run`](crate::run) ends. All its further waits will say so too: it is to return.
+/// because [`run`](crate::run) ends; in the block of a [`Group`](crate::Group), also because a member has failed. All its
+/// further waits will say so too: it, or the block, is to return.
 ///
 /// ```
 /// use std::io::Read;
@@ -153,7 +158,7 @@ fn of(error: &io::Error) -> Option<&Interrupted> {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn is_cancelled(error: &io::Error) -> bool {
-    of(error).is_some_and(|interrupted| interrupted.0 == Level::Cancelled)
+    of(error).is_some_and(|interrupted| matches!(interrupted.0, Level::Cancelled | Level::Failed(_)))
 }
 
 /// What unwinds a Rust tasklet.
@@ -186,7 +191,7 @@ pub(crate) enum Verdict {
 #[derive(Default)]
 pub(crate) struct Leaving {
     cancelled: Option<Instant>,
-    /// Its time-out scopes, the outermost first.
+    /// Its scopes, the outermost first.
     scopes: Vec<Scope>,
     mask: Mask,
     thrown: Vec<u64>,
@@ -197,8 +202,9 @@ pub(crate) struct Leaving {
 }
 
 struct Scope {
-    id: ScopeId,
-    /// Since when its time is up.
+    /// What is told at its end, and names it.
+    level: Level,
+    /// Since when it is to end.
     since: Option<Instant>,
     /// It began in a destructor that runs while the stack unwinds.
     in_cleanup: bool,
@@ -242,8 +248,7 @@ impl Leaving {
         let cancel = |since| (Level::Cancelled, since, !self.mask.cancel && !cleans_up(Level::Cancelled));
         let cancel = self.cancelled.map(cancel);
         let scopes = self.scopes.iter().enumerate().filter_map(|(place, scope)| {
-            let level = Level::OutOfTime(scope.id);
-            scope.since.map(|since| (level, since, self.sees(place, scope, cleans_up(level))))
+            scope.since.map(|since| (scope.level, since, self.sees(place, scope, cleans_up(scope.level))))
         });
         for (level, since, seen) in cancel.into_iter().chain(scopes) {
             if seen {
@@ -270,15 +275,15 @@ impl Leaving {
     pub(crate) fn may_unwind(&self, level: Level, panicking: bool) -> bool {
         let mut scopes = self.scopes.iter().enumerate();
         !panicking && self.mask.how == Masking::Open
-            || scopes.any(|(place, scope)| Level::OutOfTime(scope.id) == level && self.sees(place, scope, panicking))
+            || scopes.any(|(place, scope)| scope.level == level && self.sees(place, scope, panicking))
     }
 
     /// Notes that a wait is told `level`; true where the tasklet has ignored enough of them.
     pub(crate) fn tell(&mut self, level: Level) -> bool {
         match level {
             Level::Cancelled => self.told_to_end = true,
-            Level::OutOfTime(id) => {
-                if let Some(scope) = self.scopes.iter_mut().find(|scope| scope.id == id) {
+            Level::OutOfTime(_) | Level::Failed(_) => {
+                if let Some(scope) = self.scope(level) {
                     scope.told = true;
                 }
             }
@@ -290,11 +295,13 @@ impl Leaving {
 
     /// The stack is about to unwind for `level`.
     pub(crate) fn unwinds(&mut self, level: Level) {
-        if let Level::OutOfTime(id) = level
-            && let Some(scope) = self.scopes.iter_mut().find(|scope| scope.id == id)
-        {
+        if let Some(scope) = self.scope(level) {
             scope.unwinds = true;
         }
+    }
+
+    fn scope(&mut self, level: Level) -> Option<&mut Scope> {
+        self.scopes.iter_mut().find(|scope| scope.level == level)
     }
 
     /// Whether one more result that needs no wait is reported.
@@ -317,20 +324,20 @@ impl Leaving {
         self.told_to_end
     }
 
-    pub(crate) fn begin_scope(&mut self, id: ScopeId, in_cleanup: bool) {
-        self.scopes.push(Scope { id, since: None, in_cleanup, told: false, unwinds: false });
+    /// Begins a scope, at the end of which `level` is to be told.
+    pub(crate) fn begin_scope(&mut self, level: Level, in_cleanup: bool) {
+        self.scopes.push(Scope { level, since: None, in_cleanup, told: false, unwinds: false });
     }
 
-    /// The time of a scope is up; false where it has ended.
-    pub(crate) fn expire(&mut self, id: ScopeId, now: Instant) -> bool {
-        let scope = self.scopes.iter_mut().find(|scope| scope.id == id);
-        scope.map(|scope| scope.since = Some(now)).is_some()
+    /// A scope is to end; false where it has.
+    pub(crate) fn expire(&mut self, level: Level, now: Instant) -> bool {
+        self.scope(level).map(|scope| scope.since.get_or_insert(now)).is_some()
     }
 
     /// Ends a scope, the innermost but in a foreign tasklet, whose generators end when they like; returns whether a wait was
     /// told of it.
-    pub(crate) fn end_scope(&mut self, id: ScopeId) -> bool {
-        let Some(place) = self.scopes.iter().rposition(|scope| scope.id == id) else { return false };
+    pub(crate) fn end_scope(&mut self, level: Level) -> bool {
+        let Some(place) = self.scopes.iter().rposition(|scope| scope.level == level) else { return false };
         let scope = self.scopes.remove(place);
         if place < self.mask.scopes {
             self.mask.scopes -= 1;
@@ -381,17 +388,17 @@ mod tests {
     #[test]
     fn the_outermost_level_that_stands_is_told_and_a_cancel_before_all() {
         let (mut leaving, now) = (Leaving::default(), Instant::now());
-        leaving.begin_scope(1, false);
-        leaving.begin_scope(2, false);
+        leaving.begin_scope(Level::OutOfTime(1), false);
+        leaving.begin_scope(Level::OutOfTime(2), false);
         assert_eq!(ask(&leaving), Verdict::GoOn);
-        leaving.expire(2, now);
+        leaving.expire(Level::OutOfTime(2), now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(2)));
-        leaving.expire(1, now);
+        leaving.expire(Level::OutOfTime(1), now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(1)));
         leaving.cancel(now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled));
-        leaving.end_scope(2);
-        leaving.end_scope(1);
+        leaving.end_scope(Level::OutOfTime(2));
+        leaving.end_scope(Level::OutOfTime(1));
         assert_eq!(ask(&leaving), Verdict::Leave(Level::Cancelled), "it stands until the tasklet has ended");
     }
 
@@ -402,10 +409,10 @@ mod tests {
         let before = leaving.mask(Masking::Open);
         assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT));
         assert_eq!(leaving.verdict(Telling::Unwinding, |_| false, Duration::ZERO), Verdict::Leave(Level::Cancelled));
-        leaving.begin_scope(1, false);
-        leaving.expire(1, now);
+        leaving.begin_scope(Level::OutOfTime(1), false);
+        leaving.expire(Level::OutOfTime(1), now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(1)));
-        leaving.end_scope(1);
+        leaving.end_scope(Level::OutOfTime(1));
         let inner = leaving.mask(Masking::Open);
         leaving.unmask(inner);
         assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT), "the outer one still holds");
@@ -416,15 +423,15 @@ mod tests {
     #[test]
     fn a_destructor_waits_until_the_limit_and_is_never_unwound_for_what_is_outside() {
         let (mut leaving, now) = (Leaving::default(), Instant::now());
-        leaving.begin_scope(1, false);
-        leaving.expire(1, now);
+        leaving.begin_scope(Level::OutOfTime(1), false);
+        leaving.expire(Level::OutOfTime(1), now);
         assert_eq!(in_destructor(&leaving, Telling::Error, LIMIT), Verdict::CleanUp(now + LIMIT));
         let overdue = Verdict::Leave(Level::OutOfTime(1));
         assert_eq!(in_destructor(&leaving, Telling::Error, Duration::ZERO), overdue);
         assert_eq!(in_destructor(&leaving, Telling::Unwinding, Duration::ZERO), Verdict::GoOn);
         // Its own scope counts, until it unwinds itself.
-        leaving.begin_scope(2, true);
-        leaving.expire(2, now);
+        leaving.begin_scope(Level::OutOfTime(2), true);
+        leaving.expire(Level::OutOfTime(2), now);
         assert_eq!(in_destructor(&leaving, Telling::Unwinding, LIMIT), Verdict::Leave(Level::OutOfTime(2)));
         leaving.unwinds(Level::OutOfTime(2));
         assert_eq!(in_destructor(&leaving, Telling::Unwinding, LIMIT), Verdict::CleanUp(now + LIMIT));
@@ -455,28 +462,28 @@ mod tests {
     #[test]
     fn cleanup_for_one_level_is_told_of_another() {
         let (mut leaving, now) = (Leaving::default(), Instant::now());
-        leaving.begin_scope(1, false);
-        leaving.begin_scope(2, false);
-        leaving.expire(2, now);
+        leaving.begin_scope(Level::OutOfTime(1), false);
+        leaving.begin_scope(Level::OutOfTime(2), false);
+        leaving.expire(Level::OutOfTime(2), now);
         let for_the_inner = |level| level == Level::OutOfTime(2);
         assert_eq!(leaving.verdict(Telling::Error, for_the_inner, LIMIT), Verdict::CleanUp(now + LIMIT));
-        leaving.expire(1, now);
+        leaving.expire(Level::OutOfTime(1), now);
         assert_eq!(leaving.verdict(Telling::Error, for_the_inner, LIMIT), Verdict::Leave(Level::OutOfTime(1)));
     }
 
     #[test]
     fn a_scope_that_ends_before_one_inside_of_it_takes_that_one_out_of_no_mask() {
         let (mut leaving, now) = (Leaving::default(), Instant::now());
-        leaving.begin_scope(1, false);
-        leaving.begin_scope(2, false);
+        leaving.begin_scope(Level::OutOfTime(1), false);
+        leaving.begin_scope(Level::OutOfTime(2), false);
         let before = leaving.mask(Masking::Open);
-        leaving.begin_scope(3, false);
-        leaving.end_scope(1);
-        leaving.expire(2, now);
+        leaving.begin_scope(Level::OutOfTime(3), false);
+        leaving.end_scope(Level::OutOfTime(1));
+        leaving.expire(Level::OutOfTime(2), now);
         assert_eq!(ask(&leaving), Verdict::CleanUp(now + LIMIT));
-        leaving.expire(3, now);
+        leaving.expire(Level::OutOfTime(3), now);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(3)));
-        leaving.end_scope(3);
+        leaving.end_scope(Level::OutOfTime(3));
         leaving.unmask(before);
         assert_eq!(ask(&leaving), Verdict::Leave(Level::OutOfTime(2)));
     }

@@ -79,17 +79,36 @@ impl Builder {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
-        self.start(&scheduler, size, Arc::clone(&packet), function);
+        self.start(&scheduler, size, Arc::clone(&packet), function, |result| result, ());
         Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
 
+    /// As [`Builder::spawn`]; what `judge` makes of the result is the tasklet's, and `last` is dropped in the tasklet, after
+    /// everything else that it leaves behind.
+    pub(crate) fn spawn_judged<R: 'static, T: 'static>(
+        self,
+        function: impl FnOnce() -> R + 'static,
+        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'static,
+        last: impl FnOnce(JoinHandle<T>) -> Box<dyn Any>,
+    ) -> io::Result<JoinHandle<T>> {
+        let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
+        let size = coroutine::reserve(self.stack_size)?;
+        let packet = Packet::new();
+        let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
+        let last = last(handle());
+        self.start(&scheduler, size, Arc::clone(&packet), function, judge, last);
+        Ok(handle())
+    }
+
     /// Starts it on a stack that was reserved.
-    fn start<T: 'static>(
+    fn start<R: 'static, T: 'static>(
         self,
         scheduler: &Rc<Scheduler>,
         stack_size: usize,
         packet: Arc<Packet<T>>,
-        function: impl FnOnce() -> T + 'static,
+        function: impl FnOnce() -> R + 'static,
+        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'static,
+        last: impl Any,
     ) {
         let id = scheduler.create(self.name.as_deref());
         {
@@ -100,8 +119,8 @@ impl Builder {
             }
         }
         let body: Body = Box::new(move |scheduler| {
-            packet.finish(result_of(scheduler, function));
-            leave_behind(scheduler, "the result", packet);
+            packet.finish(judge(result_of(scheduler, function)));
+            leave_behind(scheduler, "the result", (packet, last));
         });
         coroutine::insert(id, body, stack_size);
     }
@@ -225,7 +244,14 @@ impl<T> JoinHandle<T> {
                 given_up.into_iter().chain(deadline).min()
             };
             if let Err(interrupted) = wait(Telling::Error, until, "join") {
-                self.packet.state().joiner = None;
+                let result = {
+                    let mut state = self.packet.state();
+                    state.joiner = None;
+                    state.result.take()
+                };
+                if let Some(result) = result {
+                    return Ok(result);
+                }
                 pass_on(&interrupted);
                 return Ok(Err(JoinError(Ending::Interrupted(interrupted))));
             }
@@ -275,6 +301,8 @@ enum Ending {
         was_told: bool,
     },
     Cancelled,
+    /// It returned an error, which its group has.
+    Failed,
     /// It was cancelled, and has not ended.
     Overdue,
     /// The system gave no stack for it: it never began.
@@ -302,6 +330,11 @@ impl JoinError {
         matches!(self.0, Ending::Overdue)
     }
 
+    /// Whether the tasklet, a member of a [`Group`](crate::Group), returned an error: the group has it.
+    pub fn is_failure(&self) -> bool {
+        matches!(self.0, Ending::Failed)
+    }
+
     /// Whether it was the joining tasklet that was told to leave, and the other one has not ended.
     pub fn is_interrupted(&self) -> bool {
         matches!(self.0, Ending::Interrupted(_))
@@ -320,17 +353,45 @@ impl JoinError {
     }
 }
 
+impl JoinError {
+    /// For a member whose error its group has.
+    pub(crate) fn failed() -> JoinError {
+        JoinError(Ending::Failed)
+    }
+
+    /// For one that returned because it was told to end.
+    pub(crate) fn cancelled() -> JoinError {
+        JoinError(Ending::Cancelled)
+    }
+
+    /// The payload for somebody else; its text, if it has one, is what stays.
+    pub(crate) fn split_panic(self) -> Result<(Box<dyn Any + Send>, JoinError), JoinError> {
+        let Ending::Panicked { payload, was_told } = self.0 else { return Err(self) };
+        let payload = payload.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let copy: Box<dyn Any + Send> = match text_of(&*payload) {
+            Some(text) => Box::new(text.to_owned()),
+            None => Box::new(()),
+        };
+        Ok((payload, JoinError(Ending::Panicked { payload: Mutex::new(copy), was_told })))
+    }
+}
+
+/// What a panic said.
+fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Ending::Cancelled => f.write_str("the tasklet was cancelled"),
+            Ending::Failed => f.write_str("the tasklet returned an error, which its group has"),
             Ending::Overdue => f.write_str("the tasklet was cancelled and has not ended within the cleanup limit"),
             Ending::NoStack(error) => write!(f, "the tasklet could not begin, for want of a stack: {error}"),
             Ending::Interrupted(interrupted) => write!(f, "the wait for the tasklet was given up: {interrupted}"),
             Ending::Panicked { payload, .. } => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                let text = payload.downcast_ref::<&str>().copied();
-                match text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) {
+                match text_of(&**payload) {
                     Some(text) => write!(f, "the tasklet panicked: {text}"),
                     None => f.write_str("the tasklet panicked"),
                 }
@@ -390,7 +451,7 @@ impl Handle {
             let mut theirs = theirs;
             let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) else { return };
             match coroutine::reserve(None) {
-                Ok(size) => Builder::new().start(&scheduler, size, packet, function),
+                Ok(size) => Builder::new().start(&scheduler, size, packet, function, |result| result, ()),
                 Err(error) => {
                     packet.finish(Err(JoinError(Ending::NoStack(error))));
                     // Destructors may wait, and here nobody can: they run at the end, in the thread's own tasklet.

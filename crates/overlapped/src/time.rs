@@ -89,13 +89,13 @@ impl From<Elapsed> for io::Error {
 pub fn timeout<T>(duration: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
     let scheduler = try_current().expect("overlapped::timeout: call it inside overlapped::run");
     let me = scheduler.current_tasklet();
-    let scope = scheduler.begin_scope();
+    let scope = scheduler.begin_scope(Level::OutOfTime);
     let timer = scheduler.call_at(deadline_after(duration), move |scheduler| scheduler.expire_scope(me, scope));
     let result = catch_unwind(AssertUnwindSafe(body));
     scheduler.clear(timer);
     let was_told = scheduler.end_scope(scope);
     match result {
-        Err(payload) if interrupt::level_of(&*payload).is_some_and(|level| level != Level::OutOfTime(scope)) => {
+        Err(payload) if interrupt::level_of(&*payload).is_some_and(|level| level != scope) => {
             // On its way to an outer scope, or to the tasklet's end.
             resume_unwind(payload)
         }

@@ -13,7 +13,7 @@ impl Scheduler {
     pub fn interrupt(&self, id: TaskletId, cause: Cause) {
         match cause {
             Cause::Cancel => self.cancel_since(id, Instant::now()),
-            Cause::OutOfTime(scope) => self.expire_scope(id, scope),
+            Cause::OutOfTime(scope) => self.expire_scope(id, Level::OutOfTime(scope)),
             Cause::Thrown(number) => {
                 if let Some(entry) = self.table.borrow_mut().get_mut(id) {
                     entry.leaving().throw(number);
@@ -102,29 +102,30 @@ impl Scheduler {
         table.running(self.current.get()).leaving.as_ref().is_some_and(|leaving| leaving.was_told_to_end())
     }
 
-    /// Begins a time-out scope of the current tasklet.
-    pub(crate) fn begin_scope(&self) -> ScopeId {
+    /// Begins a scope of the current tasklet, at whose end `level` of it is told; that names it.
+    pub(crate) fn begin_scope(&self, level: fn(ScopeId) -> Level) -> Level {
         let id = self.scopes.get();
         self.scopes.set(id + 1);
+        let level = level(id);
         let mut table = self.table.borrow_mut();
-        table.running(self.current.get()).leaving().begin_scope(id, std::thread::panicking());
-        id
+        table.running(self.current.get()).leaving().begin_scope(level, std::thread::panicking());
+        level
     }
 
     /// Begins a time-out scope of the current tasklet, a foreign one: of a number that its own side has not given before.
     pub fn begin_scope_as(&self, number: u64) {
-        self.table.borrow_mut().running(self.current.get()).leaving().begin_scope(number, false);
+        self.table.borrow_mut().running(self.current.get()).leaving().begin_scope(Level::OutOfTime(number), false);
     }
 
     /// Ends a scope of a foreign tasklet of this thread; returns whether a wait was told of it.
     pub fn end_scope_of(&self, tasklet: TaskletId, number: u64) -> bool {
         let mut table = self.table.borrow_mut();
         let leaving = table.get_mut(tasklet).and_then(|entry| entry.leaving.as_mut());
-        leaving.is_some_and(|leaving| leaving.end_scope(number))
+        leaving.is_some_and(|leaving| leaving.end_scope(Level::OutOfTime(number)))
     }
 
-    /// The time of a scope of `tasklet` is up.
-    pub(crate) fn expire_scope(&self, tasklet: TaskletId, scope: ScopeId) {
+    /// A scope of `tasklet` is to end.
+    pub(crate) fn expire_scope(&self, tasklet: TaskletId, scope: Level) {
         if let Some(entry) = self.table.borrow_mut().get_mut(tasklet) {
             entry.leaving().expire(scope, Instant::now());
         }
@@ -132,7 +133,7 @@ impl Scheduler {
     }
 
     /// Ends the current tasklet's innermost scope; returns whether a wait was told of it.
-    pub(crate) fn end_scope(&self, scope: ScopeId) -> bool {
+    pub(crate) fn end_scope(&self, scope: Level) -> bool {
         self.table.borrow_mut().running(self.current.get()).leaving().end_scope(scope)
     }
 

@@ -98,7 +98,7 @@ impl Scheduler {
     }
 
     /// Waits until this tasklet is woken, whatever the reason, or until `deadline`.
-    pub(super) fn park_until(self: &Rc<Self>, deadline: Option<Instant>, waits_for: &'static str) {
+    pub(crate) fn park_until(self: &Rc<Self>, deadline: Option<Instant>, waits_for: &'static str) {
         let Some(deadline) = deadline else { return self.park(waits_for) };
         let timer = self.port.borrow_mut().set_timer(deadline, Token::Wake(self.current.get()).pack());
         self.park(waits_for);
