@@ -26,9 +26,12 @@ import atexit
 import os
 
 from . import _interpreter as _interpreter  # before the engine: it refuses where that must not be
+from ._ends import Waited, as_completed, first_completed, shield, wait
 from ._engine import (
     Channel,
     Event,
+    Lock,
+    RLock,
     Semaphore,
     Tasklet,
     TaskletExit,
@@ -45,34 +48,57 @@ from ._engine import (
     uncancellable,
     watch,
 )
+from ._engine import _local as local
 from ._engine import after_fork_in_child as _after_fork_in_child
 from ._engine import end_program as _end_program
-from ._queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from ._every import every
+from ._first_of import after, first_of, putting
+from ._group import Group, Pool
+from ._queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
+from ._sync import Barrier, BrokenBarrierError, Condition
 from ._timeout import timeout
 
 __all__ = [
+    "Barrier",
+    "BrokenBarrierError",
     "Channel",
+    "Condition",
     "Empty",
     "Event",
     "Full",
+    "Group",
     "LifoQueue",
+    "Lock",
+    "Pool",
     "PriorityQueue",
     "Queue",
+    "RLock",
     "Semaphore",
+    "ShutDown",
     "Tasklet",
     "TaskletExit",
+    "Waited",
+    "after",
+    "as_completed",
     "backend",
     "configure",
     "current",
+    "every",
     "explain",
+    "first_completed",
+    "first_of",
+    "local",
     "offload",
+    "putting",
     "report",
     "run",
+    "shield",
     "sleep",
     "spawn",
     "tasklets",
     "timeout",
     "uncancellable",
+    "wait",
     "watch",
 ]
 

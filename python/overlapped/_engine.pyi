@@ -84,6 +84,12 @@ class Tasklet(Generic[_R_co]):
             asyncio.CancelledError: it was cancelled.
         """
 
+    def _watch(self, watcher: Callable[[Tasklet[Any]], object]) -> int:
+        """Have ``watcher(tasklet)`` called when it has ended: at once where it has. It is not to wait."""
+
+    def _unwatch(self, number: int) -> None:
+        """Take a watcher back, by the number that :meth:`_watch` returned, if it was not called yet."""
+
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
 
@@ -303,6 +309,15 @@ def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) ->
     It has a copy of the context (:mod:`contextvars`) in which it was started. The end of the program, or of the thread,
     does not wait for what it waits for, but ends it as :meth:`Tasklet.cancel` does, with its ``finally``, within a time
     limit (see :func:`configure`); :func:`run` waits for all.
+    """
+
+def spawn_member(function: Callable[[*_Ts], _R], args: tuple[*_Ts], name: str | None = None) -> Tasklet[_R]:
+    """Start ``function(*args)`` in a tasklet whose failure is that of somebody who watches it: it is not shown."""
+
+def first_of(branches: Sequence[Channel[Any] | Event | Semaphore | float]) -> tuple[int, Any]:
+    """Wait for the first of these: a channel's value, an event, one of a semaphore, so many seconds.
+
+    Return its place, and what came. Nothing is taken from the others.
     """
 
 def configure(*, threads: int | None = None, thread_stack: int | None = None, cleanup: float | None = None) -> None:

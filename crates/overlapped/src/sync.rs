@@ -180,11 +180,20 @@ struct SemaphoreState {
 /// One taken from a [`Semaphore`], given back when dropped.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back at once"]
-pub struct Permit(Semaphore);
+pub struct Permit(Option<Semaphore>);
+
+impl Permit {
+    /// Keeps it taken: [`Semaphore::release`] gives it back.
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.release();
+        if let Some(semaphore) = &self.0 {
+            semaphore.release();
+        }
     }
 }
 
@@ -211,7 +220,7 @@ impl Semaphore {
     /// Takes one, waiting for it.
     pub fn acquire(&self) -> Permit {
         self.acquire_as(Telling::Unwinding, None, "semaphore").unwrap_or_else(unwound);
-        Permit(self.clone())
+        Permit(Some(self.clone()))
     }
 
     /// Takes one, waiting for it no longer than `duration`.
@@ -221,12 +230,12 @@ impl Semaphore {
     pub fn acquire_timeout(&self, duration: Duration) -> Result<Permit, Elapsed> {
         let deadline = Some(deadline_after(duration));
         let taken = self.acquire_as(Telling::Unwinding, deadline, "semaphore").unwrap_or_else(unwound);
-        if taken { Ok(Permit(self.clone())) } else { Err(Elapsed::after(duration)) }
+        if taken { Ok(Permit(Some(self.clone()))) } else { Err(Elapsed::after(duration)) }
     }
 
     /// Takes one if that needs no waiting.
     pub fn try_acquire(&self) -> Option<Permit> {
-        self.try_take().then(|| Permit(self.clone()))
+        self.try_take().then(|| Permit(Some(self.clone())))
     }
 
     /// Takes one without a [`Permit`] if that needs no waiting; returns whether one was taken.
@@ -333,14 +342,14 @@ impl Listed for Acquiring<'_> {
         } else if ticket.claim() {
             state.value -= 1;
             drop(state);
-            self.permit = Some(Permit(self.semaphore.clone()));
+            self.permit = Some(Permit(Some(self.semaphore.clone())));
         }
     }
 
     fn leave(&mut self) -> bool {
         let served = self.place.take().map(|place| self.semaphore.state().waiting.leave(place));
         if matches!(served, Some(Left::Served(()))) {
-            self.permit = Some(Permit(self.semaphore.clone()));
+            self.permit = Some(Permit(Some(self.semaphore.clone())));
         }
         self.permit.is_some()
     }

@@ -12,7 +12,7 @@ use crate::thread::life::runtime;
 use crate::thread::runtime::Runtime;
 
 /// What goes through a channel.
-enum Item {
+pub(super) enum Item {
     Value(Py<PyAny>),
     Exception(Py<PyAny>),
 }
@@ -23,7 +23,7 @@ enum Item {
 /// second. `balance` tells how many wait: senders as a positive number, receivers as a negative one.
 #[pyclass(frozen, weakref, subclass, module = "overlapped")]
 pub(crate) struct Channel {
-    inner: overlapped::Channel<Item>,
+    pub(super) inner: overlapped::Channel<Item>,
     /// Who needs not wait goes on, however often.
     keeps_turn: bool,
 }
@@ -36,6 +36,15 @@ impl Channel {
             runtime.scheduler.keep_turn();
         }
         Ok(runtime)
+    }
+
+    /// What a receive returns or raises that was not left early.
+    pub(super) fn received(py: Python<'_>, received: Result<Item, ReceiveError>) -> PyResult<Py<PyAny>> {
+        match received {
+            Ok(Item::Value(value)) => Ok(value),
+            Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),
+            Err(_) => Err(PyValueError::new_err("Send/receive operation on a closed channel")),
+        }
     }
 
     fn send_item(&self, py: Python<'_>, item: Item) -> PyResult<()> {
@@ -82,10 +91,8 @@ impl Channel {
     fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let runtime = self.begin(py)?;
         match self.inner.receive() {
-            Ok(Item::Value(value)) => Ok(value),
-            Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),
-            Err(ReceiveError::Closed) => Err(PyValueError::new_err("Send/receive operation on a closed channel")),
             Err(ReceiveError::Elapsed | ReceiveError::Interrupted) => Err(runtime.raise(py)),
+            received => Channel::received(py, received),
         }
     }
 

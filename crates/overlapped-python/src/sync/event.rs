@@ -10,7 +10,7 @@ use crate::thread::life::runtime;
 #[pyclass(frozen, weakref, module = "overlapped")]
 #[derive(Default)]
 pub(crate) struct Event {
-    inner: overlapped::Event,
+    pub(super) inner: overlapped::Event,
 }
 
 #[pymethods]

@@ -2,6 +2,7 @@
 
 mod channel;
 mod event;
+mod first_of;
 mod local;
 mod lock;
 mod queue;
@@ -24,6 +25,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::Local>()?;
     module.add_class::<queue::SimpleQueue>()?;
     for function in [
+        wrap_pyfunction!(first_of::first_of, module)?,
         wrap_pyfunction!(threads::get_ident, module)?,
         wrap_pyfunction!(threads::start_thread, module)?,
         wrap_pyfunction!(threads::thread_of, module)?,

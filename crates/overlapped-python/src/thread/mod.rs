@@ -80,6 +80,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(order::let_port_count, module)?,
         wrap_pyfunction!(order::poll, module)?,
         wrap_pyfunction!(order::frame_of, module)?,
+        wrap_pyfunction!(tasklet::spawn_member, module)?,
         wrap_pyfunction!(tasklet::spawn_there, module)?,
         wrap_pyfunction!(switches::on_switch, module)?,
     ] {

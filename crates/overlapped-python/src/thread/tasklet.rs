@@ -1,5 +1,6 @@
 //! `Tasklet`: its object, how it is started, how it ends.
 
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -41,11 +42,23 @@ struct State {
     name: Option<String>,
     /// What is to be done at its end, the last first: what is done may ask for more.
     at_end: Vec<AtEnd>,
+    /// Who is told when it has ended, by number: see [`Tasklet::_watch`].
+    watchers: BTreeMap<u64, Py<PyAny>>,
+    /// Somebody raises what it raises, who is told: it is not shown.
+    is_member: bool,
 }
 
 impl State {
     fn new(job: Option<Job>, name: Option<String>) -> Mutex<State> {
-        Mutex::new(State { job, outcome: None, joiners: Vec::new(), name, at_end: Vec::new() })
+        Mutex::new(State {
+            job,
+            outcome: None,
+            joiners: Vec::new(),
+            name,
+            at_end: Vec::new(),
+            watchers: BTreeMap::new(),
+            is_member: false,
+        })
     }
 }
 
@@ -108,19 +121,23 @@ impl Tasklet {
                 Err(exception)
             }
             Err(error) => {
-                if !error.is_instance(py, exit_type(py)) && !error.is_instance_of::<PySystemExit>(py) {
+                let silent = error.is_instance(py, exit_type(py)) || error.is_instance_of::<PySystemExit>(py);
+                if !silent && !self.state().is_member {
                     self.report(py, &error);
                 }
                 Err(error.into_value(py).into_any())
             }
         };
         self.do_at_end(py);
-        let joiners = {
+        let (joiners, watchers) = {
             let mut state = self.state();
             state.outcome = Some(outcome);
-            std::mem::take(&mut state.joiners)
+            (std::mem::take(&mut state.joiners), std::mem::take(&mut state.watchers))
         };
         joiners.iter().for_each(Waiter::wake);
+        if !watchers.is_empty() {
+            tell(py, watchers);
+        }
         interrupted
     }
 
@@ -158,7 +175,7 @@ impl Tasklet {
     fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<bool> {
         let runtime = runtime(py)?;
         let me = Waiter::current();
-        if me == *self.waiter() {
+        if me == *self.waiter() && self.is_alive() {
             return Err(PyRuntimeError::new_err("a tasklet cannot wait for itself"));
         }
         loop {
@@ -180,6 +197,18 @@ impl Tasklet {
                 self.state().joiners.retain(|waiter| *waiter != me);
                 return Err(runtime.raise(py));
             }
+        }
+    }
+}
+
+/// Tells those that watch the tasklet that runs, which has ended. What they raise is shown.
+#[inline(never)]
+fn tell(py: Python<'_>, watchers: BTreeMap<u64, Py<PyAny>>) {
+    let ended = current(py);
+    for watcher in watchers.into_values() {
+        let told = ended.as_ref().map_err(|error| error.clone_ref(py)).and_then(|ended| watcher.call1(py, (ended,)));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(watcher.bind(py)));
         }
     }
 }
@@ -336,6 +365,26 @@ impl Tasklet {
         await_tasklet(slf.py())?.call1((slf,))
     }
 
+    /// Has `watcher(tasklet)` called when the tasklet has ended: at once where it has. It is not to wait. Returns a number
+    /// for [`Tasklet::_unwatch`].
+    fn _watch(slf: &Bound<'_, Tasklet>, watcher: Py<PyAny>) -> PyResult<u64> {
+        let mut state = slf.get().state();
+        if state.outcome.is_some() {
+            drop(state);
+            watcher.call1(slf.py(), (slf,))?;
+            return Ok(0);
+        }
+        let number = state.watchers.last_key_value().map_or(1, |(last, _)| last + 1);
+        state.watchers.insert(number, watcher);
+        Ok(number)
+    }
+
+    /// Takes a watcher back, if it was not called yet.
+    fn _unwatch(&self, number: u64) {
+        let watcher = self.state().watchers.remove(&number);
+        drop(watcher);
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if !self.made {
             return Ok(());
@@ -348,6 +397,7 @@ impl Tasklet {
             visit.call(&job.context)?;
             visit.call(&job.function)?;
         }
+        state.watchers.values().try_for_each(|watcher| visit.call(watcher))?;
         match &state.outcome {
             Some(Ok(object) | Err(object)) => visit.call(object),
             None => Ok(()),
@@ -358,8 +408,9 @@ impl Tasklet {
         let mut state = self.state();
         let job = state.job.take();
         let outcome = state.outcome.as_mut().map(|outcome| std::mem::replace(outcome, Ok(py.None())));
+        let watchers = std::mem::take(&mut state.watchers);
         drop(state);
-        drop((job, outcome));
+        drop((job, outcome, watchers));
     }
 
     /// `Tasklet[T]`, for annotations.
@@ -397,6 +448,22 @@ pub(crate) fn spawn(
     // SAFETY: returns a new reference or null with an error set.
     let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
     start(function, args, kwargs, context, &OF_TASKLET)
+}
+
+/// Starts `function(*args)` in a tasklet whose failure is somebody's who watches it: it is not shown.
+#[pyfunction]
+#[pyo3(signature = (function, args, name=None))]
+pub(crate) fn spawn_member(
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+    name: Option<String>,
+) -> PyResult<Py<Tasklet>> {
+    let tasklet = spawn(function, args, None)?;
+    tasklet.get().state().is_member = true;
+    if let Some(name) = name {
+        tasklet.get().set_name(name);
+    }
+    Ok(tasklet)
 }
 
 /// Starts `function(*args, **kwargs)` in a tasklet that stands for a thread, with an empty context as a thread has.

@@ -1,0 +1,114 @@
+//! Waiting for the first of several things, from Python: the branches of [`overlapped::first_of`].
+//!
+//! What a branch is made of must outlive the wait, in which any Python code runs. So each branch's primitive is cloned out of
+//! its object first (clones are the same thing), and no object is borrowed while the tasklet waits.
+
+use std::time::Instant;
+
+use overlapped::{Acquiring, Branch, Receiving, Waiting};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use super::channel::{Channel, Item};
+use super::event::Event;
+use super::semaphore::Semaphore;
+use crate::python::time::deadline;
+use crate::thread::life::runtime;
+use crate::thread::runtime::to_error;
+
+/// Something to wait for.
+enum Thing {
+    Channel(overlapped::Channel<Item>),
+    Event(overlapped::Event),
+    Semaphore(overlapped::Semaphore),
+    Time(Instant, overlapped::Event),
+}
+
+impl Thing {
+    fn new(object: &Bound<'_, PyAny>) -> PyResult<Thing> {
+        if let Ok(channel) = object.cast::<Channel>() {
+            return Ok(Thing::Channel(channel.get().inner.clone()));
+        }
+        if let Ok(event) = object.cast::<Event>() {
+            return Ok(Thing::Event(event.get().inner.clone()));
+        }
+        if let Ok(semaphore) = object.cast::<Semaphore>() {
+            return Ok(Thing::Semaphore(semaphore.get().inner.clone()));
+        }
+        match object.extract::<f64>() {
+            Ok(seconds) => {
+                let due = deadline(Some(seconds))?.expect("a number of seconds was given");
+                Ok(Thing::Time(due, overlapped::Event::new()))
+            }
+            Err(_) => {
+                let given = object.repr()?;
+                Err(PyTypeError::new_err(format!("first_of() cannot wait for {given}")))
+            }
+        }
+    }
+
+    fn branch(&self) -> Wait<'_> {
+        match self {
+            Thing::Channel(channel) => Wait::Receiving(channel.receiving()),
+            Thing::Event(event) | Thing::Time(_, event) => Wait::Waiting(event.waiting()),
+            Thing::Semaphore(semaphore) => Wait::Acquiring(semaphore.acquiring()),
+        }
+    }
+}
+
+/// The wait for it.
+enum Wait<'a> {
+    Receiving(Receiving<'a, Item>),
+    Waiting(Waiting<'a>),
+    Acquiring(Acquiring<'a>),
+}
+
+impl Wait<'_> {
+    fn as_branch(&mut self) -> &mut dyn Branch {
+        match self {
+            Wait::Receiving(branch) => branch,
+            Wait::Waiting(branch) => branch,
+            Wait::Acquiring(branch) => branch,
+        }
+    }
+
+    /// What came: a channel's value, else None. One of a semaphore is the caller's from now on.
+    fn take(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self {
+            Wait::Receiving(branch) => Channel::received(py, branch.take().expect("this one is the first")),
+            Wait::Waiting(_) => Ok(py.None()),
+            Wait::Acquiring(branch) => {
+                branch.take().expect("this one is the first").forget();
+                Ok(py.None())
+            }
+        }
+    }
+}
+
+/// Waits for the first of these: a channel's value, an event, one of a semaphore, or so many seconds. Returns its place, and
+/// what came. Nothing is taken from the others.
+#[pyfunction]
+pub(crate) fn first_of(py: Python<'_>, branches: Vec<Bound<'_, PyAny>>) -> PyResult<(usize, Py<PyAny>)> {
+    let runtime = runtime(py)?;
+    let things = branches.iter().map(Thing::new).collect::<PyResult<Vec<Thing>>>()?;
+    drop(branches);
+    let timers: Vec<_> = things
+        .iter()
+        .filter_map(|thing| match thing {
+            Thing::Time(due, event) => {
+                let event = event.clone();
+                Some(runtime.scheduler.call_at(*due, move |_| event.set()))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut waits: Vec<Wait<'_>> = things.iter().map(Thing::branch).collect();
+    let first = overlapped::first_of(&mut waits.iter_mut().map(Wait::as_branch).collect::<Vec<_>>());
+    for timer in timers {
+        runtime.scheduler.clear(timer);
+    }
+    match first {
+        Ok(place) => Ok((place, waits[place].take(py)?)),
+        Err(error) => Err(to_error(py, &runtime, error)),
+    }
+}
