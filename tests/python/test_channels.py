@@ -228,6 +228,16 @@ def test_deadlock_is_told_to_main_alone():
     assert tasklet.result() == "still waiting"
 
 
+def test_what_a_thread_has_left_that_has_ended_is_no_deadlock():
+    semaphore = overlapped.Semaphore(0)
+    tasklet = spawn(semaphore.acquire)
+    sleep(0)
+    thread = threading.Thread(target=semaphore.release)
+    thread.start()
+    thread.join()
+    assert tasklet.result()
+
+
 def test_no_deadlock_while_a_timer_runs():
     channel = Channel()
 

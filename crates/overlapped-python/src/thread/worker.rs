@@ -108,7 +108,15 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
         return;
     }
     if deadlock::is_one(py, greenlets, scheduler) {
-        scheduler.wake(TaskletId::ROOT);
+        // A thread that has ended since may have left word in the port. The GIL is kept, so that nobody comes meanwhile.
+        if let Err(error) = scheduler.turn(Some(Duration::ZERO)) {
+            port_failed(&error);
+        }
+        if scheduler.has_ready() {
+            greenlets.deadlock.set(false);
+        } else {
+            scheduler.wake(TaskletId::ROOT);
+        }
         return;
     }
     let patience = idle::patience(greenlets);
