@@ -128,8 +128,10 @@ class Channel(Generic[_T]):
     preference: int
     """Who runs on when two have met: -1 the receiver (as it starts), 1 the sender, 0 whoever came second."""
 
-    def __new__(cls, *, keeps_turn: bool = False) -> Self:
-        """``keeps_turn``: who needs not wait goes on, however often that is so; else others run now and then."""
+    def __new__(cls, *, as_stackless: bool = False) -> Self:
+        """``as_stackless``: who needs not wait goes on, however often that is so; else others run now and then. What is
+        thrown into one that has met somebody is raised when it runs; else its next wait raises it.
+        """
 
     @property
     def balance(self) -> int:

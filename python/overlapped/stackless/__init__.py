@@ -59,8 +59,8 @@ started to another thread. Not here are ``cframe``, ``bomb`` and the other parts
 **What differs.** A tasklet that is blocked and that nobody refers to any more is not collected: it is ended at the
 end of the program, as those of ``overlapped`` are. ``kill`` and ``throw`` into one that waits for the port return
 when the port was told: it raises when that has let go of what it waited for. A pending ``throw`` into one that waits
-on a channel leaves it in the channel's line until its turn has come; a value that it is sent before is received
-first. Callbacks and the error handler are the program's, not the thread's.
+on a channel leaves it in the channel's line until its turn has come; a value that it is sent before is lost.
+Callbacks and the error handler are the program's, not the thread's.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class channel(_engine.Channel[_T]):
     """While true, whoever finds somebody waiting runs on after all others, whatever the preference."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> channel[_T]:
-        self = super().__new__(cls, keeps_turn=True)
+        self = super().__new__(cls, as_stackless=True)
         self._waiting = {}
         self.schedule_all = False
         return self

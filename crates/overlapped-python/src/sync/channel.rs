@@ -24,18 +24,26 @@ pub(super) enum Item {
 #[pyclass(frozen, weakref, subclass, module = "overlapped")]
 pub(crate) struct Channel {
     pub(super) inner: overlapped::Channel<Item>,
-    /// Who needs not wait goes on, however often.
-    keeps_turn: bool,
+    /// It has Stackless's rules: see its constructor.
+    as_stackless: bool,
 }
 
 impl Channel {
     /// What precedes an operation.
     fn begin(&self, py: Python<'_>) -> PyResult<Rc<Runtime>> {
         let runtime = runtime(py)?;
-        if self.keeps_turn {
+        if self.as_stackless {
             runtime.scheduler.keep_turn();
         }
         Ok(runtime)
+    }
+
+    /// What follows an operation that has met somebody.
+    fn end(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<()> {
+        if self.as_stackless && runtime.scheduler.check().is_err() {
+            return Err(runtime.raise(py));
+        }
+        Ok(())
     }
 
     /// What a receive returns or raises that was not left early.
@@ -52,18 +60,20 @@ impl Channel {
         self.inner.send(item).map_err(|error| match error {
             SendError::Closed(_) => PyValueError::new_err("Send/receive operation on a closed channel"),
             SendError::Elapsed(_) | SendError::Interrupted(_) => runtime.raise(py),
-        })
+        })?;
+        self.end(py, &runtime)
     }
 }
 
 #[pymethods]
 impl Channel {
-    /// `keeps_turn` is Stackless's rule: who finds somebody and needs not wait goes on, however often. Else others get their
-    /// turn now and then.
+    /// `as_stackless`: who finds somebody and needs not wait goes on, however often, where else others get their turn now and
+    /// then; and what is thrown into one that has met somebody is raised when it runs, where else the next wait raises it. A
+    /// value that it was given is lost with that.
     #[new]
-    #[pyo3(signature = (*, keeps_turn=false))]
-    fn new(keeps_turn: bool) -> Channel {
-        Channel { inner: overlapped::channel(), keeps_turn }
+    #[pyo3(signature = (*, as_stackless=false))]
+    fn new(as_stackless: bool) -> Channel {
+        Channel { inner: overlapped::channel(), as_stackless }
     }
 
     /// Gives `value` to a receiver, waiting for one. Raises `ValueError` on a closed channel.
@@ -90,7 +100,11 @@ impl Channel {
     /// Takes a value from a sender, waiting for one. Raises `ValueError` on a closed channel.
     fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let runtime = self.begin(py)?;
-        match self.inner.receive() {
+        let received = self.inner.receive();
+        if received.is_ok() {
+            self.end(py, &runtime)?;
+        }
+        match received {
             Err(ReceiveError::Elapsed | ReceiveError::Interrupted) => Err(runtime.raise(py)),
             received => Channel::received(py, received),
         }
