@@ -9,11 +9,12 @@ says nothing of who is first; and a tasklet for each, which costs a stack.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from queue import Empty
 from time import perf_counter as clock  # Not monotonic: see select.py.
-from typing import Generic, NamedTuple, TypeVar, TypeVarTuple
+from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple
 
-from ._engine import Semaphore, SimpleQueue, Tasklet, TaskletExit, spawn_member
+from ._engine import Lock, SimpleQueue, Tasklet, TaskletExit, spawn_member
 
 __all__ = ["Waited", "as_completed", "first_completed", "shield", "wait"]
 
@@ -139,20 +140,22 @@ def shield(function: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None)
     Raises:
         BaseException: what ``function`` raised; else what the caller was told meanwhile.
     """
-    ended = Semaphore(0)
     tasklet = spawn_member(function, args, name)
-    tasklet._watch(lambda _: ended.release())
     try:
-        ended.acquire()
-    except BaseException:
-        while tasklet.alive:
-            try:
-                ended.acquire()
-            except BaseException:
-                # Told once more.
-                continue
+        return tasklet.result()
+    except BaseException as error:
+        outlast(tasklet)
         failure = tasklet.exception()
-        if failure is not None and not isinstance(failure, TaskletExit):
+        if failure is not None and failure is not error and not isinstance(failure, TaskletExit):
             raise failure from None
         raise
-    return tasklet.result()
+
+
+def outlast(tasklet: Tasklet[Any]) -> None:
+    """Wait until it has ended, whatever the caller is told meanwhile, and for however long."""
+    ended = Lock()
+    ended.acquire()
+    tasklet._watch(lambda _: ended.release())
+    # What is thrown meanwhile is raised when the lock is there.
+    with suppress(BaseException):
+        ended._acquire_restore()

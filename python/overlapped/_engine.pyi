@@ -63,9 +63,9 @@ class Tasklet(Generic[_R_co]):
         """End it: raise :class:`TaskletExit` where it waits, now or next. One that has not begun never does.
 
         That is a level, and not an event: however often it is caught, every further wait of the tasklet raises it again
-        until it has ended. Only what runs because it was raised (an ``except``, a ``finally``, an ``__exit__``) may wait,
-        within the cleanup limit (see :func:`configure`), and what :class:`uncancellable` encloses; code that runs when
-        such a block has been left may not. The main tasklet, which does not end so, is told once. Does not wait.
+        until it has ended. Only what runs because it was raised (an ``except``, a ``finally``, an ``__exit__``) may
+        wait, within the cleanup limit (see :func:`configure`), and what :class:`uncancellable` encloses; code that runs
+        when such a block has been left may not. The main tasklet, which does not end so, is told once. Does not wait.
         """
 
     def throw(self, exception: BaseException | type[BaseException]) -> None:
@@ -95,9 +95,18 @@ class Tasklet(Generic[_R_co]):
 
 @final
 class Alarm:
-    """A timer: after ``seconds`` every wait of the tasklet that made it raises ``exception``, until it is taken back."""
+    """A timer: after ``seconds`` every wait of the tasklet that made it raises ``exception``, until it is taken back.
 
-    def __new__(cls, seconds: float, exception: BaseException) -> Alarm: ...
+    ``None`` is no time: it goes off when it is rung.
+    """
+
+    def __new__(cls, seconds: float | None, exception: BaseException) -> Alarm: ...
+    def set(self, seconds: float | None) -> None:
+        """Have it go off after ``seconds`` from now instead. What has gone off has."""
+
+    def ring(self) -> None:
+        """Have it go off now, from any thread."""
+
     def clear(self) -> bool:
         """Take it back, also where it has gone off; return whether a wait was told."""
 

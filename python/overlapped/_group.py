@@ -1,7 +1,8 @@
 """Tasklets that end before their block does: :class:`Group`, and :class:`Pool`, of which so many run at a time.
 
 A member's end is told by its tasklet (`Tasklet._watch`), once it can be seen by everybody. The block is left through an
-exception of the group's own, thrown into the tasklet that entered it: a wait is the only place where it can leave.
+exception of the group's own: a level, as that of a :class:`timeout`, which every wait of the block raises until it has
+been left.
 
 Rejected:
 
@@ -20,7 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple
 
-from ._engine import Semaphore, SimpleQueue, Tasklet, TaskletExit, current, sleep, spawn_member
+from ._ends import outlast
+from ._engine import Alarm, Semaphore, SimpleQueue, Tasklet, TaskletExit, current, spawn_member
 
 __all__ = ["Group", "Pool"]
 
@@ -61,8 +63,9 @@ class Group:
         self._failures: list[BaseException] = []
         self._owner: Tasklet[Any] | None = None
         self._stop: _Stop | None = None
-        self._is_thrown = False
-        self._is_waiting = False
+        self._alarm: Alarm | None = None
+        """By which the block is told, while it runs."""
+        self._is_cancelled = False
         self._has_ended = False
         self._all_ended = Semaphore(0)
 
@@ -79,7 +82,7 @@ class Group:
         member = spawn_member(function, args, name)
         self._members.add(member)
         member._watch(self._ended)
-        if self._stop is not None:
+        if self._is_cancelled:
             member.cancel()
         return member
 
@@ -88,16 +91,17 @@ class Group:
 
         Called in the block, or by a member, it leaves there at once.
         """
-        stop, me = self._end_all(), current()
+        self._end_all()
+        me = current()
         if me in self._members:
             me.cancel()
-        if me is self._owner and not self._is_waiting:
-            raise stop
+        if me is self._owner and self._alarm is not None and self._stop is not None:
+            raise self._stop
 
     @property
     def cancelled(self) -> bool:
         """Whether it was cancelled: by :meth:`cancel`, or since one has failed, or since the block is told to leave."""
-        return self._stop is not None
+        return self._is_cancelled
 
     def __len__(self) -> int:
         """How many members have not ended."""
@@ -110,32 +114,32 @@ class Group:
         if self._owner is not None:
             raise RuntimeError("a group is entered once")
         self._owner = current()
+        self._stop = _Stop("a group was cancelled, outside of its block: a generator was suspended in it")
+        self._alarm = Alarm(None, self._stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._is_waiting = True
+        if self._alarm is not None:
+            self._alarm.clear()
+        stop, self._alarm, self._stop = self._stop, None, None
         told: BaseException | None = None
         if value is not None:
             if isinstance(value, Exception | BaseExceptionGroup):
                 self._add(value)
-            elif value is not self._stop:
+            elif value is not stop:
                 told = value
             self._end_all()
         try:
             self._wait()
-            if self._is_thrown and value is not self._stop:
-                # The block may have come to its end before it was told, and is not to be told behind it.
-                sleep(0)
         except BaseException as error:
-            if error is not self._stop:
-                told = error
+            told = error
         self._has_ended = True
         self._raise_failures()
         if told is not None and told is not value:
             raise told
-        return value is not None and value is self._stop
+        return value is not None and value is stop
 
     def _raise_failures(self) -> None:
         failures, self._failures = self._failures, []
@@ -147,19 +151,14 @@ class Group:
             raise BaseExceptionGroup(f"{how_many} in a group of tasklets", failures) from None
 
     def _wait(self) -> None:
-        """Waits for the members. Who is told to leave meanwhile waits all the same, and is told when they have
-        ended."""
+        """Waits for the members. Who is told to leave meanwhile waits all the same, and leaves when they have ended."""
         try:
             while self._members:
                 self._all_ended.acquire()
         except BaseException:
             self._end_all()
             while self._members:
-                try:
-                    self._all_ended.acquire()
-                except BaseException:
-                    # Once more; one is enough, and nobody is left to be cancelled.
-                    continue
+                outlast(next(iter(self._members)))
             raise
 
     def _ended(self, member: Tasklet[Any]) -> None:
@@ -176,18 +175,16 @@ class Group:
         if not any(known is failure for known in self._failures):
             self._failures.append(failure)
 
-    def _end_all(self) -> _Stop:
+    def _end_all(self) -> None:
         """Cancels the members and the block, but for whoever calls."""
-        if self._stop is not None:
-            return self._stop
-        self._stop, me = _Stop("a group was cancelled, and something but its block was told so"), current()
+        if self._is_cancelled:
+            return
+        self._is_cancelled, me = True, current()
         for member in list(self._members):
             if member is not me:
                 member.cancel()
-        if self._owner is not None and self._owner is not me and not self._is_waiting:
-            self._is_thrown = True
-            self._owner.throw(self._stop)
-        return self._stop
+        if self._alarm is not None:
+            self._alarm.ring()
 
 
 class Pool(Group):
@@ -268,7 +265,7 @@ class Pool(Group):
         try:
             return member.result()
         except TaskletExit:
-            if self._stop is not None and self._owner is current():
+            if self._is_cancelled and self._stop is not None and self._owner is current():
                 # The member's exit, which is not to pass for the block's.
                 raise self._stop from None
             raise

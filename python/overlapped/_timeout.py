@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter as clock  # Not monotonic: see select.py.
 from types import TracebackType
 
 from ._engine import Alarm
@@ -38,17 +39,39 @@ class timeout:
         """Whether a wait of the body was told that the time is up."""
         self._exception: _Expired | None = None
         self._alarm: Alarm | None = None
+        self._limit = seconds
+        self._until: float | None = None
 
     def __enter__(self) -> timeout:
         if self._alarm is not None:
             raise RuntimeError("a timeout is entered once at a time")
         self.expired = False
-        if self.seconds is not None:
-            self._exception = _Expired(
-                f"timed out after {self.seconds} s, outside of the body: a generator was suspended in it"
-            )
-            self._alarm = Alarm(self.seconds, self._exception)
+        self._exception = _Expired(
+            f"timed out after {self.seconds} s, outside of the body: a generator was suspended in it"
+        )
+        self._alarm = Alarm(self.seconds, self._exception)
+        self._begin(self.seconds)
         return self
+
+    @property
+    def remaining(self) -> float | None:
+        """How many seconds are left, less than 0 where the time is up; None without a time, and outside of the body."""
+        return None if self._until is None else self._until - clock()
+
+    def reschedule(self, seconds: float | None) -> None:
+        """Have the time be up after ``seconds`` from now; ``None``: never. Where it is up already, it stays so.
+
+        Raises:
+            RuntimeError: outside of the body, or by another thread.
+        """
+        if self._alarm is None:
+            raise RuntimeError("the time of a timeout is moved while its body runs")
+        self._alarm.set(seconds)
+        self._begin(seconds)
+
+    def _begin(self, seconds: float | None) -> None:
+        self._limit = seconds
+        self._until = None if seconds is None else clock() + seconds
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -56,7 +79,7 @@ class timeout:
         if self._alarm is None:
             return
         told = self._alarm.clear()
-        ours, self._alarm, self._exception = self._exception, None, None
+        ours, self._alarm, self._exception, self._until = self._exception, None, None, None
         self.expired = told or value is ours
         if value is ours or (told and value is None):
-            raise TimeoutError(f"timed out after {self.seconds} s") from None
+            raise TimeoutError(f"timed out after {self._limit} s") from None

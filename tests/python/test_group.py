@@ -230,6 +230,17 @@ def test_a_block_that_has_come_to_its_end_is_not_told_behind_it():
     sleep(0.001)
 
 
+def test_a_block_that_does_not_listen_is_told_at_every_wait():
+    waits, never = 0, Event()
+    with pytest.raises(ExceptionGroup), Group() as group:
+        group.spawn(fail)
+        while waits < 5:
+            with suppress(BaseException):
+                never.wait()
+            waits += 1
+    sleep(0)
+
+
 def test_what_is_spawned_in_a_cancelled_group_never_begins():
     begun, never = [], Event()
 

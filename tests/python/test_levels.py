@@ -1,4 +1,4 @@
-"""A cancel and a time-out are levels: they are told at every wait until the tasklet has ended, or the block has been left."""
+"""A cancel and a time-out are levels: told at every wait until the tasklet has ended, or the block has been left."""
 
 from __future__ import annotations
 

@@ -153,6 +153,28 @@ def test_a_shielded_failure_goes_before_a_cancel(capsys):
     assert isinstance(tasklet.exception(), KeyError)
 
 
+def test_a_shield_holds_past_the_cleanup_limit(run_python):
+    done = run_python(
+        """
+import overlapped
+overlapped.configure(cleanup=0.01)
+def save():
+    overlapped.sleep(0.1)
+    print("saved")
+def work():
+    try:
+        overlapped.shield(save)
+    finally:
+        print("left")
+tasklet = overlapped.spawn(work)
+overlapped.sleep(0)
+tasklet.cancel()
+tasklet.join()
+"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "saved\nleft\n", "")
+
+
 @pytest.mark.parametrize("make", [lambda: None, Lock, RLock])
 def test_those_that_wait_for_a_condition_are_notified_in_order(make):
     condition, log = Condition(make()), []

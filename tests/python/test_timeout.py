@@ -173,6 +173,34 @@ def test_is_used_again():
         assert not limit.expired
 
 
+def test_a_time_is_moved_and_says_what_is_left() -> None:
+    with timeout(0.01) as limit:
+        assert limit.remaining is not None
+        assert limit.remaining <= 0.01
+        limit.reschedule(None)
+        assert limit.remaining is None
+        sleep(0.03)
+        limit.reschedule(60)
+        assert limit.remaining > 30
+    assert not limit.expired
+    assert limit.remaining is None
+    with pytest.raises(TimeoutError, match=r"0\.001 s"), timeout(None) as limit:
+        limit.reschedule(0.001)
+        sleep(60)
+    assert limit.expired
+    assert limit.seconds is None, "the next time it begins as it was made"
+
+
+def test_a_time_that_is_up_is_not_moved_and_none_is_outside_of_the_body() -> None:
+    with pytest.raises(TimeoutError), timeout(0.001) as limit:
+        with pytest.raises(BaseException, match="timed out"):
+            sleep(60)
+        limit.reschedule(60)
+        sleep(60)
+    with pytest.raises(RuntimeError, match="while its body runs"):
+        limit.reschedule(1)
+
+
 def test_a_generator_that_is_suspended_in_the_body_is_told_of() -> None:
     """Whoever runs then is the tasklet that entered: there is no other to tell."""
 

@@ -50,6 +50,23 @@ text: str = io.open("name").read()
 family: int = socket.AF_INET
 with overlapped.timeout(2.5) as limit:
     expired: bool = limit.expired
+def double(number: int) -> float:
+    return 2.0 * number
+with overlapped.Group() as group:
+    member: overlapped.Tasklet[float] = group.spawn(double, 2, name="x")
+    group.spawn(double, "2")
+with overlapped.Pool(3) as pool:
+    results: list[float] = list(pool.map(double, [1, 2]))
+done: list[overlapped.Tasklet[float]] = overlapped.wait([member], timeout=1).done
+soonest: float = overlapped.first_completed([member]).result()
+saved: float = overlapped.shield(double, 2)
+wrong = overlapped.shield(double, 2)
+for tick in overlapped.every(1):
+    missed: int = tick
+first: tuple[int, object] = overlapped.first_of(overlapped.Queue[str](), overlapped.after(1), member, timeout=2)
+overlapped.first_of("this")
+for item in overlapped.Queue[str]():
+    wrong = item
 """
     )
     done = subprocess.run(
@@ -60,7 +77,7 @@ with overlapped.timeout(2.5) as limit:
         timeout=100,
     )
     lines = [line.split(":")[1] for line in done.stdout.splitlines()]
-    assert lines == ["12", "13", "14"], done.stdout + done.stderr
+    assert lines == ["12", "13", "14", "24", "30", "34"], done.stdout + done.stderr
 
 
 def test_programs_for_stackless_are_checked(tmp_path: Path) -> None:

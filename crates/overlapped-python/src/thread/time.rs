@@ -43,7 +43,7 @@ pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
 }
 
 /// A timer after which every wait of the tasklet that set it raises an exception, until it is taken back. The base of
-/// `overlapped.timeout`.
+/// `overlapped.timeout`; and of `overlapped.Group`, which has no time but an end.
 ///
 /// Any thread may drop it or take it back: a collector that finds it in a cycle, whoever closes a generator.
 #[pyclass(frozen, module = "overlapped._engine")]
@@ -60,7 +60,7 @@ pub(crate) struct Alarm {
 struct OnThread {
     thread: u64,
     scheduler: ManuallyDrop<Weak<Scheduler>>,
-    timer: Timer,
+    timer: Option<Timer>,
 }
 
 // SAFETY: `scheduler` is used on its own thread alone, which is asked for before. Dropped on another one, it is leaked: a
@@ -72,30 +72,65 @@ impl OnThread {
     fn clear(self) {
         if self.thread == thread_ident()
             && let Some(scheduler) = ManuallyDrop::into_inner(self.scheduler).upgrade()
+            && let Some(timer) = self.timer
         {
-            scheduler.clear(self.timer);
+            scheduler.clear(timer);
         }
+    }
+}
+
+impl Alarm {
+    /// Starts the timer, on the thread of the tasklet that is told.
+    fn start(&self, scheduler: &Rc<Scheduler>, due: Option<Instant>) {
+        let timer = due.map(|due| {
+            let (theirs, wanted, number) = (self.waiter.clone(), Arc::clone(&self.wanted), self.number);
+            scheduler.call_at(due, move |_| {
+                if wanted.load(Ordering::Relaxed) {
+                    theirs.interrupt(Cause::OutOfTime(number));
+                }
+            })
+        });
+        let scheduler = ManuallyDrop::new(Rc::downgrade(scheduler));
+        let timer = OnThread { thread: thread_ident(), scheduler, timer };
+        *self.timer.lock().unwrap_or_else(PoisonError::into_inner) = Some(timer);
     }
 }
 
 #[pymethods]
 impl Alarm {
-    /// Has the current tasklet's waits raise `exception` after `seconds`.
+    /// Has the current tasklet's waits raise `exception` after `seconds`; `None`: when it is rung.
     #[new]
-    fn new(py: Python<'_>, seconds: f64, exception: Bound<'_, PyAny>) -> PyResult<Alarm> {
-        let due = deadline(Some(seconds))?.expect("a number of seconds was given");
+    fn new(py: Python<'_>, seconds: Option<f64>, exception: Bound<'_, PyAny>) -> PyResult<Alarm> {
+        let due = deadline(seconds)?;
         let scheduler = &runtime(py)?.scheduler;
         let (number, waiter, wanted) = (keep_due(&exception)?, Waiter::current(), Arc::new(AtomicBool::new(true)));
-        let (me, still_wanted) = (scheduler.current_tasklet(), Arc::clone(&wanted));
         scheduler.begin_scope_as(number);
-        let timer = scheduler.call_at(due, move |scheduler| {
-            if still_wanted.load(Ordering::Relaxed) {
-                scheduler.interrupt(me, Cause::OutOfTime(number));
+        let alarm = Alarm { waiter, number, exception: exception.unbind(), wanted, timer: Mutex::new(None) };
+        alarm.start(scheduler, due);
+        Ok(alarm)
+    }
+
+    /// Has it go off after `seconds` from now instead; `None`: when it is rung. What has gone off has.
+    fn set(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<()> {
+        let due = deadline(seconds)?;
+        let scheduler = &runtime(py)?.scheduler;
+        let before = self.timer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match before {
+            Some(timer) if timer.thread == thread_ident() => timer.clear(),
+            other => {
+                *self.timer.lock().unwrap_or_else(PoisonError::into_inner) = other;
+                return Err(PyRuntimeError::new_err("a time is moved by its own thread, until it was taken back"));
             }
-        });
-        let scheduler = ManuallyDrop::new(Rc::downgrade(scheduler));
-        let timer = OnThread { thread: thread_ident(), scheduler, timer };
-        Ok(Alarm { waiter, number, exception: exception.unbind(), wanted, timer: Mutex::new(Some(timer)) })
+        }
+        self.start(scheduler, due);
+        Ok(())
+    }
+
+    /// Has it go off now, from any thread.
+    fn ring(&self) {
+        if self.wanted.load(Ordering::Relaxed) {
+            self.waiter.interrupt(Cause::OutOfTime(self.number));
+        }
     }
 
     /// Takes it back, also where it has gone off: no further wait raises the exception. Returns whether one has; on another
