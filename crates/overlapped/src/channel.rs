@@ -64,10 +64,10 @@ pub fn channel<T>() -> Channel<T> {
     Channel::new()
 }
 
-/// Why a send came to nothing; the value comes back.
+/// Why a send, or a [`Queue::put`](crate::Queue::put), came to nothing; the value comes back.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SendError<T> {
-    /// The channel is closed and no receiver waits.
+    /// The channel is closed and no receiver waits; the queue is closed.
     Closed(T),
     /// No receiver came in time ([`Channel::send_timeout`]).
     Elapsed(T),
@@ -76,10 +76,10 @@ pub enum SendError<T> {
     Interrupted(T),
 }
 
-/// Why a receive came to nothing.
+/// Why a receive, or a [`Queue::get`](crate::Queue::get), came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveError {
-    /// The channel is closed and no sender waits.
+    /// The channel is closed and no sender waits; the queue is closed and empty.
     Closed,
     /// No sender came in time ([`Channel::receive_timeout`]).
     Elapsed,
@@ -374,8 +374,8 @@ impl<T> SendError<T> {
 impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SendError::Closed(_) => "send on a closed channel",
-            SendError::Elapsed(_) => "no receiver came in time",
+            SendError::Closed(_) => "nothing is sent any more: it is closed",
+            SendError::Elapsed(_) => "nobody took the value in time",
             SendError::Interrupted(_) => "the sender was told to leave",
         })
     }
@@ -392,8 +392,8 @@ impl<T> std::error::Error for SendError<T> {}
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ReceiveError::Closed => "receive on a closed channel",
-            ReceiveError::Elapsed => "no sender came in time",
+            ReceiveError::Closed => "nothing comes any more: it is closed",
+            ReceiveError::Elapsed => "no value came in time",
             ReceiveError::Interrupted => "the receiver was told to leave",
         })
     }

@@ -22,8 +22,8 @@
 //! but nobody else: who joins it is told ([`JoinError::is_overdue`]), and [`run`] ends without it.
 //!
 //! **Locks of the standard library.** A [`Mutex`](std::sync::Mutex) that is held across a wait blocks the whole thread when
-//! another tasklet of the thread wants it, and nothing then ends that: hold it between waits only, and use a
-//! [`Semaphore`] of one, or a [`Channel`], across them. A lock is poisoned where a stack unwinds past its guard: by a
+//! another tasklet of the thread wants it, and nothing then ends that: hold it between waits only, and use a [`Lock`], or a
+//! [`Channel`], across them. A lock is poisoned where a stack unwinds past its guard: by a
 //! panic, or by a wait without a result that is told to leave. A wait with a result poisons nothing, and neither does a
 //! destructor's wait in one tasklet poison what others hold.
 //!
@@ -68,7 +68,10 @@ pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use scheduler::Status;
 pub use select::{Branch, first_of};
-pub use sync::{Acquiring, Event, Permit, Semaphore, Waiting};
+pub use sync::{
+    Acquiring, Barrier, Condition, Event, Getting, Lock, LockGuard, Permit, Queue, RLock, RLockGuard, Semaphore,
+    Waiting,
+};
 pub use tasklet::{Builder, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use time::{Elapsed, sleep, timeout, uncancellable};
 

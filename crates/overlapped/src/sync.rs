@@ -1,4 +1,17 @@
-//! Events and semaphores: for tasklets, and between threads.
+//! Events, semaphores, locks, conditions, barriers and queues: for tasklets, and between threads.
+//!
+//! All are one pattern: who waits has a place in a [`WaitList`] and is *served* there, so that nobody overtakes, nothing is
+//! given to one that has left, and leaving costs the same however many wait.
+
+mod barrier;
+mod condition;
+mod lock;
+mod queue;
+
+pub use self::barrier::Barrier;
+pub use self::condition::Condition;
+pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
+pub use self::queue::{Getting, Queue};
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -255,6 +268,16 @@ impl Semaphore {
         self.acquire_as(Telling::Error, deadline, waits_for)
     }
 
+    /// With a [`Permit`].
+    fn permit_as(
+        &self,
+        telling: Telling,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<Option<Permit>, Interrupted> {
+        self.acquire_as(telling, deadline, waits_for).map(|taken| taken.then(|| Permit(Some(self.clone()))))
+    }
+
     fn acquire_as(
         &self,
         telling: Telling,
@@ -356,9 +379,9 @@ impl Listed for Acquiring<'_> {
 }
 
 /// For waits that have no place for an error.
-fn unwound(interrupted: Interrupted) -> bool {
+fn unwound<R>(interrupted: Interrupted) -> R {
     raise(interrupted);
-    panic!("a foreign tasklet was interrupted while it waited for a semaphore: there it is acquired by acquire_until");
+    panic!("a foreign tasklet was interrupted in a wait that has no result: there, use one that has");
 }
 
 impl fmt::Debug for Semaphore {

@@ -49,6 +49,19 @@ impl<W: Claims, S> WaitList<W, S> {
         self.waiting
     }
 
+    /// Those that wait, the first of them first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &W> {
+        let mut next = self.first;
+        std::iter::from_fn(move || {
+            let spot = self.spots.get(next)?;
+            (_, next) = spot.line?;
+            match &spot.holds {
+                Left::Waiting(who) => Some(who),
+                Left::Served(_) => unreachable!("the line is of those that wait"),
+            }
+        })
+    }
+
     /// Whether some were served that have not taken note of it.
     pub(crate) fn has_served(&self) -> bool {
         self.served > 0
