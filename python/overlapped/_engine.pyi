@@ -498,11 +498,8 @@ def start_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs:
 def thread_of(ident: int) -> int:
     """The identifier of this thread where ``ident`` is that of one of its tasklets; else ``ident``."""
 
-def call_at_end(function: Callable[[], object], tasklet: Tasklet[Any] | None = None) -> bool:
-    """Call ``function()`` when ``tasklet``, or else the calling one, has ended; never for a thread's main one.
-
-    False where ``tasklet`` has ended already: then it is not called.
-    """
+def call_at_end(function: Callable[[], object]) -> None:
+    """Call ``function()`` when the calling tasklet has ended; never for a thread's main one."""
 
 def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""

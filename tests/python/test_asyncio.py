@@ -506,7 +506,7 @@ class TestFiles:
 
         assert b"".join(run(main())) == bytes(range(100))
 
-    def test_its_errors_are_those_of_open(self, tmp_path: Path) -> None:
+    def test_its_errors_are_those_of_open(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         async def read(path: Path) -> None:
             async with overlapped.asyncio.open(path):
                 pass
@@ -520,6 +520,7 @@ class TestFiles:
 
         with pytest.raises(ValueError, match="not open yet"):
             run(early())
+        assert not capsys.readouterr().err, "who awaits is told; nobody else is"
 
 
 def test_the_types_go_through() -> None:

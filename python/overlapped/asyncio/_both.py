@@ -31,8 +31,7 @@ class _End(_asyncio.Future[None]):
         super().__init__(loop=loop)
         self._tasklet = tasklet
         self._message: Any = None
-        if not _engine.call_at_end(self._tell, tasklet):
-            self._settle()
+        tasklet._watch(self._tell)
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the tasklet, as cancelling a task that awaits a task cancels that."""
@@ -42,8 +41,8 @@ class _End(_asyncio.Future[None]):
         self._tasklet.cancel()
         return True
 
-    def _tell(self) -> None:
-        # Called in the tasklet, of this or of another thread. Nobody waits for it in a loop that was closed.
+    def _tell(self, _ended: _engine.Tasklet[Any]) -> None:
+        # Called as the tasklet ends, on its thread, this one or another. Nobody waits for it in a loop that was closed.
         loop = self.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._settle)

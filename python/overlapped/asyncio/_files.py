@@ -39,7 +39,7 @@ class AsyncFile:
     async def _open(self) -> Self:
         if self._opening is not None:
             opening, self._opening = self._opening, None
-            self._file = await _engine.spawn(opening)
+            self._file = await _engine.spawn_member(opening, ())
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -57,7 +57,7 @@ class AsyncFile:
         if self._file is None:
             raise ValueError("the file is not open yet: `await` it, or use `async with`")
         async with self._turn:
-            return await _engine.spawn(getattr(self._file, method), *arguments)
+            return await _engine.spawn_member(getattr(self._file, method), arguments)
 
     async def read(self, size: int | None = -1, /) -> Any:
         """Read at most ``size`` bytes or characters; all that there is where ``size`` is negative or None."""

@@ -5,7 +5,8 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::lock::Lock;
 use crate::thread::runtime::ident;
-use crate::thread::tasklet::{Tasklet, in_tasklet, start_as_thread};
+use crate::thread::tasklet::in_tasklet;
+use crate::thread::tasklet::start_as_thread;
 
 /// The identifier of the tasklet that runs; the main tasklet of a thread has the thread's own. As `_thread.get_ident`.
 #[pyfunction]
@@ -34,24 +35,17 @@ pub(crate) fn release_at_end(py: Python<'_>, lock: Py<Lock>) -> PyResult<()> {
     Ok(())
 }
 
-/// Has `function()` called when `tasklet`, or else the calling one, has ended; never for a thread's main one. What it raises
-/// is shown. False where `tasklet` has ended already, and nothing will be called.
+/// Has `function()` called when the calling tasklet has ended; never for a thread's main one. What it raises is shown.
 #[pyfunction]
-#[pyo3(signature = (function, tasklet=None))]
-pub(crate) fn call_at_end(py: Python<'_>, function: Py<PyAny>, tasklet: Option<Py<Tasklet>>) -> PyResult<bool> {
-    let tasklet = match tasklet {
-        Some(tasklet) if !tasklet.get().is_alive() => return Ok(false),
-        Some(tasklet) => Some(tasklet),
-        None => in_tasklet(py)?,
-    };
-    if let Some(tasklet) = tasklet {
+pub(crate) fn call_at_end(py: Python<'_>, function: Py<PyAny>) -> PyResult<()> {
+    if let Some(tasklet) = in_tasklet(py)? {
         tasklet.get().at_end(move |py| {
             if let Err(error) = function.call0(py) {
                 error.write_unraisable(py, Some(function.bind(py)));
             }
         });
     }
-    Ok(true)
+    Ok(())
 }
 
 /// The identifier of the thread on which a tasklet of this thread runs; any other identifier as it is.
