@@ -400,6 +400,11 @@ def test_the_switch_trap_refuses_what_would_switch():
             with pytest.raises(RuntimeError, match="switch_trap"):
                 act()
             assert made.scheduled and not made.nesting_level, "it has not had its turn"
+        others: list[Any] = []
+        thread = threading.Thread(target=lambda: others.append((stackless.switch_trap(), schedule(3))))
+        thread.start()
+        thread.join()
+        assert others == [(0, 3)], "it is this thread's alone"
     finally:
         assert stackless.switch_trap(-1) == 1
     run()

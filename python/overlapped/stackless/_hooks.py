@@ -31,12 +31,13 @@ class TaskletExit(_engine.TaskletExit, SystemExit):
 class _Hooks:
     """What is set. One object, so that whoever looks sees what others have set meanwhile."""
 
-    __slots__ = ("channel_callback", "error_handler", "switch_trap")
+    __slots__ = ("channel_callback", "error_handler", "switch_traps")
 
     def __init__(self) -> None:
         self.channel_callback: ChannelCallback | None = None
         self.error_handler: ErrorHandler | None = None
-        self.switch_trap = 0
+        self.switch_traps: dict[int, int] = {}
+        """By thread, unless it is 0."""
 
 
 hooks = _Hooks()
@@ -48,9 +49,14 @@ def must_be_callable(function: object, what: str) -> None:
         raise TypeError(f"{what} must be callable or None, not {type(function).__name__}")
 
 
+def this_thread() -> int:
+    """The identifier of the thread that runs, also where threads are tasklets."""
+    return _engine.thread_of(_engine.get_ident())
+
+
 def may_switch() -> None:
     """Refuse to leave the tasklet that runs while the switch trap is set."""
-    if hooks.switch_trap:
+    if hooks.switch_traps and this_thread() in hooks.switch_traps:
         raise RuntimeError("switch_trap: this would switch to another tasklet, and stackless.switch_trap forbids it")
 
 
@@ -65,10 +71,12 @@ def switch_trap(change: int = 0) -> int:
         finally:
             stackless.switch_trap(-1)
 
-    Waits for the port (sockets, files, sleeps) do not look at it.
+    It is this thread's. Waits for the port (sockets, files, sleeps) do not look at it.
     """
-    before = hooks.switch_trap
-    hooks.switch_trap = before + change
+    here = this_thread()
+    before = hooks.switch_traps.pop(here, 0)
+    if before + change:
+        hooks.switch_traps[here] = before + change
     return before
 
 

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from .. import _engine
-from ._hooks import TaskletExit, exception, hooks, may_switch
+from ._hooks import TaskletExit, exception, hooks, may_switch, this_thread
 
 if TYPE_CHECKING:
     from ._channel import channel
@@ -455,11 +455,6 @@ def _uncaught(error: BaseException) -> None:
 
 _mains: dict[int, tasklet] = {}
 """The main tasklet of each thread that has asked for it."""
-
-
-def this_thread() -> int:
-    """The identifier of the thread that runs, also where threads are tasklets."""
-    return _engine.thread_of(_engine.get_ident())
 
 
 def of(handle: _Engine) -> tasklet:
