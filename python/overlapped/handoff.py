@@ -684,6 +684,7 @@ class Server:
 
 
 def _told(status: int) -> str:
-    if status < 0:
-        return f"signal {-status} ({signal.Signals(-status).name})"
-    return f"exit status {status}"
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else "one of those without a name"
+    return f"signal {-status} ({name})"

@@ -52,6 +52,21 @@ fn this_program_as_a_worker() {
             let _worker = Worker::from_environment().unwrap();
             sleep(LONG);
         }),
+        "leaves its channel to a child" => {
+            // Which ends when the channel does.
+            let mut child = std::process::Command::new("cat");
+            child.stdout(Stdio::null()).spawn().unwrap();
+            std::process::abort();
+        }
+        "has no descriptor left" => overlapped::run(|| {
+            let mut worker = Worker::from_environment().unwrap();
+            // SAFETY: the limit lives through the call.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 3, rlim_max: 3 }) };
+            // One may have come with the welcome, before: it goes back, and comes again.
+            let error = worker.next().map(drop).and_then(|()| worker.next()).unwrap_err();
+            assert!(error.to_string().contains("no descriptor left"), "{error}");
+            std::process::exit(9);
+        }),
         "ends at once" => {}
         "asks twice" => overlapped::run(|| {
             let worker = Worker::from_environment().unwrap();
@@ -316,7 +331,8 @@ fn giving_waits_while_workers_hold_as_many_as_they_may() {
 
 #[test]
 fn what_no_worker_wants_or_what_kills_each_comes_back_with_its_bytes() {
-    for behaviour in ["wants nothing", "dies of each", "wants a datagram socket"] {
+    let behaviours = ["wants nothing", "dies of each", "wants a datagram socket"];
+    for behaviour in behaviours {
         run(|| {
             let listener = listener();
             let server = Builder::new(2).attempts(3).start(move |_| worker(behaviour)).unwrap();
@@ -436,6 +452,35 @@ fn noise_from_a_worker_ends_that_worker_alone() {
         });
         assert_eq!(server.workers()[1].ended, 0);
         drop(server);
+    });
+}
+
+#[test]
+fn a_worker_without_a_descriptor_left_hears_of_it_and_the_socket_goes_to_another() {
+    run(|| {
+        let listener = listener();
+        let mut starts = 0;
+        let server = Builder::new(1).start(move |_| {
+            starts += 1;
+            worker(if starts == 1 { "has no descriptor left" } else { "answers" })
+        });
+        let server = server.unwrap();
+        let (client, ours) = connection(&listener);
+        let process = server.give(ours, b"safe").unwrap().wait().unwrap();
+        assert_eq!(everything(client).unwrap(), format!("{process} safe"));
+        assert_eq!(server.workers()[0].last_end.as_deref(), Some("exit status: 9"));
+        stop(server);
+    });
+}
+
+#[test]
+fn a_worker_has_ended_though_a_child_of_its_own_holds_the_channel_open() {
+    run(|| {
+        let server = Builder::new(1).start(|_| worker("leaves its channel to a child")).unwrap();
+        wait_for("two have ended", || server.workers()[0].ended >= 2);
+        let end = server.workers()[0].last_end.clone().unwrap();
+        assert!(end.contains("signal: 6"), "{end}");
+        stop(server);
     });
 }
 

@@ -97,3 +97,112 @@ impl Receiver {
 pub(super) fn breach(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the hand-off's rules are broken: {what}"))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{ErrorKind, Write};
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn some_socket() -> OwnedSocket {
+        OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn give(number: u64, context: &[u8]) -> Vec<u8> {
+        wire::give(number, context).unwrap()
+    }
+
+    fn number_of(arrived: Option<Arrived>) -> u64 {
+        match arrived {
+            Some(Arrived::Given { number, socket: Some(_), .. }) => number,
+            arrived => panic!("{arrived:?}"),
+        }
+    }
+
+    #[test]
+    fn each_frame_has_its_own_socket_though_they_come_in_pieces_and_before_their_ends() {
+        crate::run(|| {
+            let (ours, theirs) = Stream::pair().unwrap();
+            let writer = crate::spawn(move || {
+                for number in 0..20 {
+                    let bytes = give(number, &vec![7; number as usize * 1000]);
+                    let (first, rest) = bytes.split_at(1 + number as usize % 13);
+                    sys::send(&ours, first, Some(&some_socket())).unwrap();
+                    crate::yield_now();
+                    sys::send(&ours, rest, None).unwrap();
+                }
+            });
+            let mut receiver = Receiver::of_worker();
+            for number in 0..20 {
+                assert_eq!(number_of(receiver.receive(&theirs).unwrap()), number);
+            }
+            writer.join().unwrap();
+            assert!(receiver.receive(&theirs).unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn what_came_before_a_time_out_is_there_after_it() {
+        crate::run(|| {
+            let (ours, theirs) = Stream::pair().unwrap();
+            let bytes = give(5, b"context");
+            sys::send(&ours, &bytes[..9], Some(&some_socket())).unwrap();
+            let mut receiver = Receiver::of_worker();
+            let late = crate::timeout(Duration::from_millis(5), || receiver.receive(&theirs));
+            assert!(late.is_err());
+            sys::send(&ours, &bytes[9..], None).unwrap();
+            assert_eq!(number_of(receiver.receive(&theirs).unwrap()), 5);
+        });
+    }
+
+    #[test]
+    fn a_descriptor_without_its_frame_and_a_frame_without_its_descriptor_break_the_rules() {
+        crate::run(|| {
+            let taken = Message::Taken { number: 1 }.to_bytes().unwrap();
+            for (bytes, with_socket, of_server, why) in [
+                (give(1, b""), false, false, "number 1 came without its descriptor"),
+                (taken.clone(), true, false, "belongs to no frame"),
+                (taken, true, true, "a worker, which has none to give"),
+            ] {
+                let (ours, theirs) = Stream::pair().unwrap();
+                sys::send(&ours, &bytes, with_socket.then(some_socket).as_ref()).unwrap();
+                drop(ours);
+                let mut receiver = if of_server { Receiver::of_server() } else { Receiver::of_worker() };
+                let error = loop {
+                    match receiver.receive(&theirs) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => panic!("nothing was wrong, where {why}"),
+                        Err(error) => break error,
+                    }
+                };
+                assert_eq!(error.kind(), ErrorKind::InvalidData);
+                assert!(error.to_string().contains(why), "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn noise_ends_a_channel_with_an_error_or_at_its_end() {
+        crate::run(|| {
+            let mut chance = fastrand::Rng::with_seed(0x401e);
+            for _ in 0..300 {
+                let (mut ours, theirs) = Stream::pair().unwrap();
+                let mut noise: Vec<u8> = (0..chance.usize(0..60)).map(|_| chance.u8(..)).collect();
+                if chance.bool() {
+                    let length = (noise.len() + chance.usize(0..3)) as u32;
+                    noise.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..8)]].concat());
+                }
+                if chance.bool() && !noise.is_empty() {
+                    sys::send(&ours, &noise, Some(&some_socket())).unwrap();
+                } else {
+                    ours.write_all(&noise).unwrap();
+                }
+                drop(ours);
+                let mut receiver = Receiver::of_worker();
+                while let Ok(Some(_)) = receiver.receive(&theirs) {}
+            }
+        });
+    }
+}
