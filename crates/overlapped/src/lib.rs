@@ -34,6 +34,7 @@ mod attempt;
 mod blocking;
 mod channel;
 mod coroutine;
+mod ends;
 pub mod engine;
 mod entry;
 pub mod fs;
@@ -60,6 +61,7 @@ mod wait_list;
 
 pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, channel};
+pub use ends::{AsCompleted, as_completed, first_completed, shield, wait};
 pub use entry::{Config, DEFAULT_STACK_SIZE, run, try_run};
 pub use group::Group;
 pub use interrupt::is_cancelled;
@@ -67,12 +69,12 @@ pub use listing::{explain, report, tasklets, watch};
 pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use scheduler::Status;
-pub use select::{Branch, first_of};
+pub use select::{Branch, Timer, first_of, timer};
 pub use sync::{
     Acquiring, Barrier, Condition, Event, Getting, Lock, LockGuard, Permit, Queue, RLock, RLockGuard, Semaphore,
     Waiting,
 };
-pub use tasklet::{Builder, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
+pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use time::{Elapsed, sleep, timeout, uncancellable};
 
 /// The README's program runs as a doctest.

@@ -4,13 +4,17 @@
 //! ticket has been claimed, every branch takes its place back, and one of them finds that it was served.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::interrupt::Telling;
 use crate::scheduler::{park, pass_on, passed};
 use crate::ticket::Ticket;
+use crate::time::deadline_after;
 
 /// One of several things to wait for with [`first_of`]: what [`Channel::receiving`](crate::Channel::receiving),
-/// [`Event::waiting`](crate::Event::waiting) and [`Semaphore::acquiring`](crate::Semaphore::acquiring) return.
+/// [`Queue::getting`](crate::Queue::getting), [`Event::waiting`](crate::Event::waiting),
+/// [`Semaphore::acquiring`](crate::Semaphore::acquiring), [`JoinHandle::finishing`](crate::JoinHandle::finishing) and
+/// [`timer`] return.
 #[allow(private_bounds, reason = "the branches there are, are this crate's")]
 pub trait Branch: Listed {}
 
@@ -18,8 +22,53 @@ pub trait Branch: Listed {}
 pub(crate) trait Listed {
     /// Takes what is there, with the ticket, or joins the line.
     fn list(&mut self, ticket: &Ticket);
+    /// When to list it again, where it comes by the clock.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
     /// Takes its place back, if it has one; whether something was taken.
     fn leave(&mut self) -> bool;
+}
+
+/// The wait for some time to pass, as one of several: see [`first_of`]. The time counts from here on; once it has passed,
+/// the timer is ready always.
+///
+/// ```
+/// use overlapped::{Queue, first_of, timer};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let lines: Queue<String> = Queue::new();
+///     let mut idle = timer(Duration::from_millis(5));
+///     assert_eq!(first_of(&mut [&mut lines.getting(), &mut idle])?, 1);
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+pub fn timer(duration: Duration) -> Timer {
+    Timer { deadline: deadline_after(duration), taken: false }
+}
+
+/// A wait for some time to pass, as one of several.
+#[derive(Debug)]
+pub struct Timer {
+    deadline: Instant,
+    taken: bool,
+}
+
+impl Branch for Timer {}
+
+impl Listed for Timer {
+    fn list(&mut self, ticket: &Ticket) {
+        self.taken = Instant::now() >= self.deadline && ticket.claim();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.deadline)
+    }
+
+    fn leave(&mut self) -> bool {
+        std::mem::take(&mut self.taken)
+    }
 }
 
 /// Waits for the first of `branches`, and returns its place. Of several that are ready the first in the list is taken.
@@ -56,12 +105,15 @@ pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
             break;
         }
     }
+    let deadline = branches.iter().filter_map(|branch| branch.deadline()).min();
     let mut waited = Ok(());
     while !ticket.is_claimed() {
-        waited = park(None, "the first of several");
+        waited = park(deadline, "the first of several");
         if waited.is_err() {
             // Whoever has claimed it before has served.
             ticket.claim();
+        } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            branches.iter_mut().filter(|branch| branch.deadline().is_some()).for_each(|branch| branch.list(&ticket));
         }
     }
     let mut first = None;

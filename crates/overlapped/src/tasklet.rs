@@ -16,7 +16,11 @@ use std::time::{Duration, Instant};
 use crate::coroutine::{self, Body};
 use crate::interrupt::{self, Cause, Interrupted, Telling};
 use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, pass_on, raise, try_current, wait};
+use crate::select::{Branch, Listed};
+use crate::sync::Queue;
+use crate::ticket::{Claimant, Claims, Ticket};
 use crate::time::deadline_after;
+use crate::wait_list::{Left, Place, WaitList};
 
 /// Starts a tasklet on this thread. It runs when this one first waits, yields or ends.
 ///
@@ -162,12 +166,41 @@ struct Shared<T> {
     cancelled: Option<Instant>,
     result: Option<Result<T, JoinError>>,
     finished: bool,
+    /// A join takes the handle: there is one.
     joiner: Option<Waiter>,
+    watchers: WaitList<Watcher>,
+}
+
+/// One that looks at a tasklet's end, of any number.
+enum Watcher {
+    /// It waits for this and other things.
+    Waits(Claimant),
+    /// It is told this number.
+    Collects(Queue<usize>, usize),
+}
+
+impl Claims for Watcher {
+    fn claim(&self) -> bool {
+        match self {
+            Watcher::Waits(claimant) => claimant.claim(),
+            Watcher::Collects(..) => true,
+        }
+    }
+}
+
+impl Watcher {
+    fn tell(self) {
+        match self {
+            Watcher::Waits(claimant) => claimant.waiter.wake(),
+            Watcher::Collects(ended, number) => ended.try_put(number).unwrap_or_else(|_| unreachable!("it has room")),
+        }
+    }
 }
 
 impl<T> Packet<T> {
     fn new() -> Arc<Packet<T>> {
-        let state = Shared { id: None, cancelled: None, result: None, finished: false, joiner: None };
+        let watchers = WaitList::default();
+        let state = Shared { id: None, cancelled: None, result: None, finished: false, joiner: None, watchers };
         Arc::new(Packet { state: Mutex::new(state) })
     }
 
@@ -180,7 +213,9 @@ impl<T> Packet<T> {
         state.result = Some(result);
         state.finished = true;
         let joiner = state.joiner.take();
+        let watchers: Vec<Watcher> = std::iter::from_fn(|| state.watchers.serve(()).ok()).collect();
         drop(state);
+        watchers.into_iter().for_each(Watcher::tell);
         if let Some(joiner) = joiner {
             joiner.wake();
         }
@@ -279,9 +314,80 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Waits until the tasklet has ended, whatever the caller is told meanwhile.
+    pub(crate) fn await_end(&self) {
+        while !self.is_finished() {
+            self.packet.state().joiner = Some(Waiter::current());
+            if let (false, Some(scheduler)) = (self.is_finished(), try_current()) {
+                scheduler.park_until(None, "a shielded tasklet");
+            }
+        }
+    }
+
+    /// Has `number` put into `ended` at the tasklet's end, or now; the place is for [`JoinHandle::unwatch`].
+    pub(crate) fn watch(&self, ended: &Queue<usize>, number: usize) -> Place {
+        let watcher = Watcher::Collects(ended.clone(), number);
+        let mut state = self.packet.state();
+        let place = state.watchers.push(watcher);
+        let due = if state.finished { state.watchers.serve(()).ok() } else { None };
+        drop(state);
+        if let Some(watcher) = due {
+            watcher.tell();
+        }
+        place
+    }
+
+    /// Ends what [`JoinHandle::watch`] began.
+    pub(crate) fn unwatch(&self, place: Place) {
+        let watcher = self.packet.state().watchers.leave(place);
+        drop(watcher);
+    }
+
+    /// The wait for its end, as one of several: see [`first_of`](crate::first_of). The result stays with the handle.
+    ///
+    /// ```
+    /// use overlapped::{Event, first_of, spawn};
+    /// overlapped::run(|| {
+    ///     let (worker, stop) = (spawn(|| 42), Event::new());
+    ///     assert_eq!(first_of(&mut [&mut stop.waiting(), &mut worker.finishing()])?, 1);
+    ///     assert_eq!(worker.join().unwrap(), 42);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn finishing(&self) -> Finishing<'_, T> {
+        Finishing { tasklet: self, place: None, taken: false }
+    }
+
     /// Whether the tasklet has ended.
     pub fn is_finished(&self) -> bool {
         self.packet.state().finished
+    }
+}
+
+/// A wait for the end of a tasklet, as one of several.
+#[derive(Debug)]
+pub struct Finishing<'a, T> {
+    tasklet: &'a JoinHandle<T>,
+    place: Option<Place>,
+    taken: bool,
+}
+
+impl<T> Branch for Finishing<'_, T> {}
+
+impl<T> Listed for Finishing<'_, T> {
+    fn list(&mut self, ticket: &Ticket) {
+        let mut state = self.tasklet.packet.state();
+        if state.finished {
+            self.taken = ticket.claim();
+        } else {
+            self.place = Some(state.watchers.push(Watcher::Waits(Claimant::with(ticket))));
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        let left = self.place.take().map(|place| self.tasklet.packet.state().watchers.leave(place));
+        std::mem::take(&mut self.taken) || matches!(left, Some(Left::Served(())))
     }
 }
 

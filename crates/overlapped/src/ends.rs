@@ -1,0 +1,224 @@
+//! Waiting for the ends of several tasklets, and for one that goes on whatever happens to who waits.
+//!
+//! Each tasklet of which the end is waited for has a watcher in its list, which puts the tasklet's number into one
+//! [`Queue`] for all; so each end costs the same however many there are. (Rejected: [`first_of`] again and again, which
+//! joins and leaves all lists for each end; a join of one after the other, which says nothing of the order.)
+//!
+//! What waits here *looks*: the results stay with the handles, and whoever stops waiting has them still.
+
+use std::fmt;
+use std::io;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use crate::select::{first_of, timer};
+use crate::sync::Queue;
+use crate::tasklet::{JoinError, JoinHandle, spawn, yield_now};
+use crate::wait_list::Place;
+
+/// The ends of some tasklets, by their numbers, as they come.
+struct Ends<'a, T> {
+    tasklets: &'a [JoinHandle<T>],
+    places: Vec<Place>,
+    ended: Queue<usize>,
+}
+
+impl<T> Ends<'_, T> {
+    fn of(tasklets: &[JoinHandle<T>]) -> Ends<'_, T> {
+        let ended = Queue::new();
+        let places = tasklets.iter().enumerate().map(|(number, tasklet)| tasklet.watch(&ended, number)).collect();
+        Ends { tasklets, places, ended }
+    }
+}
+
+impl<T> Drop for Ends<'_, T> {
+    fn drop(&mut self) {
+        self.tasklets.iter().zip(&self.places).for_each(|(tasklet, place)| tasklet.unwatch(*place));
+    }
+}
+
+/// Waits until `count` of these tasklets have ended, at most `timeout`. Returns how many have by then; which,
+/// [`JoinHandle::is_finished`] says.
+///
+/// ```
+/// use overlapped::{sleep, spawn, wait};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let tasklets = [1, 60_000].map(|pause| spawn(move || sleep(Duration::from_millis(pause))));
+///     assert_eq!(wait(&tasklets, 1, None)?, 1);
+///     assert_eq!(wait(&tasklets, 2, Some(Duration::from_millis(5)))?, 1);
+///     tasklets.iter().filter(|tasklet| !tasklet.is_finished()).for_each(|tasklet| tasklet.cancel());
+///     assert_eq!(wait(&tasklets, 2, None)?, 2);
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`.
+pub fn wait<T>(tasklets: &[JoinHandle<T>], count: usize, timeout: Option<Duration>) -> io::Result<usize> {
+    let ends = Ends::of(tasklets);
+    let mut time_is_up = timer(timeout.unwrap_or(Duration::MAX));
+    for number in 0..count.min(tasklets.len()) {
+        if first_of(&mut [&mut ends.ended.getting(), &mut time_is_up])? == 1 {
+            return Ok(number);
+        }
+    }
+    Ok(tasklets.iter().filter(|tasklet| tasklet.is_finished()).count())
+}
+
+/// Waits for the first of these tasklets to end, and returns its place; the others run on.
+///
+/// ```
+/// use overlapped::{first_completed, sleep, spawn};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let ask = |server: &'static str, pause| {
+///         spawn(move || {
+///             sleep(Duration::from_millis(pause));
+///             server
+///         })
+///     };
+///     let mut answers = vec![ask("far", 60_000), ask("near", 1)];
+///     let quickest = first_completed(&answers)?;
+///     assert_eq!(answers.swap_remove(quickest).join().unwrap(), "near");
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`. `InvalidInput` where
+/// there are no tasklets.
+pub fn first_completed<T>(tasklets: &[JoinHandle<T>]) -> io::Result<usize> {
+    if tasklets.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no first of no tasklets"));
+    }
+    let ends = Ends::of(tasklets);
+    let mut first = ends.ended.getting();
+    first_of(&mut [&mut first])?;
+    Ok(first.take().and_then(Result::ok).expect("the queue is never closed"))
+}
+
+/// An iterator over these tasklets' results, each as it ends, with the tasklet's place among them.
+///
+/// A limit to the whole is a [`timeout`](crate::timeout()) round it: a wait of the iterator that is told to leave unwinds.
+/// The tasklets that are left when it is dropped run on.
+///
+/// ```
+/// use overlapped::{as_completed, sleep, spawn};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let slow_and_quick = [40, 1].map(|pause| spawn(move || sleep(Duration::from_millis(pause))));
+///     let order: Vec<usize> = as_completed(slow_and_quick).map(|(place, _)| place).collect();
+///     assert_eq!(order, [1, 0]);
+/// });
+/// ```
+pub fn as_completed<T>(tasklets: impl IntoIterator<Item = JoinHandle<T>>) -> AsCompleted<T> {
+    let ended = Queue::new();
+    let watch = |(number, tasklet): (usize, JoinHandle<T>)| {
+        let place = tasklet.watch(&ended, number);
+        Some((tasklet, place))
+    };
+    let tasklets: Vec<_> = tasklets.into_iter().enumerate().map(watch).collect();
+    AsCompleted { left: tasklets.len(), tasklets, ended }
+}
+
+/// What [`as_completed`] returns.
+pub struct AsCompleted<T> {
+    tasklets: Vec<Option<(JoinHandle<T>, Place)>>,
+    left: usize,
+    ended: Queue<usize>,
+}
+
+impl<T> AsCompleted<T> {
+    /// The tasklets whose results were not taken, in their order.
+    pub fn into_pending(mut self) -> Vec<JoinHandle<T>> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Vec<JoinHandle<T>> {
+        let left = self.tasklets.drain(..).flatten();
+        left.inspect(|(tasklet, place)| tasklet.unwatch(*place)).map(|(tasklet, _)| tasklet).collect()
+    }
+}
+
+impl<T> Drop for AsCompleted<T> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<T> Iterator for AsCompleted<T> {
+    type Item = (usize, Result<T, JoinError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let number = loop {
+            match self.ended.get() {
+                Ok(number) => break number,
+                // It is told again here, where there is no place for it in the result: this unwinds.
+                Err(_) => yield_now(),
+            }
+        };
+        self.left -= 1;
+        let (tasklet, place) = self.tasklets[number].take().expect("a tasklet ends once");
+        tasklet.unwatch(place);
+        Some((number, tasklet.join()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> ExactSizeIterator for AsCompleted<T> {}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted").field("left", &self.left).finish()
+    }
+}
+
+/// Runs `function` to its end though the calling tasklet is told to leave meanwhile; returns what it returns.
+///
+/// It runs in a tasklet of its own. The caller waits for its end whatever it is told, and its next wait tells it. Other than
+/// [`uncancellable`](crate::uncancellable), for which the cleanup limit counts, it is not told at all, but by the end of
+/// [`run`](crate::run). (Rejected: to let the caller leave at once. Nobody would be there for its failure, and what it works
+/// on would be closed under it.)
+///
+/// ```
+/// use overlapped::{shield, sleep, spawn};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let saves = spawn(|| {
+///         shield(|| {
+///             sleep(Duration::from_millis(5));
+///             "saved"
+///         })
+///     });
+///     overlapped::yield_now();
+///     saves.cancel();
+///     assert_eq!(saves.join().unwrap(), "saved");
+/// });
+/// ```
+///
+/// # Panics
+/// With the panic of `function`, and as [`spawn`].
+pub fn shield<T: 'static>(function: impl FnOnce() -> T + 'static) -> T {
+    let tasklet = spawn(function);
+    tasklet.await_end();
+    match tasklet.join() {
+        Ok(value) => value,
+        Err(error) => match error.into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(error) => {
+                // It was the end of `run`, and so it is for this one.
+                yield_now();
+                panic!("overlapped::shield: {error}");
+            }
+        },
+    }
+}
