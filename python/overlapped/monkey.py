@@ -1,8 +1,8 @@
 """Puts the completion port under a program that knows nothing of it.
 
-After :func:`patch_all`, sockets, files, ``time.sleep``, ``select``, threads with their locks, queues and locals, pipes
-and waits for child processes are those of Overlapped: what looks like a thread is a tasklet, and what blocks it lets
-the others run. Call it first, before other modules are imported and before threads are started::
+After :func:`patch_all`, sockets, files, ``time.sleep``, ``select``, threads with their locks, queues and locals, pipes,
+waits for child processes and asyncio's loop are those of Overlapped: what looks like a thread is a tasklet, and what
+blocks it lets the others run. Call it first, before other modules are imported and before threads are started::
 
     from overlapped import monkey
     monkey.patch_all()
@@ -31,6 +31,7 @@ __all__ = [
     "is_patched",
     "original",
     "patch_all",
+    "patch_asyncio",
     "patch_files",
     "patch_multiprocessing",
     "patch_os",
@@ -65,6 +66,7 @@ def patch_all(
     os: bool = True,
     multiprocessing: bool = True,
     signal: bool = True,
+    asyncio: bool = True,
     stdin: bool = False,
 ) -> None:
     """Patch all that is not switched off. ``stdin`` is only safe where nothing has read from it yet."""
@@ -80,6 +82,7 @@ def patch_all(
         patch_files: files,
         patch_socket: socket,
         patch_ssl: ssl,
+        patch_asyncio: asyncio,
         patch_stdin: stdin,
     }
     for patch, wanted in chosen.items():
@@ -259,6 +262,26 @@ def patch_ssl() -> None:
             patch(sys.modules["ssl"])
         else:
             sys.meta_path.insert(0, _AfterImport("ssl", patch))
+
+
+def patch_asyncio() -> None:
+    """asyncio's default loop is that of :mod:`overlapped.asyncio`, save on Windows, where the default one has pipes."""
+    if _begin("asyncio") and sys.platform != "win32":
+
+        def new_event_loop() -> Any:
+            from .asyncio import new_event_loop
+
+            return new_event_loop()
+
+        def patch(asyncio: Any) -> None:
+            policy = getattr(asyncio.unix_events, "_UnixDefaultEventLoopPolicy", None)
+            if policy is not None:
+                policy._loop_factory = staticmethod(new_event_loop)
+
+        if "asyncio" in sys.modules:
+            patch(sys.modules["asyncio"])
+        else:
+            sys.meta_path.insert(0, _AfterImport("asyncio", patch))
 
 
 def patch_stdin() -> None:

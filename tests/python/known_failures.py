@@ -48,9 +48,6 @@ KNOWN_FAILURES_OF_THE_LOOP = {
         ),
         "counts the pipe that wakes the standard loop; ours has one only where signals have handlers",
     ),
-    "test.test_asyncio.test_subprocess.GenericWatcherTests.test_create_subprocess_fails_with_inactive_watcher": (
-        "has the policy's child watcher refuse a child; our loop waits for its children itself, without a watcher"
-    ),
 }
 """Those of asyncio's own tests that do not pass with our event loop in the place of the standard one. Strict, too."""
 
@@ -63,16 +60,8 @@ SKIPPED = {
 }
 """Patterns of tests that are not run at all."""
 
-SKIPPED_OF_THE_LOOP = {
-    "*SubprocessFastWatcherTests*": (
-        "installs a watcher that takes the status of every child of the process. Now that is first and now our loop;"
-        " who waits and is not is told that the status is gone, as it must be"
-    ),
-}
-
 IGNORED = [word for pattern in SKIPPED for word in ("-i", pattern)]
 """The same as options of ``python -m test``."""
-IGNORED_OF_THE_LOOP = [word for pattern in SKIPPED_OF_THE_LOOP for word in ("-i", pattern)]
 
 
 def known_failures(module: str, known: Mapping[str, str] = KNOWN_FAILURES) -> set[str]:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from conftest import unix_only
-from known_failures import IGNORED_OF_THE_LOOP, KNOWN_FAILURES_OF_THE_LOOP, known_failures, to_take_off
+from known_failures import KNOWN_FAILURES_OF_THE_LOOP, known_failures, to_take_off
 from stdlib_run import LOOP_MODULES, OUR_LOOP, TIME_LIMIT, Run, needs_tests
 
 FEWEST = {
@@ -26,8 +26,6 @@ FEWEST = {
 SIDE_BY_SIDE = 3
 """How many modules are run at once."""
 
-PROGRAM = [*OUR_LOOP, *IGNORED_OF_THE_LOOP]
-
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> None:
@@ -38,7 +36,7 @@ def nothing_left() -> None:
 def runs() -> Iterator[dict[str, Future[Run]]]:
     """The modules' runs, side by side: most of their time they wait."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield {module: pool.submit(Run, PROGRAM, module) for module in LOOP_MODULES}
+        yield {module: pool.submit(Run, OUR_LOOP, module) for module in LOOP_MODULES}
 
 
 @needs_tests
@@ -50,7 +48,7 @@ def test_asyncio_on_our_loop(module: str, runs: dict[str, Future[Run]]) -> None:
     known = known_failures(module, KNOWN_FAILURES_OF_THE_LOOP)
     if run.failed - known:
         # Some measure times, and have measured the others' here.
-        run = Run(PROGRAM, module)
+        run = Run(OUR_LOOP, module)
     assert len(run.ran) >= FEWEST.get(module, 1), f"{module} did not come to its end:\n{run.output[-8000:]}"
 
     new = sorted(run.failed - known)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from conftest import PATCHED, RunPython, needs
+import pytest
+
+from conftest import PATCHED, RunPython, needs, unix_only
 
 
 class TestPatching:
@@ -440,6 +442,25 @@ class TestLibraries:
             for thread in threads: thread.join()
             assert time.perf_counter() - begun < 3
         """)
+
+    @unix_only("asyncio's default loop there has pipes and child processes, which ours has not")
+    @pytest.mark.parametrize(
+        "order", ["import asyncio", "import asyncio, overlapped.asyncio", "import overlapped.asyncio"]
+    )
+    def test_asyncios_default_loop_is_ours(self, patched: RunPython, order: str) -> None:
+        program = """
+            import asyncio, overlapped
+            async def main():
+                return type(asyncio.get_running_loop())
+            assert asyncio.run(main()).__module__.startswith(LOOP)
+            loop = asyncio.new_event_loop()
+            assert type(loop).__module__.startswith(LOOP)
+            loop.close()
+        """
+        for before in (f"{PATCHED}{order}\n", f"{order}\n{PATCHED}"):
+            patched(program.replace("LOOP", "'overlapped.asyncio'"), before=before)
+        without = "from overlapped import monkey\nmonkey.patch_all(asyncio=False)\n"
+        patched(program.replace("LOOP", "'asyncio.'"), before=without)
 
     def test_executors(self, patched: RunPython) -> None:
         patched("""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio as _asyncio
 import os as _std_os
+import sys
 import threading as _threading
 from asyncio import events as _events
 from asyncio.log import logger as _logger
@@ -151,6 +152,10 @@ class EventLoop(_asyncio.SelectorEventLoop):
         ) -> _asyncio.SubprocessTransport:  # fmt: skip
             from asyncio import unix_events
 
+            if _watcher_of_the_program() is not None:
+                return await super()._make_subprocess_transport(  # type: ignore[misc,no-any-return]
+                    protocol, args, shell, stdin, stdout, stderr, bufsize, extra=extra, **kwargs
+                )
             started = self.create_future()
             transport: Any = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]
                 self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=started, extra=extra, **kwargs
@@ -188,6 +193,18 @@ class EventLoop(_asyncio.SelectorEventLoop):
                     self.call_soon_threadsafe(transport._process_exited, status)
             finally:
                 self._children.discard(_engine.current())
+
+
+def _watcher_of_the_program() -> Any:
+    """The child watcher that the program has set, up to Python 3.13, unless it does what our loop does better.
+
+    One that handles SIGCHLD may take the status of every child of the process: then it is to be asked.
+    """
+    if sys.version_info >= (3, 14):
+        return None
+    watcher = getattr(_asyncio.get_event_loop_policy(), "_watcher", None)
+    same = (_asyncio.ThreadedChildWatcher, _asyncio.PidfdChildWatcher)
+    return None if isinstance(watcher, same) else watcher
 
 
 def _made_by_caller(handle: _Handle) -> _Handle:
