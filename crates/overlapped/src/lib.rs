@@ -46,6 +46,7 @@ mod listing;
 pub mod net;
 mod offload;
 mod panics;
+mod pool;
 pub mod process;
 mod resolve;
 mod scheduler;
@@ -68,6 +69,7 @@ pub use interrupt::is_cancelled;
 pub use listing::{explain, report, tasklets, watch};
 pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
+pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
 pub use select::{Branch, Timer, first_of, timer};
 pub use sync::{
