@@ -413,6 +413,16 @@ def program_ends() -> bool:
 def install_socket(cls: type[_socket.socket]) -> None:
     """Put the native ``recv``, ``recv_into``, ``send`` and ``sendall`` on a subclass of :class:`socket.socket`."""
 
+class Whole:
+    """The locks of one buffer or text file; of two where what is read and what is written are two streams."""
+
+    def __new__(cls, two_streams: bool = False) -> Whole: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error: Any) -> None: ...
+
+def install_whole(cls: type[Any], sample: Any, leave: list[str] = ...) -> None:
+    """Make the methods whole that a subclass of the type of ``sample`` has from it, but for those to leave."""
+
 def install_file(cls: type[io.FileIO]) -> None:
     """Put the native ``read``, ``readinto``, ``readall`` and ``write`` on a subclass of :class:`io.FileIO`."""
 

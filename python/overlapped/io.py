@@ -17,7 +17,6 @@ from io import *
 
 # Not in its `__all__` before 3.11.4, and needed by the standard library's own `makefile`.
 from io import DEFAULT_BUFFER_SIZE, IncrementalNewlineDecoder, text_encoding
-from operator import attrgetter as _attrgetter
 from operator import index as _index
 from typing import Any
 
@@ -67,53 +66,38 @@ class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
 _engine.install_file(FileIO)
 
 
-def _locked(base: type, name: str, lock: str) -> Any:
-    """The method of ``base``, with the object's lock held around it.
-
-    The standard library's buffers belong to a thread while they wait; to another tasklet of the same thread that would
-    be a reentrant call, which they refuse. Its text files do not: two calls at once mix and lose what they hold.
-    """
-    method, get = getattr(base, name), _attrgetter(lock)
-
-    def call(self: Any, *args: Any) -> Any:
-        # Not `with`: its call with three arguments takes longer than all the rest.
-        held = get(self)
-        held.acquire()
-        try:
-            return method(self, *args)
-        finally:
-            held.release()
-
-    call.__name__, call.__qualname__, call.__doc__ = name, f"{base.__name__}.{name}", method.__doc__
-    return call
-
-
 def _unpicklable(self: Any, protocol: Any) -> Any:
     raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
 
-def _serialized(base: type, names: tuple[str, ...]) -> Any:
+# Ours are subclasses on which each call is whole, by a lock of the object's that is held meanwhile: the standard
+# library's buffers belong to a thread while they wait, and another tasklet's call would be a reentrant one.
+
+
+def _whole(base: type, sample: Any) -> Any:
     """A subclass of a buffer on which each call is whole."""
 
     def __init__(self: Any, raw: Any, *args: Any, **kwargs: Any) -> None:
-        self._whole = _engine.RLock()
+        self._whole = _engine.Whole()
         base.__init__(self, raw, *args, **kwargs)  # type: ignore[misc]
 
-    members = {name: _locked(base, name, "_whole") for name in names}
+    members = {
+        "__init__": __init__,
+        "__slots__": ("_whole",),
+        "__reduce_ex__": _unpicklable,
+        "__doc__": base.__doc__,
+        "__module__": base.__module__,
+        "_stands_for": base,
+    }
+    made = _StandIn(base.__name__, (base,), members)
+    _engine.install_whole(made, sample)
+    return made
 
-    own = {"__init__": __init__, "__reduce_ex__": _unpicklable, "__doc__": base.__doc__, "__module__": base.__module__}
-    return _StandIn(base.__name__, (base,), {**own, **members, "_stands_for": base})
-
-
-_BOTH = ("close", "detach", "flush", "seek", "tell", "truncate")
-# Iteration calls readline.
-_READS = ("peek", "read", "read1", "readinto", "readinto1", "readline", "readlines")
-_WRITES = ("write", "writelines")
 
 _buffers = {
-    "BufferedReader": _serialized(_std.BufferedReader, _BOTH + _READS),
-    "BufferedWriter": _serialized(_std.BufferedWriter, _BOTH + _WRITES),
-    "BufferedRandom": _serialized(_std.BufferedRandom, _BOTH + _READS + _WRITES),
+    "BufferedReader": _whole(_std.BufferedReader, _std.BufferedReader(_c.BytesIO())),
+    "BufferedWriter": _whole(_std.BufferedWriter, _std.BufferedWriter(_c.BytesIO())),
+    "BufferedRandom": _whole(_std.BufferedRandom, _std.BufferedRandom(_c.BytesIO())),  # type: ignore[arg-type]
 }
 globals().update(_buffers)
 
@@ -121,42 +105,42 @@ globals().update(_buffers)
 class BufferedRWPair(_std.BufferedRWPair):  # type: ignore[no-redef]
     """A buffer for reading and one for writing, as :class:`io.BufferedRWPair`; several tasklets may use it."""
 
+    __slots__ = ("_whole",)
+
     def __init__(self, reader: Any, writer: Any, buffer_size: int = _std.DEFAULT_BUFFER_SIZE, /) -> None:
         super().__init__(reader, writer, buffer_size)
-        self._reading, self._writing = _engine.RLock(), _engine.RLock()
+        self._whole = _engine.Whole(two_streams=True)
 
-    for _name in _READS:
-        locals()[_name] = _locked(_std.BufferedRWPair, _name, "_reading")
-    for _name in ("flush", *_WRITES):
-        locals()[_name] = _locked(_std.BufferedRWPair, _name, "_writing")
-    del _name
+
+_engine.install_whole(
+    BufferedRWPair,
+    _std.BufferedRWPair(_c.BytesIO(), _c.BytesIO()),
+    leave=["close", "detach", "seek", "tell", "truncate"],
+)
 
 
 class TextIOWrapper(_std.TextIOWrapper, metaclass=_StandIn):  # type: ignore[no-redef]
     """Text over a buffer, as :class:`io.TextIOWrapper`; several tasklets may use it, and each call is whole."""
 
+    __slots__ = ("_whole",)
     __module__ = _std.TextIOWrapper.__module__
     _stands_for = _std.TextIOWrapper
 
     def __init__(self, buffer: Any, *args: Any, **kwargs: Any) -> None:
-        self._writing = _engine.RLock()
         # A file has one position; what may be two streams is read and written at the same time.
         one = isinstance(buffer, (_c.BufferedReader, _c.BufferedWriter, _c.BufferedRandom))
-        self._reading = self._writing if one else _engine.RLock()
+        self._whole = _engine.Whole(two_streams=not one)
         super().__init__(buffer, *args, **kwargs)
 
     __reduce_ex__ = _unpicklable
 
     def reconfigure(self, **options: Any) -> None:
         """Change the encoding, the handling of errors, how lines end, or when they are flushed."""
-        with self._writing:
+        with self._whole:
             super().reconfigure(**options)
 
-    for _name in ("read", "readline", "readlines"):
-        locals()[_name] = _locked(_std.TextIOWrapper, _name, "_reading")
-    for _name in (*_BOTH, *_WRITES):
-        locals()[_name] = _locked(_std.TextIOWrapper, _name, "_writing")
-    del _name
+
+_engine.install_whole(TextIOWrapper, _std.TextIOWrapper(_c.BytesIO(), "utf-8"))
 
 
 # The standard library's own `open`, over the classes above: it knows every rule of modes and buffers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import importlib
 import os
 import random
 import threading
@@ -325,3 +326,73 @@ def test_files_in_several_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(done) == 8
+
+
+def test_who_reads_line_after_line_does_not_keep_a_file_from_others(tmp_path: Path) -> None:
+    """Lines that are there need no wait, and whoever came while another had the file is served all the same."""
+    path = tmp_path / "file"
+    path.write_text(f"{'line' * 25}\n" * 20_000)
+    with io.open(path) as file:
+        readers = [spawn(lambda: sum(1 for _ in file)) for _ in range(4)]
+        counts = [reader.result() for reader in readers]
+    assert sum(counts) == 20_000 and all(counts)
+
+
+def test_one_that_leaves_its_wait_for_a_file_keeps_nobody_else_waiting() -> None:
+    left, right = socket.socketpair()
+    with left, right, left.makefile("r") as shared:
+        readers = [spawn(shared.readline) for _ in range(4)]
+        sleep(0)
+        readers[1].cancel()
+        sleep(0)
+        right.sendall(b"a\nb\nc\n")
+        assert [readers[number].result() for number in (0, 2, 3)] == ["a\n", "b\n", "c\n"]
+        with pytest.raises(overlapped.TaskletExit):
+            readers[1].result()
+
+
+@pytest.mark.parametrize("opener", [builtins.open, io.open])
+def test_tell_and_iteration(tmp_path: Path, opener: Any) -> None:
+    path = tmp_path / "file"
+    path.write_text("one\ntwo\n")
+    with opener(path) as file:
+        assert file.tell() == 0
+        assert next(file) == "one\n"
+        with pytest.raises(OSError, match="telling position disabled by next"):
+            file.tell()
+        with pytest.raises(OSError, match="telling position disabled by next"):
+            file.seek(0, 1)
+        assert list(file) == ["two\n"]
+        assert file.tell() == 8
+        for act in (file.flush, lambda: file.seek(0)):
+            file.seek(0)
+            assert next(file) == "one\n"
+            act()
+            file.tell()
+    with pytest.raises(ValueError, match="closed file"):
+        next(file)
+
+
+@pytest.mark.parametrize("module", ["io", "overlapped.io"])
+def test_iteration_of_a_subclass_calls_its_own_readline(module: str) -> None:
+    base = importlib.import_module(module).TextIOWrapper
+
+    class Shouting(base):  # type: ignore[misc, valid-type]
+        def readline(self, size: int = -1) -> str:
+            return str(super().readline(size).upper())
+
+    assert list(Shouting(io.BytesIO(b"a\nb\n"), "ascii")) == ["A\n", "B\n"]
+
+
+def test_a_file_without_its_locks_is_used_as_the_standard_librarys() -> None:
+    file = io.TextIOWrapper(io.BytesIO(b"a\nb\n"), "ascii")
+    file._whole = "gone"
+    assert [next(file), file.readline()] == ["a\n", "b\n"]
+    del file._whole
+    assert file.read() == ""
+    with pytest.raises(ValueError, match="uninitialized"):
+        io.TextIOWrapper.__new__(io.TextIOWrapper).readline()
+    with pytest.raises(TypeError):
+        file.readline(1, 2)
+    with pytest.raises(TypeError):
+        file.write()

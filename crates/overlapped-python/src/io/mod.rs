@@ -7,12 +7,14 @@ mod readiness;
 mod settle;
 mod socket;
 mod stdlib;
+mod whole;
 
 use pyo3::prelude::*;
 
 /// Adds what Python sees of this to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     stdlib::check(module.py())?;
+    module.add_class::<whole::Whole>()?;
     for function in [
         wrap_pyfunction!(socket::install_socket, module)?,
         wrap_pyfunction!(socket::retry, module)?,
@@ -32,6 +34,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(readiness::write_descriptor, module)?,
         wrap_pyfunction!(readiness::sleep_as_time, module)?,
         wrap_pyfunction!(file::install_file, module)?,
+        wrap_pyfunction!(whole::install_whole, module)?,
         wrap_pyfunction!(descriptor::open, module)?,
         wrap_pyfunction!(file::read_at, module)?,
         wrap_pyfunction!(file::cancel_file, module)?,

@@ -2,6 +2,7 @@
 
 mod channel;
 mod event;
+pub(crate) mod file_lock;
 mod first_of;
 mod local;
 mod lock;

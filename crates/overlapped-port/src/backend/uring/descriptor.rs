@@ -86,7 +86,7 @@ impl Descriptor {
     pub(super) fn identity(self) -> Option<Identity> {
         let status = self.status()?;
         let keeps_position = matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK);
-        Some(Identity { device: status.st_dev as u64, number: status.st_ino as u64, keeps_position })
+        Some(Identity { device: status.st_dev, number: status.st_ino, keeps_position })
     }
 }
 
