@@ -139,6 +139,11 @@ fn of(error: &io::Error) -> Option<&Interrupted> {
     None
 }
 
+/// What `error` tells, if it does.
+pub(crate) fn level_in(error: &io::Error) -> Option<Level> {
+    of(error).map(|interrupted| interrupted.0)
+}
+
 /// Whether `error` says that the calling tasklet was cancelled: by [`JoinHandle::cancel`](crate::JoinHandle::cancel), or
 /// because [`run`](crate::run) ends; in the block of a [`Group`](crate::Group), also because a member has failed. All its
 /// further waits will say so too: it, or the block, is to return.

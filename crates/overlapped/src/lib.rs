@@ -37,6 +37,7 @@ mod coroutine;
 mod ends;
 pub mod engine;
 mod entry;
+mod every;
 pub mod fs;
 mod group;
 pub mod handoff;
@@ -64,6 +65,7 @@ pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, channel};
 pub use ends::{AsCompleted, as_completed, first_completed, shield, wait};
 pub use entry::{Config, DEFAULT_STACK_SIZE, run, try_run};
+pub use every::{Every, every};
 pub use group::Group;
 pub use interrupt::is_cancelled;
 pub use listing::{explain, report, tasklets, watch};
@@ -77,7 +79,7 @@ pub use sync::{
     Waiting,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
-pub use time::{Elapsed, sleep, timeout, uncancellable};
+pub use time::{Deadline, Elapsed, sleep, timeout, uncancellable};
 
 /// The README's program runs as a doctest.
 #[cfg(doctest)]

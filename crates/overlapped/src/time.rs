@@ -1,12 +1,17 @@
 //! Sleeping and time-outs.
+//!
+//! A time-out is a scope ([`crate::interrupt`]): its deadline is a timer of the port's, and lies with the block, which can
+//! look at it and move it. (Rejected: a deadline for each tasklet, the nearest of all: what is told could not say of which.)
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::interrupt::{self, Level, Telling};
-use crate::scheduler::{raise, try_current, wait};
+use crate::scheduler::{Scheduler, TaskletId, Timer, raise, try_current, wait};
 
 /// The time when `duration` will have passed; one that the clock cannot show is a century from now.
 pub(crate) fn deadline_after(duration: Duration) -> Instant {
@@ -28,9 +33,16 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return crate::yield_now();
     }
-    let deadline = deadline_after(duration);
-    while Instant::now() < deadline {
-        if let Err(interrupted) = wait(Telling::Unwinding, Some(deadline), "sleep") {
+    sleep_until(Some(deadline_after(duration)));
+}
+
+/// Sleeps until `deadline`, for ever if there is none; lets others run at least.
+pub(crate) fn sleep_until(deadline: Option<Instant>) {
+    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        return crate::yield_now();
+    }
+    while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        if let Err(interrupted) = wait(Telling::Unwinding, deadline, "sleep") {
             raise(interrupted);
             return;
         }
@@ -87,21 +99,113 @@ impl From<Elapsed> for io::Error {
 /// # Panics
 /// Outside [`run`](crate::run), and with the panic of `body`.
 pub fn timeout<T>(duration: Duration, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
-    let scheduler = try_current().expect("overlapped::timeout: call it inside overlapped::run");
-    let me = scheduler.current_tasklet();
-    let scope = scheduler.begin_scope(Level::OutOfTime);
-    let timer = scheduler.call_at(deadline_after(duration), move |scheduler| scheduler.expire_scope(me, scope));
-    let result = catch_unwind(AssertUnwindSafe(body));
-    scheduler.clear(timer);
-    let was_told = scheduler.end_scope(scope);
-    match result {
-        Err(payload) if interrupt::level_of(&*payload).is_some_and(|level| level != scope) => {
-            // On its way to an outer scope, or to the tasklet's end.
-            resume_unwind(payload)
+    Deadline::run(duration, |_| body())
+}
+
+/// The deadline of a [`timeout()`], for a body that asks how much time is left, moves it, or has to know which of several
+/// nested ones an error is of.
+///
+/// ```
+/// use overlapped::{Deadline, Event, first_of};
+/// use std::time::Duration;
+/// overlapped::run(|| {
+///     let never = Event::new();
+///     let done = Deadline::run(Duration::from_secs(60), |whole| {
+///         let step = Deadline::run(Duration::from_millis(5), |step| {
+///             let error = first_of(&mut [&mut never.waiting()]).unwrap_err();
+///             assert!(step.is_of(&error) && !whole.is_of(&error));
+///         });
+///         assert!(step.is_err() && !whole.remaining().is_zero());
+///         whole.reschedule(Duration::from_millis(5));
+///         never.wait();
+///     });
+///     assert!(done.is_err());
+/// });
+/// ```
+pub struct Deadline {
+    scheduler: Rc<Scheduler>,
+    tasklet: TaskletId,
+    scope: Level,
+    /// From its beginning on.
+    limit: Cell<Duration>,
+    at: Cell<Instant>,
+    timer: Cell<Option<Timer>>,
+}
+
+impl Deadline {
+    /// Runs `body` for at most `duration`, as [`timeout()`] does.
+    ///
+    /// # Errors
+    /// As for [`timeout()`].
+    ///
+    /// # Panics
+    /// As [`timeout()`].
+    pub fn run<T>(duration: Duration, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
+        let scheduler = try_current().expect("overlapped::timeout: call it inside overlapped::run");
+        let scope = scheduler.begin_scope(Level::OutOfTime);
+        let begun = Instant::now();
+        let deadline = Deadline {
+            tasklet: scheduler.current_tasklet(),
+            scheduler,
+            scope,
+            limit: Cell::new(duration),
+            at: Cell::new(begun),
+            timer: Cell::new(None),
+        };
+        deadline.set(deadline_after(duration));
+        let result = catch_unwind(AssertUnwindSafe(|| body(&deadline)));
+        deadline.clear();
+        let was_told = deadline.scheduler.end_scope(scope);
+        match result {
+            Err(payload) if interrupt::level_of(&*payload).is_some_and(|level| level != scope) => {
+                // On its way to an outer scope, or to the tasklet's end.
+                resume_unwind(payload)
+            }
+            _ if was_told => Err(Elapsed(deadline.limit.get())),
+            Ok(value) => Ok(value),
+            Err(payload) => resume_unwind(payload),
         }
-        _ if was_told => Err(Elapsed(duration)),
-        Ok(value) => Ok(value),
-        Err(payload) => resume_unwind(payload),
+    }
+
+    fn set(&self, at: Instant) {
+        let (tasklet, scope) = (self.tasklet, self.scope);
+        self.at.set(at);
+        let timer = self.scheduler.call_at(at, move |scheduler| scheduler.expire_scope(tasklet, scope));
+        self.timer.set(Some(timer));
+    }
+
+    fn clear(&self) {
+        if let Some(timer) = self.timer.take() {
+            self.scheduler.clear(timer);
+        }
+    }
+
+    /// How much time is left; zero once it is up.
+    pub fn remaining(&self) -> Duration {
+        self.at.get().saturating_duration_since(Instant::now())
+    }
+
+    /// Moves it: `duration` is left from now on. Once the time is up it stays so, and this says false.
+    pub fn reschedule(&self, duration: Duration) -> bool {
+        let has_time = !self.remaining().is_zero();
+        if has_time {
+            let passed = self.limit.get().saturating_sub(self.remaining());
+            self.limit.set(passed.saturating_add(duration));
+            self.clear();
+            self.set(deadline_after(duration));
+        }
+        has_time
+    }
+
+    /// Whether `error`, of a wait inside, says that the time of this one was up, and not of another round it or inside.
+    pub fn is_of(&self, error: &io::Error) -> bool {
+        interrupt::level_in(error) == Some(self.scope)
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("remaining", &self.remaining()).finish()
     }
 }
 
