@@ -184,8 +184,10 @@ where
         while let Some(place) = self.pool.place(self.running) {
             let Some(item) = self.items.next() else { break };
             let (function, results) = (Rc::clone(&self.function), self.results.clone());
-            let put = move || results.try_put(function(item)).unwrap_or_else(|_| unreachable!("it has room"));
-            self.pool.start(place, move || Ok(put()));
+            self.pool.start(place, move || {
+                results.try_put(function(item)).unwrap_or_else(|_| unreachable!("it has room"));
+                Ok(())
+            });
             self.running += 1;
         }
         if self.running == 0 {

@@ -44,9 +44,8 @@
 //! - A path that workers connect to: anybody can, and it outlives its server.
 //! - A descriptor above 2, inherited by number: its flag has to be cleared in the child, which wants fork(2) and a copy
 //!   of the page tables, or in the parent, where another thread's child inherits it meanwhile. Standard input is what
-//!   every
-//! way of   starting a process can set, and servers read nothing from it. Once the worker holds the channel,
-//! `/dev/null` is in its   place, so that the worker's own children get no end of it.
+//!   every way of starting a process can set, and servers read nothing from it. Once the worker holds the channel,
+//!   `/dev/null` is in its place, so that the worker's own children get no end of it.
 //! - A second confirmation, of the confirmation: it would tell the worker that the server has read it. There is no
 //!   need: what was written to a Unix socket is read there though the writer is dead.
 //! - Answers of the worker about its load: when a connection ends is the worker's affair, and least busy here means

@@ -45,7 +45,7 @@ impl Barrier {
     /// Waits until as many have come as the barrier is for. Returns the caller's number among them, in the order in which
     /// they came: the first is 0.
     pub fn wait(&self) -> usize {
-        self.wait_until(None).unwrap_or_else(|told| unwound(told)).expect("there was no deadline")
+        self.wait_until(None).unwrap_or_else(unwound).expect("there was no deadline")
     }
 
     /// As [`Barrier::wait`], but no longer than `duration`.
@@ -53,7 +53,7 @@ impl Barrier {
     /// # Errors
     /// [`Elapsed`] where the others have not come in time; the caller is not counted then.
     pub fn wait_timeout(&self, duration: Duration) -> Result<usize, Elapsed> {
-        let number = self.wait_until(Some(deadline_after(duration))).unwrap_or_else(|told| unwound(told));
+        let number = self.wait_until(Some(deadline_after(duration))).unwrap_or_else(unwound);
         number.ok_or_else(|| Elapsed::after(duration))
     }
 
