@@ -512,6 +512,7 @@ class Server:
             place.channel.close()
         for gift in self._journal.clear():
             self._came_back(gift, "the server has stopped")
+        self._look_whether_all_is_confirmed()
 
     def __enter__(self) -> Server:
         return self
@@ -593,9 +594,7 @@ class Server:
             try:
                 self._converse(number, channel)
             except OSError as error:
-                # It has broken the rules. What it has not confirmed is given to others once it is dead.
-                process.kill()
-                watcher.join()
+                # It has broken the rules. What it has not confirmed is given to others once it is dead: see below.
                 return f"ended by the server: {error}"
             # It says nothing more, and so has not confirmed what it did not: others may have it, while it ends.
             self._take_back(self._journal.ended(number))

@@ -199,9 +199,12 @@ def test_giving_waits_while_workers_hold_as_many_as_they_may_and_the_socket_stay
     waiting = spawn(server.give, ours)
     sleep(0)
     assert waiting.alive, "there was no room"
+    stopping = spawn(server.stop, 60)
+    assert isinstance(waiting.exception(60), BrokenPipeError)
+    assert stopping.alive
     # Ended at once: what was given comes back.
     server.close()
-    assert isinstance(waiting.exception(), BrokenPipeError)
+    stopping.join(60)
     ours.sendall(b"still open")
     ours.close()
     assert everything(client) == b"still open"

@@ -518,6 +518,29 @@ fn stopping_waits_for_what_is_on_its_way_and_then_takes_no_more() {
 }
 
 #[test]
+fn a_worker_that_dies_while_its_server_stops_is_replaced_for_what_it_had_not_taken_over() {
+    run(|| {
+        let listener = listener();
+        let mut starts = 0;
+        let server = Builder::new(1).start(move |_| {
+            starts += 1;
+            worker(if starts == 1 { "hears nothing" } else { "answers" })
+        });
+        let server = server.unwrap();
+        let first = server.workers()[0].process;
+        let (client, ours) = connection(&listener);
+        let giving = server.give(ours, b"safe").unwrap();
+        wait_for("it is sent", || server.workers()[0].unconfirmed == 1);
+        let stopping = spawn(move || server.stop(LONG));
+        yield_now();
+        kill(first);
+        let second = giving.wait().unwrap();
+        assert_eq!(everything(client).unwrap(), format!("{second} safe"));
+        stopping.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn stopping_ends_after_its_limit_and_gives_back_what_was_not_taken_over() {
     run(|| {
         let (listener, before) = (listener(), open_descriptors());
