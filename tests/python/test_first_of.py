@@ -150,6 +150,27 @@ def test_all_that_wait_for_a_queue_are_told_that_it_is_closed(make):
     assert list(full) == [0]
 
 
+def test_who_waits_for_a_comparison_of_a_closed_queue_finds_an_item_or_is_told():
+    compared, items = Event(), PriorityQueue()
+
+    class Item:
+        def __lt__(self, other):
+            compared.wait()
+            return id(self) < id(other)
+
+    compared.set()
+    for _ in range(3):
+        items.put(Item())
+    compared.clear()
+    items.close()
+    waiting = [spawn(items.get) for _ in range(4)]
+    sleep(0)
+    sleep(0)
+    compared.set()
+    assert [type(tasklet.exception()) for tasklet in waiting].count(ShutDown) == 1
+    assert sum(isinstance(tasklet.exception(), type(None)) for tasklet in waiting) == 3
+
+
 def test_full_is_said_before_it_is_closed_and_closed_afterwards():
     items = Queue(1)
     items.put(1)

@@ -101,8 +101,13 @@ def test_failures_of_several_are_all_raised():
 
 
 def test_a_failure_that_the_block_asked_for_is_raised_once():
+    never = Event()
     with pytest.raises(ExceptionGroup) as caught, Group() as group:
-        group.spawn(fail).result()
+        member = group.spawn(fail)
+        try:
+            never.wait()
+        finally:
+            member.result()
     assert len(caught.value.exceptions) == 1
 
 
@@ -378,6 +383,17 @@ def test_a_pool_that_is_cancelled_in_a_map_goes_on_behind_its_block(name):
     with Pool(3) as pool:
         list(getattr(pool, name)(work, range(100)))
         pytest.fail("the block was cancelled")
+    assert pool.cancelled
+
+
+def test_the_exit_of_a_member_of_a_map_does_not_pass_for_that_of_the_block():
+    never = Event()
+    with Pool(2) as pool:
+        pool.spawn(pool.cancel)
+        try:
+            never.wait()
+        finally:
+            list(pool.map(fail, range(3)))
     assert pool.cancelled
 
 

@@ -306,6 +306,7 @@ def test_a_barrier_that_is_aborted_or_reset_or_whose_action_fails_tells_those_th
     with pytest.raises(ZeroDivisionError):
         barrier.wait()
     assert isinstance(waiting.exception(), BrokenBarrierError)
+    assert barrier.broken
     for end in (barrier.abort, barrier.reset):
         barrier.reset()
         waiting = spawn(barrier.wait)
