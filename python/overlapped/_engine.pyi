@@ -413,6 +413,7 @@ def program_ends() -> bool:
 def install_socket(cls: type[_socket.socket]) -> None:
     """Put the native ``recv``, ``recv_into``, ``send`` and ``sendall`` on a subclass of :class:`socket.socket`."""
 
+@final
 class Whole:
     """The locks of one buffer or text file; of two where what is read and what is written are two streams."""
 
