@@ -1,0 +1,157 @@
+//! Events: a flag that is waited for.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::interrupt::{Interrupted, Telling};
+use crate::scheduler::{Waiter, passed, raise, wait};
+use crate::select::{Branch, Listed};
+use crate::ticket::{Claimant, Ticket};
+use crate::time::{Elapsed, deadline_after};
+use crate::wait_list::{Left, Place, WaitList};
+
+/// A flag that tasklets wait for; clones are the same event. It can be set from any thread.
+///
+/// ```
+/// overlapped::run(|| {
+///     let ready = overlapped::Event::new();
+///     let theirs = ready.clone();
+///     std::thread::spawn(move || theirs.set());
+///     ready.wait();
+///     assert!(ready.is_set());
+/// });
+/// ```
+#[derive(Clone, Default)]
+pub struct Event {
+    state: Arc<Mutex<EventState>>,
+}
+
+#[derive(Default)]
+struct EventState {
+    set: bool,
+    waiting: WaitList<Claimant>,
+}
+
+impl Event {
+    /// An event that is not set.
+    pub fn new() -> Event {
+        Event::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, EventState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.state().set
+    }
+
+    /// Sets it: all that wait go on, and nobody waits until it is cleared.
+    pub fn set(&self) {
+        let mut state = self.state();
+        state.set = true;
+        let waiters: Vec<Waiter> =
+            std::iter::from_fn(|| state.waiting.serve(()).ok()).map(|claimant| claimant.waiter).collect();
+        drop(state);
+        waiters.iter().for_each(Waiter::wake);
+    }
+
+    /// Takes it back.
+    pub fn clear(&self) {
+        self.state().set = false;
+    }
+
+    /// Waits until it is set.
+    pub fn wait(&self) {
+        if let Err(interrupted) = self.wait_as(Telling::Unwinding, None) {
+            raise(interrupted);
+        }
+    }
+
+    /// Waits until it is set, but no longer than `duration`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] where it was not set in time.
+    pub fn wait_timeout(&self, duration: Duration) -> Result<(), Elapsed> {
+        match self.wait_as(Telling::Unwinding, Some(deadline_after(duration))) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Elapsed::after(duration)),
+            Err(interrupted) => {
+                raise(interrupted);
+                Err(Elapsed::after(duration))
+            }
+        }
+    }
+
+    /// Waits until it is set, or until `deadline`; returns whether it was set.
+    ///
+    /// # Errors
+    /// What the tasklet is told instead.
+    pub fn wait_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+        self.wait_as(Telling::Error, deadline)
+    }
+
+    fn wait_as(&self, telling: Telling, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+        passed(telling)?;
+        // An event that is set and cleared at once must still release those that waited: that one was served is what
+        // counts, not the flag.
+        let place = {
+            let mut state = self.state();
+            if state.set {
+                return Ok(true);
+            }
+            state.waiting.push(Claimant::current())
+        };
+        loop {
+            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let waited = if expired { Ok(()) } else { wait(telling, deadline, "event") };
+            let mut state = self.state();
+            let served = state.waiting.is_served(place);
+            if served || expired || waited.is_err() {
+                state.waiting.leave(place);
+                return if served { Ok(true) } else { waited.map(|()| false) };
+            }
+        }
+    }
+}
+
+impl Event {
+    /// The wait for it, as one of several: see [`first_of`](crate::first_of).
+    pub fn waiting(&self) -> Waiting<'_> {
+        Waiting { event: self, place: None, taken: false }
+    }
+}
+
+/// A wait for an [`Event`], as one of several.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    event: &'a Event,
+    place: Option<Place>,
+    taken: bool,
+}
+
+impl Branch for Waiting<'_> {}
+
+impl Listed for Waiting<'_> {
+    fn list(&mut self, ticket: &Ticket) {
+        let mut state = self.event.state();
+        if state.set {
+            self.taken = ticket.claim();
+        } else {
+            self.place = Some(state.waiting.push(Claimant::with(ticket)));
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        let served = self.place.take().map(|place| self.event.state().waiting.leave(place));
+        std::mem::take(&mut self.taken) || matches!(served, Some(Left::Served(())))
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("set", &self.is_set()).finish()
+    }
+}
