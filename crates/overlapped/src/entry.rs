@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::coroutine::{self, Coroutines};
+use crate::local;
 use crate::scheduler::{CLEANUP, Scheduler, Status, try_current};
 
 /// Stack of a tasklet in bytes unless its [`Builder`](crate::Builder) or the [`Config`] says otherwise. Only what is
@@ -93,7 +94,10 @@ impl Config {
         let scheduler = Scheduler::enter(self.port.start()?, Box::new(Rc::clone(&coroutines)))?;
         scheduler.limit_cleanup(self.cleanup);
         coroutine::enter(Rc::clone(&coroutines));
-        let result = catch_unwind(AssertUnwindSafe(main));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let _locals = local::OfTheThread;
+            main()
+        }));
         let left = scheduler.cancel_all();
         coroutine::leave();
         if left.is_empty() {
@@ -101,6 +105,7 @@ impl Config {
         } else {
             tell_of(&left);
             scheduler.leave_behind();
+            local::leave_behind();
             // Their stacks are never gone back to, and never freed.
             std::mem::forget(coroutines);
         }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use self::error::Ending;
 use crate::coroutine::{self, Body};
 use crate::interrupt::{self, Cause, Telling};
+use crate::local;
 use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, pass_on, raise, try_current, wait};
 use crate::select::{Branch, Listed};
 use crate::sync::Queue;
@@ -129,6 +130,9 @@ impl Builder {
         }
         let body: Body = Box::new(move |scheduler| {
             packet.finish(judge(result_of(scheduler, function)));
+            while let Some(values) = local::take(id) {
+                leave_behind(scheduler, "the local data", values);
+            }
             leave_behind(scheduler, "the result", (packet, last));
         });
         coroutine::insert(id, body, stack_size);
