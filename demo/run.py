@@ -23,6 +23,8 @@ FILES = r"(?P<moved>.*), copied at once in (?P<seconds>.*) s and right; (?P<note
 SOCKETS = r"(?P<note>.*); then (?P<moved>.*) at once, .* disconnected, in (?P<seconds>.*) s"
 PLAIN = r"(?P<moved>.*) stored and back as sent, in (?P<seconds>.*) s"
 HELD = r"(?P<moved>.*) held at once on one thread after (?P<seconds>.*) s, (?P<note>.*)"
+CHILDREN = r"(?P<moved>.*) as they came, in (?P<seconds>.*) s"
+MIXED = r"(?P<moved>.*), answered right in (?P<seconds>.*) s"
 HANDED = r"(?P<moved>.*) in (?P<seconds>.*) s; (?P<note>.*)"
 
 
@@ -74,6 +76,9 @@ def parts() -> list[Part]:
         Part("sockets", "Stackless's way", [python, "-m", "overlapped", *stackless("sockets")], SOCKETS),
         Part("plain program", "python", [python, plain], PLAIN),
         Part("plain program", "python -m overlapped", [python, "-m", "overlapped", plain], PLAIN),
+        Part("children", "Python", [python, "examples/children.py"], CHILDREN),
+        Part("children", "Rust", [RUST / "children"], CHILDREN),
+        Part("coroutines", "Python", [python, "examples/coroutines.py"], MIXED),
         Part("hand-off", "Python", [python, "examples/handoff.py"], HANDED),
         Part("hand-off", "Rust", [RUST / "handoff"], HANDED),
         Part("hand-off", "Rust to Python", [RUST / "handoff", python, "examples/handoff.py"], HANDED),

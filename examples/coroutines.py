@@ -38,6 +38,7 @@ async def serve_and_ask() -> None:
     async with server:
         address = server.sockets[0].getsockname()[:2]
         answers = await asyncio.gather(*(overlapped.spawn(ask, address, number) for number in range(50)))
+    assert answers == [f"NUMBER {number}" for number in range(50)]
     print(answers[0], "...", answers[-1])
 
     # A time limit of asyncio's ends the tasklet that is awaited.
@@ -56,7 +57,8 @@ def main() -> None:
     # And where no loop runs, a tasklet just waits for what is written for asyncio.
     for words in [overlapped.spawn(overlapped.asyncio.result_of, asyncio.sleep(0.01, word)) for word in "abc"]:
         print("result_of:", words.result())
-    print(f"coroutines: 50 tasklets asked a server of coroutines, {time.perf_counter() - begun:.2f} s in all")
+    seconds = time.perf_counter() - begun
+    print(f"coroutines: 50 tasklets asked a server of coroutines, answered right in {seconds:.2f} s")
 
 
 main()

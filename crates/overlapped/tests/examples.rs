@@ -43,7 +43,7 @@ fn held_connections() {
 #[test]
 fn children() {
     let said = run("children", &[]);
-    assert!(said.contains("child 49 ends") && said.contains("50 children, 100 lines"), "{said}");
+    assert!(said.contains("child 49 ends") && said.contains("children: 50 children, 100 lines as they came"), "{said}");
 }
 
 #[test]
