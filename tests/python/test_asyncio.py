@@ -267,8 +267,10 @@ class TestAwaitingTasklets:
 
     def test_cancelling_a_task_cancels_the_tasklet_and_waits_for_its_end(self) -> None:
         order = []
+        begun = overlapped.Event()
 
         def work() -> None:
+            begun.set()
             try:
                 overlapped.sleep(100)
             finally:
@@ -277,7 +279,7 @@ class TestAwaitingTasklets:
 
         async def main() -> None:
             task = asyncio.ensure_future(overlapped.spawn(work))
-            await asyncio.sleep(0.01)
+            await overlapped.spawn(begun.wait)
             task.cancel("enough")
             with pytest.raises(asyncio.CancelledError):
                 await task

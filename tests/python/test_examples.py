@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,9 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_runs(name: str) -> None:
     done = run(EXAMPLES / name, *(PLAIN_PROGRAM if name == "plain_program.py" else []))
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    # asyncio's debug mode tells of what was slow, on a crowded machine of anything.
+    told = re.sub(r"(?m)^Executing .* took [\d.]+ seconds\n", "", done.stderr)
+    assert (done.returncode, told) == (0, ""), told
     assert done.stdout.splitlines()[-1].startswith(Path(name).stem.split("_")[0])
 
 
