@@ -354,7 +354,7 @@ def test_one_that_leaves_its_wait_for_a_file_keeps_nobody_else_waiting() -> None
 @pytest.mark.parametrize("opener", [builtins.open, io.open])
 def test_tell_and_iteration(tmp_path: Path, opener: Any) -> None:
     path = tmp_path / "file"
-    path.write_text("one\ntwo\n")
+    path.write_bytes(b"one\ntwo\n")
     with opener(path) as file:
         assert file.tell() == 0
         assert next(file) == "one\n"
