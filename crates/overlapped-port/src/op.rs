@@ -169,13 +169,13 @@ pub enum Op<'a> {
         data_only: bool,
     },
     /// Closes a file. Result: 0. Nothing else may be in flight on it: see
-    /// [`Port::cancel_file`](crate::Port::cancel_file).
+    /// [`Port::cancel_file`](crate::Port::cancel_file). It cannot be cancelled.
     CloseFile {
         /// The file.
         file: RawFile,
     },
     /// Closes a socket. Result: 0. Nothing else may be in flight on it: see
-    /// [`Port::cancel_socket`](crate::Port::cancel_socket). Where the socket is told to linger (`SO_LINGER`, socket(7)) this
+    /// [`Port::cancel_socket`](crate::Port::cancel_socket). It cannot be cancelled. Where the socket is told to linger (`SO_LINGER`, socket(7)) this
     /// takes until what was sent has arrived, or that time is up; other operations go on meanwhile.
     CloseSocket {
         /// The socket.

@@ -130,7 +130,9 @@ impl Port {
     /// [`Port::shutdown`] has. The handles that it names must be open.
     pub unsafe fn submit(&mut self, op: Op<'_>, token: u64) -> Submitted {
         self.leave_if_forked();
-        let occupant = InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), since: self.now };
+        let closes = matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+        let occupant =
+            InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), closes, since: self.now };
         let id = match self.slots.insert(occupant) {
             Ok(id) => id,
             Err(error) => return Submitted::Done(Err(error)),
@@ -175,10 +177,11 @@ impl Port {
     }
 
     /// Asks for the end of an operation. Its completion comes all the same, soon: an error (`ECANCELED`), or its true
-    /// result where it was faster. One that is over already is left alone.
+    /// result where it was faster. One that is over already is left alone, and so is a close: nobody else would close the
+    /// handle.
     pub fn cancel(&mut self, id: OpId) {
         self.leave_if_forked();
-        if self.slots.get(id).is_none() {
+        if self.slots.get(id).is_none_or(|occupant| occupant.closes) {
             return;
         }
         self.tally.cancels.count();

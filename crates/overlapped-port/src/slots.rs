@@ -43,6 +43,8 @@ pub(crate) struct InFlight {
     pub(crate) name: &'static str,
     pub(crate) handle: Option<usize>,
     pub(crate) brings: Brings,
+    /// It closes its handle.
+    pub(crate) closes: bool,
     pub(crate) since: Instant,
 }
 
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     fn occupant(token: u64) -> InFlight {
-        InFlight { token, name: "recv", handle: None, brings: Brings::Count, since: Instant::now() }
+        InFlight { token, name: "recv", handle: None, brings: Brings::Count, closes: false, since: Instant::now() }
     }
 
     #[test]

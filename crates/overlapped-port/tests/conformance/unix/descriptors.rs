@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use overlapped_port::sys::{raw_file, raw_socket};
-use overlapped_port::{Config, Interest, Op, OpenMode};
+use overlapped_port::{Config, Interest, Lane, Op, OpenMode};
 
-use super::system::{close_standard, in_a_fork, is_inherited, is_open, limit_descriptors, open_handles, replace};
+use super::system::{
+    close_standard, give_up, in_a_fork, is_inherited, is_open, limit_descriptors, open_handles, replace,
+};
 use crate::driver::{Driver, socket as new_socket};
 use crate::loopback::{is_closed_by_peer, listener, pair};
 
@@ -19,6 +22,7 @@ crate::on_every_backend!(
     a_number_that_became_a_file_is_a_file,
     who_waits_for_a_buffer_takes_nothing_from_the_numbers_next_owner,
     new_descriptors_are_not_inherited,
+    a_close_that_is_cancelled_closes_all_the_same,
     the_numbers_of_standard_input_and_output_are_left_alone;
     alone:
     accept_without_descriptors_says_so_and_loses_no_connection,
@@ -35,6 +39,21 @@ fn the_numbers_of_standard_input_and_output_are_left_alone(config: Config) {
             closed.iter().all(|number| !is_open(*number))
         }));
     }
+}
+
+/// Also one that no thread has begun, and one that has yet to reach the kernel: nobody else would close it.
+fn a_close_that_is_cancelled_closes_all_the_same(config: Config) {
+    // Where no other test opens anything meanwhile.
+    assert!(in_a_fork(move || {
+        let mut driver = Driver::new(config.threads(1));
+        let (release, released) = mpsc::channel::<()>();
+        let busy = driver.begin_call_in(Lane::Short, move || Ok(released.recv().map_or(0, |()| 1)));
+        let file = give_up(tempfile::tempfile().unwrap());
+        let close = driver.begin(Op::CloseFile { file });
+        driver.cancel(close);
+        drop(release);
+        driver.counted(close).unwrap() == 0 && driver.counted(busy).unwrap() == 0 && !is_open(file)
+    }));
 }
 
 fn a_number_used_again_after_a_close_is_a_new_descriptor(config: Config) {
