@@ -10,8 +10,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, park, pass_on, passed};
+use crate::interrupt::Telling;
+use crate::scheduler::{Waiter, await_place, pass_on, passed};
 use crate::select::{Branch, Listed};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::deadline_after;
@@ -155,7 +155,8 @@ impl<T> Channel<T> {
             }
             queue.senders.push((Claimant::current(), value))
         };
-        let (left, waited) = self.await_place(deadline, "channel send", |queue, waits| {
+        let (left, waited) = await_place(Telling::Error, deadline, "channel send", |waits| {
+            let mut queue = self.queue();
             (!waits || queue.senders.is_served(place)).then(|| queue.senders.leave(place))
         });
         match (left, waited) {
@@ -202,7 +203,8 @@ impl<T> Channel<T> {
             }
             queue.receivers.push(Claimant::current())
         };
-        let (left, waited) = self.await_place(deadline, "channel receive", |queue, waits| {
+        let (left, waited) = await_place(Telling::Error, deadline, "channel receive", |waits| {
+            let mut queue = self.queue();
             (!waits || queue.receivers.is_served(place)).then(|| queue.receivers.leave(place))
         });
         match (left, waited) {
@@ -211,23 +213,6 @@ impl<T> Channel<T> {
             (Left::Waiting(_), Err(interrupted)) => {
                 pass_on(&interrupted);
                 Err(ReceiveError::Interrupted)
-            }
-        }
-    }
-
-    /// Waits until `leave` brings something: it is asked with whether the wait goes on.
-    fn await_place<L>(
-        &self,
-        deadline: Option<Instant>,
-        waits_for: &'static str,
-        leave: impl Fn(&mut Queue<T>, bool) -> Option<L>,
-    ) -> (L, Result<(), Interrupted>) {
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { park(deadline, waits_for) };
-            let left = leave(&mut self.queue(), !expired && waited.is_ok());
-            if let Some(left) = left {
-                return (left, waited);
             }
         }
     }

@@ -45,5 +45,5 @@ pub(crate) use self::thread::try_current;
 pub use self::thread::{Scheduler, Switcher, current};
 pub use self::turn::Timer;
 pub use self::waiter::{Waiter, park};
-pub(crate) use self::waiter::{passed, wait};
+pub(crate) use self::waiter::{await_place, passed, wait};
 pub use self::watch::{Onlooker, StillHeld};

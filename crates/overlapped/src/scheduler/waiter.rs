@@ -173,6 +173,26 @@ pub(crate) fn wait(telling: Telling, deadline: Option<Instant>, waits_for: &'sta
     Ok(())
 }
 
+/// Waits for a place in a list until `leave` gives it up: it is asked, after each wake, with whether the wait goes on. Also
+/// returns what ended the wait, where the tasklet is told something.
+///
+/// The list is the caller's, and locked by `leave` alone: whoever serves needs it meanwhile.
+#[inline]
+pub(crate) fn await_place<L>(
+    telling: Telling,
+    deadline: Option<Instant>,
+    waits_for: &'static str,
+    mut leave: impl FnMut(bool) -> Option<L>,
+) -> (L, Result<(), Interrupted>) {
+    loop {
+        let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let waited = if expired { Ok(()) } else { wait(telling, deadline, waits_for) };
+        if let Some(left) = leave(!expired && waited.is_ok()) {
+            return (left, waited);
+        }
+    }
+}
+
 /// To be called where a wait begins that may turn out to be none: who asks again and again for what is always there lets
 /// others run now and then, and under a level ends some time.
 ///

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::unwound;
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{passed, wait};
+use crate::scheduler::{await_place, passed};
 use crate::ticket::Claimant;
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, WaitList};
@@ -70,17 +70,13 @@ impl Barrier {
             }
             waiting.push(Claimant::current())
         };
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { wait(Telling::Unwinding, deadline, "barrier") };
+        let (left, waited) = await_place(Telling::Unwinding, deadline, "barrier", |waits| {
             let mut waiting = self.waiting();
-            if !(waiting.is_served(place) || expired || waited.is_err()) {
-                continue;
-            }
-            return match waiting.leave(place) {
-                Left::Served(number) => Ok(Some(number)),
-                Left::Waiting(_) => waited.map(|()| None),
-            };
+            (!waits || waiting.is_served(place)).then(|| waiting.leave(place))
+        });
+        match left {
+            Left::Served(number) => Ok(Some(number)),
+            Left::Waiting(_) => waited.map(|()| None),
         }
     }
 }

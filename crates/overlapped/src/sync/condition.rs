@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::lock::LockGuard;
 use super::unwound;
 use crate::interrupt::Telling;
-use crate::scheduler::wait;
+use crate::scheduler::await_place;
 use crate::ticket::Claimant;
 use crate::time::deadline_after;
 use crate::wait_list::{Left, WaitList};
@@ -72,14 +72,11 @@ impl Condition {
         let lock = guard.lock();
         let place = self.waiting().push(Claimant::current());
         drop(guard);
-        let (notified, waited) = loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { wait(Telling::Unwinding, deadline, "condition") };
+        let (left, waited) = await_place(Telling::Unwinding, deadline, "condition", |waits| {
             let mut waiting = self.waiting();
-            if waiting.is_served(place) || expired || waited.is_err() {
-                break (matches!(waiting.leave(place), Left::Served(())), waited);
-            }
-        };
+            (!waits || waiting.is_served(place)).then(|| waiting.leave(place))
+        });
+        let notified = matches!(left, Left::Served(()));
         let held = waited.and_then(|()| lock.acquire_as(Telling::Unwinding, None));
         match held {
             Ok(guard) => (guard.expect("there was no deadline"), notified),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, passed, raise, wait};
+use crate::scheduler::{Waiter, await_place, passed, raise};
 use crate::select::{Branch, Listed};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::{Elapsed, deadline_after};
@@ -104,16 +104,11 @@ impl Event {
             }
             state.waiting.push(Claimant::current())
         };
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { wait(telling, deadline, "event") };
+        let (left, waited) = await_place(telling, deadline, "event", |waits| {
             let mut state = self.state();
-            let served = state.waiting.is_served(place);
-            if served || expired || waited.is_err() {
-                state.waiting.leave(place);
-                return if served { Ok(true) } else { waited.map(|()| false) };
-            }
-        }
+            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+        });
+        if matches!(left, Left::Served(())) { Ok(true) } else { waited.map(|()| false) }
     }
 }
 

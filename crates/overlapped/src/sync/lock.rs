@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::{Permit, Semaphore, unwound};
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, passed, wait};
+use crate::scheduler::{Waiter, await_place, passed};
 use crate::ticket::Claimant;
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, WaitList};
@@ -243,23 +243,18 @@ impl RLock {
             }
             state.waiting.push(Claimant::current())
         };
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { wait(Telling::Unwinding, deadline, "lock") };
+        let (left, waited) = await_place(Telling::Unwinding, deadline, "lock", |waits| {
             let mut state = self.state();
-            if !(state.waiting.is_served(place) || expired || waited.is_err()) {
-                continue;
+            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+        });
+        let served = matches!(left, Left::Served(()));
+        if let Err(told) = waited {
+            if served {
+                self.release();
             }
-            let served = matches!(state.waiting.leave(place), Left::Served(()));
-            drop(state);
-            if let Err(told) = waited {
-                if served {
-                    self.release();
-                }
-                unwound(told)
-            }
-            return served;
+            unwound(told)
         }
+        served
     }
 
     /// One guard less; the last gives it to the one that has waited longest.

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::channel::{ReceiveError, SendError};
-use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, park, pass_on, passed};
+use crate::interrupt::Telling;
+use crate::scheduler::{Waiter, await_place, pass_on, passed};
 use crate::select::{Branch, Listed};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::deadline_after;
@@ -158,7 +158,8 @@ impl<T> Queue<T> {
                 Err(value) => state.putters.push((Claimant::current(), value)),
             }
         };
-        let (left, closed, waited) = self.await_place(deadline, "queue put", |state, waits| {
+        let ((left, closed), waited) = await_place(Telling::Error, deadline, "queue put", |waits| {
+            let mut state = self.state();
             let over = !waits || state.closed || state.putters.is_served(place);
             over.then(|| (state.putters.leave(place), state.closed))
         });
@@ -220,8 +221,9 @@ impl<T> Queue<T> {
             }
             state.getters.push(Claimant::current())
         };
-        let (left, _, waited) = self.await_place(deadline, "queue get", |state, waits| {
-            (!waits || state.getters.is_served(place)).then(|| (state.getters.leave(place), state.closed))
+        let (left, waited) = await_place(Telling::Error, deadline, "queue get", |waits| {
+            let mut state = self.state();
+            (!waits || state.getters.is_served(place)).then(|| state.getters.leave(place))
         });
         match (left, waited) {
             (Left::Served(value), _) => value.ok_or(ReceiveError::Closed),
@@ -229,23 +231,6 @@ impl<T> Queue<T> {
             (Left::Waiting(_), Err(interrupted)) => {
                 pass_on(&interrupted);
                 Err(ReceiveError::Interrupted)
-            }
-        }
-    }
-
-    /// Waits until `leave` brings something, with whether the queue was closed: it is asked with whether the wait goes on.
-    fn await_place<L>(
-        &self,
-        deadline: Option<Instant>,
-        waits_for: &'static str,
-        leave: impl Fn(&mut State<T>, bool) -> Option<(L, bool)>,
-    ) -> (L, bool, Result<(), Interrupted>) {
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { park(deadline, waits_for) };
-            let left = leave(&mut self.state(), !expired && waited.is_ok());
-            if let Some((left, closed)) = left {
-                return (left, closed, waited);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::unwound;
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{passed, wait};
+use crate::scheduler::{await_place, passed};
 use crate::select::{Branch, Listed};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::{Elapsed, deadline_after};
@@ -136,21 +136,16 @@ impl Semaphore {
             }
             state.waiting.push(Claimant::current())
         };
-        loop {
-            let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let waited = if expired { Ok(()) } else { wait(telling, deadline, waits_for) };
+        let (left, waited) = await_place(telling, deadline, waits_for, |waits| {
             let mut state = self.state();
-            if !(state.waiting.is_served(place) || expired || waited.is_err()) {
-                continue;
-            }
-            let served = matches!(state.waiting.leave(place), Left::Served(()));
-            drop(state);
-            if served && waited.is_err() {
-                // One who was told to leave takes nothing with it: the next in the row has it.
-                self.release();
-            }
-            return waited.map(|()| served);
+            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+        });
+        let served = matches!(left, Left::Served(()));
+        if served && waited.is_err() {
+            // One who was told to leave takes nothing with it: the next in the row has it.
+            self.release();
         }
+        waited.map(|()| served)
     }
 
     /// Takes one without a [`Permit`]: pair it with [`Semaphore::release`]. Waits until `deadline`; returns whether one
