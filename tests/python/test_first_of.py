@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import random
 import threading
@@ -26,6 +25,7 @@ from overlapped import (
     sleep,
     spawn,
 )
+from seeds import with_a_seed
 
 QUEUES = [Queue, LifoQueue, PriorityQueue]
 
@@ -265,9 +265,4 @@ def storm(seed: int) -> None:
 
 @pytest.mark.parametrize("round", range(30))
 def test_storm(round):
-    seed = int(os.environ.get("OVERLAPPED_SEED", random.randrange(1 << 32)))
-    try:
-        storm(seed)
-    except BaseException as error:
-        error.add_note(f"OVERLAPPED_SEED={seed}")
-        raise
+    with_a_seed(storm)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from contextlib import suppress
@@ -11,6 +10,7 @@ import pytest
 
 import overlapped
 from overlapped import Channel, Event, Group, Pool, TaskletExit, sleep, spawn, timeout
+from seeds import with_a_seed
 
 
 class Wrong(Exception):
@@ -459,9 +459,4 @@ def storm(seed: int) -> None:
 
 @pytest.mark.parametrize("round", range(40))
 def test_storm(round):
-    seed = int(os.environ.get("OVERLAPPED_SEED", random.randrange(1 << 32)))
-    try:
-        storm(seed)
-    except BaseException as error:
-        error.add_note(f"OVERLAPPED_SEED={seed}")
-        raise
+    with_a_seed(storm)

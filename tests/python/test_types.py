@@ -12,6 +12,18 @@ import pytest
 pytest.importorskip("mypy", reason="mypy, which checks the types, is not installed here")
 
 
+def refused_by_mypy(program: Path) -> tuple[list[str], str]:
+    """The numbers of the lines that mypy complains of, and all that it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", str(program)],
+        capture_output=True,
+        text=True,
+        cwd=program.parent,
+        timeout=100,
+    )
+    return [line.split(":")[1] for line in done.stdout.splitlines()], done.stdout + done.stderr
+
+
 def test_the_stub_agrees_with_the_native_module(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     # PyO3 makes this list of all names; the package does not look at it.
@@ -69,15 +81,8 @@ for item in overlapped.Queue[str]():
     wrong = item
 """
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", str(program)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=100,
-    )
-    lines = [line.split(":")[1] for line in done.stdout.splitlines()]
-    assert lines == ["12", "13", "14", "24", "30", "34"], done.stdout + done.stderr
+    lines, told = refused_by_mypy(program)
+    assert lines == ["12", "13", "14", "24", "30", "34"], told
 
 
 def test_programs_for_stackless_are_checked(tmp_path: Path) -> None:
@@ -117,12 +122,5 @@ except SystemExit:
     stacklesssocket.install()
 """
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", str(program)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=100,
-    )
-    lines = [line.split(":")[1] for line in done.stdout.splitlines()]
-    assert lines == ["14", "15", "27"], done.stdout + done.stderr
+    lines, told = refused_by_mypy(program)
+    assert lines == ["14", "15", "27"], told
