@@ -266,6 +266,28 @@ impl<T> Channel<T> {
     pub fn receiving(&self) -> Receiving<'_, T> {
         Receiving { channel: self, place: None, taken: None }
     }
+
+    /// The wait for a receiver of `value`, as one of several: see [`first_of`](crate::first_of). One that is not the first
+    /// has not sent it, and can be waited for again, or [gives it back](Sending::into_inner).
+    ///
+    /// ```
+    /// use overlapped::{after, channel, first_of, spawn};
+    /// use std::time::Duration;
+    /// overlapped::run(|| {
+    ///     let words = channel();
+    ///     let mut sent = words.sending("hello");
+    ///     assert_eq!(first_of(&mut [&mut sent, &mut after(Duration::from_millis(5))])?, 1);
+    ///     let theirs = words.clone();
+    ///     let receiver = spawn(move || theirs.receive());
+    ///     assert_eq!(first_of(&mut [&mut sent])?, 0);
+    ///     assert_eq!((sent.take(), receiver.join().unwrap()), (Some(Ok(())), Ok("hello")));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn sending(&self, value: T) -> Sending<'_, T> {
+        Sending { channel: self, place: None, value: Some(value), sent: None }
+    }
 }
 
 /// A wait for a value of a [`Channel`], as one of several.
@@ -276,7 +298,8 @@ pub struct Receiving<'a, T> {
 }
 
 impl<T> Receiving<'_, T> {
-    /// What was received, or that the channel is closed, once [`first_of`](crate::first_of) has named this.
+    /// What was received, or that the channel is closed, once [`first_of`](crate::first_of) has named this. A value that is
+    /// not asked for is what this branch brings next, and is dropped with it.
     pub fn take(&mut self) -> Option<Result<T, ReceiveError>> {
         self.taken.take()
     }
@@ -285,24 +308,30 @@ impl<T> Receiving<'_, T> {
 impl<T> Branch for Receiving<'_, T> {}
 
 impl<T> Listed for Receiving<'_, T> {
-    fn list(&mut self, ticket: &Ticket) {
+    fn take_now(&mut self) -> bool {
+        if self.taken.is_some() {
+            return true;
+        }
         let mut queue = self.channel.queue();
-        if queue.senders.len() == 0 && !queue.closing {
-            self.place = Some(queue.receivers.push(Claimant::with(ticket)));
-            return;
-        }
-        if !ticket.claim() {
-            return;
-        }
-        self.taken = Some(match queue.senders.serve(()) {
+        self.taken = match queue.senders.serve(()) {
             Ok((sender, value)) => {
                 drop(queue);
-                // This tasklet is not to be left before it has taken its other places back.
+                // Whatever the preference: this tasklet goes on, and learns which branch it is.
                 sender.waiter.wake();
-                Ok(value)
+                Some(Ok(value))
             }
-            Err(()) => Err(ReceiveError::Closed),
-        });
+            Err(()) => queue.closing.then_some(Err(ReceiveError::Closed)),
+        };
+        self.taken.is_some()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
+        let mut queue = self.channel.queue();
+        let is_ready = queue.closing || queue.senders.has_other(ticket);
+        if !is_ready {
+            self.place = Some(queue.receivers.push(Claimant::with(ticket)));
+        }
+        !is_ready
     }
 
     fn leave(&mut self) -> bool {
@@ -316,6 +345,73 @@ impl<T> Listed for Receiving<'_, T> {
 impl<T> fmt::Debug for Receiving<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiving").field("channel", self.channel).field("taken", &self.taken.is_some()).finish()
+    }
+}
+
+/// A wait for a receiver of a value, as one of several.
+pub struct Sending<'a, T> {
+    channel: &'a Channel<T>,
+    place: Option<Place>,
+    value: Option<T>,
+    sent: Option<Result<(), SendError<T>>>,
+}
+
+impl<T> Sending<'_, T> {
+    /// How it went, once [`first_of`](crate::first_of) has named this: it was sent, or the channel is closed. After that
+    /// there is nothing to send, and this is never the first again.
+    pub fn take(&mut self) -> Option<Result<(), SendError<T>>> {
+        self.sent.take()
+    }
+
+    /// The value, where it was not sent.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.or_else(|| self.sent?.err().map(SendError::into_inner))
+    }
+}
+
+impl<T> Branch for Sending<'_, T> {}
+
+impl<T> Listed for Sending<'_, T> {
+    fn take_now(&mut self) -> bool {
+        let Some(value) = self.value.take() else { return self.sent.is_some() };
+        let mut queue = self.channel.queue();
+        self.sent = match queue.receivers.serve(value) {
+            Ok(receiver) => {
+                drop(queue);
+                receiver.waiter.wake();
+                Some(Ok(()))
+            }
+            Err(value) if queue.closing => Some(Err(SendError::Closed(value))),
+            Err(value) => {
+                self.value = Some(value);
+                None
+            }
+        };
+        self.sent.is_some()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
+        let mut queue = self.channel.queue();
+        if queue.closing || queue.receivers.has_other(ticket) {
+            return self.value.is_none();
+        }
+        self.place = self.value.take().map(|value| queue.senders.push((Claimant::with(ticket), value)));
+        true
+    }
+
+    fn leave(&mut self) -> bool {
+        let Some(place) = self.place.take() else { return false };
+        match self.channel.queue().senders.leave(place) {
+            Left::Served(()) => self.sent = Some(Ok(())),
+            Left::Waiting((_, value)) => self.value = Some(value),
+        }
+        self.sent.is_some()
+    }
+}
+
+impl<T> fmt::Debug for Sending<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("channel", self.channel).field("sent", &self.sent).finish()
     }
 }
 

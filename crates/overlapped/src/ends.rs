@@ -11,7 +11,7 @@ use std::io;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use crate::select::{first_of, timer};
+use crate::select::{after, first_of};
 use crate::sync::Queue;
 use crate::tasklet::{JoinError, JoinHandle, spawn, yield_now};
 use crate::wait_list::Place;
@@ -58,7 +58,7 @@ impl<T> Drop for Ends<'_, T> {
 /// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`.
 pub fn wait<T>(tasklets: &[JoinHandle<T>], count: usize, timeout: Option<Duration>) -> io::Result<usize> {
     let ends = Ends::of(tasklets);
-    let mut time_is_up = timer(timeout.unwrap_or(Duration::MAX));
+    let mut time_is_up = after(timeout.unwrap_or(Duration::MAX));
     for number in 0..count.min(tasklets.len()) {
         if first_of(&mut [&mut ends.ended.getting(), &mut time_is_up])? == 1 {
             return Ok(number);

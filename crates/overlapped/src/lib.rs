@@ -63,7 +63,7 @@ mod time;
 mod wait_list;
 
 pub use attempt::attempted;
-pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, channel};
+pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, Sending, channel};
 pub use ends::{AsCompleted, as_completed, first_completed, shield, wait};
 pub use entry::{Config, DEFAULT_STACK_SIZE, run, try_run};
 pub use every::{Every, every};
@@ -75,10 +75,10 @@ pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
-pub use select::{Branch, Timer, first_of, timer};
+pub use select::{After, Branch, after, first_of};
 pub use sync::{
-    Acquiring, Barrier, Condition, Event, Getting, Lock, LockGuard, Permit, Queue, RLock, RLockGuard, Semaphore,
-    Waiting,
+    Acquiring, Barrier, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock, RLockGuard,
+    Semaphore, Waiting,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use time::{Deadline, Elapsed, sleep, timeout, uncancellable};

@@ -1,65 +1,74 @@
 //! Waiting for the first of several things.
 //!
-//! Each thing is a *branch*: it takes what is there, or is listed where it waits, under one ticket for all. When the
-//! ticket has been claimed, every branch takes its place back, and one of them finds that it was served.
+//! Each thing is a *branch*. First each is asked, in order, whether it is there already. Where none is, all are listed where
+//! they wait, under one ticket for all. When the ticket has been claimed, every branch takes its place back, and one of them
+//! finds that it was served.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::interrupt::Telling;
+use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{park, pass_on, passed};
 use crate::ticket::Ticket;
 use crate::time::deadline_after;
 
 /// One of several things to wait for with [`first_of`]: what [`Channel::receiving`](crate::Channel::receiving),
-/// [`Queue::getting`](crate::Queue::getting), [`Event::waiting`](crate::Event::waiting),
-/// [`Semaphore::acquiring`](crate::Semaphore::acquiring), [`JoinHandle::finishing`](crate::JoinHandle::finishing) and
-/// [`timer`] return.
+/// [`Channel::sending`](crate::Channel::sending), [`Queue::getting`](crate::Queue::getting),
+/// [`Queue::putting`](crate::Queue::putting), [`Event::waiting`](crate::Event::waiting),
+/// [`Semaphore::acquiring`](crate::Semaphore::acquiring), [`JoinHandle::finishing`](crate::JoinHandle::finishing),
+/// [`readable`](crate::readable()), [`writable`](crate::writable()) and [`after`] return.
 #[allow(private_bounds, reason = "the branches there are, are this crate's")]
 pub trait Branch: Listed {}
 
 /// What [`first_of`] does with a branch.
 pub(crate) trait Listed {
-    /// Takes what is there, with the ticket, or joins the line.
-    fn list(&mut self, ticket: &Ticket);
-    /// When to list it again, where it comes by the clock.
+    /// Takes what is there; whether something was. It is in no line.
+    fn take_now(&mut self) -> bool;
+    /// Joins the line, with the ticket; false where there is something to take by now.
+    fn list(&mut self, ticket: &Ticket) -> bool;
+    /// When to be asked again, where it comes by the clock.
     fn deadline(&self) -> Option<Instant> {
         None
     }
-    /// Takes its place back, if it has one; whether something was taken.
+    /// Asks for the end of what has to be waited for when it is to leave.
+    fn cancel(&mut self) {}
+    /// Takes its place back, if it has one; whether it was served there.
     fn leave(&mut self) -> bool;
 }
 
 /// The wait for some time to pass, as one of several: see [`first_of`]. The time counts from here on; once it has passed,
-/// the timer is ready always.
+/// this is ready always.
 ///
 /// ```
-/// use overlapped::{Queue, first_of, timer};
+/// use overlapped::{Queue, after, first_of};
 /// use std::time::Duration;
 /// overlapped::run(|| {
 ///     let lines: Queue<String> = Queue::new();
-///     let mut idle = timer(Duration::from_millis(5));
+///     let mut idle = after(Duration::from_millis(5));
 ///     assert_eq!(first_of(&mut [&mut lines.getting(), &mut idle])?, 1);
 ///     std::io::Result::Ok(())
 /// })?;
 /// # std::io::Result::Ok(())
 /// ```
-pub fn timer(duration: Duration) -> Timer {
-    Timer { deadline: deadline_after(duration), taken: false }
+pub fn after(duration: Duration) -> After {
+    After { deadline: deadline_after(duration) }
 }
 
 /// A wait for some time to pass, as one of several.
 #[derive(Debug)]
-pub struct Timer {
+pub struct After {
     deadline: Instant,
-    taken: bool,
 }
 
-impl Branch for Timer {}
+impl Branch for After {}
 
-impl Listed for Timer {
-    fn list(&mut self, ticket: &Ticket) {
-        self.taken = Instant::now() >= self.deadline && ticket.claim();
+impl Listed for After {
+    fn take_now(&mut self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    fn list(&mut self, _: &Ticket) -> bool {
+        true
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -67,7 +76,7 @@ impl Listed for Timer {
     }
 
     fn leave(&mut self) -> bool {
-        std::mem::take(&mut self.taken)
+        false
     }
 }
 
@@ -98,9 +107,23 @@ pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
         io::Error::from(interrupted)
     };
     passed(Telling::Error).map_err(told)?;
+    loop {
+        if let Some(place) = branches.iter_mut().position(|branch| branch.take_now()) {
+            return Ok(place);
+        }
+        if let Some(place) = wait_listed(branches).map_err(told)? {
+            return Ok(place);
+        }
+    }
+}
+
+/// Waits until one is served, and returns its place; or until they are to be asked again.
+fn wait_listed(branches: &mut [&mut dyn Branch]) -> Result<Option<usize>, Interrupted> {
     let ticket = Ticket::default();
     for branch in &mut *branches {
-        branch.list(&ticket);
+        if !branch.list(&ticket) {
+            ticket.claim();
+        }
         if ticket.is_claimed() {
             break;
         }
@@ -109,22 +132,20 @@ pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
     let mut waited = Ok(());
     while !ticket.is_claimed() {
         waited = park(deadline, "the first of several");
-        if waited.is_err() {
+        if waited.is_err() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             // Whoever has claimed it before has served.
             ticket.claim();
-        } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            branches.iter_mut().filter(|branch| branch.deadline().is_some()).for_each(|branch| branch.list(&ticket));
         }
     }
+    branches.iter_mut().for_each(|branch| branch.cancel());
     let mut first = None;
     for (place, branch) in branches.iter_mut().enumerate() {
         if branch.leave() {
             first = Some(place);
         }
     }
-    match (first, waited) {
-        (Some(place), _) => Ok(place),
-        (None, Err(interrupted)) => Err(told(interrupted)),
-        (None, Ok(())) => unreachable!("who claims a ticket serves"),
+    match first {
+        Some(place) => Ok(Some(place)),
+        None => waited.map(|()| None),
     }
 }

@@ -8,6 +8,12 @@
 //! on.)
 //!
 //! Who waits for one thing alone has no ticket, and pays nothing.
+//!
+//! **Two that wait for several things each** can be what the other waits for: one would send where the other receives. Then
+//! both tickets had to be claimed at once. So whoever serves is in no line itself: it looks first, and is listed after
+//! that; and where somebody has come meanwhile whom it could serve, from another thread, it leaves all lines and looks
+//! again. (Rejected: to claim one's own ticket, then the other's, and take the first claim back where that fails: who finds
+//! a claimed ticket passes it over, for good.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +39,8 @@ impl Ticket {
 pub(crate) trait Claims {
     /// Whether it may be served now; it then has to be.
     fn claim(&self) -> bool;
+    /// Whether it could be served by whoever has `ticket`: it has not been, and is not the same.
+    fn waits_beside(&self, ticket: &Ticket) -> bool;
 }
 
 /// One in a list: who waits, and the ticket where it waits for other things too.
@@ -57,11 +65,19 @@ impl Claims for Claimant {
     fn claim(&self) -> bool {
         self.ticket.as_ref().is_none_or(Ticket::claim)
     }
+
+    fn waits_beside(&self, ticket: &Ticket) -> bool {
+        self.ticket.as_ref().is_none_or(|own| !own.is_claimed() && !Arc::ptr_eq(&own.0, &ticket.0))
+    }
 }
 
 impl<T> Claims for (Claimant, T) {
     fn claim(&self) -> bool {
         self.0.claim()
+    }
+
+    fn waits_beside(&self, ticket: &Ticket) -> bool {
+        self.0.waits_beside(ticket)
     }
 }
 

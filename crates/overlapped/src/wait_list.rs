@@ -7,7 +7,7 @@
 
 use slab::Slab;
 
-use crate::ticket::Claims;
+use crate::ticket::{Claims, Ticket};
 
 /// A place in a [`WaitList`].
 pub(crate) type Place = usize;
@@ -62,6 +62,12 @@ impl<W: Claims, S> WaitList<W, S> {
         })
     }
 
+    /// Whether somebody waits that whoever has `ticket` could serve. It looks at those that come before, which were served
+    /// elsewhere and have not left, or are the same one's.
+    pub(crate) fn has_other(&self, ticket: &Ticket) -> bool {
+        self.iter().any(|who| who.waits_beside(ticket))
+    }
+
     /// Whether some were served that have not taken note of it.
     pub(crate) fn has_served(&self) -> bool {
         self.served > 0
@@ -85,6 +91,11 @@ impl<W: Claims, S> WaitList<W, S> {
     /// # Errors
     /// What it was to be served with, where nobody waits.
     pub(crate) fn serve(&mut self, with: S) -> Result<W, S> {
+        self.serve_at(with).map(|(_, who)| who)
+    }
+
+    /// As [`WaitList::serve`]; and its place, at which [`WaitList::served`] gives it what is made of itself.
+    pub(crate) fn serve_at(&mut self, with: S) -> Result<(Place, W), S> {
         while self.first != NONE {
             let place = self.first;
             self.unlink(place);
@@ -95,7 +106,7 @@ impl<W: Claims, S> WaitList<W, S> {
             }
             self.served += 1;
             match std::mem::replace(&mut spot.holds, Left::Served(with)) {
-                Left::Waiting(who) => return Ok(who),
+                Left::Waiting(who) => return Ok((place, who)),
                 Left::Served(_) => unreachable!("just looked"),
             }
         }
@@ -105,6 +116,14 @@ impl<W: Claims, S> WaitList<W, S> {
     /// Whether the one at `place` was served.
     pub(crate) fn is_served(&self, place: Place) -> bool {
         matches!(self.spots[place].holds, Left::Served(_))
+    }
+
+    /// What the one at `place` was served with.
+    pub(crate) fn served(&mut self, place: Place) -> Option<&mut S> {
+        match &mut self.spots[place].holds {
+            Left::Served(with) => Some(with),
+            Left::Waiting(_) => None,
+        }
     }
 
     /// Leaves `place`, which is free for others then.
@@ -145,11 +164,19 @@ mod tests {
         fn claim(&self) -> bool {
             true
         }
+
+        fn waits_beside(&self, _: &Ticket) -> bool {
+            true
+        }
     }
 
     impl Claims for &Cell<bool> {
         fn claim(&self) -> bool {
             !self.replace(true)
+        }
+
+        fn waits_beside(&self, _: &Ticket) -> bool {
+            !self.get()
         }
     }
 
@@ -159,7 +186,9 @@ mod tests {
         let mut list = WaitList::<&Cell<bool>>::default();
         let places = [list.push(&first), list.push(&second)];
         first.set(true);
+        assert!(list.has_other(&Ticket::default()));
         assert!(std::ptr::eq(list.serve(()).unwrap(), &second));
+        assert!(!list.has_other(&Ticket::default()));
         assert_eq!((list.len(), list.serve(())), (0, Err(())));
         assert!(matches!(list.leave(places[0]), Left::Waiting(_)));
         assert!(matches!(list.leave(places[1]), Left::Served(())));

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::{
-    Branch, Event, JoinHandle, Queue, Semaphore, as_completed, channel, first_completed, first_of, is_cancelled,
-    shield, sleep, spawn, tasklets, timeout, timer, uncancellable, wait, yield_now,
+    Branch, Event, JoinHandle, Queue, Semaphore, after, as_completed, channel, first_completed, first_of, is_cancelled,
+    shield, sleep, spawn, tasklets, timeout, uncancellable, wait, yield_now,
 };
 use support::{LONG, Log, run};
 
@@ -92,10 +92,10 @@ fn a_tasklet_that_has_ended_stays_ready_and_its_result_is_there() {
         let end = Event::new();
         let waits = end.clone();
         let theirs = std::thread::spawn(move || here.spawn(move || waits.wait())).join().unwrap();
-        let mut late = timer(Duration::from_millis(1));
+        let mut late = after(Duration::from_millis(1));
         assert_eq!(first_of(&mut [&mut theirs.finishing(), &mut late]).unwrap(), 1);
         end.set();
-        let mut never = timer(LONG);
+        let mut never = after(LONG);
         assert_eq!(first_of(&mut [&mut never, &mut theirs.finishing()]).unwrap(), 1);
         assert_eq!(first_of(&mut [&mut theirs.finishing(), &mut late]).unwrap(), 0);
         theirs.join().unwrap();
@@ -103,7 +103,7 @@ fn a_tasklet_that_has_ended_stays_ready_and_its_result_is_there() {
         assert_eq!(first_of(&mut [&mut never, &mut late]).unwrap(), 1);
     });
     // A thread without tasklets waits as well.
-    assert_eq!(first_of(&mut [&mut Event::new().waiting(), &mut timer(Duration::from_millis(1))]).unwrap(), 1);
+    assert_eq!(first_of(&mut [&mut Event::new().waiting(), &mut after(Duration::from_millis(1))]).unwrap(), 1);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn the_first_of_everything_in_a_storm_loses_nothing() {
                             let (mut value, mut line, mut permit) =
                                 (values.receiving(), lines.getting(), permits.acquiring());
                             let (mut stopped, mut late) =
-                                (stop.waiting(), timer(Duration::from_micros(random.u64(1..200))));
+                                (stop.waiting(), after(Duration::from_micros(random.u64(1..200))));
                             let mut branches: [&mut dyn Branch; 4] = [&mut value, &mut line, &mut permit, &mut late];
                             random.shuffle(&mut branches);
                             let [a, b, c, d] = branches;

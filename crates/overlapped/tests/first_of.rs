@@ -4,7 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use overlapped::{Channel, Event, Preference, ReceiveError, Semaphore, channel, first_of, spawn, timeout, yield_now};
+use overlapped::{
+    Branch, Channel, Event, Preference, Queue, ReceiveError, Semaphore, SendError, after, channel, first_of, spawn,
+    timeout, yield_now,
+};
 use support::run;
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -114,8 +117,7 @@ fn threads_that_send_at_once_lose_no_value_and_bring_none_twice() {
         let mut got = Vec::new();
         while got.len() < 4 * EACH {
             let mut waits: Vec<_> = channels.iter().map(Channel::receiving).collect();
-            let mut branches: Vec<&mut dyn overlapped::Branch> =
-                waits.iter_mut().map(|wait| wait as &mut dyn overlapped::Branch).collect();
+            let mut branches: Vec<&mut dyn Branch> = waits.iter_mut().map(|wait| wait as &mut dyn Branch).collect();
             // The first would always be first.
             let turn = got.len() % 4;
             branches.rotate_left(turn);
@@ -127,4 +129,197 @@ fn threads_that_send_at_once_lose_no_value_and_bring_none_twice() {
         got.sort_unstable();
         assert_eq!(got, (0..4 * EACH).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn a_value_is_sent_or_put_by_the_branch_that_is_first_and_by_no_other() {
+    run(|| {
+        for which in 0..3 {
+            let (values, items, event) = (channel(), Queue::bounded(1), Event::new());
+            items.put("old").unwrap();
+            let (theirs, full, sets) = (values.clone(), items.clone(), event.clone());
+            let waits = spawn(move || {
+                let (mut sent, mut put) = (theirs.sending("sent"), full.putting("put"));
+                let first = first_of(&mut [&mut sent, &mut put, &mut event.waiting()]).unwrap();
+                let went = (sent.take().is_some(), put.take().is_some());
+                assert_eq!(went, (first == 0, first == 1));
+                assert_eq!(
+                    (sent.into_inner(), put.into_inner()),
+                    ((!went.0).then_some("sent"), (!went.1).then_some("put"))
+                );
+                first
+            });
+            yield_now();
+            assert_eq!(values.balance(), 1);
+            match which {
+                0 => assert_eq!(values.receive(), Ok("sent")),
+                1 => assert_eq!(items.get(), Ok("old")),
+                _ => sets.set(),
+            }
+            assert_eq!(waits.join().unwrap(), which);
+            assert_eq!(values.balance(), 0, "nobody offers it any more");
+            assert_eq!(items.try_get().ok(), [Some("old"), Some("put"), Some("old")][which]);
+        }
+    });
+}
+
+#[test]
+fn two_that_wait_for_several_things_each_meet() {
+    run(|| {
+        let (there, back) = (channel(), Queue::bounded(0));
+        let (to, from) = (there.clone(), back.clone());
+        let other = spawn(move || {
+            let (mut sent, mut got) = (to.sending(1), from.getting());
+            (first_of(&mut [&mut got, &mut sent]).unwrap(), got.take(), sent.take())
+        });
+        yield_now();
+        let (mut received, mut put) = (there.receiving(), back.putting(2));
+        assert_eq!(first_of(&mut [&mut put, &mut received]).unwrap(), 0);
+        assert_eq!((put.take(), received.take()), (Some(Ok(())), None));
+        assert_eq!(other.join().unwrap(), (0, Some(Ok(2)), None));
+        assert_eq!((there.balance(), back.try_get()), (0, Err(ReceiveError::Elapsed)));
+    });
+}
+
+#[test]
+fn nobody_meets_itself() {
+    run(|| {
+        let (values, items) = (channel(), Queue::bounded(0));
+        let (mut sent, mut received) = (values.sending(1), values.receiving());
+        let (mut put, mut got) = (items.putting(1), items.getting());
+        let mut late = after(MOMENT);
+        assert_eq!(first_of(&mut [&mut sent, &mut received, &mut put, &mut got, &mut late]).unwrap(), 4);
+        assert_eq!((sent.into_inner(), put.into_inner()), (Some(1), Some(1)));
+        assert!(received.take().is_none() && got.take().is_none());
+    });
+}
+
+#[test]
+fn what_is_closed_gives_the_value_back_also_meanwhile() {
+    run(|| {
+        let (closed, full) = (channel(), Queue::bounded(1));
+        closed.close();
+        full.put("old").unwrap();
+        let never = Event::new();
+        let mut sent = closed.sending("value");
+        assert_eq!(first_of(&mut [&mut never.waiting(), &mut sent]).unwrap(), 1);
+        assert_eq!(sent.take(), Some(Err(SendError::Closed("value"))));
+        let theirs = full.clone();
+        let waits = spawn(move || {
+            let mut put = theirs.putting("value");
+            (first_of(&mut [&mut never.waiting(), &mut put]).unwrap(), put.into_inner())
+        });
+        let plain = full.clone();
+        let puts = spawn(move || plain.put("another"));
+        yield_now();
+        full.close();
+        assert_eq!(waits.join().unwrap(), (1, Some("value")));
+        assert_eq!(puts.join().unwrap(), Err(SendError::Closed("another")));
+        assert_eq!(full.iter().collect::<Vec<_>>(), ["old"]);
+    });
+}
+
+#[test]
+fn who_was_served_elsewhere_has_its_value_back_though_the_queue_is_closed_before_it_runs() {
+    run(|| {
+        let (full, event) = (Queue::bounded(0), Event::new());
+        let (theirs, sets) = (full.clone(), event.clone());
+        let waits = spawn(move || {
+            let mut put = theirs.putting("value");
+            let first = first_of(&mut [&mut put, &mut event.waiting()]).unwrap();
+            (first, put.take(), put.into_inner())
+        });
+        yield_now();
+        sets.set();
+        full.close();
+        assert_eq!(waits.join().unwrap(), (1, None, Some("value")));
+    });
+}
+
+#[test]
+fn a_value_that_was_not_asked_for_is_brought_again() {
+    run(|| {
+        let (items, permits) = (Queue::new(), Semaphore::new(1));
+        items.put(1).unwrap();
+        items.put(2).unwrap();
+        let (mut got, mut permit) = (items.getting(), permits.acquiring());
+        for _ in 0..3 {
+            assert_eq!(first_of(&mut [&mut got, &mut permit]).unwrap(), 0);
+        }
+        assert_eq!((got.take(), items.len()), (Some(Ok(1)), 1));
+        for _ in 0..3 {
+            assert_eq!(first_of(&mut [&mut permit]).unwrap(), 0);
+        }
+        assert!(permit.take().is_some());
+    });
+}
+
+/// Threads send and receive, each by waiting for several at once, over the same few channels and queues.
+#[test]
+fn threads_that_offer_and_ask_at_once_lose_no_value_and_bring_none_twice() {
+    const EACH: usize = 300;
+    let channels: Vec<Channel<usize>> = (0..2).map(|_| channel()).collect();
+    let queues: Vec<Queue<usize>> = (0..2).map(Queue::bounded).collect();
+    let over = Event::new();
+    let senders: Vec<_> = (0..3)
+        .map(|n| {
+            let (channels, queues) = (channels.clone(), queues.clone());
+            std::thread::spawn(move || {
+                run(|| {
+                    for m in 0..EACH {
+                        // The same value is offered in four places.
+                        let value = n * EACH + m;
+                        let mut sent: Vec<_> = channels.iter().map(|channel| channel.sending(value)).collect();
+                        let mut put: Vec<_> = queues.iter().map(|queue| queue.putting(value)).collect();
+                        let mut branches: Vec<&mut dyn Branch> = Vec::new();
+                        branches.extend(sent.iter_mut().map(|sent| sent as &mut dyn Branch));
+                        branches.extend(put.iter_mut().map(|put| put as &mut dyn Branch));
+                        branches.rotate_left(m % 4);
+                        first_of(&mut branches).unwrap();
+                        let went = sent
+                            .iter_mut()
+                            .filter_map(|sent| sent.take())
+                            .chain(put.iter_mut().filter_map(|put| put.take()));
+                        assert_eq!(went.collect::<Vec<_>>(), [Ok(())]);
+                    }
+                });
+            })
+        })
+        .collect();
+    let receivers: Vec<_> = (0..3)
+        .map(|n| {
+            let (channels, queues, over) = (channels.clone(), queues.clone(), over.clone());
+            std::thread::spawn(move || {
+                run(|| {
+                    let mut taken = Vec::new();
+                    loop {
+                        let mut received: Vec<_> = channels.iter().map(Channel::receiving).collect();
+                        let mut got: Vec<_> = queues.iter().map(Queue::getting).collect();
+                        let mut stop = over.waiting();
+                        let mut branches: Vec<&mut dyn Branch> = Vec::new();
+                        branches.extend(received.iter_mut().map(|received| received as &mut dyn Branch));
+                        branches.extend(got.iter_mut().map(|got| got as &mut dyn Branch));
+                        branches.rotate_left((n + taken.len()) % 4);
+                        branches.push(&mut stop);
+                        if first_of(&mut branches).unwrap() == 4 {
+                            return taken;
+                        }
+                        let came = received
+                            .iter_mut()
+                            .filter_map(|received| received.take())
+                            .chain(got.iter_mut().filter_map(|got| got.take()));
+                        let came: Vec<usize> = came.map(Result::unwrap).collect();
+                        assert_eq!(came.len(), 1);
+                        taken.extend(came);
+                    }
+                })
+            })
+        })
+        .collect();
+    senders.into_iter().for_each(|thread| thread.join().unwrap());
+    over.set();
+    let mut taken: Vec<usize> = receivers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    taken.extend(queues.iter().flat_map(|queue| std::iter::from_fn(|| queue.try_get().ok())));
+    taken.sort_unstable();
+    assert_eq!(taken, (0..3 * EACH).collect::<Vec<_>>());
 }

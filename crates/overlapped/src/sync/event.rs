@@ -115,7 +115,7 @@ impl Event {
 impl Event {
     /// The wait for it, as one of several: see [`first_of`](crate::first_of).
     pub fn waiting(&self) -> Waiting<'_> {
-        Waiting { event: self, place: None, taken: false }
+        Waiting { event: self, place: None }
     }
 }
 
@@ -124,24 +124,26 @@ impl Event {
 pub struct Waiting<'a> {
     event: &'a Event,
     place: Option<Place>,
-    taken: bool,
 }
 
 impl Branch for Waiting<'_> {}
 
 impl Listed for Waiting<'_> {
-    fn list(&mut self, ticket: &Ticket) {
+    fn take_now(&mut self) -> bool {
+        self.event.is_set()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
         let mut state = self.event.state();
-        if state.set {
-            self.taken = ticket.claim();
-        } else {
+        if !state.set {
             self.place = Some(state.waiting.push(Claimant::with(ticket)));
         }
+        !state.set
     }
 
     fn leave(&mut self) -> bool {
         let served = self.place.take().map(|place| self.event.state().waiting.leave(place));
-        std::mem::take(&mut self.taken) || matches!(served, Some(Left::Served(())))
+        matches!(served, Some(Left::Served(())))
     }
 }
 

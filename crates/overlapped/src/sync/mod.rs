@@ -14,7 +14,7 @@ pub use self::barrier::Barrier;
 pub use self::condition::Condition;
 pub use self::event::{Event, Waiting};
 pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
-pub use self::queue::{Getting, Queue};
+pub use self::queue::{Getting, Putting, Queue};
 pub use self::semaphore::{Acquiring, Permit, Semaphore};
 
 use crate::interrupt::Interrupted;

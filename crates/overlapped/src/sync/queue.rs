@@ -45,8 +45,8 @@ pub struct Queue<T> {
 struct State<T> {
     values: VecDeque<T>,
     capacity: usize,
-    /// Each with its value.
-    putters: WaitList<(Claimant, T)>,
+    /// Each with its value. Served with nothing where that went in, and with the value where the queue was closed.
+    putters: WaitList<(Claimant, T), Option<T>>,
     /// Served with a value, or with nothing any more.
     getters: WaitList<Claimant, Option<T>>,
     closed: bool,
@@ -55,7 +55,7 @@ struct State<T> {
 impl<T> State<T> {
     /// The next value, whose place goes to the putter that has waited longest: it is to be woken.
     fn pop(&mut self) -> Option<(T, Option<Waiter>)> {
-        let mut admit = || if self.closed { None } else { self.putters.serve(()).ok() };
+        let mut admit = || self.putters.serve(None).ok();
         match self.values.pop_front() {
             None => admit().map(|(putter, value)| (value, Some(putter.waiter))),
             Some(value) => {
@@ -158,14 +158,13 @@ impl<T> Queue<T> {
                 Err(value) => state.putters.push((Claimant::current(), value)),
             }
         };
-        let ((left, closed), waited) = await_place(Telling::Error, deadline, "queue put", |waits| {
+        let (left, waited) = await_place(Telling::Error, deadline, "queue put", |waits| {
             let mut state = self.state();
-            let over = !waits || state.closed || state.putters.is_served(place);
-            over.then(|| (state.putters.leave(place), state.closed))
+            (!waits || state.putters.is_served(place)).then(|| state.putters.leave(place))
         });
         match (left, waited) {
-            (Left::Served(()), _) => Ok(()),
-            (Left::Waiting((_, value)), _) if closed => Err(SendError::Closed(value)),
+            (Left::Served(None), _) => Ok(()),
+            (Left::Served(Some(value)), _) => Err(SendError::Closed(value)),
             (Left::Waiting((_, value)), Ok(())) => Err(SendError::Elapsed(value)),
             (Left::Waiting((_, value)), Err(interrupted)) => {
                 pass_on(&interrupted);
@@ -245,7 +244,11 @@ impl<T> Queue<T> {
         let waiters: Vec<Waiter> = {
             let mut state = self.state();
             state.closed = true;
-            let mut waiters: Vec<Waiter> = state.putters.iter().map(|(putter, _)| putter.waiter.clone()).collect();
+            let mut waiters = Vec::new();
+            while let Ok((place, (putter, value))) = state.putters.serve_at(None) {
+                *state.putters.served(place).expect("it was served just now") = Some(value);
+                waiters.push(putter.waiter);
+            }
             waiters.extend(std::iter::from_fn(|| state.getters.serve(None).ok()).map(|getter| getter.waiter));
             waiters
         };
@@ -271,6 +274,26 @@ impl<T> Queue<T> {
     pub fn getting(&self) -> Getting<'_, T> {
         Getting { queue: self, place: None, taken: None }
     }
+
+    /// The wait for room for `value`, as one of several: see [`first_of`](crate::first_of). One that is not the first has
+    /// not put it in, and can be waited for again, or [gives it back](Putting::into_inner).
+    ///
+    /// ```
+    /// use overlapped::{Queue, after, first_of};
+    /// use std::time::Duration;
+    /// overlapped::run(|| {
+    ///     let full = Queue::bounded(1);
+    ///     full.put("old").unwrap();
+    ///     let mut put = full.putting("new");
+    ///     assert_eq!(first_of(&mut [&mut put, &mut after(Duration::from_millis(5))])?, 1);
+    ///     assert_eq!(put.into_inner(), Some("new"));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn putting(&self, value: T) -> Putting<'_, T> {
+        Putting { queue: self, place: None, value: Some(value), put: None }
+    }
 }
 
 /// A wait for a value of a [`Queue`], as one of several.
@@ -282,7 +305,7 @@ pub struct Getting<'a, T> {
 
 impl<T> Getting<'_, T> {
     /// What was taken, or that the queue is closed, once [`first_of`](crate::first_of) has named this. A value that is not
-    /// asked for is dropped with this.
+    /// asked for is what this branch brings next, and is dropped with it.
     pub fn take(&mut self) -> Option<Result<T, ReceiveError>> {
         self.taken.take()
     }
@@ -291,19 +314,23 @@ impl<T> Getting<'_, T> {
 impl<T> Branch for Getting<'_, T> {}
 
 impl<T> Listed for Getting<'_, T> {
-    fn list(&mut self, ticket: &Ticket) {
+    fn take_now(&mut self) -> bool {
+        if self.taken.is_none() {
+            self.taken = match self.queue.try_get() {
+                Err(ReceiveError::Elapsed) => None,
+                got => Some(got),
+            };
+        }
+        self.taken.is_some()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
         let mut state = self.queue.state();
-        let is_ready = !state.values.is_empty() || state.closed || state.putters.len() > 0;
+        let is_ready = !state.values.is_empty() || state.closed || state.putters.has_other(ticket);
         if !is_ready {
             self.place = Some(state.getters.push(Claimant::with(ticket)));
-        } else if ticket.claim() {
-            let popped = state.pop();
-            drop(state);
-            self.taken = Some(popped.ok_or(ReceiveError::Closed).map(|(value, putter)| {
-                wake(putter);
-                value
-            }));
         }
+        !is_ready
     }
 
     fn leave(&mut self) -> bool {
@@ -311,6 +338,76 @@ impl<T> Listed for Getting<'_, T> {
             self.taken = Some(value.ok_or(ReceiveError::Closed));
         }
         self.taken.is_some()
+    }
+}
+
+/// A wait for room in a [`Queue`], as one of several.
+pub struct Putting<'a, T> {
+    queue: &'a Queue<T>,
+    place: Option<Place>,
+    value: Option<T>,
+    put: Option<Result<(), SendError<T>>>,
+}
+
+impl<T> Putting<'_, T> {
+    /// How it went, once [`first_of`](crate::first_of) has named this: it was put in, or the queue is closed. After that
+    /// there is nothing to put, and this is never the first again.
+    pub fn take(&mut self) -> Option<Result<(), SendError<T>>> {
+        self.put.take()
+    }
+
+    /// The value, where it was not put in.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.or_else(|| self.put?.err().map(SendError::into_inner))
+    }
+
+    fn ended(&mut self, put: Result<(), SendError<T>>) -> bool {
+        self.put = Some(put);
+        true
+    }
+}
+
+impl<T> Branch for Putting<'_, T> {}
+
+impl<T> Listed for Putting<'_, T> {
+    fn take_now(&mut self) -> bool {
+        let Some(value) = self.value.take() else { return self.put.is_some() };
+        match self.queue.try_put(value) {
+            Err(SendError::Elapsed(value)) => {
+                self.value = Some(value);
+                false
+            }
+            put => self.ended(put),
+        }
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
+        let mut state = self.queue.state();
+        let is_ready = state.closed || state.values.len() < state.capacity || state.getters.has_other(ticket);
+        if is_ready {
+            return self.value.is_none();
+        }
+        self.place = self.value.take().map(|value| state.putters.push((Claimant::with(ticket), value)));
+        true
+    }
+
+    fn leave(&mut self) -> bool {
+        let Some(place) = self.place.take() else { return false };
+        let left = self.queue.state().putters.leave(place);
+        match left {
+            Left::Served(None) => self.ended(Ok(())),
+            Left::Served(Some(value)) => self.ended(Err(SendError::Closed(value))),
+            Left::Waiting((_, value)) => {
+                self.value = Some(value);
+                false
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Putting<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Putting").field("queue", self.queue).field("put", &self.put).finish()
     }
 }
 

@@ -187,7 +187,7 @@ pub struct Acquiring<'a> {
 
 impl Acquiring<'_> {
     /// What was waited for, once [`first_of`](crate::first_of) has named this. A permit that is not taken is given back
-    /// when this is dropped.
+    /// when this is dropped; until then it is what this branch brings next.
     pub fn take(&mut self) -> Option<Permit> {
         self.permit.take()
     }
@@ -196,15 +196,18 @@ impl Acquiring<'_> {
 impl Branch for Acquiring<'_> {}
 
 impl Listed for Acquiring<'_> {
-    fn list(&mut self, ticket: &Ticket) {
+    fn take_now(&mut self) -> bool {
+        self.permit = self.permit.take().or_else(|| self.semaphore.try_acquire());
+        self.permit.is_some()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
         let mut state = self.semaphore.state();
-        if state.value == 0 {
+        let is_none_there = state.value == 0;
+        if is_none_there {
             self.place = Some(state.waiting.push(Claimant::with(ticket)));
-        } else if ticket.claim() {
-            state.value -= 1;
-            drop(state);
-            self.permit = Some(Permit(Some(self.semaphore.clone())));
         }
+        is_none_there
     }
 
     fn leave(&mut self) -> bool {

@@ -195,6 +195,13 @@ impl Claims for Watcher {
             Watcher::Collects(..) => true,
         }
     }
+
+    fn waits_beside(&self, ticket: &Ticket) -> bool {
+        match self {
+            Watcher::Waits(claimant) => claimant.waits_beside(ticket),
+            Watcher::Collects(..) => true,
+        }
+    }
 }
 
 impl Watcher {
@@ -365,7 +372,7 @@ impl<T> JoinHandle<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn finishing(&self) -> Finishing<'_, T> {
-        Finishing { tasklet: self, place: None, taken: false }
+        Finishing { tasklet: self, place: None }
     }
 
     /// Whether the tasklet has ended.
@@ -379,24 +386,26 @@ impl<T> JoinHandle<T> {
 pub struct Finishing<'a, T> {
     tasklet: &'a JoinHandle<T>,
     place: Option<Place>,
-    taken: bool,
 }
 
 impl<T> Branch for Finishing<'_, T> {}
 
 impl<T> Listed for Finishing<'_, T> {
-    fn list(&mut self, ticket: &Ticket) {
+    fn take_now(&mut self) -> bool {
+        self.tasklet.is_finished()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
         let mut state = self.tasklet.packet.state();
-        if state.finished {
-            self.taken = ticket.claim();
-        } else {
+        if !state.finished {
             self.place = Some(state.watchers.push(Watcher::Waits(Claimant::with(ticket))));
         }
+        !state.finished
     }
 
     fn leave(&mut self) -> bool {
         let left = self.place.take().map(|place| self.tasklet.packet.state().watchers.leave(place));
-        std::mem::take(&mut self.taken) || matches!(left, Some(Left::Served(())))
+        matches!(left, Some(Left::Served(())))
     }
 }
 
