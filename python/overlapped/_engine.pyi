@@ -530,6 +530,9 @@ def turn_to(tasklet: Tasklet[Any]) -> bool:
 def go_to(tasklet: Tasklet[Any], pausing: bool = False) -> bool:
     """Go to a tasklet of the queue at once; the caller follows those after it, or is paused. False: not in it."""
 
+def throw_to(tasklet: Tasklet[Any], exception: BaseException) -> None:
+    """Raise it in another tasklet of this thread, at once; where the port must let go first, wait until then."""
+
 def give_turn() -> None:
     """Let those that are ready run before the calling tasklet goes on."""
 

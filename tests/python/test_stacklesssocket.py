@@ -90,9 +90,7 @@ def test_without_the_manager_run_ends_though_somebody_waits_for_the_port() -> No
     assert not sleeper.alive
 
 
-def test_a_kill_ends_one_that_waits_for_a_socket_when_the_port_has_let_go(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
+def test_a_kill_returns_when_one_that_waits_for_a_socket_is_dead(pair: tuple[socket.socket, socket.socket]) -> None:
     log: list[str] = []
     client, server = pair
 
@@ -104,11 +102,58 @@ def test_a_kill_ends_one_that_waits_for_a_socket_when_the_port_has_let_go(
 
     made = stackless.tasklet(receives)()
     stackless.schedule()
+    assert made.blocked
     made.kill()
-    stackless.run()
     assert log == ["finally"] and not made.alive
     client.sendall(b"kept")
     assert server.recv(10) == b"kept"
+
+
+def test_a_throw_returns_when_one_that_waits_for_a_socket_has_raised_it_and_that_may_go_on(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    log: list[str] = []
+    server = pair[1]
+
+    def receives() -> None:
+        for _ in range(2):
+            try:
+                server.recv(10)
+            except KeyError as error:
+                log.append(str(error.args[0]))
+
+    made = stackless.tasklet(receives)()
+    stackless.schedule()
+    made.throw(KeyError("first"))
+    assert log == ["first"] and made.alive
+    made.throw(KeyError("second"), pending=True)
+    assert log == ["first"]
+    stackless.run()
+    assert log == ["first", "second"] and not made.alive
+
+
+def test_a_kill_that_waits_for_the_port_can_itself_be_ended_and_has_been_told_all_the_same(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    log: list[str] = []
+
+    def kills() -> None:
+        try:
+            made.kill()
+            log.append("killed")
+        except KeyError:
+            log.append("told to leave")
+
+    made = stackless.tasklet(pair[1].recv)(10)
+    stackless.schedule()
+    killer = stackless.tasklet(kills)()
+    stackless.schedule()
+    at_once = not killer.alive  # where nothing is in flight, as over epoll, the port lets go at once
+    if not at_once:
+        assert made.alive and killer.blocked
+        killer.throw(KeyError)
+    stackless.run()
+    assert log == ["killed" if at_once else "told to leave"] and not made.alive
 
 
 def test_stacklessfile_stands_in_for_file(tmp_path: Path) -> None:

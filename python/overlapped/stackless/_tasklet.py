@@ -15,13 +15,15 @@ import contextvars
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, TypeVar
 
 from .. import _engine
 from ._hooks import TaskletExit, exception, hooks, may_switch, this_thread
 
 if TYPE_CHECKING:
     from ._channel import channel
+
+_R = TypeVar("_R")
 
 _Engine = _engine.Tasklet[Any]
 
@@ -100,14 +102,16 @@ class tasklet:
     ) -> Self:
         """Give it its function; None takes that away. With ``args`` or ``kwargs`` it is also set up, and paused.
 
+        One that is paused and has not begun is bound anew; bound to None, it is alive no more.
+
         Raises:
-            RuntimeError: it is alive.
+            RuntimeError: it is in the queue, or has begun.
             TypeError: ``func`` cannot be called.
         """
         if func is not None and not callable(func):
             raise TypeError("tasklet function must be a callable")
         if self.alive:
-            raise RuntimeError("tasklet is already bound to a frame")
+            self._unbind()
         if func is not None:
             self.tempval = func
         elif args is None and kwargs is None:
@@ -115,6 +119,19 @@ class tasklet:
         if args is not None or kwargs is not None:
             self._set_up(tuple(args or ()), dict(kwargs or {}))
         return self
+
+    def _unbind(self) -> None:
+        if self._job is None:
+            raise RuntimeError(
+                "the tasklet is already bound to a frame, and that is on a C stack: kill() it before it is bound again"
+            )
+        if self.scheduled:
+            raise RuntimeError("the tasklet is already bound to a frame and scheduled: remove() it before it is bound")
+        handle, self.tempval, self._job, self._handle = self._handle, self._job.function, None, None
+        if handle is not None:
+            # It was in the queue, and removed: the engine's ends before it begins.
+            del handle.__dict__[_OURS]
+            handle.cancel()
 
     def setup(self, *args: Any, **kwargs: Any) -> Self:
         """Give it its arguments, and put it at the end of the queue. ``tasklet(...)`` itself does the same.
@@ -230,7 +247,8 @@ class tasklet:
     def throw(self, exc: Any = None, val: Any = None, tb: Any = None, pending: bool = False) -> None:
         """Raise an exception in it, at once; where ``pending``, when its turn has come. A wait of its ends with it.
 
-        In a tasklet of another thread it is always pending.
+        Where it waits for the port, the caller waits until it has raised, which is when the port has let go. In a
+        tasklet of another thread it is always pending.
 
         Raises:
             RuntimeError: it has ended; but :class:`TaskletExit` is nothing to one that has.
@@ -243,7 +261,7 @@ class tasklet:
         self._throw(exception(exc_class, args), pending=False)
 
     def kill(self, pending: bool = False) -> None:
-        """Raise :class:`TaskletExit` in it, at once; where ``pending``, when its turn has come."""
+        """Raise :class:`TaskletExit` in it, at once; where ``pending``, when its turn has come. See :meth:`throw`."""
         self._throw(TaskletExit(), pending)
 
     def _throw(self, error: BaseException, pending: bool) -> None:
@@ -262,10 +280,90 @@ class tasklet:
             # It has not begun: this is what it does.
             self._job = self._job._replace(function=_raise, arguments=(error,), keywords={})
             self.insert()
+            if not pending and self._handle is not None:
+                _engine.go_to(self._handle)
         elif self._handle is not None:
-            self._handle.throw(error)
-        if not pending and self._handle is not None:
-            _engine.go_to(self._handle)
+            if pending:
+                self._handle.throw(error)
+            else:
+                _engine.throw_to(self._handle, error)
+
+    # Its context, and who traces it.
+
+    def set_context(self, context: contextvars.Context) -> Self:
+        """Have it run in a copy of ``context``, and not in one of the context in which it was set up.
+
+        Raises:
+            RuntimeError: it is not set up, or has begun: what it sets from then on is its own.
+        """
+        if not isinstance(context, contextvars.Context):
+            raise TypeError(f"a contextvars.Context is needed, not {type(context).__name__}")
+        self._job = self._not_begun()._replace(context=context.copy())
+        return self
+
+    def context_run(self, function: Callable[..., _R], /, *args: Any, **kwargs: Any) -> _R:
+        """Return ``function(*args, **kwargs)``, called in the context of one that has not begun, or that runs.
+
+        Raises:
+            RuntimeError: it is another one that has begun, or it is not set up.
+        """
+        if self.is_current:
+            return function(*args, **kwargs)
+        return self._not_begun().context.run(function, *args, **kwargs)
+
+    @property
+    def context_id(self) -> int:
+        """The ``id()`` of its context.
+
+        Raises:
+            RuntimeError: it has begun, or is not set up.
+        """
+        return id(self._not_begun().context)
+
+    def _not_begun(self) -> _Job:
+        if self._job is None or self._handle is not None:
+            raise RuntimeError(
+                "the context of a tasklet can be had between bind() with arguments and insert(), and not when it is in "
+                "the queue or has begun: have it call contextvars.copy_context() itself, and send what that returns"
+            )
+        return self._job
+
+    @property
+    def trace_function(self) -> Any:
+        """What :func:`sys.settrace` has set in it; may be set. Of the one that runs alone.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        self._must_run("trace_function")
+        return sys.gettrace()
+
+    @trace_function.setter
+    def trace_function(self, function: Any) -> None:
+        self._must_run("trace_function")
+        sys.settrace(function)
+
+    @property
+    def profile_function(self) -> Any:
+        """What :func:`sys.setprofile` has set in it; may be set. Of the one that runs alone.
+
+        Raises:
+            RuntimeError: it does not run.
+        """
+        self._must_run("profile_function")
+        return sys.getprofile()
+
+    @profile_function.setter
+    def profile_function(self, function: Any) -> None:
+        self._must_run("profile_function")
+        sys.setprofile(function)
+
+    def _must_run(self, what: str) -> None:
+        if not self.is_current:
+            raise RuntimeError(
+                f"{what} is the thread's, and so that of the tasklet that runs: set it in the tasklet, or in what "
+                "stackless.set_schedule_callback() has called at each switch"
+            )
 
     # What it is.
 
@@ -301,8 +399,8 @@ class tasklet:
 
     @property
     def thread_id(self) -> int:
-        """The identifier of its thread, as :func:`threading.get_ident` has it there."""
-        return self._thread
+        """The identifier of its thread, as :func:`threading.get_ident` has it there; -1 where that has ended."""
+        return self._thread if not self._elsewhere() or self._thread in sys._current_frames() else -1
 
     @property
     def next(self) -> tasklet | None:
@@ -490,7 +588,7 @@ def getruncount() -> int:
     return _engine.ready_count() + 1
 
 
-def threads_in_use() -> list[int]:
+def getthreads() -> list[int]:
     """The identifiers of the threads that use tasklets, the one that calls first."""
     getmain()
     here = this_thread()
@@ -507,6 +605,6 @@ def get_thread_info(thread_id: int = -1) -> tuple[tasklet, tasklet | None, int]:
     """
     if thread_id in (-1, this_thread()):
         return getmain(), getcurrent(), getruncount()
-    if thread_id not in threads_in_use():
+    if thread_id not in getthreads():
         raise RuntimeError("Thread id not found")
     return _mains[thread_id], None, 0

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{self, Interrupted, TaskletId};
+use overlapped::engine::{self, Cause, Interrupted, TaskletId};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -14,6 +14,7 @@ use super::idle;
 use super::life::runtime;
 use super::runtime::Runtime;
 use super::tasklet::{Tasklet, of};
+use super::thrown::{keep_thrown, outwait};
 use crate::python::error::from_io;
 use crate::python::time::deadline;
 
@@ -79,6 +80,21 @@ pub(crate) fn go_to(py: Python<'_>, tasklet: &Tasklet, pausing: bool) -> PyResul
         Some(id) => passed(py, &runtime, runtime.scheduler.go_to(id, pausing)).map(|()| true),
         None => Ok(false),
     }
+}
+
+/// Raises an exception in another tasklet of this thread, which runs at once. One that waits for the port raises when that has
+/// let go of what it waits for: the calling one waits until then. One that is another thread's is left as it is.
+#[pyfunction]
+pub(crate) fn throw_to(py: Python<'_>, tasklet: &Tasklet, exception: Py<PyAny>) -> PyResult<()> {
+    let runtime = runtime(py)?;
+    let Some(id) = here(&runtime, tasklet) else { return Ok(()) };
+    let number = keep_thrown(exception);
+    runtime.scheduler.interrupt(id, Cause::Thrown(number));
+    let gone = match runtime.scheduler.is_ready(id) {
+        true => runtime.scheduler.go_to(id, false),
+        false => Ok(()),
+    };
+    passed(py, &runtime, gone.and_then(|()| outwait(number)))
 }
 
 /// Lets those that are ready run before the calling tasklet goes on.

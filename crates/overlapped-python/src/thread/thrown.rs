@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use overlapped::engine::{Cause, Scheduler, TaskletId};
+use overlapped::engine::{self, Cause, Interrupted, Scheduler, TaskletId, Waiter};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -28,8 +28,15 @@ use pyo3::types::PyWeakrefReference;
 
 use super::greenlets::Greenlets;
 
+/// An exception on its way.
+struct Kept {
+    exception: Py<PyAny>,
+    /// Who waits until it is raised, or nobody is there any more to raise it.
+    thrower: Option<Waiter>,
+}
+
 /// The last number that was given, and the exceptions by their numbers.
-type Thrown = (u64, HashMap<u64, Py<PyAny>>);
+type Thrown = (u64, HashMap<u64, Kept>);
 
 static THROWN: LazyLock<Mutex<Thrown>> = LazyLock::new(Mutex::default);
 
@@ -38,13 +45,30 @@ pub(crate) fn keep_thrown(exception: Py<PyAny>) -> u64 {
     let mut thrown = THROWN.lock().unwrap_or_else(PoisonError::into_inner);
     thrown.0 += 1;
     let number = thrown.0;
-    thrown.1.insert(number, exception);
+    thrown.1.insert(number, Kept { exception, thrower: None });
     number
 }
 
-/// Takes a kept exception.
+/// Takes a kept exception, and wakes who waits for that.
 pub(crate) fn take_thrown(number: u64) -> Option<Py<PyAny>> {
-    THROWN.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number)
+    let taken = THROWN.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&number);
+    let Kept { exception, thrower } = taken?;
+    if let Some(thrower) = thrower {
+        thrower.wake();
+    }
+    Some(exception)
+}
+
+/// Waits until a kept exception has been taken.
+pub(super) fn outwait(number: u64) -> Result<(), Interrupted> {
+    let me = Waiter::current();
+    loop {
+        match THROWN.lock().unwrap_or_else(PoisonError::into_inner).1.get_mut(&number) {
+            Some(kept) => kept.thrower = Some(me.clone()),
+            None => return Ok(()),
+        }
+        engine::park(None, "throw")?;
+    }
 }
 
 /// Keeps an exception for the level of a `timeout`, without keeping it alive: it keeps its traceback, which keeps the frames
@@ -57,7 +81,7 @@ pub(super) fn keep_due(exception: &Bound<'_, PyAny>) -> PyResult<u64> {
 fn due(py: Python<'_>, number: u64) -> Option<Bound<'_, PyAny>> {
     let kept = {
         let thrown = THROWN.lock().unwrap_or_else(PoisonError::into_inner);
-        thrown.1.get(&number)?.clone_ref(py)
+        thrown.1.get(&number)?.exception.clone_ref(py)
     };
     kept.into_bound(py).cast_into::<PyWeakrefReference>().ok()?.upgrade()
 }
