@@ -94,12 +94,32 @@ def test_the_module_has_what_is_asked_often_as_attributes():
     assert stackless.enable_softswitch(True) is False
 
 
-def test_every_public_name_is_in_the_table_of_the_module():
-    assert stackless.__doc__ is not None
-    missing = [name for name in stackless.__all__ if f"``{name}``" not in stackless.__doc__]
-    for kind in (tasklet, channel):
-        missing += [name for name in vars(kind) if not name.startswith("_") and f"``{name}``" not in stackless.__doc__]
-    assert not missing
+def test_what_has_nothing_to_do_here_is_kept_for_programs_that_ask():
+    assert stackless.getdebug() is stackless.debug is False
+    assert stackless.getuncollectables() == stackless.uncollectables == []
+    assert stackless.getthreads() == stackless.threads
+    assert stackless.stackless is stackless
+    assert stackless.pickle_with_tracing_state is False
+
+
+@pytest.mark.parametrize("flags", [stackless.pickle_flags, stackless.pickle_flags_default])
+def test_the_flags_of_pickling_are_kept_and_those_that_are_none_are_refused(flags: Any):
+    context, tracing = stackless.PICKLEFLAGS_PICKLE_CONTEXT, stackless.PICKLEFLAGS_PRESERVE_TRACING_STATE
+    both = stackless.PICKLEFLAGS_PRESERVE_AG_FINALIZER | stackless.PICKLEFLAGS_RESET_AG_FINALIZER
+    assert (context, tracing, both) == (8, 1, 2 | 4)
+    assert flags() == 0 and flags(context | tracing) == 0 and flags() == 9
+    assert flags(0, tracing) == 9 and flags() == context
+    for wrong in ((16,), (-2,), (0, 16), (0, -2)):
+        with pytest.raises(ValueError, match="pickle flags"):
+            flags(*wrong)
+    assert flags(0) == context and flags() == 0
+
+
+def test_a_part_of_stacklesss_own_inside_is_absent_and_it_says_why():
+    for name, instead in (("bomb", "send_throw"), ("cframe", r"tasklet\.frame")):
+        assert not hasattr(stackless, name)
+        with pytest.raises(AttributeError, match=instead):
+            getattr(stackless, name)
 
 
 def test_runs_nest_and_the_innermost_ends_first():

@@ -68,6 +68,29 @@ def test_bind_gives_it_another_function_and_none_takes_it_away():
         getcurrent().setup()
 
 
+def test_one_that_is_paused_and_has_not_begun_is_bound_anew_and_one_that_has_begun_is_not():
+    log: list[str] = []
+    before = len(overlapped.tasklets())
+    made = tasklet(log.append, ("never",))
+    assert made.bind(log.append, ("bound anew",)) is made and made.paused
+    made.insert()
+    with pytest.raises(RuntimeError, match=r"scheduled: remove\(\)"):
+        made.bind(None)
+    made.remove()
+    made.bind(None, ("with other arguments",))
+    run()
+    assert log == [] and made.paused and len(overlapped.tasklets()) == before
+    made.run()
+    assert log == ["with other arguments"]
+    made.bind(log.append, ("never",)).bind(None)
+    assert not made.alive and made.tempval is None
+    begun = tasklet(schedule_remove)()
+    run()
+    with pytest.raises(RuntimeError, match=r"kill\(\) it"):
+        begun.bind(None)
+    begun.kill()
+
+
 def test_what_is_bound_is_its_tempval_until_it_is_set_up():
     """Subclasses of the time wrapped their function there."""
 
@@ -447,6 +470,57 @@ def test_it_runs_in_a_copy_of_the_context_in_which_it_was_set_up():
     assert seen == ["set up"] and variable.get() == "later"
 
 
+def test_the_context_of_one_that_has_not_begun_can_be_set_and_looked_into():
+    variable = contextvars.ContextVar("variable", default="unset")
+    seen: list[str] = []
+    other = contextvars.copy_context()
+    other.run(variable.set, "the other's")
+    made = tasklet(lambda: seen.append(variable.get()), ())
+    assert made.context_run(variable.get) == "unset"
+    first = made.context_id
+    assert made.set_context(other) is made and made.context_id not in (first, id(other))
+    assert made.context_run(variable.get) == "the other's"
+    made.context_run(variable.set, "set from outside")
+    made.insert()
+    run()
+    assert seen == ["set from outside"] and other.run(variable.get) == "the other's"
+    with pytest.raises(TypeError, match=r"contextvars\.Context is needed"):
+        tasklet(print, ()).set_context(3)  # type: ignore[arg-type]
+
+
+def test_the_context_of_one_that_has_begun_is_its_own_and_it_says_what_to_do():
+    assert getcurrent().context_run(divmod, 7, 2) == (3, 1)
+    made = tasklet(schedule)()
+    schedule()
+    for act in (
+        lambda: made.context_id,
+        lambda: made.context_run(print),
+        lambda: made.set_context(contextvars.copy_context()),
+    ):
+        with pytest.raises(RuntimeError, match=r"contextvars\.copy_context"):
+            act()
+    run()
+
+
+@pytest.mark.parametrize(("name", "getter"), [("trace_function", sys.gettrace), ("profile_function", sys.getprofile)])
+def test_the_one_that_runs_has_the_tracer_of_the_thread_and_others_say_so(name: str, getter: Callable[[], Any]):
+    def tracer(*_: object) -> None:
+        return None
+
+    me, before = getcurrent(), getter()
+    assert getattr(me, name) is before
+    setattr(me, name, tracer)
+    try:
+        assert getattr(me, name) is getter() is tracer
+    finally:
+        setattr(me, name, before)
+    made = tasklet(schedule, ())
+    with pytest.raises(RuntimeError, match=f"{name} is the thread's"):
+        getattr(made, name)
+    with pytest.raises(RuntimeError, match="set_schedule_callback"):
+        setattr(made, name, tracer)
+
+
 def test_one_that_has_not_started_can_be_pickled_and_one_that_has_says_why_not():
     fresh = pickle.loads(pickle.dumps(tasklet(divmod)))
     assert not fresh.alive and fresh.tempval is divmod
@@ -631,5 +705,6 @@ def test_a_tasklet_of_a_thread_that_has_ended_says_so():
     thread = threading.Thread(target=other_thread)
     thread.start()
     thread.join()
+    assert made[0].thread_id == -1
     with pytest.raises(RuntimeError, match="has ended"):
         made[0].insert()
