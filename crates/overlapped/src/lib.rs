@@ -71,6 +71,7 @@ pub use group::Group;
 pub use interrupt::is_cancelled;
 pub use listing::{explain, report, tasklets, watch};
 pub use local::Local;
+pub use net::{Ready, readable, writable};
 pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use pool::{Map, MapUnordered, Pool};

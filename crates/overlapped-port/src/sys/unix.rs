@@ -22,6 +22,23 @@ pub fn raw_socket(socket: &impl AsRawFd) -> RawSocket {
     socket.as_raw_fd()
 }
 
+/// What lends a socket.
+pub use std::os::fd::AsFd as AsSocket;
+
+/// The name of a socket that is lent, for operations on it.
+pub fn lent_socket(socket: &impl AsSocket) -> RawSocket {
+    socket.as_fd().as_raw_fd()
+}
+
+/// Whether an [`Op::Poll`](crate::Op::Poll) to read or to write would not wait: it is ready, at an end, or has an error
+/// (poll(2)).
+pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
+    let events = if to_read { libc::POLLIN } else { 0 } | if to_write { libc::POLLOUT } else { 0 };
+    let mut entry = libc::pollfd { fd: socket, events, revents: 0 };
+    // SAFETY: one entry, which lives through the call; it does not wait.
+    unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
+}
+
 /// The name of a file that somebody else owns, for operations on it.
 pub fn raw_file(file: &impl AsRawFd) -> RawFile {
     file.as_raw_fd()

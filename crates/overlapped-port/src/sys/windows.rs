@@ -36,6 +36,23 @@ pub fn raw_socket(socket: &impl AsRawSocket) -> RawSocket {
     socket.as_raw_socket()
 }
 
+/// What lends a socket.
+pub use std::os::windows::io::AsSocket;
+
+/// The name of a socket that is lent, for operations on it.
+pub fn lent_socket(socket: &impl AsSocket) -> RawSocket {
+    socket.as_socket().as_raw_socket()
+}
+
+/// Whether an [`Op::Poll`](crate::Op::Poll) to read or to write would not wait: it is ready, at an end, or has an error
+/// (WSAPoll).
+pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
+    let events = if to_read { WinSock::POLLRDNORM } else { 0 } | if to_write { WinSock::POLLWRNORM } else { 0 };
+    let mut entry = WinSock::WSAPOLLFD { fd: socket as usize, events, revents: 0 };
+    // SAFETY: one entry, which lives through the call; it does not wait.
+    unsafe { WinSock::WSAPoll(&raw mut entry, 1, 0) > 0 }
+}
+
 /// The name of a file that somebody else owns, for operations on it.
 pub fn raw_file(file: &impl AsRawHandle) -> RawFile {
     file.as_raw_handle()

@@ -48,6 +48,7 @@ mod datagram;
 mod handle;
 #[cfg(windows)]
 mod pipe;
+mod ready;
 mod stream;
 mod tcp;
 mod udp;
@@ -58,6 +59,7 @@ pub use crate::resolve::{ToSocketAddrs, lookup_host};
 pub use datagram::Received;
 #[cfg(windows)]
 pub use pipe::{NamedPipeListener, NamedPipeStream};
+pub use ready::{Ready, readable, writable};
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;

@@ -39,6 +39,7 @@ pub(crate) use self::board::boards;
 pub use self::board::{Board, Status};
 pub use self::id::TaskletId;
 pub(crate) use self::leave::{pass_on, raise};
+pub(crate) use self::operation::NoUnwind;
 pub(crate) use self::remote::{CLEANUP, Remote};
 pub use self::started::Started;
 pub(crate) use self::thread::try_current;

@@ -17,7 +17,7 @@ const LARGE: usize = 64 << 10;
 
 /// Ends the process where it is dropped by an unwinding: what is in flight then owns memory that would be freed. It costs
 /// nothing where all goes well.
-struct NoUnwind(&'static str);
+pub(crate) struct NoUnwind(pub(crate) &'static str);
 
 impl Drop for NoUnwind {
     fn drop(&mut self) {
@@ -28,7 +28,7 @@ impl Drop for NoUnwind {
 
 impl NoUnwind {
     /// Nothing is in flight any more.
-    fn over(self) {
+    pub(crate) fn over(self) {
         std::mem::forget(self);
     }
 }

@@ -7,7 +7,8 @@
 use std::io;
 use std::time::Instant;
 
-use overlapped_port::{Op, OpId, Outcome, Submitted};
+use overlapped_port::sys::RawSocket;
+use overlapped_port::{Interest, Op, OpId, Outcome, Submitted};
 
 use super::id::TaskletId;
 use super::thread::{Called, Flight, Scheduler};
@@ -75,6 +76,24 @@ impl Scheduler {
         // SAFETY: what `op` borrows is in `place`, which `once` alone gives free, when the operation has ended; the caller
         // answers for the handles.
         unsafe { self.submit_flight(op, Called::Once(Box::new(once))) }
+    }
+
+    /// Waits for a socket to be ready, for one who keeps the socket until `callback` has been called.
+    pub(crate) fn start_poll(
+        &self,
+        socket: RawSocket,
+        interest: Interest,
+        callback: impl FnOnce(&Scheduler, io::Result<()>) + 'static,
+    ) -> Started {
+        #[allow(unsafe_code, reason = "a poll borrows nothing")]
+        // SAFETY: the caller, who is of this crate, keeps the socket until then.
+        unsafe {
+            self.start(
+                (),
+                |()| Op::Poll { socket, interest },
+                |scheduler, (), result| callback(scheduler, result.map(drop)),
+            )
+        }
     }
 
     /// As [`Scheduler::start`], for an operation that brings many results (`AcceptMultishot`, `RecvMultishot`) and owns

@@ -59,6 +59,28 @@ fn crowd() -> f64 {
     (told.unwrap_or(0.0) / processors as f64).clamp(1.0, 10.0)
 }
 
+/// Runs a storm so many times, each with a seed of its own, in the scheduler of one [`run`]; the one that fails is named, and
+/// `OVERLAPPED_SEED` begins with it.
+pub(crate) fn storms(count: u64, mut storm: impl FnMut(&mut fastrand::Rng)) {
+    struct Names(u64);
+    impl Drop for Names {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("the storm's seed: OVERLAPPED_SEED={}", self.0);
+            }
+        }
+    }
+    let given = std::env::var("OVERLAPPED_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first = given.unwrap_or_else(|| fastrand::u64(..u64::MAX - count));
+    run(|| {
+        for seed in first..first + count {
+            let _names = Names(seed);
+            storm(&mut fastrand::Rng::with_seed(seed));
+            assert_eq!(overlapped::tasklets().len(), 1, "a tasklet is left");
+        }
+    });
+}
+
 /// What happened, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
