@@ -44,9 +44,10 @@ package_tests tests/python $(printf -- '--ignore=tests/python/test_%s.py ' "${LE
 wait $programs || failed+=("tests of programs")
 sleep 1 # That cat may have some lines left.
 cat target/windows-programs.log
-# This one runs here, and starts the Windows Python by the command that it is given.
+# These run here; the first starts the Windows Python by the command that it is given.
 OVERLAPPED_WINDOWS_PYTHON="env 'PYTHONPATH=$PYTHONPATH' '$here/run.sh' '$folder/python.exe'" \
-  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here/test_stdlib.py" || failed+=("the standard library's tests")
+  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here/test_stdlib.py" \
+  "$here/test_sitecustomize.py" || failed+=("the standard library's tests")
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'Python on Windows, under Wine: %s failed\n' "${failed[@]}" >&2
   exit 1

@@ -16,7 +16,8 @@ library=$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # What was put there is from here, and as this script would do it today; without the modules of `test` it is another.
-mark="$(ls -d "$library" "$library/test/test_socket.py" 2>/dev/null || true) $(cat "$0" "$here/launcher.c" | sha256sum)"
+mark="$(ls -d "$library" "$library/test/test_socket.py" 2>/dev/null || true)"
+mark+=" $(cat "$0" "$here/launcher.c" "$here/sitecustomize.py" | sha256sum)"
 [ "$(cat "$1/.complete" 2>/dev/null)" != "$mark" ] || exit 0
 rm -rf "$1"
 mkdir -p "$1"
@@ -55,6 +56,8 @@ OTHERS = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages",
 shutil.copytree(library, "Lib", ignore=OTHERS, symlinks=False, ignore_dangling_symlinks=True)
 os.makedirs(os.path.join("Lib", "site-packages"), exist_ok=True)
 P
+# In the place of the distribution's.
+cp "$here/sitecustomize.py" Lib/sitecustomize.py
 dll=python${version/./}
 x86_64-w64-mingw32-gcc -O2 -municode "-DLIBRARY=L\"$dll.dll\"" -o python.exe "$here/launcher.c"
 # python3.dll, for modules that are built for every version: each of its names is one of the other library's.
