@@ -82,6 +82,8 @@ use crate::op::{Function, Op, Opening};
 use crate::slots::OpId;
 use crate::sys::RawFile;
 
+#[cfg(unix)]
+mod at_once;
 mod closed;
 #[cfg(windows)]
 pub(crate) mod iocp;

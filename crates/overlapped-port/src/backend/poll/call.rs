@@ -15,13 +15,11 @@ use std::sync::{Mutex, PoisonError};
 use libc::{c_int, c_void, iovec};
 
 use crate::address::Address;
+use crate::backend::at_once::{self, MOST_BUFFERS};
 use crate::message::{RecvMessage, SendMessage};
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
 pub(super) const MOST: usize = i32::MAX as usize - 1;
-
-/// The most buffers in one call (`IOV_MAX`; the same on all three systems).
-const MOST_BUFFERS: usize = 1024;
 
 /// Flags of each send: it answers at once, and raises no signal. (On macOS a socket option keeps the signal away.)
 const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
@@ -437,37 +435,23 @@ pub(super) unsafe fn transfer(side: Side, fd: RawFd, vector: &[iovec], offset: O
     })
 }
 
-/// The read or write that answers at once, `EAGAIN` where that is not possible. `Unsupported`, or whatever the driver
-/// says, where it knows no such thing.
+/// The read or write that answers at once ([`at_once`]).
 ///
 /// # Safety
 /// As for [`transfer`].
-#[cfg(target_os = "linux")]
 pub(super) unsafe fn transfer_at_once(
     side: Side,
     fd: RawFd,
     vector: &[iovec],
     offset: Option<u64>,
 ) -> io::Result<usize> {
-    let (start, count) = (vector.as_ptr(), vector.len().min(MOST_BUFFERS) as c_int);
-    // -1 stands for the file's own position here, so the largest offset must not become it.
-    let offset = offset.map_or(-1, |offset| offset.min(i64::MAX as u64) as libc::off_t);
     // SAFETY: the caller's promise.
-    retry(|| unsafe {
+    unsafe {
         match side {
-            Side::Read => libc::preadv2(fd, start, count, offset, libc::RWF_NOWAIT),
-            Side::Write => libc::pwritev2(fd, start, count, offset, libc::RWF_NOWAIT),
+            Side::Read => at_once::read(fd, vector, offset),
+            Side::Write => at_once::write(fd, vector, offset),
         }
-    })
-}
-
-/// Other systems know no such call.
-///
-/// # Safety
-/// None needed: it touches nothing.
-#[cfg(not(target_os = "linux"))]
-pub(super) unsafe fn transfer_at_once(_: Side, _: RawFd, _: &[iovec], _: Option<u64>) -> io::Result<usize> {
-    Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+    }
 }
 
 /// The read or write of a pipe, a terminal or another device: `EAGAIN` where it would have to wait.

@@ -1,5 +1,5 @@
-//! Reads of files that the kernel has in memory are done at once, with no trip through the ring: `RWF_NOWAIT` (preadv2(2))
-//! answers `EAGAIN` where a read would have to wait for the disk.
+//! Reads of files that the kernel has in memory are done at once, with no trip through the ring ([`at_once`]): the answer is
+//! `EAGAIN` where a read would have to wait for the disk.
 //!
 //! Pipes, terminals and sockets are left to the ring, for what is read from them is seldom there already, and each try is a
 //! system call. What a number stands for is not asked at each read: where a try has failed on something that is no regular
@@ -8,6 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::descriptor::Descriptor;
+use crate::backend::at_once;
 
 /// A longer read is the ring's, which lets others run meanwhile.
 const MOST: usize = 256 << 10;
@@ -74,11 +75,8 @@ impl Cached {
 /// One try; `None` where it fails, whatever the reason: the ring tells.
 fn read_now(file: i32, buffer: &mut [MaybeUninit<u8>], offset: Option<u64>) -> Option<usize> {
     let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // -1 stands for the file's own position here, so the largest offset must not become it.
-    let offset = offset.map_or(-1, |offset| offset.min(i64::MAX as u64) as libc::off_t);
     // SAFETY: one part, which is the buffer.
-    let read = unsafe { libc::preadv2(file, &raw const part, 1, offset, libc::RWF_NOWAIT) };
-    usize::try_from(read).ok()
+    unsafe { at_once::read(file, &[part], offset) }.ok()
 }
 
 #[cfg(test)]
