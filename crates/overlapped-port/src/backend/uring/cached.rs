@@ -63,7 +63,9 @@ impl Cached {
 
     fn pause(&mut self, number: usize) {
         if number >= self.pauses.len() {
-            if self.pauses.try_reserve(number + 64 - self.pauses.len()).is_err() {
+            // A wild number must not cost memory.
+            if !Descriptor(number as i32).is_open() || self.pauses.try_reserve(number + 64 - self.pauses.len()).is_err()
+            {
                 return;
             }
             self.pauses.resize(number + 64, 0);
@@ -103,6 +105,13 @@ mod tests {
         assert_eq!(cached.read(number, &mut room(), Some(10)), Some(0));
         assert_eq!(cached.read(number, &mut room(), None), Some(0), "the position is at the end");
         assert_eq!(cached.read(number, &mut vec![MaybeUninit::uninit(); MOST + 1], Some(0)), None);
+    }
+
+    #[test]
+    fn a_wild_number_costs_no_memory() {
+        let mut cached = Cached::default();
+        assert_eq!(cached.read(i32::MAX, &mut room(), Some(0)), None);
+        assert_eq!(cached.pauses.len(), 0);
     }
 
     #[test]
