@@ -227,13 +227,16 @@ const PIPE_ROOM: u32 = 64 << 10;
 /// `PermissionDenied` where it should be the `first` of its name and is not, or where the name is another user's;
 /// `InvalidInput` where the name does not begin with `\\.\pipe\`.
 pub fn new_pipe(name: &Path, first: bool) -> io::Result<OwnedFile> {
+    make_pipe(name, first, PIPE_UNLIMITED_INSTANCES)
+}
+
+/// As [`new_pipe`], of a name that has so many ends at most.
+pub(super) fn make_pipe(name: &Path, first: bool, most: u32) -> io::Result<OwnedFile> {
     let path = system_path(name)?;
     let open = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | if first { FILE_FLAG_FIRST_PIPE_INSTANCE } else { 0 };
     let mode = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_REJECT_REMOTE_CLIENTS;
     // SAFETY: the path ends with a NUL and lives through the call; without attributes the handle is not inherited.
-    let pipe = unsafe {
-        CreateNamedPipeW(path.as_ptr(), open, mode, PIPE_UNLIMITED_INSTANCES, PIPE_ROOM, PIPE_ROOM, 0, ptr::null())
-    };
+    let pipe = unsafe { CreateNamedPipeW(path.as_ptr(), open, mode, most, PIPE_ROOM, PIPE_ROOM, 0, ptr::null()) };
     if pipe != INVALID_HANDLE_VALUE {
         // SAFETY: a new handle, and this is its only owner.
         return Ok(unsafe { OwnedFile::from_raw_handle(pipe) });

@@ -111,9 +111,9 @@ fn converse(shared: &Rc<Shared>, place: usize, stream: &Rc<Stream>) -> io::Resul
 
 /// Agrees with a worker on a version; false where it has ended instead.
 fn greet(receiver: &mut Receiver, stream: &Stream) -> io::Result<bool> {
-    let (lowest, highest) = match receiver.receive(stream)? {
+    let (lowest, highest, process) = match receiver.receive(stream)? {
         None => return Ok(false),
-        Some(Arrived::Message(Message::Hello { lowest, highest })) => (lowest, highest),
+        Some(Arrived::Message(Message::Hello { lowest, highest, process })) => (lowest, highest, process),
         Some(_) => return Err(breach("the first message is no hello".to_owned())),
     };
     let version = highest.min(VERSIONS.1);
@@ -122,6 +122,7 @@ fn greet(receiver: &mut Receiver, stream: &Stream) -> io::Result<bool> {
         sys::send(stream, &Message::Refused { why: why.clone() }.to_bytes()?, None)?;
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
+    sys::is_process(stream, process);
     // One that has ended is found out when it is listened to.
     let _ = sys::send(stream, &Message::Welcome { version }.to_bytes()?, None);
     Ok(true)
@@ -152,7 +153,10 @@ fn write(shared: &Shared, place: usize, stream: &Stream) {
     loop {
         assigned.clear();
         while let Some((number, gift)) = shared.next_for(place) {
-            let Ok(bytes) = wire::give(number, &gift.context) else { unreachable!("its length was looked at before") };
+            let told = sys::tell(stream, &gift.socket);
+            let Ok(bytes) = wire::give(number, &told, &gift.context) else {
+                unreachable!("its length was looked at before")
+            };
             if sys::send(stream, &bytes, Some(&gift.socket)).is_err() {
                 // It has ended, or this is to: the keeper takes back what it has, this one too.
                 return;

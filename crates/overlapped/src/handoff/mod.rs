@@ -22,21 +22,23 @@
 //! rest goes on.
 //!
 //! # The protocol
-//! Python's `overlapped.handoff` speaks the same. The channel is a Unix stream socket that belongs to the two alone: it
-//! is the worker's standard input, and `OVERLAPPED_HANDOFF` in its environment is the descriptor's number, `0`. A frame
-//! is its length in four bytes (of what follows; at most 1 MiB and 9 bytes), its kind in one, and its body; numbers are
-//! in network order.
+//! Python's `overlapped.handoff` speaks the same. The channel is a Unix stream socket, on Windows a pipe for overlapped
+//! calls, that belongs to the two alone: it is the worker's standard input, and `OVERLAPPED_HANDOFF` in its environment
+//! is the descriptor's number, `0`. A frame is its length in four bytes (of what follows; at most 1 MiB and 9 bytes, on
+//! Windows 628 more), its kind in one, and its body; numbers are in network order.
 //!
 //! | kind | from | body |
 //! |---|---|---|
-//! | 1 hello | worker, first | `overlapped hand-off`, then the lowest and the highest version that it speaks, 2 bytes each |
+//! | 1 hello | worker, first | `overlapped hand-off`, then the lowest and the highest version that it speaks, 2 bytes each; on Windows its process's number, 4 bytes |
 //! | 2 welcome | server, first | the version that both speak from now on, 2 bytes; this describes version 1 |
 //! | 3 refused | server, first | why, in UTF-8; the server closes its end then |
-//! | 4 give | server | a number for the socket, 8 bytes; the context; with the frame's first byte goes the descriptor |
+//! | 4 give | server | a number for the socket, 8 bytes; on Windows the `WSAPROTOCOL_INFOW` for that process, 628 bytes, all zeroes where the system refused one; the context. On Unix, with the frame's first byte goes the descriptor |
 //! | 5 taken | worker | the number |
 //! | 6 back | worker | the number |
+//! | 7 end | server, on Windows | nothing |
 //!
-//! The end of the server's bytes means that nothing more comes; what came before can still be confirmed.
+//! The end of the server's bytes means that nothing more comes; what came before can still be confirmed. A pipe's two
+//! directions end together, so a message says the same on Windows.
 //!
 //! **Rejected.**
 //! - A listener that all workers inherit, and accept from: the kernel wakes whom it likes, a connection in the line of
@@ -47,14 +49,17 @@
 //!   every way of starting a process can set, and servers read nothing from it. Once the worker holds the channel,
 //!   `/dev/null` is in its place, so that the worker's own children get no end of it.
 //! - A second confirmation, of the confirmation: it would tell the worker that the server has read it. There is no
-//!   need: what was written to a Unix socket is read there though the writer is dead.
+//!   need: what was written to a Unix socket or a pipe is read there though the writer is dead.
+//! - On Windows, DuplicateHandle into the worker: Winsock may not know the result ("DuplicateHandle"). And sockets that the
+//!   worker inherits: there are those alone that are there when it starts.
 //! - Answers of the worker about its load: when a connection ends is the worker's affair, and least busy here means
 //!   with the fewest unconfirmed, which a worker that is slow to answer has most of.
 //!
-//! Windows: [`Builder::start`] and [`Worker::from_environment`] are `Unsupported` there so far.
+//! **Windows.** A socket stays associated with the completion port on which it had its first operation, whoever gets it.
+//! In the worker, operations on one that the server has read from, or accepted by this crate, have an event each in the
+//! place of a packet: the same results, somewhat dearer.
 //!
 //! ```no_run
-//! # #[cfg(unix)] {
 //! use std::io::{Read, Write};
 //! use overlapped::{handoff, net::TcpListener, process::Command};
 //!
@@ -82,7 +87,6 @@
 //!     }
 //!     Ok(())
 //! }
-//! # }
 //! ```
 
 mod delay;

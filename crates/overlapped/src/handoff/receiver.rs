@@ -16,7 +16,7 @@ pub(super) enum Arrived {
     Given {
         number: u64,
         context: Vec<u8>,
-        /// `None` where it was lost on its way: this process had no descriptor left.
+        /// `None` where it was lost on its way: this process had no descriptor left, or the server could not share it.
         socket: Option<OwnedSocket>,
     },
 }
@@ -85,8 +85,8 @@ impl Receiver {
             return Ok(None);
         };
         self.bytes.drain(..taken);
-        let Message::Give { number, context } = message else { return Ok(Some(Arrived::Message(message))) };
-        let Some(socket) = self.sockets.pop_front() else {
+        let Message::Give { number, told, context } = message else { return Ok(Some(Arrived::Message(message))) };
+        let Some(socket) = sys::own(&told, &mut self.sockets) else {
             return Err(breach(format!("number {number} came without its descriptor")));
         };
         Ok(Some(Arrived::Given { number, context, socket }))
@@ -98,20 +98,18 @@ pub(super) fn breach(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the hand-off's rules are broken: {what}"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::io::{ErrorKind, Write};
-    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     use super::*;
 
     fn some_socket() -> OwnedSocket {
-        OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()
     }
 
-    fn give(number: u64, context: &[u8]) -> Vec<u8> {
-        wire::give(number, context).unwrap()
+    fn give(stream: &Stream, number: u64, socket: &OwnedSocket, context: &[u8]) -> Vec<u8> {
+        wire::give(number, &sys::tell(stream, socket), context).unwrap()
     }
 
     fn number_of(arrived: Option<Arrived>) -> u64 {
@@ -127,9 +125,10 @@ mod tests {
             let (ours, theirs) = Stream::pair().unwrap();
             let writer = crate::spawn(move || {
                 for number in 0..20 {
-                    let bytes = give(number, &vec![7; number as usize * 1000]);
+                    let socket = some_socket();
+                    let bytes = give(&ours, number, &socket, &vec![7; number as usize * 1000]);
                     let (first, rest) = bytes.split_at(1 + number as usize % 13);
-                    sys::send(&ours, first, Some(&some_socket())).unwrap();
+                    sys::send(&ours, first, Some(&socket)).unwrap();
                     crate::yield_now();
                     sys::send(&ours, rest, None).unwrap();
                 }
@@ -143,12 +142,67 @@ mod tests {
         });
     }
 
+    #[cfg(windows)]
+    #[test]
+    fn a_socket_that_could_not_be_shared_is_lost_and_what_follows_is_not() {
+        crate::run(|| {
+            let (ours, theirs) = Stream::pair().unwrap();
+            sys::send(&ours, &wire::give(1, &[0; sys::TOLD], b"context").unwrap(), None).unwrap();
+            sys::send(&ours, &give(&ours, 2, &some_socket(), b""), None).unwrap();
+            let mut receiver = Receiver::of_worker();
+            match receiver.receive(&theirs).unwrap() {
+                Some(Arrived::Given { number: 1, socket: None, context }) => assert_eq!(context, b"context"),
+                arrived => panic!("{arrived:?}"),
+            }
+            assert_eq!(number_of(receiver.receive(&theirs).unwrap()), 2);
+        });
+    }
+
+    #[test]
+    fn what_came_before_a_cut_is_received_and_then_the_end() {
+        crate::run(|| {
+            let (ours, theirs) = Stream::pair().unwrap();
+            let taken = Message::Taken { number: 4 }.to_bytes().unwrap();
+            let reader = crate::spawn(move || {
+                let mut receiver = Receiver::of_server();
+                let mut numbers = Vec::new();
+                while let Some(arrived) = receiver.receive(&ours).unwrap() {
+                    match arrived {
+                        Arrived::Message(Message::Taken { number }) => numbers.push(number),
+                        arrived => panic!("{arrived:?}"),
+                    }
+                    sys::cut(&ours);
+                }
+                numbers
+            });
+            crate::yield_now();
+            sys::send(&theirs, &[&taken[..], &taken].concat(), None).unwrap();
+            assert_eq!(reader.join().unwrap(), [4, 4], "and the other end is open still");
+            drop(theirs);
+        });
+    }
+
+    #[test]
+    fn a_cut_ends_a_receive_that_waits() {
+        crate::run(|| {
+            let (ours, theirs) = Stream::pair().unwrap();
+            let ours = std::rc::Rc::new(ours);
+            let reading = std::rc::Rc::clone(&ours);
+            let reader = crate::spawn(move || Receiver::of_server().receive(&reading).unwrap().is_none());
+            crate::yield_now();
+            sys::cut(&ours);
+            assert!(reader.join().unwrap());
+            drop(theirs);
+        });
+    }
+
     #[test]
     fn what_came_before_a_time_out_is_there_after_it() {
         crate::run(|| {
             let (ours, theirs) = Stream::pair().unwrap();
-            let bytes = give(5, b"context");
-            sys::send(&ours, &bytes[..9], Some(&some_socket())).unwrap();
+            let socket = some_socket();
+            let bytes = give(&ours, 5, &socket, b"context");
+            sys::send(&ours, &bytes[..9], Some(&socket)).unwrap();
             let mut receiver = Receiver::of_worker();
             let late = crate::timeout(Duration::from_millis(5), || receiver.receive(&theirs));
             assert!(late.is_err());
@@ -157,12 +211,13 @@ mod tests {
         });
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_descriptor_without_its_frame_and_a_frame_without_its_descriptor_break_the_rules() {
         crate::run(|| {
             let taken = Message::Taken { number: 1 }.to_bytes().unwrap();
             for (bytes, with_socket, of_server, why) in [
-                (give(1, b""), false, false, "number 1 came without its descriptor"),
+                (wire::give(1, &[], b"").unwrap(), false, false, "number 1 came without its descriptor"),
                 (taken.clone(), true, false, "belongs to no frame"),
                 (taken, true, true, "a worker, which has none to give"),
             ] {
@@ -177,7 +232,7 @@ mod tests {
                         Err(error) => break error,
                     }
                 };
-                assert_eq!(error.kind(), ErrorKind::InvalidData);
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
                 assert!(error.to_string().contains(why), "{error}");
             }
         });
@@ -188,17 +243,14 @@ mod tests {
         crate::run(|| {
             let mut chance = fastrand::Rng::with_seed(0x401e);
             for _ in 0..300 {
-                let (mut ours, theirs) = Stream::pair().unwrap();
+                let (ours, theirs) = Stream::pair().unwrap();
                 let mut noise: Vec<u8> = (0..chance.usize(0..60)).map(|_| chance.u8(..)).collect();
                 if chance.bool() {
                     let length = (noise.len() + chance.usize(0..3)) as u32;
                     noise.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..8)]].concat());
                 }
-                if chance.bool() && !noise.is_empty() {
-                    sys::send(&ours, &noise, Some(&some_socket())).unwrap();
-                } else {
-                    ours.write_all(&noise).unwrap();
-                }
+                let socket = (chance.bool() && !noise.is_empty()).then(some_socket);
+                sys::send(&ours, &noise, socket.as_ref()).unwrap();
                 drop(ours);
                 let mut receiver = Receiver::of_worker();
                 while let Ok(Some(_)) = receiver.receive(&theirs) {}

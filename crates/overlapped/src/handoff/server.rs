@@ -58,8 +58,7 @@ impl Builder {
     /// one is to be replaced. Their standard input is the channel; what else a command sets stays.
     ///
     /// # Errors
-    /// Where a worker cannot be started ([`Command::spawn`]): then none runs. `InvalidInput` where a number is 0;
-    /// `Unsupported` on Windows.
+    /// Where a worker cannot be started ([`Command::spawn`]): then none runs. `InvalidInput` where a number is 0.
     pub fn start(self, mut command: impl FnMut(usize) -> Command + 'static) -> io::Result<Server> {
         if self.workers == 0 || self.limit == 0 || self.attempts == 0 {
             let message = "hand-off: at least one worker, with one socket, at one attempt";

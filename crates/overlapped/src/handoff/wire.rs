@@ -1,11 +1,12 @@
 //! The messages as bytes: see the table in [`super`].
 
+use super::sys::TOLD;
 use crate::io::framing::{Codec, FrameError, LengthPrefixed};
 
 /// The most bytes of context that can go with a socket: 1 MiB.
 pub const CONTEXT_LIMIT: usize = 1 << 20;
 
-/// The variable of a worker's environment that says which of its descriptors is the channel.
+/// The variable of a worker's environment that says which of its descriptors is the channel: `0`, its standard input.
 pub const VARIABLE: &str = "OVERLAPPED_HANDOFF";
 
 /// The versions of the protocol that this speaks.
@@ -15,12 +16,13 @@ const GREETING: &[u8] = b"overlapped hand-off";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    Hello { lowest: u16, highest: u16 },
+    Hello { lowest: u16, highest: u16, process: Option<u32> },
     Welcome { version: u16 },
     Refused { why: String },
-    Give { number: u64, context: Vec<u8> },
+    Give { number: u64, told: Vec<u8>, context: Vec<u8> },
     Taken { number: u64 },
     Back { number: u64 },
+    End,
 }
 
 impl Message {
@@ -33,30 +35,34 @@ impl Message {
             Message::Give { .. } => "give",
             Message::Taken { .. } => "taken",
             Message::Back { .. } => "back",
+            Message::End => "end",
         }
     }
 
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
         match self {
-            Message::Hello { lowest, highest } => {
-                frame(1, &[GREETING, &lowest.to_be_bytes(), &highest.to_be_bytes()].concat())
+            Message::Hello { lowest, highest, process } => {
+                let process = process.map(u32::to_be_bytes);
+                let process = process.as_ref().map_or(&[][..], |number| number);
+                frame(1, &[GREETING, &lowest.to_be_bytes(), &highest.to_be_bytes(), process].concat())
             }
             Message::Welcome { version } => frame(2, &version.to_be_bytes()),
             Message::Refused { why } => frame(3, why.as_bytes()),
-            Message::Give { number, context } => give(*number, context),
+            Message::Give { number, told, context } => give(*number, told, context),
             Message::Taken { number } => frame(5, &number.to_be_bytes()),
             Message::Back { number } => frame(6, &number.to_be_bytes()),
+            Message::End => frame(7, &[]),
         }
     }
 }
 
-/// A `give`, whose context need not be owned.
-pub(super) fn give(number: u64, context: &[u8]) -> Result<Vec<u8>, FrameError> {
-    frame(4, &[&number.to_be_bytes(), context].concat())
+/// A `give`, whose parts need not be owned: what the system tells of the socket, and its context.
+pub(super) fn give(number: u64, told: &[u8], context: &[u8]) -> Result<Vec<u8>, FrameError> {
+    frame(4, &[&number.to_be_bytes(), told, context].concat())
 }
 
 fn frames() -> LengthPrefixed {
-    LengthPrefixed::u32().limit(1 + 8 + CONTEXT_LIMIT)
+    LengthPrefixed::u32().limit(1 + 8 + TOLD + CONTEXT_LIMIT)
 }
 
 fn frame(kind: u8, body: &[u8]) -> Result<Vec<u8>, FrameError> {
@@ -70,14 +76,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, FrameErro
     let Some((frame, taken)) = frames().decode(bytes, 0)? else { return Ok(None) };
     let Some((kind, body)) = frame.split_first() else { return Err(FrameError::Malformed("it has no kind")) };
     let message = match kind {
-        1 => body.strip_prefix(GREETING).and_then(two).map(|(lowest, highest)| Message::Hello { lowest, highest }),
+        1 => body.strip_prefix(GREETING).and_then(hello),
         2 => body.try_into().ok().map(|version| Message::Welcome { version: u16::from_be_bytes(version) }),
         3 => std::str::from_utf8(body).ok().map(|why| Message::Refused { why: why.to_owned() }),
-        4 => body
-            .split_first_chunk()
-            .map(|(number, context)| Message::Give { number: u64::from_be_bytes(*number), context: context.to_vec() }),
+        4 => given(body),
         5 => body.try_into().ok().map(|number| Message::Taken { number: u64::from_be_bytes(number) }),
         6 => body.try_into().ok().map(|number| Message::Back { number: u64::from_be_bytes(number) }),
+        7 => body.is_empty().then_some(Message::End),
         _ => return Err(FrameError::Malformed("it is of a kind that there is not")),
     };
     match message {
@@ -86,9 +91,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, FrameErro
     }
 }
 
-fn two(body: &[u8]) -> Option<(u16, u16)> {
-    let [a, b, c, d] = *body.first_chunk().filter(|_| body.len() == 4)?;
-    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+fn hello(body: &[u8]) -> Option<Message> {
+    let ([a, b, c, d], process) = body.split_first_chunk()?;
+    let process = if process.is_empty() { None } else { Some(u32::from_be_bytes(process.try_into().ok()?)) };
+    let (lowest, highest) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+    Some(Message::Hello { lowest, highest, process })
+}
+
+fn given(body: &[u8]) -> Option<Message> {
+    let (number, rest) = body.split_first_chunk()?;
+    let (told, context) = rest.split_at_checked(TOLD)?;
+    Some(Message::Give { number: u64::from_be_bytes(*number), told: told.to_vec(), context: context.to_vec() })
 }
 
 #[cfg(test)]
@@ -97,13 +110,15 @@ mod tests {
 
     fn one_of_each() -> Vec<Message> {
         vec![
-            Message::Hello { lowest: 1, highest: 258 },
+            Message::Hello { lowest: 1, highest: 258, process: None },
+            Message::Hello { lowest: 1, highest: 258, process: Some(1 << 24) },
             Message::Welcome { version: 1 },
             Message::Refused { why: "für später".to_owned() },
-            Message::Give { number: u64::MAX - 1, context: b"GET / HTTP/1.1\r\n".to_vec() },
-            Message::Give { number: 0, context: Vec::new() },
+            Message::Give { number: u64::MAX - 1, told: vec![7; TOLD], context: b"GET / HTTP/1.1\r\n".to_vec() },
+            Message::Give { number: 0, told: vec![0; TOLD], context: Vec::new() },
             Message::Taken { number: 7 },
             Message::Back { number: 1 << 40 },
+            Message::End,
         ]
     }
 
@@ -121,33 +136,37 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_of_the_table() {
-        let hello = Message::Hello { lowest: 1, highest: 2 }.to_bytes().unwrap();
-        assert_eq!(hello, b"\0\0\0\x18\x01overlapped hand-off\0\x01\0\x02");
+        let hello = |process| Message::Hello { lowest: 1, highest: 2, process }.to_bytes().unwrap();
+        assert_eq!(hello(None), b"\0\0\0\x18\x01overlapped hand-off\0\x01\0\x02");
+        assert_eq!(hello(Some(3)), b"\0\0\0\x1c\x01overlapped hand-off\0\x01\0\x02\0\0\0\x03");
         assert_eq!(Message::Welcome { version: 1 }.to_bytes().unwrap(), b"\0\0\0\x03\x02\0\x01");
         assert_eq!(Message::Refused { why: "no".into() }.to_bytes().unwrap(), b"\0\0\0\x03\x03no");
-        assert_eq!(give(3, b"ab").unwrap(), b"\0\0\0\x0b\x04\0\0\0\0\0\0\0\x03ab");
+        assert_eq!(give(3, b"told", b"ab").unwrap(), b"\0\0\0\x0f\x04\0\0\0\0\0\0\0\x03toldab");
         assert_eq!(Message::Taken { number: 4 }.to_bytes().unwrap(), b"\0\0\0\x09\x05\0\0\0\0\0\0\0\x04");
         assert_eq!(Message::Back { number: 5 }.to_bytes().unwrap(), b"\0\0\0\x09\x06\0\0\0\0\0\0\0\x05");
+        assert_eq!(Message::End.to_bytes().unwrap(), b"\0\0\0\x01\x07");
     }
 
     #[test]
     fn what_breaks_the_rules_is_said() {
-        let broken: [(&[u8], &str); 8] = [
+        let most = format!("where {} are allowed", 9 + TOLD + CONTEXT_LIMIT);
+        let broken: [(&[u8], &str); 9] = [
             (b"\0\0\0\0", "no kind"),
             (b"\0\0\0\x01\0", "a kind that there is not"),
-            (b"\0\0\0\x01\x07", "a kind that there is not"),
+            (b"\0\0\0\x01\x08", "a kind that there is not"),
+            (b"\0\0\0\x02\x07a", "not as its kind's"),
             (b"\0\0\0\x04\x05abc", "not as its kind's"),
             (b"\0\0\0\x0a\x06123456789", "not as its kind's"),
             (b"\0\0\0\x02\x03\xff", "not as its kind's"),
             (b"\0\0\0\x18\x01overlapped hand-on!\0\x01\0\x02", "not as its kind's"),
-            (b"\xff\xff\xff\xff", "where 1048585 are allowed"),
+            (b"\xff\xff\xff\xff", &most),
         ];
         for (bytes, why) in broken {
             let error = decode(bytes).unwrap_err().to_string();
             assert!(error.contains(why), "{bytes:?}: {error}");
         }
-        assert!(give(1, &vec![0; CONTEXT_LIMIT]).is_ok());
-        assert!(give(1, &vec![0; CONTEXT_LIMIT + 1]).is_err());
+        assert!(give(1, &[0; TOLD], &vec![0; CONTEXT_LIMIT]).is_ok());
+        assert!(give(1, &[0; TOLD], &vec![0; CONTEXT_LIMIT + 1]).is_err());
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::wire::{Message, VERSIONS};
 pub struct Worker {
     receiver: Receiver,
     sender: Rc<Sender>,
+    /// The server has said that nothing more comes.
+    is_over: bool,
 }
 
 impl Worker {
@@ -26,9 +28,10 @@ impl Worker {
     /// server does not speak this version, with its words; `UnexpectedEof` where it is gone.
     pub fn from_environment() -> io::Result<Worker> {
         let stream = sys::inherited()?;
-        let mut worker = Worker { receiver: Receiver::of_worker(), sender: Rc::new(Sender::new(stream)) };
+        let sender = Rc::new(Sender::new(stream));
+        let mut worker = Worker { receiver: Receiver::of_worker(), sender, is_over: false };
         let (lowest, highest) = VERSIONS;
-        worker.sender.send(&Message::Hello { lowest, highest })?;
+        worker.sender.send(&Message::Hello { lowest, highest, process: sys::process() })?;
         match worker.receiver.receive(worker.sender.stream())? {
             Some(Arrived::Message(Message::Welcome { version })) if (lowest..=highest).contains(&version) => Ok(worker),
             Some(Arrived::Message(Message::Refused { why })) => {
@@ -44,18 +47,26 @@ impl Worker {
     ///
     /// # Errors
     /// `InvalidData` where the server breaks the rules, after which nothing more comes; an error without a number of
-    /// the system where this process had no descriptor left for a socket, which went back: the next call goes on.
+    /// the system where a socket was lost on its way, most likely for this process had no descriptor left for it, and went
+    /// back: the next call goes on.
     #[allow(clippy::should_implement_trait, reason = "it can fail and go on, which an iterator's users do not expect")]
     pub fn next(&mut self) -> io::Result<Option<Given>> {
+        if self.is_over {
+            return Ok(None);
+        }
         match self.receiver.receive(self.sender.stream())? {
             None => Ok(None),
+            Some(Arrived::Message(Message::End)) => {
+                self.is_over = true;
+                Ok(None)
+            }
             Some(Arrived::Given { number, context, socket: Some(socket) }) => {
                 Ok(Some(Given::new(number, context, socket, Rc::clone(&self.sender))))
             }
             Some(Arrived::Given { number, socket: None, .. }) => {
                 self.sender.send(&Message::Back { number })?;
                 Err(io::Error::other(
-                    "a socket came and was lost, for this process has no descriptor left: it goes back",
+                    "a socket came and was lost, most likely for this process has no descriptor left: it goes back",
                 ))
             }
             Some(Arrived::Message(message)) => Err(breach(format!("{} came from the server", message.name()))),

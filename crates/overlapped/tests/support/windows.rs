@@ -12,6 +12,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_TYPE_BYTE};
+use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_TERMINATE, TerminateProcess};
 use windows_sys::core::w;
 
 /// A stream that has its two ends here.
@@ -74,4 +75,16 @@ pub(crate) fn except_under_wine(reason: &str, test: impl FnOnce()) {
     }
     let ended = catch_unwind(AssertUnwindSafe(test));
     assert!(ended.is_err(), "it passes under Wine: take away the exception, which says: {reason}");
+}
+
+/// Ends a process at once, if it is there.
+pub(crate) fn kill(process: u32) {
+    // SAFETY: the handle that is opened is closed by its only owner; one that there is not is refused.
+    unsafe {
+        let handle = OpenProcess(PROCESS_TERMINATE, 0, process);
+        if !handle.is_null() {
+            TerminateProcess(handle, 9);
+            drop(OwnedHandle::from_raw_handle(handle));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! How a worker inherits its channel and sockets go along, by system. The same functions, in the same order.
+//! How a worker inherits its channel and sockets go along, by system. The same items, in the same order.
 
 #[cfg(unix)]
 mod unix;

@@ -1,5 +1,6 @@
 //! Unix: a socket pair, one end of which is the worker's standard input; descriptors by `SCM_RIGHTS` (unix(7)).
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,6 +16,9 @@ use crate::process::{Child, Command};
 pub type OwnedSocket = OwnedFd;
 
 pub(in crate::handoff) type Stream = UnixStream;
+
+/// How many bytes of a `give` are about the socket: it comes along.
+pub(in crate::handoff) const TOLD: usize = 0;
 
 /// Starts a worker, and returns the server's end of its channel.
 pub(in crate::handoff) fn start(mut command: Command) -> io::Result<(Child, Stream)> {
@@ -57,6 +61,25 @@ fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
 fn replace(number: RawFd, with: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the number is that of the channel, which whoever started this process has given to this function alone.
     if unsafe { libc::dup2(with.as_raw_fd(), number) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What a hello says of the process that sends it: a descriptor finds its way without.
+pub(in crate::handoff) fn process() -> Option<u32> {
+    None
+}
+
+/// Learns what a worker's hello said of its process.
+pub(in crate::handoff) fn is_process(_stream: &Stream, _process: Option<u32>) {}
+
+/// The bytes of a `give` that are about the socket.
+pub(in crate::handoff) fn tell(_stream: &Stream, _socket: &OwnedSocket) -> [u8; TOLD] {
+    []
+}
+
+/// The socket of a `give` with such bytes, of those that came along: `Some(None)` for one that was lost, `None` where the
+/// frame has none.
+pub(in crate::handoff) fn own(_told: &[u8], came: &mut VecDeque<Option<OwnedSocket>>) -> Option<Option<OwnedSocket>> {
+    came.pop_front()
 }
 
 /// Sends bytes, with a socket along with the first of them.
