@@ -50,6 +50,7 @@ mod offload;
 mod panics;
 mod pool;
 pub mod process;
+pub mod reactor;
 mod resolve;
 mod scheduler;
 mod select;

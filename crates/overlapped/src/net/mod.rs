@@ -64,6 +64,8 @@ pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 #[cfg(unix)]
+pub(crate) use unix::of_path;
+#[cfg(unix)]
 pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream, WithFds};
 
 /// How many connections may wait to be accepted; the system cuts it to what it allows (Linux: `net.core.somaxconn`).

@@ -17,10 +17,12 @@
 //!   thread                       the scheduler itself
 //!   turn  park  order  leave     its loop, its waits, who runs when, how waits end early
 //!   operation  started  waiter   waits for the port, operations that call back, waits for others
+//!   kept                         what is told of the end of the run
 //! ```
 
 mod board;
 mod id;
+mod kept;
 mod leave;
 mod operation;
 mod order;
@@ -38,6 +40,7 @@ mod watch;
 pub(crate) use self::board::boards;
 pub use self::board::{Board, Status};
 pub use self::id::TaskletId;
+pub(crate) use self::kept::{Keeping, Kept};
 pub(crate) use self::leave::{pass_on, raise};
 pub(crate) use self::operation::NoUnwind;
 pub(crate) use self::remote::{CLEANUP, Remote};

@@ -103,6 +103,7 @@ impl Scheduler {
     /// Where enough was reported under it.
     #[inline]
     fn told_before(self: &Rc<Self>) -> io::Result<Option<Level>> {
+        self.must_not_be_between();
         match self.verdict(Telling::Error) {
             Verdict::Leave(level) => self.still_allowed(level).map(|()| Some(level)),
             Verdict::GoOn | Verdict::CleanUp(_) => Ok(None),

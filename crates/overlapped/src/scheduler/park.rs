@@ -58,6 +58,7 @@ impl Scheduler {
     }
 
     pub(super) fn let_others_run(self: &Rc<Self>) {
+        self.must_not_be_between();
         let me = self.current.get();
         self.ready.borrow_mut().push_back(me);
         self.switch(me);
@@ -79,6 +80,7 @@ impl Scheduler {
         deadline: Option<Instant>,
         waits_for: &'static str,
     ) -> Result<(), Interrupted> {
+        self.must_not_be_between();
         // Most tasklets are never told anything.
         if deadline.is_none() && self.park_if(waits_for, |entry| entry.leaving.is_none()) {
             return self.ask(telling);
@@ -107,6 +109,7 @@ impl Scheduler {
 
     /// Waits until this tasklet is woken, whatever the reason.
     pub(super) fn park(self: &Rc<Self>, waits_for: &'static str) {
+        self.must_not_be_between();
         self.park_if(waits_for, |_| true);
     }
 
@@ -144,12 +147,15 @@ impl Scheduler {
     /// Counts a wait that may turn out to be none; true where nothing stands against it.
     #[inline]
     pub(super) fn passes(&self) -> bool {
+        if self.is_between() {
+            return true;
+        }
         self.immediate.set(self.immediate.get() + 1);
         !self.has_had_enough() && self.table.borrow().at(self.current.get()).leaving.is_none()
     }
 
     /// Whether it is time to let others run.
     pub(super) fn has_had_enough(&self) -> bool {
-        self.immediate.get() > IMMEDIATE_IN_A_ROW
+        self.immediate.get() > IMMEDIATE_IN_A_ROW && !self.is_between()
     }
 }

@@ -5,12 +5,12 @@
 //! also where the result was there at once: whoever starts an operation is never called from within that call.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Instant;
 
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Interest, Op, OpId, Outcome, Submitted};
 
-use super::id::TaskletId;
 use super::thread::{Called, Flight, Scheduler};
 use super::token::Token;
 
@@ -111,6 +111,48 @@ impl Scheduler {
         unsafe { self.submit_flight(op, Called::Each(Box::new(callback))) }
     }
 
+    /// As [`Scheduler::start`], for the sockets and files of this crate: `op` names `handle` and no other, and it stays open
+    /// until just before `callback` is called.
+    pub(crate) fn launch<H: 'static, B: 'static>(
+        &self,
+        handle: &Rc<H>,
+        owned: B,
+        op: impl for<'a> FnOnce(&H, &'a mut B) -> Op<'a>,
+        callback: impl FnOnce(B, io::Result<Outcome>) + 'static,
+    ) -> Started {
+        let kept = Rc::clone(handle);
+        let ended = move |_: &Scheduler, owned, result| {
+            drop(kept);
+            callback(owned, result);
+        };
+        #[allow(unsafe_code, reason = "the handle is kept")]
+        // SAFETY: the callback itself keeps the one handle that the operation names.
+        unsafe {
+            self.start(owned, |owned| op(handle, owned), ended)
+        }
+    }
+
+    /// As [`Scheduler::start_multishot`], for the sockets of this crate, as [`Scheduler::launch`].
+    pub(crate) fn launch_multishot<H: 'static>(
+        &self,
+        handle: &Rc<H>,
+        op: impl FnOnce(&H) -> Op<'static>,
+        mut callback: impl FnMut(io::Result<Outcome>, bool) + 'static,
+    ) -> Started {
+        let mut kept = Some(Rc::clone(handle));
+        let told = move |_: &Scheduler, result, more: bool| {
+            if !more {
+                drop(kept.take());
+            }
+            callback(result, more);
+        };
+        #[allow(unsafe_code, reason = "the handle is kept")]
+        // SAFETY: the callback itself keeps the one handle that the operation names, until no more comes.
+        unsafe {
+            self.start_multishot(op(handle), told)
+        }
+    }
+
     /// # Safety
     /// As for [`overlapped_port::Port::submit`].
     #[allow(unsafe_code, reason = "the callers make the promise")]
@@ -121,7 +163,13 @@ impl Scheduler {
         let submitted = unsafe { self.port.borrow_mut().submit(op, token) };
         let flight = &mut self.flights.borrow_mut()[slot];
         match submitted {
-            Submitted::Pending(id) => flight.id = Some(id),
+            Submitted::Pending(id) => {
+                flight.id = Some(id);
+                if self.is_closing() {
+                    // Those that were there are cancelled, and so is what their callbacks begin.
+                    self.port.borrow_mut().cancel(id);
+                }
+            }
             Submitted::Done(result) => {
                 flight.result = Some(result);
                 // Its callback comes with the next turn.
@@ -173,8 +221,6 @@ impl Scheduler {
             }
             Called::Running => unreachable!("the loop does not turn inside of a callback"),
         }
-        if self.flights() == 0 && self.is_closing() {
-            self.wake(TaskletId::ROOT);
-        }
+        self.may_have_ended();
     }
 }

@@ -13,6 +13,7 @@ use slab::Slab;
 
 use super::board::{Board, Status};
 use super::id::TaskletId;
+use super::kept::Kept;
 use super::ready::Ready;
 use super::remote::Remote;
 use super::table::Table;
@@ -101,6 +102,8 @@ pub struct Scheduler {
     pub(super) callbacks: RefCell<Slab<Callback>>,
     /// Operations that call back.
     pub(super) flights: RefCell<Slab<Flight>>,
+    /// What is told of the end of the run.
+    pub(super) kept: RefCell<Slab<Rc<dyn Kept>>>,
     pub(super) completions: RefCell<Vec<Completion>>,
     /// Switches, or what takes as long, since the port was last polled.
     pub(super) switches: Cell<u32>,
@@ -158,6 +161,7 @@ impl Scheduler {
             waits: RefCell::default(),
             callbacks: RefCell::default(),
             flights: RefCell::default(),
+            kept: RefCell::default(),
             completions: RefCell::default(),
             switches: Cell::new(0),
             immediate: Cell::new(0),
@@ -339,7 +343,8 @@ impl Scheduler {
             self.cancel_since(id, now);
         }
         let last = self.remote.given_up(now);
-        while self.alive() + self.flights() > 0 && last.is_none_or(|last| Instant::now() < last) {
+        while self.alive() + self.flights() + self.kept() > 0 && last.is_none_or(|last| Instant::now() < last) {
+            self.end_kept();
             self.cancel_flights();
             self.park_until(last, "the tasklets to end");
         }

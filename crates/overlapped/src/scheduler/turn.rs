@@ -118,8 +118,16 @@ impl Scheduler {
         }
     }
 
+    /// Refuses a wait where nobody can: to be asked before anything of the wait is begun.
+    #[inline]
     pub(super) fn must_not_be_between(&self) {
         assert!(!self.between.get(), "overlapped: what the loop calls between two tasklets must not wait");
+    }
+
+    /// Whether what runs is no tasklet's: it must not wait, and nothing is told to it.
+    #[inline]
+    pub(crate) fn is_between(&self) -> bool {
+        self.between.get()
     }
 
     /// Lets nothing wait until the result is dropped: what runs is called by the loop, or holds what the loop needs.

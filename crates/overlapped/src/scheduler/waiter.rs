@@ -124,11 +124,12 @@ impl Waiter {
         }
     }
 
-    /// Wakes it and, where it is a tasklet of this thread, lets it run at once.
+    /// Wakes it and, where it is a tasklet of this thread and the caller is too, lets it run at once.
     pub(crate) fn wake_and_yield(&self) {
         if let Who::Tasklet(remote, id) = &self.0
             && let Some(scheduler) = try_current()
             && Arc::ptr_eq(&scheduler.remote, remote)
+            && !scheduler.is_between()
         {
             return scheduler.yield_to(*id);
         }

@@ -460,6 +460,21 @@ impl Handle {
         JoinHandle { packet, remote: Arc::clone(&self.0) }
     }
 
+    /// As [`reactor::call_soon`](crate::reactor::call_soon), on the handle's thread. Where that thread's
+    /// [`run`](crate::run) has ended, `callback` is dropped, and this says so by false.
+    ///
+    /// ```
+    /// overlapped::run(|| {
+    ///     let (here, told) = (overlapped::handle(), overlapped::Event::new());
+    ///     let set = told.clone();
+    ///     std::thread::spawn(move || assert!(here.call_soon(move || set.set())));
+    ///     told.wait();
+    /// });
+    /// ```
+    pub fn call_soon(&self, callback: impl FnOnce() + Send + 'static) -> bool {
+        self.0.call(Box::new(move || crate::reactor::guarded(callback)))
+    }
+
     /// As [`tasklets`](crate::tasklets), for the handle's thread: at any time, also while a tasklet holds that thread.
     ///
     /// ```

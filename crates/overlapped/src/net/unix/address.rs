@@ -20,7 +20,7 @@ const ABSTRACT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 ///
 /// # Errors
 /// `InvalidInput` for a NUL byte elsewhere, and for what is too long.
-pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
+pub(crate) fn of_path(path: &Path) -> io::Result<SockAddr> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.contains(&0) && !(ABSTRACT && bytes[0] == 0) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the path {path:?} holds a NUL byte")));

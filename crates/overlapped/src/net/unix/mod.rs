@@ -5,6 +5,7 @@ mod datagram;
 mod rights;
 mod stream;
 
+pub(crate) use address::of_path;
 pub use datagram::UnixDatagram;
 pub use rights::WithFds;
 pub use stream::{UnixIncoming, UnixListener, UnixStream};

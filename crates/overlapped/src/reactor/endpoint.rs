@@ -1,0 +1,38 @@
+//! Where a connection ends.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::SockAddr;
+
+/// The address of one end of a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// Of TCP, UDP.
+    Ip(SocketAddr),
+    /// Of a Unix socket; most clients' have no name.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::SocketAddr),
+    /// A pipe's: it has none.
+    Pipe,
+}
+
+impl Endpoint {
+    /// The address and port, where it has such.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Endpoint::Ip(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of(address: SockAddr) -> io::Result<Endpoint> {
+        #[cfg(unix)]
+        if let Some(unix) = address.as_unix() {
+            return Ok(Endpoint::Unix(unix));
+        }
+        let other = || io::Error::new(io::ErrorKind::Unsupported, "an address of another family than IP and Unix");
+        address.as_socket().map(Endpoint::Ip).ok_or_else(other)
+    }
+}
