@@ -49,6 +49,8 @@ pub mod net;
 mod offload;
 mod panics;
 mod pool;
+#[cfg(unix)]
+pub mod prefork;
 pub mod process;
 pub mod reactor;
 mod resolve;

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// Doubles with each worker that ends before it has done anything.
 #[derive(Default)]
-pub(super) struct Delay {
+pub(crate) struct Delay {
     failures: u32,
 }
 
 impl Delay {
     const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(10);
+    pub(crate) const LONGEST: Duration = Duration::from_secs(10);
 
     /// The delay after a worker's end. One that was of use is replaced at once.
-    pub(super) fn after(&mut self, was_of_use: bool) -> Duration {
+    pub(crate) fn after(&mut self, was_of_use: bool) -> Duration {
         if was_of_use {
             self.failures = 0;
             return Duration::ZERO;

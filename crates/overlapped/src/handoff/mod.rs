@@ -89,7 +89,7 @@
 //! }
 //! ```
 
-mod delay;
+pub(crate) mod delay;
 mod given;
 mod giving;
 mod journal;

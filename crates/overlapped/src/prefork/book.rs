@@ -1,0 +1,194 @@
+//! Which connection is on its way to which worker: decisions without I/O.
+//!
+//! A connection that a worker gave away *waits*, is *sent* to another one, and leaves the book when that says that it has
+//! taken it over. Until then it is here, whatever becomes of the worker. Where the hand-off's journal has places with a
+//! line each, workers come and go here: the newest gets what an old one gives, for an old one would soon give it away
+//! again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many workers a connection is sent to before it is given up.
+const ATTEMPTS: u32 = 8;
+
+/// A worker that takes connections, and how new it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taker {
+    pub(super) worker: u64,
+    pub(super) generation: u64,
+}
+
+/// What a worker cannot have meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotYours(pub(super) u64);
+
+struct Entry<T> {
+    moved: T,
+    /// To how many workers it was sent, and who had it last.
+    attempts: u32,
+    last: Option<u64>,
+}
+
+pub(super) struct Book<T> {
+    entries: BTreeMap<u64, Entry<T>>,
+    waiting: VecDeque<u64>,
+    /// What each worker was sent and has not confirmed.
+    sent: BTreeMap<u64, Vec<u64>>,
+    next: u64,
+    /// How many a worker may have of those.
+    limit: usize,
+}
+
+impl<T> Book<T> {
+    pub(super) fn new(limit: usize) -> Book<T> {
+        Book { entries: BTreeMap::new(), waiting: VecDeque::new(), sent: BTreeMap::new(), next: 0, limit }
+    }
+
+    /// Writes a connection down, with the worker that gave it.
+    pub(super) fn add(&mut self, moved: T, from: u64) {
+        self.entries.insert(self.next, Entry { moved, attempts: 0, last: Some(from) });
+        self.waiting.push_back(self.next);
+        self.next += 1;
+    }
+
+    /// How many are on their way.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many a worker has not confirmed.
+    pub(super) fn unconfirmed(&self, worker: u64) -> usize {
+        self.sent.get(&worker).map_or(0, Vec::len)
+    }
+
+    /// Chooses who gets the first of those that wait: of the newest ones with room, the one that has fewest; not the one
+    /// that had it last, where there is another. Returns the worker, the number, and what is to be sent.
+    pub(super) fn send(&mut self, takers: &[Taker]) -> Option<(u64, u64, &T)> {
+        let number = *self.waiting.front()?;
+        let last = self.entries[&number].last;
+        let with_room = takers.iter().filter(|taker| self.unconfirmed(taker.worker) < self.limit);
+        let chosen = with_room.max_by_key(|taker| {
+            let fewest = std::cmp::Reverse((self.unconfirmed(taker.worker), taker.worker));
+            (Some(taker.worker) != last, taker.generation, fewest)
+        });
+        let worker = chosen?.worker;
+        self.waiting.pop_front();
+        self.sent.entry(worker).or_default().push(number);
+        let entry = self.entries.get_mut(&number).expect("what waits is written down");
+        entry.attempts += 1;
+        entry.last = Some(worker);
+        Some((worker, number, &entry.moved))
+    }
+
+    /// A worker has taken a connection over: it leaves the book.
+    pub(super) fn taken(&mut self, worker: u64, number: u64) -> Result<T, NotYours> {
+        self.leaves(worker, number)?;
+        Ok(self.entries.remove(&number).expect("what was sent is written down").moved)
+    }
+
+    /// A worker does not take a connection: it waits again, or comes out where it has been to enough of them.
+    pub(super) fn back(&mut self, worker: u64, number: u64) -> Result<Option<T>, NotYours> {
+        self.leaves(worker, number)?;
+        Ok(self.again(number))
+    }
+
+    fn leaves(&mut self, worker: u64, number: u64) -> Result<(), NotYours> {
+        let sent = self.sent.get_mut(&worker).ok_or(NotYours(number))?;
+        let at = sent.iter().position(|sent| *sent == number).ok_or(NotYours(number))?;
+        sent.remove(at);
+        Ok(())
+    }
+
+    fn again(&mut self, number: u64) -> Option<T> {
+        if self.entries[&number].attempts < ATTEMPTS {
+            // It has waited longest.
+            self.waiting.push_front(number);
+            return None;
+        }
+        self.entries.remove(&number).map(|entry| entry.moved)
+    }
+
+    /// A worker is no more: what it has not confirmed waits again. Returns what has been to enough of them.
+    pub(super) fn ended(&mut self, worker: u64) -> Vec<T> {
+        let sent = self.sent.remove(&worker).unwrap_or_default();
+        sent.into_iter().rev().filter_map(|number| self.again(number)).collect()
+    }
+
+    /// Takes everything out.
+    pub(super) fn clear(&mut self) -> Vec<T> {
+        self.waiting.clear();
+        self.sent.clear();
+        std::mem::take(&mut self.entries).into_values().map(|entry| entry.moved).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn takers(of: &[(u64, u64)]) -> Vec<Taker> {
+        of.iter().map(|(worker, generation)| Taker { worker: *worker, generation: *generation }).collect()
+    }
+
+    fn send_all(book: &mut Book<&'static str>, takers: &[Taker]) -> Vec<(u64, &'static str)> {
+        std::iter::from_fn(|| book.send(takers).map(|(worker, _, moved)| (worker, *moved))).collect()
+    }
+
+    #[test]
+    fn the_newest_get_what_waits_and_of_those_the_one_that_has_fewest() {
+        let mut book = Book::new(2);
+        ["a", "b", "c", "d", "e", "f"].into_iter().for_each(|name| book.add(name, 9));
+        let sent = send_all(&mut book, &takers(&[(1, 1), (2, 2), (3, 2)]));
+        assert_eq!(
+            sent,
+            [(2, "a"), (3, "b"), (2, "c"), (3, "d"), (1, "e"), (1, "f")],
+            "the old one where none has room"
+        );
+        assert_eq!((book.len(), book.unconfirmed(2)), (6, 2));
+        assert!(book.send(&[]).is_none());
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_not_confirmed_goes_to_others_in_its_order() {
+        let mut book = Book::new(9);
+        ["a", "b", "c"].into_iter().for_each(|name| book.add(name, 9));
+        send_all(&mut book, &takers(&[(1, 1)]));
+        assert_eq!(book.taken(1, 1), Ok("b"));
+        book.add("d", 9);
+        assert!(book.ended(1).is_empty());
+        assert_eq!(send_all(&mut book, &takers(&[(2, 1)])), [(2, "a"), (2, "c"), (2, "d")]);
+    }
+
+    #[test]
+    fn nobody_confirms_what_he_does_not_have() {
+        let mut book = Book::new(9);
+        book.add("a", 9);
+        assert_eq!(book.taken(1, 0), Err(NotYours(0)), "it was not sent");
+        send_all(&mut book, &takers(&[(1, 1)]));
+        assert_eq!(book.taken(2, 0), Err(NotYours(0)), "it is another's");
+        assert_eq!(book.back(1, 5), Err(NotYours(5)), "there is none");
+        assert_eq!(book.taken(1, 0), Ok("a"));
+        assert_eq!(book.taken(1, 0), Err(NotYours(0)), "it is gone");
+    }
+
+    #[test]
+    fn what_nobody_takes_goes_to_somebody_else_first_and_comes_out_after_enough_of_them() {
+        let mut book = Book::new(9);
+        book.add("a", 9);
+        let (mut been, takers) = (Vec::new(), takers(&[(1, 1), (2, 2)]));
+        loop {
+            let (worker, number, _) = book.send(&takers).unwrap();
+            been.push(worker);
+            // By word or by death.
+            let out = if been.len() % 2 == 0 { book.back(worker, number).unwrap() } else { book.ended(worker).pop() };
+            if let Some(moved) = out {
+                assert_eq!(moved, "a");
+                break;
+            }
+        }
+        assert_eq!(been, [2, 1, 2, 1, 2, 1, 2, 1]);
+        assert_eq!(book.len(), 0);
+        book.add("b", 9);
+        assert_eq!(book.clear(), ["b"]);
+        assert!(book.send(&takers).is_none());
+    }
+}

@@ -1,0 +1,240 @@
+//! One worker as its supervisor has it: the process, the channel, and the tasklets that see to them.
+//!
+//! Three tasklets for each: one reads what the worker says, a *writer* sends what it is to get, in order, and a *watcher*
+//! waits for its process's end. The process may end with its end of the channel still open elsewhere (in a child of its
+//! own); the watcher cuts the channel then, and the reader reads what is left and its end.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::book::NotYours;
+use super::channel::{Receiver, Sender, breach};
+use super::shared::{Moved, Shared};
+use super::wire::{Message, VARIABLE, VERSIONS};
+use crate::net::UnixStream;
+use crate::process::{Child, Command};
+use crate::select::{after, first_of};
+use crate::sync::{Event, Queue};
+use crate::tasklet::{Builder, JoinHandle};
+use crate::time::uncancellable;
+
+/// What a worker is to get.
+pub(super) enum Outgoing {
+    Message(Message),
+    /// The listener in a place.
+    Listener(usize),
+    Connection(u64, Rc<Moved>),
+}
+
+pub(super) struct Member {
+    pub(super) id: u64,
+    pub(super) place: usize,
+    pub(super) generation: u64,
+    pub(super) process: u32,
+    pub(super) ready: Event,
+    /// Another one has its place.
+    pub(super) superseded: Event,
+    pub(super) ended: Event,
+    pub(super) began: Instant,
+    outbox: Queue<Outgoing>,
+    draining: Cell<bool>,
+    how: RefCell<String>,
+    exited: Event,
+    watcher: RefCell<Option<JoinHandle<()>>>,
+}
+
+impl Member {
+    /// Starts a worker, which is not ready then.
+    pub(super) fn start(shared: &Rc<Shared>, place: usize, mut command: Command) -> io::Result<Rc<Member>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        command.stdin(std::os::fd::OwnedFd::from(theirs)).env(VARIABLE, "0").kill_on_drop(true);
+        let child = command.spawn()?;
+        // Their end goes with the command: the worker alone has it then, and its end is seen.
+        drop(command);
+        let member = Rc::new(Member {
+            id: shared.next_id(),
+            place,
+            generation: shared.generation.get(),
+            process: child.id(),
+            ready: Event::new(),
+            superseded: Event::new(),
+            ended: Event::new(),
+            began: Instant::now(),
+            outbox: Queue::new(),
+            draining: Cell::new(false),
+            how: RefCell::default(),
+            exited: Event::new(),
+            watcher: RefCell::default(),
+        });
+        let sender = Rc::new(Sender::new(ours));
+        let name = |what: &str| Builder::new().name(format!("{what} worker {place}, process {}", member.process));
+        let theirs = (Rc::clone(&member), Rc::clone(&sender));
+        let watcher = name("watch").spawn(move || watch(&theirs.0, child, &theirs.1))?;
+        *member.watcher.borrow_mut() = Some(watcher);
+        let theirs = (Rc::clone(&member), Rc::clone(shared));
+        // Dropped, its handle leaves it alone: it ends with the process.
+        drop(name("hear").spawn(move || attend(&theirs.0, &theirs.1, &sender))?);
+        Ok(member)
+    }
+
+    /// Waits until it is ready, at most for `limit`; else it is no more.
+    ///
+    /// # Errors
+    /// How it ended; `TimedOut`.
+    pub(super) fn await_ready(&self, limit: Duration) -> io::Result<()> {
+        let first = first_of(&mut [&mut self.ready.waiting(), &mut self.ended.waiting(), &mut after(limit)]);
+        let why = match first {
+            Ok(0) => return Ok(()),
+            Ok(1) => io::Error::other(format!("a worker ended before it was ready: {}", self.how())),
+            Ok(_) => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("a worker was not ready after {limit:?}: ended now"))
+            }
+            Err(error) => error,
+        };
+        self.kill();
+        uncancellable(|| self.ended.wait());
+        Err(why)
+    }
+
+    pub(super) fn send(&self, outgoing: Outgoing) {
+        // One that has ended gets nothing: what it had is taken back then.
+        let _ = self.outbox.put(outgoing);
+    }
+
+    /// Has it drain, and ended where it has not done so within `limit`; false in that case.
+    pub(super) fn drain(&self, shared: &Shared, moving: bool, limit: Duration) -> io::Result<bool> {
+        self.draining.set(true);
+        shared.takes_no_more(self);
+        self.send(Outgoing::Message(Message::Drain { moving }));
+        let in_time = self.ended.wait_until(Some(crate::time::deadline_after(limit)));
+        if !matches!(in_time, Ok(true)) {
+            self.kill();
+            uncancellable(|| self.ended.wait());
+        }
+        Ok(in_time?)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// How it ended.
+    pub(super) fn how(&self) -> String {
+        self.how.borrow().clone()
+    }
+
+    /// Ends its process, at once.
+    pub(super) fn kill(&self) {
+        if let Some(watcher) = self.watcher.borrow().as_ref() {
+            watcher.cancel();
+        }
+    }
+}
+
+/// Waits for a process's end; cancelled, ends it.
+fn watch(member: &Member, mut child: Child, sender: &Sender) {
+    let how = match child.wait() {
+        Ok(status) => status.to_string(),
+        Err(error) if crate::is_cancelled(&error) => {
+            let _ = child.kill();
+            let _ = uncancellable(|| child.wait());
+            "ended by the supervisor".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    *member.how.borrow_mut() = how;
+    sender.cut();
+    member.exited.set();
+}
+
+/// Sees to a worker from its beginning to its end.
+fn attend(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Rc<Sender>) {
+    let writer = {
+        let (member, shared, sender) = (Rc::clone(member), Rc::clone(shared), Rc::clone(sender));
+        crate::spawn(move || write(&member, &shared, &sender))
+    };
+    let broken = converse(member, shared, sender).err();
+    uncancellable(|| {
+        if broken.is_some() {
+            // What it has not confirmed is given to others once it is dead.
+            member.kill();
+        } else if member.exited.wait_timeout(shared.drain_limit).is_err() {
+            // It has let go of its channel, and lives on: nobody can tell it anything.
+            member.kill();
+        }
+        member.exited.wait();
+        if let Some(error) = broken {
+            *member.how.borrow_mut() = format!("ended by the supervisor: {error}");
+        }
+        member.outbox.close();
+        writer.cancel();
+        let _ = writer.join();
+        shared.has_ended(member);
+        member.ended.set();
+    });
+}
+
+fn write(member: &Member, shared: &Shared, sender: &Sender) {
+    use std::os::fd::AsFd;
+    for outgoing in member.outbox.iter() {
+        let sent = match outgoing {
+            Outgoing::Message(message) => sender.send(&message, None),
+            Outgoing::Listener(place) => {
+                let (name, listener) = &shared.listeners[place];
+                sender.send(&Message::Listener { name: name.clone() }, Some(listener.as_fd()))
+            }
+            Outgoing::Connection(number, moved) => {
+                let message = Message::Connection { number, listener: moved.listener, unread: moved.unread.clone() };
+                sender.send(&message, Some(moved.socket.as_fd()))
+            }
+        };
+        if sent.is_err() {
+            // It has ended, or this is to: what it has not confirmed is taken back.
+            return sender.cut();
+        }
+    }
+}
+
+/// Hears what a worker says, until its end.
+fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender) -> io::Result<()> {
+    let mut receiver = Receiver::default();
+    let Some((message, _)) = receiver.receive(sender.stream())? else { return Ok(()) };
+    let Message::Hello { lowest, highest } = message else {
+        return Err(breach(format!("the first message is {}", message.name())));
+    };
+    let version = highest.min(VERSIONS.1);
+    if version < lowest.max(VERSIONS.0) {
+        let why = format!("it speaks versions {lowest} to {highest}, the supervisor {} to {}", VERSIONS.0, VERSIONS.1);
+        sender.send(&Message::Refused { why: why.clone() }, None)?;
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    let listeners = shared.listeners.len() as u16;
+    member.send(Outgoing::Message(Message::Welcome { version, listeners }));
+    (0..shared.listeners.len()).for_each(|place| member.send(Outgoing::Listener(place)));
+    while let Some((message, socket)) = receiver.receive(sender.stream())? {
+        match message {
+            Message::Ready if !member.ready.is_set() => {
+                member.ready.set();
+                shared.takes_connections(member);
+            }
+            Message::Connection { number, listener, unread } if usize::from(listener) < shared.listeners.len() => {
+                let is_taken = socket.is_some_and(|socket| {
+                    let moved = Moved { socket, listener, unread };
+                    shared.moves(member, moved)
+                });
+                let answer = if is_taken { Message::Taken { number } } else { Message::Back { number } };
+                member.send(Outgoing::Message(answer));
+            }
+            Message::Taken { number } => shared.was_taken(member, number).map_err(not_yours)?,
+            Message::Back { number } => shared.came_back(member, number).map_err(not_yours)?,
+            message => return Err(breach(format!("{} came from a worker", message.name()))),
+        }
+    }
+    Ok(())
+}
+
+fn not_yours(NotYours(number): NotYours) -> io::Error {
+    breach(format!("a worker speaks of number {number}, which it does not have"))
+}

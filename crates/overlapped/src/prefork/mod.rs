@@ -1,0 +1,113 @@
+//! One server, several worker processes, and restarts that no client notices.
+//!
+//! A [`Supervisor`] has the listeners and starts workers, programs of the caller's choice, which all accept from them.
+//! [`Supervisor::restart`] replaces one after the other: the new worker gets the same listeners, initialises, and says that
+//! it is ready; only then the old one *drains*: it accepts nothing more, answers the requests that are begun, gives its
+//! connections away, and ends. A new one that fails to start changes nothing. [`Supervisor::upgrade`] does the same with
+//! another program. A worker that dies is replaced, after a delay that doubles each time.
+//!
+//! **Connections move, too.** One that is idle between requests, or has half of a request in hand, would hold an old worker
+//! for as long as its client likes. So the old worker gives it away ([`Connection::give`]) with the bytes that it has read
+//! and not answered, and a new one gets it as if it had accepted it, with those bytes first. The supervisor keeps it until
+//! the new one has said that it takes it over; where that dies before, it goes to the next. A worker gives away only what
+//! it has not answered, and does not touch it after: nobody is answered twice. What a worker has when it is killed is
+//! closed with it.
+//!
+//! **The listeners** stay open in the supervisor, whatever becomes of workers: a client that connects while none is there
+//! waits in their line, and is not refused. A connection that was accepted in the moment in which a worker begins to drain is
+//! served or moved like any other.
+//!
+//! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
+//! limit. A worker whose supervisor is gone does the same by itself.
+//!
+//! # The protocol
+//! Python's `overlapped.prefork` speaks the same. The channel is a Unix stream socket that belongs to the two alone: it is
+//! the worker's standard input, and `OVERLAPPED_PREFORK` in its environment is the descriptor's number, `0`. A frame is its
+//! length in four bytes (of what follows; at most 1 MiB and 11 bytes), its kind in one, and its body; numbers are in network
+//! order.
+//!
+//! | kind | from | body |
+//! |---|---|---|
+//! | 1 hello | worker, first | `overlapped prefork`, then the lowest and the highest version that it speaks, 2 bytes each |
+//! | 2 welcome | supervisor, first | the version that both speak from now on, and how many listeners follow, 2 bytes each; this describes version 1 |
+//! | 3 refused | supervisor, first | why, in UTF-8 |
+//! | 4 listener | supervisor, after welcome | its name, in UTF-8; with the frame's first byte goes the descriptor |
+//! | 5 ready | worker | nothing |
+//! | 6 drain | supervisor | a byte: 1 where connections are to be given away, 0 where the server stops |
+//! | 7 connection | either | a number of the sender's, 8 bytes; the listener's place, 2 bytes; unread bytes; with the frame's first byte goes the descriptor |
+//! | 8 taken | either | the number of the other side's |
+//! | 9 back | either | the number: the sender cannot take it, or does not want it |
+//!
+//! At most 64 connections are on their way in one direction and not answered. The end of the supervisor's bytes is its end.
+//!
+//! **Rejected.**
+//! - `SO_REUSEPORT`, a listener for each worker: those that wait in the line of one that ends are reset (socket(7); Linux
+//!   can move them since 5.14, where `net.ipv4.tcp_migrate_req` allows it).
+//! - Descriptors inherited by number, as before exec(2): their flag has to be cleared in the child, which wants fork(2), or
+//!   in the parent, where another thread's child inherits them meanwhile. They come through the channel.
+//! - A supervisor that forks initialised workers, to share their memory: nothing with threads, an io_uring or a scheduler
+//!   lives through fork(2), and a new program could not be started so.
+//! - To accept in the supervisor and hand off each connection ([`handoff`](crate::handoff)): it costs a message a
+//!   connection, and is for servers that look at a request before they choose.
+//! - A cancelled accept or read in place of the bell that [`Connection::read_more`] hears: a cancel stays until its tasklet
+//!   has ended, and a tasklet that drains still has a request to answer.
+//! - To pass connections from the old to the new worker directly: where either dies, nobody has a copy.
+//!
+//! On Unix. On Windows there is none so far.
+//!
+//! ```no_run
+//! use overlapped::prefork::{Builder, Connection, More, Worker};
+//! use overlapped::signal::{HANGUP, Signals, TERMINATE};
+//! use overlapped::{net::TcpListener, process::Command};
+//! use std::{io, io::Write, time::Duration};
+//!
+//! fn supervise() -> io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:7007")?;
+//!     let supervisor = Builder::new(4).listen("echo", listener).start(|_| Command::new("./worker"))?;
+//!     let mut signals = Signals::new([HANGUP, TERMINATE])?;
+//!     while signals.wait()? == HANGUP {
+//!         if let Err(error) = supervisor.restart() {
+//!             eprintln!("the old workers go on: {error}");
+//!         }
+//!     }
+//!     supervisor.stop(Duration::from_secs(30))
+//! }
+//!
+//! /// Answers each line with itself.
+//! fn serve(mut connection: Connection) -> io::Result<()> {
+//!     let mut request = Vec::new();
+//!     loop {
+//!         while let Some(end) = request.iter().position(|byte| *byte == b'\n') {
+//!             connection.write_all(&request.drain(..=end).collect::<Vec<u8>>())?;
+//!         }
+//!         match connection.read_more(&mut request)? {
+//!             More::Bytes(_) => {}
+//!             More::End => return Ok(()),
+//!             More::Move => return Ok(connection.give(&request)?),
+//!         }
+//!     }
+//! }
+//!
+//! fn worker() -> io::Result<()> {
+//!     let worker = Worker::from_environment()?;
+//!     // What it needs comes here; then it is ready.
+//!     worker.serve(|connection| drop(serve(connection)))
+//! }
+//! ```
+
+mod bell;
+mod book;
+mod channel;
+mod connection;
+mod desk;
+mod member;
+mod shared;
+mod stream;
+mod supervisor;
+mod wire;
+mod worker;
+
+pub use self::connection::{Connection, More, NotGiven};
+pub use self::supervisor::{Builder, Moves, Supervisor, WorkerStatus};
+pub use self::wire::{UNREAD_LIMIT, VARIABLE};
+pub use self::worker::Worker;

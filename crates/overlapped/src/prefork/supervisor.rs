@@ -1,0 +1,320 @@
+//! What a server's owner calls.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::member::Member;
+use super::shared::{Commands, Shared};
+use crate::handoff::delay::Delay;
+use crate::process::Command;
+use crate::select::{after, first_of};
+use crate::sync::{Permit, Semaphore};
+use crate::tasklet::{self, JoinHandle};
+use crate::time::deadline_after;
+
+/// How a [`Supervisor`] is to be.
+#[derive(Debug)]
+#[must_use = "nothing begins before it is started"]
+pub struct Builder {
+    workers: usize,
+    listeners: Vec<(String, OwnedFd)>,
+    ready_limit: Duration,
+    drain_limit: Duration,
+}
+
+impl Builder {
+    /// A server with so many workers.
+    pub fn new(workers: usize) -> Builder {
+        let limit = Duration::from_secs(30);
+        Builder { workers, listeners: Vec::new(), ready_limit: limit, drain_limit: limit }
+    }
+
+    /// Adds a listener, TCP or Unix, from which all workers accept, and the name under which they know it. The supervisor
+    /// keeps it open, so that whoever connects while no worker is there waits in its line.
+    pub fn listen(mut self, name: impl Into<String>, listener: impl Into<OwnedFd>) -> Builder {
+        self.listeners.push((name.into(), listener.into()));
+        self
+    }
+
+    /// How long a worker may take until it is ready: 30 seconds unless told.
+    pub fn ready_limit(mut self, limit: Duration) -> Builder {
+        self.ready_limit = limit;
+        self
+    }
+
+    /// How long a worker that is replaced may take until it has ended what it began: 30 seconds unless told. Then its
+    /// process is ended.
+    pub fn drain_limit(mut self, limit: Duration) -> Builder {
+        self.drain_limit = limit;
+        self
+    }
+
+    /// Starts the workers, each by the command that `command` makes for its place, from 0 on, and waits until all are
+    /// ready; it is called again when one is to be replaced. Their standard input is the channel; what else a command sets
+    /// stays.
+    ///
+    /// # Errors
+    /// Where a worker cannot be started ([`Command::spawn`]), ends before it is ready, or is not ready in time: then none
+    /// runs. `InvalidInput` without a worker or a listener.
+    pub fn start(self, command: impl FnMut(usize) -> Command + 'static) -> io::Result<Supervisor> {
+        if self.workers == 0 || self.listeners.is_empty() || self.listeners.len() > usize::from(u16::MAX) {
+            let message = "prefork: at least one worker, and one listener";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let limits = (self.ready_limit, self.drain_limit);
+        let shared = Rc::new(Shared::new(self.listeners, self.workers, Box::new(command), limits));
+        let mut supervisor = Supervisor { shared, keepers: Vec::new(), restarts: Semaphore::new(1) };
+        let shared = &supervisor.shared;
+        for (place, one) in shared.places.iter().enumerate() {
+            one.put(shared.launch(place, shared.command(place))?);
+        }
+        let limit = deadline_after(self.ready_limit);
+        for place in &shared.places {
+            place.member().await_ready(limit.saturating_duration_since(Instant::now()))?;
+        }
+        let keepers = (0..self.workers).map(|place| {
+            let shared = Rc::clone(shared);
+            let tasklet = tasklet::Builder::new().name(format!("keep worker {place}"));
+            tasklet.spawn(move || keep(&shared, place))
+        });
+        supervisor.keepers = keepers.collect::<io::Result<_>>()?;
+        Ok(supervisor)
+    }
+}
+
+/// Workers that accept from the same listeners, and are replaced. Dropped, it ends them at once; [`Supervisor::stop`] does
+/// in order.
+#[derive(Debug)]
+pub struct Supervisor {
+    shared: Rc<Shared>,
+    keepers: Vec<JoinHandle<()>>,
+    /// One restart at a time.
+    restarts: Semaphore,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// Its process.
+    pub process: u32,
+    /// 1 for those that a supervisor began with; each restart begins another.
+    pub generation: u64,
+    /// Whether it serves: it has said that it is ready, and has not ended.
+    pub is_ready: bool,
+    /// How many connections of others it was given and has not taken over yet.
+    pub unconfirmed: usize,
+    /// How many processes have ended in this place.
+    pub ended: u64,
+    /// How the last of those ended.
+    pub last_end: Option<String>,
+}
+
+/// Connections that went from one worker to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Moves {
+    /// How many were taken over.
+    pub taken: u64,
+    /// How many are given and not taken over yet.
+    pub on_the_way: usize,
+    /// How many were closed because nobody took them: the server stopped, or eight workers died of one.
+    pub lost: u64,
+}
+
+impl Supervisor {
+    /// The workers, by place.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let places = self.shared.places.iter().map(|place| {
+            let member = place.member();
+            WorkerStatus {
+                process: member.process,
+                generation: member.generation,
+                is_ready: member.ready.is_set() && !member.ended.is_set(),
+                unconfirmed: self.shared.unconfirmed(&member),
+                ended: place.ended.get(),
+                last_end: place.last_end.borrow().clone(),
+            }
+        });
+        places.collect()
+    }
+
+    /// What has become of connections that workers gave away.
+    pub fn moves(&self) -> Moves {
+        let shared = &self.shared;
+        Moves { taken: shared.moved.get(), on_the_way: shared.on_the_way(), lost: shared.lost.get() }
+    }
+
+    /// Replaces all workers, one after the other: the new one starts, says that it is ready, and only then the old one
+    /// drains; when that has ended, or was ended after [`Builder::drain_limit`], the next comes.
+    ///
+    /// # Errors
+    /// Where a new worker does not start, ends before it is ready, or is not ready in time: the old one in its place, and
+    /// those that were not replaced yet, go on. `BrokenPipe` where the server stops.
+    pub fn restart(&self) -> io::Result<()> {
+        let _turn = turn(&self.restarts)?;
+        self.next_generation();
+        (0..self.shared.places.len()).try_for_each(|place| self.replace(place, self.shared.command(place)))
+    }
+
+    /// As [`Supervisor::restart`], to another program: `command` makes the commands from the first worker on that has
+    /// become ready by it.
+    ///
+    /// # Errors
+    /// As for [`Supervisor::restart`]. Where the first worker does not become ready, the commands stay as they were.
+    pub fn upgrade(&self, command: impl FnMut(usize) -> Command + 'static) -> io::Result<()> {
+        let _turn = turn(&self.restarts)?;
+        self.next_generation();
+        let mut commands: Option<Commands> = Some(Box::new(command));
+        for place in 0..self.shared.places.len() {
+            let command = match &mut commands {
+                Some(commands) => commands(place),
+                None => self.shared.command(place),
+            };
+            let fresh = self.make_ready(place, command)?;
+            if let Some(commands) = commands.take() {
+                *self.shared.commands.borrow_mut() = commands;
+            }
+            self.swap(fresh)?;
+        }
+        Ok(())
+    }
+
+    fn next_generation(&self) {
+        self.shared.generation.set(self.shared.generation.get() + 1);
+    }
+
+    fn replace(&self, place: usize, command: Command) -> io::Result<()> {
+        self.make_ready(place, command).and_then(|fresh| self.swap(fresh))
+    }
+
+    /// Starts a worker beside the one in a place, and waits until it is ready.
+    fn make_ready(&self, place: usize, command: Command) -> io::Result<Fresh> {
+        let turn = turn(&self.shared.places[place].turn)?;
+        if self.shared.stopping.is_set() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the server stops"));
+        }
+        let member = self.shared.launch(place, command)?;
+        member.await_ready(self.shared.ready_limit)?;
+        Ok(Fresh { member, _turn: turn })
+    }
+
+    /// Puts a worker in its place, and has the one before drain.
+    fn swap(&self, fresh: Fresh) -> io::Result<()> {
+        let place = &self.shared.places[fresh.member.place];
+        let before = place.put(Rc::clone(&fresh.member));
+        drop(fresh);
+        match before {
+            Some(before) => before.drain(&self.shared, true, self.shared.drain_limit).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends in order: workers accept nothing more, end the requests that are begun, and themselves. Whoever has not ended
+    /// after `limit` is ended. The listeners are closed here; a line of theirs that waits is not answered.
+    ///
+    /// # Errors
+    /// `TimedOut` where workers had to be ended; where the tasklet is told to leave, with the same consequences.
+    pub fn stop(&self, limit: Duration) -> io::Result<()> {
+        let deadline = deadline_after(limit);
+        self.shared.stopping.set();
+        let drains = self.shared.alive().into_iter().map(|member| {
+            let shared = Rc::clone(&self.shared);
+            let left = deadline.saturating_duration_since(Instant::now());
+            Drains(Some(crate::spawn(move || member.drain(&shared, false, left))))
+        });
+        let drains: Vec<_> = drains.collect();
+        let mut late = 0;
+        for drain in drains {
+            late += usize::from(!drain.join()?);
+        }
+        self.shared.lose_all();
+        if late == 0 {
+            return Ok(());
+        }
+        let message = format!("prefork: {late} workers had not ended after {limit:?}: ended now");
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.shared.stopping.set();
+        self.keepers.iter().for_each(JoinHandle::cancel);
+        self.shared.alive().iter().for_each(|member| member.kill());
+        self.shared.lose_all();
+    }
+}
+
+/// A worker that is ready, and whose place nobody else fills.
+struct Fresh {
+    member: Rc<Member>,
+    _turn: Permit,
+}
+
+/// A tasklet that has a worker drain; left early, it ends the worker.
+struct Drains(Option<JoinHandle<io::Result<bool>>>);
+
+impl Drains {
+    fn join(mut self) -> io::Result<bool> {
+        let handle = self.0.take().expect("it is joined once");
+        handle.join()?
+    }
+}
+
+impl Drop for Drains {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
+    }
+}
+
+fn turn(semaphore: &Semaphore) -> io::Result<Permit> {
+    let mut acquiring = semaphore.acquiring();
+    first_of(&mut [&mut acquiring])?;
+    Ok(acquiring.take().expect("it was the first"))
+}
+
+/// Fills a place whenever the worker in it has died, until the server stops.
+fn keep(shared: &Rc<Shared>, place: usize) {
+    // Told to leave, it is over: the supervisor is no more.
+    let _ = fill(shared, place);
+}
+
+fn fill(shared: &Rc<Shared>, number: usize) -> io::Result<()> {
+    let (place, mut delay) = (&shared.places[number], Delay::default());
+    loop {
+        let member = place.member();
+        let mut branches = (shared.stopping.waiting(), member.superseded.waiting(), member.ended.waiting());
+        match first_of(&mut [&mut branches.0, &mut branches.1, &mut branches.2])? {
+            0 => return Ok(()),
+            1 => continue,
+            _ => {}
+        }
+        // One that has served for a while is replaced at once.
+        let was_of_use = member.ready.is_set() && member.began.elapsed() >= Delay::LONGEST;
+        let mut rest = after(delay.after(was_of_use));
+        if first_of(&mut [&mut shared.stopping.waiting(), &mut rest])? == 0 {
+            return Ok(());
+        }
+        let _turn = turn(&place.turn)?;
+        if member.superseded.is_set() || shared.stopping.is_set() {
+            continue;
+        }
+        match shared.launch(number, shared.command(number)) {
+            Ok(fresh) => {
+                place.put(Rc::clone(&fresh));
+                if let Err(error) = fresh.await_ready(shared.ready_limit) {
+                    *place.last_end.borrow_mut() = Some(error.to_string());
+                }
+            }
+            Err(error) => {
+                let why = format!("it does not start: {}", crate::attempted(&error));
+                *place.last_end.borrow_mut() = Some(why);
+            }
+        }
+    }
+}

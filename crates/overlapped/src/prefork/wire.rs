@@ -1,0 +1,207 @@
+//! The messages as bytes: see the table in [`super`].
+
+use crate::io::framing::{Codec, FrameError, LengthPrefixed};
+
+/// The most bytes that can go with a connection: 1 MiB.
+pub const UNREAD_LIMIT: usize = 1 << 20;
+
+/// The variable of a worker's environment that says which of its descriptors is the channel.
+pub const VARIABLE: &str = "OVERLAPPED_PREFORK";
+
+/// The versions of the protocol that this speaks.
+pub(super) const VERSIONS: (u16, u16) = (1, 1);
+
+const GREETING: &[u8] = b"overlapped prefork";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Hello { lowest: u16, highest: u16 },
+    Welcome { version: u16, listeners: u16 },
+    Refused { why: String },
+    Listener { name: String },
+    Ready,
+    Drain { moving: bool },
+    Connection { number: u64, listener: u16, unread: Vec<u8> },
+    Taken { number: u64 },
+    Back { number: u64 },
+}
+
+impl Message {
+    /// What it is called in an error.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Message::Hello { .. } => "hello",
+            Message::Welcome { .. } => "welcome",
+            Message::Refused { .. } => "refused",
+            Message::Listener { .. } => "listener",
+            Message::Ready => "ready",
+            Message::Drain { .. } => "drain",
+            Message::Connection { .. } => "connection",
+            Message::Taken { .. } => "taken",
+            Message::Back { .. } => "back",
+        }
+    }
+
+    /// Whether a descriptor goes along.
+    pub(super) fn has_socket(&self) -> bool {
+        matches!(self, Message::Listener { .. } | Message::Connection { .. })
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Message::Hello { lowest, highest } => {
+                frame(1, &[GREETING, &lowest.to_be_bytes(), &highest.to_be_bytes()].concat())
+            }
+            Message::Welcome { version, listeners } => {
+                frame(2, &[version.to_be_bytes(), listeners.to_be_bytes()].concat())
+            }
+            Message::Refused { why } => frame(3, why.as_bytes()),
+            Message::Listener { name } => frame(4, name.as_bytes()),
+            Message::Ready => frame(5, &[]),
+            Message::Drain { moving } => frame(6, &[u8::from(*moving)]),
+            Message::Connection { number, listener, unread } => {
+                frame(7, &[&number.to_be_bytes()[..], &listener.to_be_bytes(), unread].concat())
+            }
+            Message::Taken { number } => frame(8, &number.to_be_bytes()),
+            Message::Back { number } => frame(9, &number.to_be_bytes()),
+        }
+    }
+}
+
+fn frames() -> LengthPrefixed {
+    LengthPrefixed::u32().limit(1 + 8 + 2 + UNREAD_LIMIT)
+}
+
+fn frame(kind: u8, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::with_capacity(5 + body.len());
+    frames().encode(&[&[kind], body].concat(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Takes the first message in `bytes`, with how many of them it took; `None` where more have to come.
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, FrameError> {
+    let Some((frame, taken)) = frames().decode(bytes, 0)? else { return Ok(None) };
+    let Some((kind, body)) = frame.split_first() else { return Err(FrameError::Malformed("it has no kind")) };
+    let text = || std::str::from_utf8(body).ok().map(str::to_owned);
+    let number = || body.try_into().ok().map(u64::from_be_bytes);
+    let message = match kind {
+        1 => body.strip_prefix(GREETING).and_then(two).map(|(lowest, highest)| Message::Hello { lowest, highest }),
+        2 => two(body).map(|(version, listeners)| Message::Welcome { version, listeners }),
+        3 => text().map(|why| Message::Refused { why }),
+        4 => text().map(|name| Message::Listener { name }),
+        5 => body.is_empty().then_some(Message::Ready),
+        6 => match body {
+            [0] => Some(Message::Drain { moving: false }),
+            [1] => Some(Message::Drain { moving: true }),
+            _ => None,
+        },
+        7 => connection(body),
+        8 => number().map(|number| Message::Taken { number }),
+        9 => number().map(|number| Message::Back { number }),
+        _ => return Err(FrameError::Malformed("it is of a kind that there is not")),
+    };
+    match message {
+        Some(message) => Ok(Some((message, taken))),
+        None => Err(FrameError::Malformed("its body is not as its kind's")),
+    }
+}
+
+fn two(body: &[u8]) -> Option<(u16, u16)> {
+    let [a, b, c, d] = *body.first_chunk().filter(|_| body.len() == 4)?;
+    Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+fn connection(body: &[u8]) -> Option<Message> {
+    let (number, rest) = body.split_first_chunk()?;
+    let (listener, unread) = rest.split_first_chunk()?;
+    Some(Message::Connection {
+        number: u64::from_be_bytes(*number),
+        listener: u16::from_be_bytes(*listener),
+        unread: unread.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_of_each() -> Vec<Message> {
+        vec![
+            Message::Hello { lowest: 1, highest: 258 },
+            Message::Welcome { version: 1, listeners: 3 },
+            Message::Refused { why: "für später".to_owned() },
+            Message::Listener { name: "http".to_owned() },
+            Message::Ready,
+            Message::Drain { moving: true },
+            Message::Drain { moving: false },
+            Message::Connection { number: u64::MAX - 1, listener: 2, unread: b"GET / HT".to_vec() },
+            Message::Connection { number: 0, listener: 0, unread: Vec::new() },
+            Message::Taken { number: 7 },
+            Message::Back { number: 1 << 40 },
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were_and_no_part_of_one_is_one() {
+        for message in one_of_each() {
+            let bytes = message.to_bytes().unwrap();
+            for cut in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..cut]), Ok(None), "{message:?} cut at {cut}");
+            }
+            let more = [&bytes[..], b"more"].concat();
+            assert_eq!(decode(&more), Ok(Some((message, bytes.len()))));
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_table() {
+        let expected: [&[u8]; 11] = [
+            b"\0\0\0\x17\x01overlapped prefork\0\x01\x01\x02",
+            b"\0\0\0\x05\x02\0\x01\0\x03",
+            b"\0\0\0\x0d\x03f\xc3\xbcr sp\xc3\xa4ter",
+            b"\0\0\0\x05\x04http",
+            b"\0\0\0\x01\x05",
+            b"\0\0\0\x02\x06\x01",
+            b"\0\0\0\x02\x06\0",
+            b"\0\0\0\x13\x07\xff\xff\xff\xff\xff\xff\xff\xfe\0\x02GET / HT",
+            b"\0\0\0\x0b\x07\0\0\0\0\0\0\0\0\0\0",
+            b"\0\0\0\x09\x08\0\0\0\0\0\0\0\x07",
+            b"\0\0\0\x09\x09\0\0\x01\0\0\0\0\0",
+        ];
+        for (message, bytes) in one_of_each().into_iter().zip(expected) {
+            assert_eq!(message.to_bytes().unwrap(), bytes, "{message:?}");
+        }
+        let with = |length| Message::Connection { number: 1, listener: 0, unread: vec![0; length] }.to_bytes();
+        assert!(with(UNREAD_LIMIT).is_ok());
+        assert!(with(UNREAD_LIMIT + 1).is_err());
+    }
+
+    #[test]
+    fn noise_is_an_error_or_waits_for_more_and_what_is_taken_is_written_the_same() {
+        let mut chance = fastrand::Rng::with_seed(0x9f0);
+        let mut taken_at_all = 0;
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..chance.usize(0..30)).map(|_| chance.u8(..3)).collect();
+            // A length that is about right lets more of them past the first check.
+            let length = (bytes.len() + 1).saturating_sub(chance.usize(0..3)) as u32;
+            bytes.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..11)]].concat());
+            if let Ok(Some((message, taken))) = decode(&bytes) {
+                assert_eq!(message.to_bytes().unwrap(), bytes[..taken]);
+                taken_at_all += 1;
+            }
+        }
+        assert!(taken_at_all > 100, "{taken_at_all}");
+        let broken: [(&[u8], &str); 6] = [
+            (b"\0\0\0\0", "no kind"),
+            (b"\0\0\0\x01\x0a", "a kind that there is not"),
+            (b"\0\0\0\x02\x05x", "not as its kind's"),
+            (b"\0\0\0\x02\x06\x02", "not as its kind's"),
+            (b"\0\0\0\x0a\x07123456789", "not as its kind's"),
+            (b"\xff\xff\xff\xff", "where 1048587 are allowed"),
+        ];
+        for (bytes, why) in broken {
+            let error = decode(bytes).unwrap_err().to_string();
+            assert!(error.contains(why), "{bytes:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Workers of one server that are replaced and killed, under clients that keep their connections. This program is its own
+//! worker: see [`worker`].
+
+#![cfg(unix)]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use overlapped::net::{Shutdown, TcpListener, TcpStream, UnixListener, UnixStream};
+use overlapped::prefork::{Builder, Connection, More, Supervisor, Worker};
+use overlapped::process::{Command, Stdio};
+use overlapped::{JoinHandle, sleep, spawn, timeout, yield_now};
+use support::{LONG, open_descriptors, run};
+
+/// What a worker of these tests does; a variable of its environment tells it.
+const BEHAVIOUR: &str = "PREFORK_TEST";
+
+fn worker(behaviour: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "this_program_as_a_worker", "--ignored", "--nocapture"]).env(BEHAVIOUR, behaviour);
+    command.stdout(Stdio::null());
+    command
+}
+
+/// Not a test: what [`worker`] starts.
+#[test]
+#[ignore = "the tests start it, as a worker"]
+fn this_program_as_a_worker() {
+    let Ok(behaviour) = std::env::var(BEHAVIOUR) else { return };
+    overlapped::run(|| match &*behaviour {
+        "answers" => work(""),
+        "is the new program" => work("new "),
+        "fails" => std::process::exit(9),
+        "is never ready" => {
+            let _worker = Worker::from_environment().unwrap();
+            sleep(LONG);
+        }
+        "ignores that it is to drain" => {
+            let worker = Worker::from_environment().unwrap();
+            worker.serve(|connection| drop((answer(connection, ""), sleep(LONG)))).unwrap();
+        }
+        "supervises" => {
+            let (_supervisor, address) = server(2);
+            println!("\naddress: {address}");
+            sleep(LONG);
+        }
+        "asks twice" => {
+            let _worker = Worker::from_environment().unwrap();
+            let error = Worker::from_environment().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            std::process::exit(7);
+        }
+        "speaks out of turn" => {
+            let mut channel = UnixStream::from(std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned().unwrap());
+            channel.write_all(b"\0\0\0\x17\x01overlapped prefork\0\x01\0\x01\0\0\0\x09\x08\0\0\0\0\0\0\0\x07").unwrap();
+            sleep(LONG);
+        }
+        other => panic!("no behaviour: {other}"),
+    });
+}
+
+fn work(prefix: &'static str) {
+    let worker = Worker::from_environment().unwrap();
+    // A client may have left before it has the answer.
+    worker.serve(move |connection| drop(answer(connection, prefix))).unwrap();
+}
+
+/// Answers each line with this process's number and the line. `which?` is answered with the listener's name.
+fn answer(mut connection: Connection, prefix: &str) -> io::Result<()> {
+    let mut request = Vec::new();
+    loop {
+        while let Some(end) = request.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = request.drain(..=end).collect();
+            let line = if line == b"which?\n" { format!("{}\n", connection.listener()).into_bytes() } else { line };
+            connection.write_all(&[format!("{prefix}{} ", std::process::id()).as_bytes(), &line].concat())?;
+        }
+        match connection.read_more(&mut request)? {
+            More::Bytes(_) => {}
+            More::End => return Ok(()),
+            More::Move => return Ok(connection.give(&request)?),
+        }
+    }
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A server with so many workers that answer, and its address.
+fn server(workers: usize) -> (Supervisor, SocketAddr) {
+    let (listener, address) = listener();
+    (Builder::new(workers).listen("lines", listener).start(|_| worker("answers")).unwrap(), address)
+}
+
+/// The answer that is due, and nothing after it.
+fn line(stream: &mut impl Read) -> io::Result<String> {
+    let (mut line, mut room) = (Vec::new(), [0; 4096]);
+    while line.last() != Some(&b'\n') {
+        match stream.read(&mut room)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            length => line.extend_from_slice(&room[..length]),
+        }
+    }
+    let line = String::from_utf8(line).unwrap();
+    assert_eq!(line.lines().count(), 1, "one answer at a time: {line:?}");
+    Ok(line)
+}
+
+/// Says a line, and returns the process that answered it.
+fn ask(mut stream: &TcpStream, word: &str) -> u32 {
+    stream.write_all(format!("{word}\n").as_bytes()).unwrap();
+    answered_by(stream, word)
+}
+
+fn answered_by(mut stream: &TcpStream, word: &str) -> u32 {
+    let answer = line(&mut stream).unwrap();
+    let (process, said) = answer.trim_end().split_once(' ').unwrap();
+    assert_eq!(said, word);
+    process.parse().unwrap()
+}
+
+fn kill(process: u32) {
+    // SAFETY: takes no pointers; the process is a child that nobody has waited for yet, or none.
+    unsafe { libc::kill(process as libc::pid_t, libc::SIGKILL) };
+}
+
+/// Waits until something holds; others run meanwhile.
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    timeout(LONG, || {
+        while !holds() {
+            sleep(Duration::from_millis(2));
+        }
+    })
+    .unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn processes(supervisor: &Supervisor) -> Vec<u32> {
+    supervisor.workers().iter().map(|worker| worker.process).collect()
+}
+
+#[test]
+fn an_idle_connection_and_one_with_half_a_request_go_to_the_new_worker_with_their_bytes() {
+    run(|| {
+        let before = open_descriptors();
+        let (supervisor, address) = server(1);
+        let old = processes(&supervisor)[0];
+        let (idle, mut half) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        assert_eq!(ask(&idle, "one"), old);
+        assert_eq!(ask(&half, "first"), old);
+        half.write_all(b"begun by the old, ").unwrap();
+        supervisor.restart().unwrap();
+        let new = processes(&supervisor)[0];
+        assert_ne!(new, old);
+        assert_eq!(ask(&idle, "two"), new);
+        half.write_all(b"ended by the new\n").unwrap();
+        assert_eq!(answered_by(&half, "begun by the old, ended by the new"), new);
+        assert_eq!((supervisor.moves().taken, supervisor.moves().lost), (2, 0));
+        let worker = supervisor.workers().remove(0);
+        assert_eq!((worker.generation, worker.is_ready, worker.ended), (2, true, 1));
+        assert_eq!(worker.last_end.as_deref(), Some("exit status: 0"));
+        drop((idle, half));
+        supervisor.stop(LONG).unwrap();
+        drop(supervisor);
+        wait_for("all descriptors are closed", || open_descriptors() == before);
+    });
+}
+
+#[test]
+fn bytes_that_were_read_and_many_times_moved_are_those_that_the_client_sent() {
+    run(|| {
+        let (supervisor, address) = server(2);
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut word = String::new();
+        for part in 0..4 {
+            // Longer than what is read at once, and than what a channel's socket holds.
+            let more = format!("{part}-").repeat(20_000);
+            stream.write_all(more.as_bytes()).unwrap();
+            word += &more;
+            supervisor.restart().unwrap();
+        }
+        assert!(processes(&supervisor).contains(&ask_rest(&stream, &word)));
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+/// Ends a line that is said but for its end.
+fn ask_rest(mut stream: &TcpStream, word: &str) -> u32 {
+    stream.write_all(b"\n").unwrap();
+    answered_by(stream, word)
+}
+
+#[test]
+fn a_new_worker_that_fails_or_is_never_ready_changes_nothing() {
+    run(|| {
+        let (listener, address) = listener();
+        let behaviour = Rc::new(Cell::new("answers"));
+        let theirs = Rc::clone(&behaviour);
+        let builder = Builder::new(2).listen("lines", listener).ready_limit(LONG);
+        let supervisor = builder.start(move |_| worker(theirs.get())).unwrap();
+        let old = processes(&supervisor);
+        let stream = TcpStream::connect(address).unwrap();
+        let process = ask(&stream, "before");
+        behaviour.set("fails");
+        let error = supervisor.restart().unwrap_err();
+        assert!(error.to_string().contains("ended before it was ready: exit status: 9"), "{error}");
+        let error = supervisor.upgrade(|_| Command::new("/no/such/worker")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(processes(&supervisor), old);
+        assert_eq!(ask(&stream, "after"), process);
+        behaviour.set("answers");
+        supervisor.restart().unwrap();
+        assert!(processes(&supervisor).contains(&ask(&stream, "as ever")));
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_ended_and_the_old_one_goes_on() {
+    run(|| {
+        let (listener, address) = listener();
+        let supervisor = Builder::new(1).listen("lines", listener).start(|_| worker("answers")).unwrap();
+        let (stream, old) = (TcpStream::connect(address).unwrap(), processes(&supervisor));
+        assert_eq!(vec![ask(&stream, "before")], old);
+        let told_to_leave = timeout(Duration::from_millis(20), || {
+            supervisor.upgrade(|_| worker("is never ready")).unwrap_err();
+        });
+        assert!(told_to_leave.is_err());
+        assert_eq!((vec![ask(&stream, "after")], processes(&supervisor)), (old.clone(), old));
+        supervisor.stop(LONG).unwrap();
+
+        let (listener, _) = self::listener();
+        let builder = Builder::new(2).listen("lines", listener).ready_limit(Duration::from_millis(20));
+        let error = builder.start(|_| worker("is never ready")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("a worker was not ready after"), "{error}");
+    });
+}
+
+#[test]
+fn an_upgrade_takes_the_new_program_for_all_that_come_after() {
+    run(|| {
+        let (supervisor, address) = server(2);
+        let stream = TcpStream::connect(address).unwrap();
+        ask(&stream, "old");
+        supervisor.upgrade(|_| worker("is the new program")).unwrap();
+        for word in ["one", "two"] {
+            (&stream).write_all(format!("{word}\n").as_bytes()).unwrap();
+            assert!(line(&mut &stream).unwrap().starts_with("new "));
+            supervisor.restart().unwrap();
+        }
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_drain_within_the_limit_is_ended() {
+    run(|| {
+        let (listener, address) = listener();
+        let builder = Builder::new(1).listen("lines", listener).drain_limit(Duration::from_millis(20));
+        let supervisor = builder.start(|_| worker("ignores that it is to drain")).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let old = ask(&stream, "word");
+        supervisor.restart().unwrap();
+        // Its connection has moved all the same; the worker had more to do.
+        assert_ne!(ask(&stream, "word"), old);
+        assert_eq!(supervisor.workers()[0].last_end.as_deref(), Some("ended by the supervisor"));
+        let error = supervisor.stop(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("1 workers had not ended"), "{error}");
+        assert!(line(&mut stream).is_err());
+    });
+}
+
+#[test]
+fn stopping_answers_what_is_begun_and_ends_idle_connections() {
+    run(|| {
+        let (supervisor, address) = server(2);
+        let (mut idle, mut begun) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        ask(&idle, "idle");
+        let process = ask(&begun, "first");
+        begun.write_all(b"be").unwrap();
+        let supervisor = Rc::new(supervisor);
+        let theirs = Rc::clone(&supervisor);
+        let stopping = spawn(move || theirs.stop(LONG));
+        assert_eq!(line(&mut idle).unwrap_err().kind(), ErrorKind::UnexpectedEof, "the server has ended it");
+        assert!(!stopping.is_finished());
+        begun.write_all(b"gun\n").unwrap();
+        assert_eq!(answered_by(&begun, "begun"), process);
+        stopping.join().unwrap().unwrap();
+        assert!(supervisor.workers().iter().all(|worker| !worker.is_ready && worker.ended == 1));
+        let error = supervisor.restart().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn listeners_of_both_kinds_are_known_by_their_names() {
+    run(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (tcp, address) = listener();
+        let builder = Builder::new(1).listen("tcp", tcp).listen("unix", UnixListener::bind(&path).unwrap());
+        let supervisor = builder.start(|_| worker("answers")).unwrap();
+        let (mut tcp, mut unix) = (TcpStream::connect(address).unwrap(), UnixStream::connect(&path).unwrap());
+        for _ in 0..2 {
+            let process = processes(&supervisor)[0];
+            tcp.write_all(b"which?\n").unwrap();
+            assert_eq!(line(&mut tcp).unwrap(), format!("{process} tcp\n"));
+            unix.write_all(b"which?\n").unwrap();
+            assert_eq!(line(&mut unix).unwrap(), format!("{process} unix\n"));
+            supervisor.restart().unwrap();
+        }
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_and_who_connects_meanwhile_waits() {
+    run(|| {
+        let (supervisor, address) = server(1);
+        let mut stream = TcpStream::connect(address).unwrap();
+        let first = ask(&stream, "word");
+        kill(first);
+        assert!(line(&mut stream).is_err(), "what it had is closed");
+        let second = ask(&TcpStream::connect(address).unwrap(), "word");
+        assert_ne!(second, first);
+        assert_eq!(supervisor.workers()[0].last_end.as_deref(), Some("signal: 9 (SIGKILL)"));
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_breaks_the_rules_is_ended_and_one_that_cannot_start_is_said() {
+    run(|| {
+        for (behaviour, why) in [
+            ("speaks out of turn", "number 7, which it does not have"),
+            ("asks twice", "exit status: 7"),
+            ("fails", "exit status: 9"),
+        ] {
+            let error = Builder::new(1).listen("lines", listener().0).start(move |_| worker(behaviour)).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        let start = |builder: Builder| builder.start(|_| Command::new("/no/such/worker")).unwrap_err().kind();
+        assert_eq!(start(Builder::new(1).listen("lines", listener().0)), ErrorKind::NotFound);
+        assert_eq!(start(Builder::new(1)), ErrorKind::InvalidInput);
+        assert_eq!(start(Builder::new(0).listen("lines", listener().0)), ErrorKind::InvalidInput);
+        let error = Worker::from_environment().unwrap_err();
+        assert!(error.to_string().contains("OVERLAPPED_PREFORK is not set"), "{error}");
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_dropped_ends_its_workers_at_once() {
+    run(|| {
+        let (supervisor, address) = server(1);
+        let mut stream = TcpStream::connect(address).unwrap();
+        ask(&stream, "word");
+        stream.write_all(b"half").unwrap();
+        drop(supervisor);
+        assert!(line(&mut stream).is_err());
+        wait_for("nobody listens", || TcpStream::connect(address).is_err());
+    });
+}
+
+#[test]
+fn workers_whose_supervisor_was_killed_answer_what_is_begun_and_end() {
+    run(|| {
+        let mut supervisor = worker("supervises").stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = supervisor.stdout.take().unwrap();
+        let address: SocketAddr = loop {
+            let mut room = [0; 4096];
+            let length = said.read(&mut room).unwrap();
+            let all = String::from_utf8_lossy(&room[..length]).into_owned();
+            if let Some(address) = all.lines().find_map(|line| line.strip_prefix("address: ")) {
+                break address.trim_end().parse().unwrap();
+            }
+        };
+        let (mut idle, mut begun) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        ask(&idle, "idle");
+        let process = ask(&begun, "first");
+        begun.write_all(b"be").unwrap();
+        supervisor.kill().unwrap();
+        supervisor.wait().unwrap();
+        assert_eq!(line(&mut idle).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        begun.write_all(b"gun\n").unwrap();
+        assert_eq!(answered_by(&begun, "begun"), process);
+        wait_for("nobody listens", || TcpStream::connect(address).is_err());
+    });
+}
+
+/// How many connections, and how many restarts and kills: `PREFORK_SCENE="10000 100"` for more.
+fn scene() -> (usize, usize) {
+    let told = std::env::var("PREFORK_SCENE").unwrap_or_else(|_| "200 10".to_owned());
+    let (connections, rounds) = told.split_once(' ').expect("two numbers");
+    (connections.parse().unwrap(), rounds.parse().unwrap())
+}
+
+/// What the clients of the scene have seen.
+#[derive(Default)]
+struct Seen {
+    answered: Cell<u64>,
+    closed: RefCell<Vec<Option<u32>>>,
+    over: Cell<bool>,
+}
+
+/// A client that asks again and again on one connection, whole lines and such as come in two pieces, and checks each answer.
+/// When the connection is closed it writes down who had it, and makes another.
+fn keep_asking(address: SocketAddr, number: usize, seen: &Seen) {
+    let mut chance = fastrand::Rng::with_seed(number as u64);
+    while !seen.over.get() {
+        let mut stream = TcpStream::connect(address).expect("nobody is refused");
+        let mut last = None;
+        for request in 0.. {
+            let word = format!("client {number} asks {request}");
+            let (first, rest) = word.split_at(chance.usize(0..word.len()));
+            let asked = stream.write_all(first.as_bytes()).and_then(|()| {
+                // Idle, or with half a request said.
+                sleep(Duration::from_millis(chance.u64(0..40)));
+                stream.write_all(format!("{rest}\n").as_bytes())
+            });
+            let Ok(answer) = asked.and_then(|()| line(&mut stream)) else {
+                seen.closed.borrow_mut().push(last);
+                break;
+            };
+            let (process, said) = answer.trim_end().split_once(' ').unwrap();
+            assert_eq!(said, word, "one answer for each request, in order");
+            last = Some(process.parse().unwrap());
+            seen.answered.set(seen.answered.get() + 1);
+            if seen.over.get() {
+                // Nothing is left over that was not asked for.
+                stream.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_dead_had() {
+    let (connections, rounds) = scene();
+    run(|| {
+        let (supervisor, address) = server(4);
+        let seen = Rc::new(Seen::default());
+        let clients = (0..connections).map(|number| {
+            let seen = Rc::clone(&seen);
+            spawn(move || keep_asking(address, number, &seen))
+        });
+        let clients: Vec<JoinHandle<()>> = clients.collect();
+        let wait_for_answers = |count: usize| {
+            let enough = seen.answered.get() + count as u64;
+            wait_for("answers", || seen.answered.get() >= enough || clients.iter().any(JoinHandle::is_finished));
+            assert!(!clients.iter().any(JoinHandle::is_finished), "a client has failed");
+        };
+        wait_for_answers(connections);
+        for _ in 0..rounds {
+            supervisor.restart().unwrap();
+            wait_for_answers(connections / 2);
+        }
+        assert_eq!(*seen.closed.borrow(), [], "a restart closes no connection");
+        assert!(supervisor.moves().taken >= rounds as u64, "{:?}", supervisor.moves());
+        let mut killed = HashSet::new();
+        for round in 0..rounds {
+            let place = round % 4;
+            let process = supervisor.workers()[place].process;
+            kill(process);
+            killed.insert(process);
+            wait_for("it is replaced", || {
+                let worker = &supervisor.workers()[place];
+                worker.process != process && worker.is_ready
+            });
+            wait_for_answers(connections / 2);
+        }
+        let closed = seen.closed.borrow().len();
+        assert!(closed > 0, "they had some");
+        let alive = processes(&supervisor);
+        let alive_had = seen.closed.borrow().iter().flatten().filter(|process| alive.contains(process)).count();
+        assert_eq!(alive_had, 0, "of {closed} that were closed, beside {} kills", killed.len());
+        seen.over.set(true);
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        assert_eq!(supervisor.moves().lost, 0);
+        yield_now();
+        supervisor.stop(LONG).unwrap();
+    });
+}
