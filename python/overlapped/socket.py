@@ -362,4 +362,26 @@ _REBOUND = (
 for _name in _REBOUND:
     if hasattr(_std, _name):
         _names[_name] = globals()[_name] = _rebind(getattr(_std, _name), _names, __name__)
+
+if _TYPE_CHECKING:
+    # As the standard library has them, and of the class above.
+    _Host = tuple[str | None, int]
+
+    def create_connection(  # type: ignore[misc, empty-body]
+        address: _Host, timeout: float | None = ..., source_address: _Host | None = None, *, all_errors: bool = False
+    ) -> socket: ...
+    def create_server(  # type: ignore[misc, empty-body]
+        address: Any,
+        *,
+        family: int = ...,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        dualstack_ipv6: bool = False,
+    ) -> socket: ...
+    def fromfd(fd: int, family: int, type: int, proto: int = 0) -> socket: ...  # type: ignore[misc, empty-body]
+    def socketpair(  # type: ignore[empty-body]
+        family: int | None = None, type: int = ..., proto: int = 0
+    ) -> tuple[socket, socket]: ...
+
+
 _makefile = _rebind(_std.socket.makefile, _names, __name__)

@@ -12,12 +12,16 @@ import ssl as _std
 from collections.abc import Callable as _Callable
 from ssl import *  # noqa: F403
 from time import perf_counter as _clock  # Not monotonic: see select.py.
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
 from . import _engine
 from . import monkey as _monkey
 from . import socket as _socket
 from ._rebind import rebind as _rebind
+
+if _TYPE_CHECKING:
+    from socket import socket as _std_socket
 
 _READABLE, _WRITABLE = 1, 2
 
@@ -104,6 +108,29 @@ class SSLContext(_std.SSLContext):  # type: ignore[no-redef]
     """The standard library's context; its sockets block only the calling tasklet."""
 
     sslsocket_class = SSLSocket
+
+    if _TYPE_CHECKING:
+
+        def wrap_socket(  # type: ignore[empty-body]
+            self,
+            sock: _std_socket,
+            server_side: bool = False,
+            do_handshake_on_connect: bool = True,
+            suppress_ragged_eofs: bool = True,
+            server_hostname: str | bytes | None = None,
+            session: _std.SSLSession | None = None,
+        ) -> SSLSocket: ...
+
+
+if _TYPE_CHECKING:
+
+    def create_default_context(  # type: ignore[misc, empty-body]
+        purpose: _std.Purpose = ...,
+        *,
+        cafile: _os.PathLike[str] | str | None = None,
+        capath: _os.PathLike[str] | str | None = None,
+        cadata: str | bytes | None = None,
+    ) -> SSLContext: ...
 
 
 # The standard library's own functions, over the names above.
