@@ -52,7 +52,7 @@ from ._engine import _local as local
 from ._engine import after_fork_in_child as _after_fork_in_child
 from ._engine import end_program as _end_program
 from ._every import every
-from ._first_of import after, first_of, putting
+from ._first_of import after, first_of, putting, readable, sending, writable
 from ._group import Group, Pool
 from ._queue import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 from ._sync import Barrier, BrokenBarrierError, Condition
@@ -90,8 +90,10 @@ __all__ = [
     "local",
     "offload",
     "putting",
+    "readable",
     "report",
     "run",
+    "sending",
     "shield",
     "sleep",
     "spawn",
@@ -100,6 +102,7 @@ __all__ = [
     "uncancellable",
     "wait",
     "watch",
+    "writable",
 ]
 
 if hasattr(os, "register_at_fork"):

@@ -154,11 +154,12 @@ class Channel(Generic[_T]):
     def closed(self) -> bool:
         """Whether it was closed and nobody waits any more."""
 
-    def send(self, value: _T) -> None:
-        """Give ``value`` to a receiver, waiting for one.
+    def send(self, value: _T, timeout: float | None = None) -> None:
+        """Give ``value`` to a receiver, waiting for one at most ``timeout`` seconds.
 
         Raises:
             ValueError: the channel is closed.
+            TimeoutError: none has come in time; the value was not sent.
             RuntimeError: every tasklet of the program would wait for another.
         """
 
@@ -168,11 +169,12 @@ class Channel(Generic[_T]):
     def throw(self, exception: BaseException) -> None:
         """Raise an exception that there is already, with its traceback, in a receiver, waiting for one."""
 
-    def receive(self) -> _T:
-        """Take a value from a sender, waiting for one; raise what it sent as an exception.
+    def receive(self, timeout: float | None = None) -> _T:
+        """Take a value from a sender, waiting for one at most ``timeout`` seconds; raise what it sent as an exception.
 
         Raises:
             ValueError: the channel is closed.
+            TimeoutError: none has come in time; none was taken.
             RuntimeError: every tasklet of the program would wait for another.
         """
 
@@ -325,10 +327,13 @@ def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) ->
 def spawn_member(function: Callable[[*_Ts], _R], args: tuple[*_Ts], name: str | None = None) -> Tasklet[_R]:
     """Start ``function(*args)`` in a tasklet whose failure is that of somebody who watches it: it is not shown."""
 
-def first_of(branches: Sequence[Channel[Any] | Event | Semaphore | float]) -> tuple[int, Any]:
+def first_of(
+    branches: Sequence[Channel[Any] | tuple[Channel[Any], Any] | tuple[int, int] | Event | Semaphore | float],
+) -> tuple[int, Any]:
     """Wait for the first of these: a channel's value, an event, one of a semaphore, so many seconds.
 
-    Return its place, and what came. Nothing is taken from the others.
+    A pair is a channel and what it sends, or a descriptor and what it is to be ready for: 1 readable, 2 writable.
+    Return its place, and what came. Nothing is taken from the others, or sent.
     """
 
 def configure(*, threads: int | None = None, thread_stack: int | None = None, cleanup: float | None = None) -> None:

@@ -29,6 +29,37 @@ def test_send_waits_for_a_receiver():
     assert order == ["sending", "sent"]
 
 
+def test_a_time_that_is_up_has_sent_nothing_and_taken_nothing():
+    channel = Channel()
+    for seconds in (0.001, 0, -1):
+        with pytest.raises(TimeoutError, match="no receiver has come"):
+            channel.send("late", timeout=seconds)
+        with pytest.raises(TimeoutError, match="no sender has come"):
+            channel.receive(seconds)
+        assert channel.balance == 0
+    receiver = spawn(channel.receive, timeout=60)
+    sleep(0)
+    channel.send("in time", 60)
+    assert receiver.result() == "in time"
+    sender = spawn(channel.send, "there", timeout=60)
+    sleep(0)
+    assert channel.receive(timeout=0) == "there"
+    sender.result()
+    with pytest.raises(ValueError, match="NaN"):
+        channel.receive(float("nan"))
+
+
+def test_who_is_out_of_time_leaves_the_others_in_their_order():
+    channel = Channel()
+    patient = [spawn(channel.receive) for _ in range(2)]
+    hasty = spawn(channel.receive, timeout=0.001)
+    last = spawn(channel.receive, timeout=60)
+    assert isinstance(hasty.exception(), TimeoutError)
+    for number in range(3):
+        channel.send(number)
+    assert [tasklet.result() for tasklet in [*patient, last]] == [0, 1, 2]
+
+
 def test_receive_waits_for_a_sender():
     channel = Channel()
     receivers = [spawn(channel.receive) for _ in range(3)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import queue
 import random
 import threading
+import weakref
 
 import pytest
 
@@ -22,8 +25,13 @@ from overlapped import (
     after,
     first_of,
     putting,
+    readable,
+    sending,
     sleep,
+    socket,
     spawn,
+    ssl,
+    writable,
 )
 from seeds import with_a_seed
 
@@ -113,6 +121,108 @@ def test_who_is_cancelled_takes_nothing_and_leaves_nobody_waiting():
     assert tasklet._watch(lambda _: None) == 1, "who has left is asked no more"
     go.set()
     tasklet.join()
+
+
+def test_a_value_is_sent_by_the_branch_that_is_first_and_by_no_other():
+    for which in range(3):
+        one, other, event = Channel(), Channel(), Event()
+        waiting = spawn(first_of, sending(one, "one"), sending(other, "other"), event)
+        sleep(0)
+        assert (one.balance, other.balance) == (1, 1)
+        if which == 2:
+            event.set()
+        else:
+            assert [one, other][which].receive() == ["one", "other"][which]
+        assert waiting.result() == (which, None)
+        assert (one.balance, other.balance) == (0, 0)
+
+
+def test_who_would_send_meets_who_would_receive_but_not_itself():
+    there, back, never = Channel(), Channel(), Event()
+    waiting = spawn(first_of, back, sending(there, 1))
+    sleep(0)
+    assert first_of(sending(back, 2), there) == (0, None)
+    assert waiting.result() == (0, 2)
+    assert first_of(sending(there, 1), there, after(0.001)) == (2, None)
+    there.close()
+    with pytest.raises(ValueError, match="closed"):
+        first_of(never, sending(there, 1))
+
+
+def test_a_value_that_was_not_sent_is_let_go():
+    class Value:
+        pass
+
+    value = Value()
+    gone = weakref.ref(value)
+    channel = Channel()
+    waiting = spawn(first_of, sending(channel, value))
+    del value
+    sleep(0)
+    assert gone() is not None
+    waiting.cancel()
+    waiting.join()
+    del waiting
+    gc.collect()
+    assert gone() is None
+    assert channel.balance == 0
+
+
+def test_a_socket_is_a_branch_of_which_nothing_is_taken(listener, pair):
+    one, other = pair
+    stop = Event()
+    assert first_of(readable(one), writable(one), stop) == (1, None)
+    for number in range(3):
+        waiting = spawn(first_of, readable(listener), readable(one), stop)
+        sleep(0.001)
+        assert waiting.alive
+        if number == 0:
+            socket.create_connection(listener.getsockname()).close()
+        elif number == 1:
+            other.sendall(b"hello")
+        else:
+            stop.set()
+        assert waiting.result() == (number, None)
+        if number == 0:
+            listener.accept()[0].close()
+        elif number == 1:
+            assert one.recv(10) == b"hello"
+    other.close()
+    assert first_of(readable(one.fileno())) == (0, None)
+    assert one.recv(10) == b""
+
+
+def test_who_waits_for_a_socket_is_told_that_it_is_closed(pair):
+    one, _ = pair
+    waiting = spawn(first_of, Event(), readable(one))
+    sleep(0.001)
+    one.close()
+    assert isinstance(waiting.exception(), OSError)
+    with pytest.raises(OSError):
+        first_of(Event(), readable(one))
+
+
+def test_who_is_cancelled_waits_for_no_socket_any_more(pair):
+    one, other = pair
+    waiting = spawn(first_of, readable(one), readable(other))
+    sleep(0.001)
+    waiting.cancel()
+    assert isinstance(waiting.exception(), TaskletExit)
+    with pytest.raises(TimeoutError), overlapped.timeout(0.001):
+        first_of(readable(one))
+    assert "in flight: 0;" in overlapped.report()
+
+
+def test_what_an_ssl_socket_has_decrypted_already_is_there():
+    class Held:
+        def pending(self):
+            return 5
+
+        def fileno(self):
+            raise AssertionError("it is not asked")
+
+    assert first_of(Event(), readable(Held())) == (1, None)
+    assert hasattr(ssl.SSLSocket, "pending")
 
 
 def test_an_unbounded_queue_has_room():
@@ -219,6 +329,9 @@ def storm(seed: int) -> None:
 
     def receive():
         while True:
+            if chance.randrange(4) == 0:
+                with contextlib.suppress(TimeoutError):
+                    got.append(channels[0].receive(timeout=chance.choice([0, 0.0005])))
             branches = [*channels, *queues]
             chance.shuffle(branches)
             if chance.randrange(4) == 0:
@@ -234,8 +347,19 @@ def storm(seed: int) -> None:
             value = (number, step)
             where = chance.choice([*channels, *queues])
             if isinstance(where, Channel):
-                where.send(value)
-                sent.append(value)
+                kind = chance.randrange(3)
+                if kind == 0:
+                    where.send(value)
+                    sent.append(value)
+                elif kind == 1:
+                    with contextlib.suppress(TimeoutError):
+                        where.send(value, timeout=chance.choice([0, 0.0005]))
+                        sent.append(value)
+                else:
+                    offers = [sending(where, value), putting(chance.choice(queues), value), sending(channels[0], value)]
+                    chance.shuffle(offers)
+                    if first_of(*offers, after(chance.choice([0, 0.001])))[0] < 3:
+                        sent.append(value)
             elif chance.randrange(2):
                 where.put(value)
                 sent.append(value)

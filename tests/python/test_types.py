@@ -208,12 +208,17 @@ for tick in overlapped.every(1):
     missed: int = tick
 first: tuple[int, object] = overlapped.first_of(overlapped.Queue[str](), overlapped.after(1), member, timeout=2)
 overlapped.first_of("this")
+words = overlapped.Channel[str]()
+word: str = words.receive(timeout=1)
+words.send("this", 1)
+overlapped.first_of(overlapped.sending(words, "this"), overlapped.readable(socket.socket()), overlapped.writable(1))
+overlapped.sending(words, 1)
 for item in overlapped.Queue[str]():
     wrong = item
 """
     )
     lines, told = refused_by_mypy(program)
-    assert lines == ["12", "13", "14", "24", "30", "34"], told
+    assert lines == ["12", "13", "14", "24", "30", "34", "39"], told
 
 
 def test_programs_for_stackless_are_checked(tmp_path: Path) -> None:

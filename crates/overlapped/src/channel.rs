@@ -134,7 +134,11 @@ impl<T> Channel<T> {
         self.send_until(value, Some(deadline_after(duration)))
     }
 
-    fn send_until(&self, value: T, deadline: Option<Instant>) -> Result<(), SendError<T>> {
+    /// As [`Channel::send`], but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`Channel::send_timeout`].
+    pub fn send_until(&self, value: T, deadline: Option<Instant>) -> Result<(), SendError<T>> {
         if let Err(interrupted) = passed(Telling::Error) {
             pass_on(&interrupted);
             return Err(SendError::Interrupted(value));
@@ -185,7 +189,11 @@ impl<T> Channel<T> {
         self.receive_until(Some(deadline_after(duration)))
     }
 
-    fn receive_until(&self, deadline: Option<Instant>) -> Result<T, ReceiveError> {
+    /// As [`Channel::receive`], but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`Channel::receive_timeout`].
+    pub fn receive_until(&self, deadline: Option<Instant>) -> Result<T, ReceiveError> {
         if let Err(interrupted) = passed(Telling::Error) {
             pass_on(&interrupted);
             return Err(ReceiveError::Interrupted);

@@ -35,7 +35,7 @@ class channel(_engine.Channel[_T]):
         self.schedule_all = False
         return self
 
-    def send(self, value: _T) -> None:
+    def send(self, value: _T) -> None:  # type: ignore[override]
         """Give ``value`` to a receiver, waiting for one.
 
         Raises:
@@ -44,7 +44,7 @@ class channel(_engine.Channel[_T]):
         """
         self._act(True, super().send, value)
 
-    def receive(self) -> _T:
+    def receive(self) -> _T:  # type: ignore[override]
         """Take a value from a sender, waiting for one; raise what it sent as an exception.
 
         Raises:

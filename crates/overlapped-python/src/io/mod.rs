@@ -2,6 +2,7 @@
 
 mod descriptor;
 mod file;
+mod first_of;
 mod message;
 mod readiness;
 mod settle;
@@ -29,6 +30,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(socket::cancel_socket, module)?,
         wrap_pyfunction!(socket::numeric_address, module)?,
         wrap_pyfunction!(readiness::wait_any, module)?,
+        wrap_pyfunction!(first_of::first_of, module)?,
         wrap_pyfunction!(readiness::give_way, module)?,
         wrap_pyfunction!(readiness::read_descriptor, module)?,
         wrap_pyfunction!(readiness::write_descriptor, module)?,

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use overlapped::{Preference, ReceiveError, SendError};
-use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyStopIteration, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::python::class::{generic, truth};
+use crate::python::time::deadline;
 use crate::thread::life::runtime;
 use crate::thread::runtime::Runtime;
 
 /// What goes through a channel.
-pub(super) enum Item {
+pub(crate) enum Item {
     Value(Py<PyAny>),
     Exception(Py<PyAny>),
 }
@@ -23,7 +24,7 @@ pub(super) enum Item {
 /// second. `balance` tells how many wait: senders as a positive number, receivers as a negative one.
 #[pyclass(frozen, weakref, subclass, module = "overlapped")]
 pub(crate) struct Channel {
-    pub(super) inner: overlapped::Channel<Item>,
+    pub(crate) inner: overlapped::Channel<Item>,
     /// It has Stackless's rules: see its constructor.
     as_stackless: bool,
 }
@@ -47,22 +48,34 @@ impl Channel {
     }
 
     /// What a receive returns or raises that was not left early.
-    pub(super) fn received(py: Python<'_>, received: Result<Item, ReceiveError>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn received(py: Python<'_>, received: Result<Item, ReceiveError>) -> PyResult<Py<PyAny>> {
         match received {
             Ok(Item::Value(value)) => Ok(value),
             Ok(Item::Exception(exception)) => Err(PyErr::from_value(exception.into_bound(py))),
-            Err(_) => Err(PyValueError::new_err("Send/receive operation on a closed channel")),
+            Err(_) => Err(closed()),
         }
     }
 
-    fn send_item(&self, py: Python<'_>, item: Item) -> PyResult<()> {
+    fn send_item(&self, py: Python<'_>, item: Item, timeout: Option<f64>) -> PyResult<()> {
+        let deadline = deadline(timeout)?;
         let runtime = self.begin(py)?;
-        self.inner.send(item).map_err(|error| match error {
-            SendError::Closed(_) => PyValueError::new_err("Send/receive operation on a closed channel"),
-            SendError::Elapsed(_) | SendError::Interrupted(_) => runtime.raise(py),
+        self.inner.send_until(item, deadline).map_err(|error| match error {
+            SendError::Closed(_) => closed(),
+            SendError::Elapsed(_) => elapsed("receiver", timeout),
+            SendError::Interrupted(_) => runtime.raise(py),
         })?;
         self.end(py, &runtime)
     }
+}
+
+/// The error of who would wait on a closed channel.
+pub(crate) fn closed() -> PyErr {
+    PyValueError::new_err("Send/receive operation on a closed channel")
+}
+
+#[cold]
+fn elapsed(nobody: &str, timeout: Option<f64>) -> PyErr {
+    PyTimeoutError::new_err(format!("no {nobody} has come within {} s", timeout.unwrap_or_default()))
 }
 
 #[pymethods]
@@ -76,9 +89,11 @@ impl Channel {
         Channel { inner: overlapped::channel(), as_stackless }
     }
 
-    /// Gives `value` to a receiver, waiting for one. Raises `ValueError` on a closed channel.
-    fn send(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
-        self.send_item(py, Item::Value(value))
+    /// Gives `value` to a receiver, waiting for one, at most `timeout` seconds. Raises `ValueError` on a closed channel,
+    /// `TimeoutError` where none came in time: then it was not sent.
+    #[pyo3(signature = (value, timeout=None))]
+    fn send(&self, py: Python<'_>, value: Py<PyAny>, timeout: Option<f64>) -> PyResult<()> {
+        self.send_item(py, Item::Value(value), timeout)
     }
 
     /// Raises `exception(*args)` in a receiver, waiting for one.
@@ -89,23 +104,27 @@ impl Channel {
             let given = exception.repr()?;
             return Err(PyTypeError::new_err(format!("send_exception() needs an exception type, not {given}")));
         }
-        self.send_item(py, Item::Exception(exception.call1(args)?.unbind()))
+        self.send_item(py, Item::Exception(exception.call1(args)?.unbind()), None)
     }
 
     /// Raises an exception that there is already, with its traceback, in a receiver, waiting for one.
     fn throw(&self, py: Python<'_>, exception: Bound<'_, PyBaseException>) -> PyResult<()> {
-        self.send_item(py, Item::Exception(exception.into_any().unbind()))
+        self.send_item(py, Item::Exception(exception.into_any().unbind()), None)
     }
 
-    /// Takes a value from a sender, waiting for one. Raises `ValueError` on a closed channel.
-    fn receive(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    /// Takes a value from a sender, waiting for one, at most `timeout` seconds. Raises `ValueError` on a closed channel,
+    /// `TimeoutError` where none came in time: then none was taken.
+    #[pyo3(signature = (timeout=None))]
+    fn receive(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let deadline = deadline(timeout)?;
         let runtime = self.begin(py)?;
-        let received = self.inner.receive();
+        let received = self.inner.receive_until(deadline);
         if received.is_ok() {
             self.end(py, &runtime)?;
         }
         match received {
-            Err(ReceiveError::Elapsed | ReceiveError::Interrupted) => Err(runtime.raise(py)),
+            Err(ReceiveError::Elapsed) => Err(elapsed("sender", timeout)),
+            Err(ReceiveError::Interrupted) => Err(runtime.raise(py)),
             received => Channel::received(py, received),
         }
     }
@@ -119,7 +138,7 @@ impl Channel {
         if self.inner.is_closed() {
             return Err(PyStopIteration::new_err(()));
         }
-        self.receive(py)
+        self.receive(py, None)
     }
 
     /// How many wait: senders as a positive number, receivers as a negative one.

@@ -10,7 +10,7 @@ use crate::thread::life::runtime;
 #[pyclass(frozen, weakref, module = "overlapped")]
 #[derive(Default)]
 pub(crate) struct Event {
-    pub(super) inner: overlapped::Event,
+    pub(crate) inner: overlapped::Event,
 }
 
 #[pymethods]

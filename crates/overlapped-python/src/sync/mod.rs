@@ -1,13 +1,12 @@
 //! What tasklets wait for of each other, and what stands in for `_thread` and `queue`.
 
-mod channel;
-mod event;
+pub(crate) mod channel;
+pub(crate) mod event;
 pub(crate) mod file_lock;
-mod first_of;
 mod local;
 mod lock;
 mod queue;
-mod semaphore;
+pub(crate) mod semaphore;
 mod threads;
 
 use pyo3::prelude::*;
@@ -26,7 +25,6 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<local::Local>()?;
     module.add_class::<queue::SimpleQueue>()?;
     for function in [
-        wrap_pyfunction!(first_of::first_of, module)?,
         wrap_pyfunction!(threads::get_ident, module)?,
         wrap_pyfunction!(threads::start_thread, module)?,
         wrap_pyfunction!(threads::thread_of, module)?,

@@ -63,7 +63,7 @@ pub(crate) fn acquire(
 /// A counter that tasklets take from and wait for. Those that wait are served in order.
 #[pyclass(frozen, weakref, module = "overlapped")]
 pub(crate) struct Semaphore {
-    pub(super) inner: overlapped::Semaphore,
+    pub(crate) inner: overlapped::Semaphore,
 }
 
 #[pymethods]
