@@ -133,7 +133,7 @@ impl Port {
         let closes = matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
         let occupant =
             InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), closes, since: self.now };
-        let id = match self.slots.insert(occupant) {
+        let id = match self.slots.next(occupant.handle) {
             Ok(id) => id,
             Err(error) => return Submitted::Done(Err(error)),
         };
@@ -142,10 +142,14 @@ impl Port {
         match unsafe { self.begin(id, op) } {
             Some((result, buffer)) => {
                 self.tally.immediate.count();
-                let occupant = self.end(id).expect("the operation that was just begun has its slot");
+                self.tally.completed.count();
+                self.slots.use_up(id);
                 Submitted::Done(outcome(occupant.brings, result, buffer))
             }
-            None => Submitted::Pending(id),
+            None => {
+                self.slots.insert(id, occupant);
+                Submitted::Pending(id)
+            }
         }
     }
 

@@ -60,6 +60,13 @@ struct Slot {
     occupant: Option<InFlight>,
 }
 
+impl Slot {
+    /// Its id is no longer what it was.
+    fn renew(&mut self) {
+        self.generation = self.generation.wrapping_add(1).max(1);
+    }
+}
+
 /// Slots with generations: an id that has ended is never taken for its successor. The operations on one handle form a list,
 /// the last that was begun at its head, so that to count them, to leave, and to find the first takes no search.
 #[derive(Debug, Default)]
@@ -70,10 +77,16 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// The id of the next operation, on `handle` if it has one: there is memory for it from then on. Most operations are done
+    /// as soon as they are begun, so only one that goes on is [put in](Slots::insert); of any other the id is
+    /// [used up](Slots::use_up).
+    ///
     /// # Errors
     /// `OutOfMemory` where there is none for one more.
-    pub(crate) fn insert(&mut self, occupant: InFlight) -> io::Result<OpId> {
-        let head = occupant.handle.map(|handle| self.heads.get_mut(handle)).transpose()?;
+    pub(crate) fn next(&mut self, handle: Option<usize>) -> io::Result<OpId> {
+        if let Some(handle) = handle {
+            self.heads.make_room(handle)?;
+        }
         let index = match self.free.last() {
             Some(index) => *index,
             None => {
@@ -86,8 +99,21 @@ impl Slots {
                 index
             }
         };
-        self.free.pop();
-        let after = head.map_or(NONE, |head| {
+        Ok(OpId::new(index, self.slots[index as usize].generation))
+    }
+
+    /// The operation with the [next](Slots::next) id is over already. Something in the system may know it by that id still.
+    pub(crate) fn use_up(&mut self, id: OpId) {
+        self.slots[id.slot()].renew();
+    }
+
+    /// The operation with the [next](Slots::next) id goes on.
+    pub(crate) fn insert(&mut self, id: OpId, occupant: InFlight) {
+        let index = id.slot() as u32;
+        let next = self.free.pop();
+        debug_assert_eq!(next, Some(index), "an id that is not the next");
+        let after = occupant.handle.map_or(NONE, |handle| {
+            let head = self.heads.get_mut(handle);
             head.count += 1;
             std::mem::replace(&mut head.first, index)
         });
@@ -97,7 +123,6 @@ impl Slots {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.occupant.is_none(), "a free slot is occupied");
         (slot.before, slot.after, slot.occupant) = (NONE, after, Some(occupant));
-        Ok(OpId::new(index, slot.generation))
     }
 
     pub(crate) fn get(&self, id: OpId) -> Option<&InFlight> {
@@ -111,7 +136,7 @@ impl Slots {
             return None;
         }
         let occupant = slot.occupant.take()?;
-        slot.generation = slot.generation.wrapping_add(1).max(1);
+        slot.renew();
         let (before, after) = (slot.before, slot.after);
         if before != NONE {
             self.slots[before as usize].after = after;
@@ -179,17 +204,20 @@ impl Heads {
         head.copied().unwrap_or(EMPTY)
     }
 
-    fn get_mut(&mut self, handle: usize) -> io::Result<&mut Head> {
+    fn make_room(&mut self, handle: usize) -> io::Result<()> {
         if handle >= Heads::DENSE {
             self.sparse.try_reserve(1)?;
-            return Ok(self.sparse.entry(handle).or_insert(EMPTY));
-        }
-        if handle >= self.dense.len() {
+        } else if handle >= self.dense.len() {
             let length = handle + 64;
             self.dense.try_reserve(length - self.dense.len())?;
             self.dense.resize(length, EMPTY);
         }
-        Ok(&mut self.dense[handle])
+        Ok(())
+    }
+
+    /// There must be room for it.
+    fn get_mut(&mut self, handle: usize) -> &mut Head {
+        if handle < Heads::DENSE { &mut self.dense[handle] } else { self.sparse.entry(handle).or_insert(EMPTY) }
     }
 
     /// One operation less; where it was the first, `after` is now.
@@ -214,12 +242,18 @@ mod tests {
         InFlight { token, name: "recv", handle: None, brings: Brings::Count, closes: false, since: Instant::now() }
     }
 
+    fn insert(slots: &mut Slots, occupant: InFlight) -> OpId {
+        let id = slots.next(occupant.handle).unwrap();
+        slots.insert(id, occupant);
+        id
+    }
+
     #[test]
     fn an_ended_id_is_not_its_successor() {
         let mut slots = Slots::default();
-        let first = slots.insert(occupant(1)).unwrap();
+        let first = insert(&mut slots, occupant(1));
         assert_eq!(slots.remove(first).unwrap().token, 1);
-        let second = slots.insert(occupant(2)).unwrap();
+        let second = insert(&mut slots, occupant(2));
         assert_eq!(first.slot(), second.slot());
         assert!(slots.get(first).is_none());
         assert!(slots.remove(first).is_none());
@@ -228,13 +262,29 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_was_used_up_leaves_nothing_and_does_not_come_again() {
+        for handle in [None, Some(5), Some(70_000_000)] {
+            let mut slots = Slots::default();
+            let first = slots.next(handle).unwrap();
+            assert_eq!(slots.next(handle).unwrap(), first, "nothing has become of it yet");
+            slots.use_up(first);
+            assert_eq!((slots.len(), slots.iter().count()), (0, 0));
+            assert!(slots.heads.sparse.is_empty());
+            let second = insert(&mut slots, InFlight { handle, ..occupant(2) });
+            assert_eq!(first.slot(), second.slot());
+            assert!(slots.get(first).is_none() && slots.remove(first).is_none());
+            assert_eq!(slots.remove(second).unwrap().token, 2);
+        }
+    }
+
+    #[test]
     fn the_operations_on_a_handle_are_found_whichever_ends_first() {
         for handle in [5, 70_000_000] {
             for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
                 let mut slots = Slots::default();
                 let on_it = |token| InFlight { handle: Some(handle), ..occupant(token) };
-                let ids: Vec<OpId> = (0..3).map(|token| slots.insert(on_it(token)).unwrap()).collect();
-                slots.insert(InFlight { handle: Some(6), ..occupant(9) }).unwrap();
+                let ids: Vec<OpId> = (0..3).map(|token| insert(&mut slots, on_it(token))).collect();
+                insert(&mut slots, InFlight { handle: Some(6), ..occupant(9) });
                 let mut left: Vec<OpId> = ids.iter().rev().copied().collect();
                 for at in order {
                     assert_eq!(slots.on(handle).collect::<Vec<_>>(), left);

@@ -136,14 +136,15 @@ impl Scheduler {
     #[allow(unsafe_code, reason = "the caller makes the promise")]
     #[inline(never)]
     unsafe fn begin(&self, op: Op<'_>) -> Begun {
-        let slot = self.new_wait();
+        let next = self.waits.borrow().vacant_key();
         // SAFETY: the caller's promise.
-        match unsafe { self.port.borrow_mut().submit(op, Token::Operation(slot as u32).pack()) } {
-            Submitted::Pending(id) => Begun::UnderWay(id, slot),
-            Submitted::Done(result) => {
-                self.waits.borrow_mut().remove(slot);
-                Begun::Ended(result)
+        match unsafe { self.port.borrow_mut().submit(op, Token::Operation(next as u32).pack()) } {
+            Submitted::Pending(id) => {
+                let slot = self.new_wait();
+                debug_assert_eq!(slot, next, "the port runs nothing that waits");
+                Begun::UnderWay(id, slot)
             }
+            Submitted::Done(result) => Begun::Ended(result),
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Pending {
     op: Op<'static>,
     /// Bytes moved.
     pub(super) moved: usize,
+    /// It has been tried before, and has waited since.
+    tried: bool,
     /// The bytes moved of a provided receive that waits for the rest, in memory of its own.
     buffer: Option<Buffer>,
     /// Whether a receive on this descriptor may go on where the last one stopped: it is a stream, and either
@@ -69,7 +71,7 @@ impl Pending {
             _ => false,
         };
         let socket = nature == Some(Nature::Socket);
-        Pending { id, fd, op, moved: 0, buffer: None, stream, connecting: false, socket }
+        Pending { id, fd, op, moved: 0, tried: false, buffer: None, stream, connecting: false, socket }
     }
 
     /// The queue that the operation waits in; `None` for one that only watches.
@@ -144,8 +146,11 @@ impl Pending {
             Attempt::Again if self.never_waits() => {
                 Attempt::Done(Err(io::Error::from_raw_os_error(libc::EAGAIN)), None)
             }
-            Attempt::Again if self.receives() && self.moved == 0 && receives_no_more(self.fd) => {
-                Attempt::Done(Ok(0), None)
+            Attempt::Again if self.receives() && self.moved == 0 => {
+                // A socket that has no more for it is always ready: a second try follows the first at once. So not every
+                // receive that finds nothing costs a call more.
+                let has_waited = std::mem::replace(&mut self.tried, true);
+                if has_waited && receives_no_more(self.fd) { Attempt::Done(Ok(0), None) } else { Attempt::Again }
             }
             attempt => attempt,
         }
