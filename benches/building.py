@@ -13,7 +13,7 @@ ROOT = HERE.parent
 TARGET = ROOT / "target" / "benches"
 ENVIRONMENT = ROOT / f".venv-bench-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = ENVIRONMENT / "bin" / "python"
-MODULES = {"aiofiles", "gevent", "overlapped", "uvloop", "zuvloop"}
+MODULES = {"aiofiles", "gevent", "overlapped", "trio", "uvloop", "zuvloop"}
 """What the measured Python programs stand on. Some of it is not to be had for every Python."""
 
 
@@ -64,7 +64,7 @@ def versions(programs: dict[str, Path]) -> dict[str, str]:
     if PYTHON.exists():
         script = (
             "import importlib.metadata as m, json, platform\n"
-            "names = ('gevent', 'uvloop', 'zuvloop', 'aiofiles', 'greenlet')\n"
+            "names = ('gevent', 'uvloop', 'zuvloop', 'aiofiles', 'greenlet', 'trio')\n"
             "there = {d.name: d.version for d in m.distributions()}\n"
             "print(json.dumps({'python': platform.python_version()} | {n: there[n] for n in names if n in there}))"
         )

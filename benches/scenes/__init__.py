@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, memory, micro, scaling, text
+from . import accept, echo, files, memory, micro, scaling, structure, text
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -14,6 +14,7 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "files": files.scene,
     "text": text.scene,
     "micro": micro.scene,
+    "structure": structure.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
 }
