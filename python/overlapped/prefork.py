@@ -1,0 +1,493 @@
+"""One server, several worker processes, and restarts that no client notices.
+
+A :class:`Supervisor` has the listeners and starts workers, programs of the caller's choice, which all accept from
+them::
+
+    supervisor = prefork.Supervisor(4, [sys.executable, "worker.py"], {"http": listener})
+    supervisor.restart()
+
+and in ``worker.py``, a server that answers each line with itself::
+
+    def serve(connection):
+        request = bytearray()
+        while True:
+            while (end := request.find(b"\\n")) >= 0:
+                connection.sendall(request[: end + 1])
+                del request[: end + 1]
+            match connection.read_more(request):
+                case prefork.More.END:
+                    return
+                case prefork.More.MOVE:
+                    return connection.give(request)
+
+    worker = prefork.Worker()
+    # What it needs comes here; then it is ready.
+    worker.serve(serve)
+
+:meth:`Supervisor.restart` replaces one worker after the other: the new one gets the same listeners, initialises, and
+says that it is ready; only then the old one *drains*: it accepts nothing more, answers the requests that are begun,
+gives its connections away, and ends. A new one that fails to start changes nothing. A worker that dies is replaced,
+after a growing delay.
+
+**Connections move, too**, idle ones and ones with half of a request in hand: the old worker gives them away with the
+bytes that it has read and not answered, and a new one gets them as if it had accepted them, with those bytes first. The
+supervisor keeps each until the new worker has said that it takes it over; where that dies before, it goes to the next.
+What a worker has when it is killed is closed with it.
+
+The protocol is that of the Rust crate's ``overlapped::prefork``, whose documentation has it byte by byte and says what
+was rejected: a supervisor in one language and workers in the other work together.
+
+Not on Windows so far, where :class:`Supervisor` and :class:`Worker` raise :exc:`NotImplementedError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import _engine, socket, subprocess
+from ._prefork_book import Book, NotYours
+from ._prefork_channel import (
+    BACK,
+    CONNECTION,
+    DRAIN,
+    GREETING,
+    HEAD,
+    HELLO,
+    LISTENER,
+    NUMBER,
+    ON_THE_WAY,
+    READY,
+    REFUSED,
+    TAKEN,
+    TWO,
+    UNREAD_LIMIT,
+    VARIABLE,
+    VERSION,
+    WELCOME,
+    Channel,
+    ProtocolError,
+)
+from ._prefork_worker import Connection, More, Worker, refuse_windows
+from ._queue import Queue, ShutDown
+
+__all__ = [
+    "UNREAD_LIMIT",
+    "VARIABLE",
+    "Connection",
+    "More",
+    "Moves",
+    "ProtocolError",
+    "Supervisor",
+    "Worker",
+    "WorkerStatus",
+]
+
+Command = Sequence[str] | Callable[[int], Sequence[str]]
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.05, 10.0
+
+
+@dataclass
+class WorkerStatus:
+    """What a worker is doing."""
+
+    process: int
+    generation: int = 1
+    """1 for those that a supervisor began with; each restart begins another."""
+    ready: bool = False
+    """Whether it serves: it has said that it is ready, and has not ended."""
+    unconfirmed: int = 0
+    """How many connections of others it was given and has not taken over yet."""
+    ended: int = 0
+    """How many processes have ended in this place."""
+    last_end: str | None = None
+    """How the last of those ended."""
+
+
+@dataclass
+class Moves:
+    """Connections that went from one worker to another."""
+
+    taken: int = 0
+    """How many were taken over."""
+    on_the_way: int = 0
+    """How many are given and not taken over yet."""
+    lost: int = 0
+    """How many were closed because nobody took them: the server stopped, or eight workers died of one."""
+
+
+@dataclass
+class _Moved:
+    descriptor: int
+    body: bytes
+    """The listener's place, and the unread bytes."""
+
+
+class _Member:
+    """One worker as its supervisor has it: the process, the channel, and the tasklets that see to them."""
+
+    def __init__(self, number: int, place: int, generation: int, process: subprocess.Popen[bytes], channel: Channel):
+        self.number, self.place, self.generation, self.process, self.channel = (
+            number,
+            place,
+            generation,
+            process,
+            channel,
+        )
+        self.ready, self.superseded, self.exited, self.ended = (_engine.Event() for _ in range(4))
+        self.began = time.monotonic()
+        self.draining = False
+        self.how = ""
+        self.outbox: Queue[tuple[int, bytes, int | None]] = Queue()
+        self.watcher = _engine.spawn(self._watch)
+
+    def _watch(self) -> None:
+        """Waits for the process's end, which may come though its end of the channel is open elsewhere."""
+        try:
+            self.process.wait()
+            self.how = _told(self.process.returncode)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                with _engine.uncancellable():
+                    self.process.wait()
+                self.how = "ended by the supervisor"
+            self.channel.cut()
+            self.exited.set()
+
+    def kill(self) -> None:
+        self.watcher.cancel()
+        if not self.watcher.alive and self.process.poll() is None:
+            # It never began.
+            self.process.kill()
+            self.process.wait()
+            self.channel.cut()
+            self.exited.set()
+
+    def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
+        # One that has ended gets nothing: what it had is taken back then.
+        with contextlib.suppress(ShutDown):
+            self.outbox.put((kind, body, descriptor))
+
+    def await_ready(self, limit: float) -> None:
+        """Waits until it is ready; else it is no more."""
+        try:
+            which, _ = _engine.first_of([self.ready, self.ended, max(0.0, limit)])
+            if which == 0:
+                return
+        except BaseException:
+            self.kill()
+            raise
+        if which == 1:
+            raise ChildProcessError(f"a worker ended before it was ready: {self.how}")
+        self.kill()
+        self.ended.wait()
+        raise TimeoutError(f"a worker was not ready after {limit} s: ended now")
+
+
+class Supervisor:
+    """``workers`` processes that accept from the same listeners, and are replaced.
+
+    ``command`` is what each is started with, as :class:`subprocess.Popen` takes it, or a function of its place, from 0
+    on, that returns that; ``options`` are ``Popen``'s. Their standard input is the channel. ``listeners`` have names,
+    under which workers know them; they are the supervisor's from then on, and stay open in it: whoever connects while
+    no worker is there waits in their line. All workers are ready when this returns. ``ready_limit`` is how many seconds
+    one may take until then, ``drain_limit`` how many one that is replaced may take until it has ended what it began:
+    then it is ended.
+
+    Raises:
+        OSError: a worker cannot be started, ends before it is ready (:exc:`ChildProcessError`), or is not ready in time
+            (:exc:`TimeoutError`): then none runs.
+        ValueError: no worker, or no listener.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        command: Command,
+        listeners: Mapping[str, socket.socket],
+        *,
+        ready_limit: float = 30.0,
+        drain_limit: float = 30.0,
+        **options: Any,
+    ) -> None:
+        refuse_windows()
+        if workers < 1 or not listeners:
+            raise ValueError("prefork: at least one worker, and one listener")
+        self._command, self._options = command, options
+        self._listeners = dict(listeners)
+        self._ready_limit, self._drain_limit = ready_limit, drain_limit
+        self._book: Book[_Moved] = Book(ON_THE_WAY)
+        self._alive: dict[int, _Member] = {}
+        self._takers: dict[int, int] = {}
+        """Who takes connections, and its generation."""
+        self._stopping = _engine.Event()
+        self._restarts = _engine.Lock()
+        self._turns = [_engine.Lock() for _ in range(workers)]
+        self._generation, self._numbers = 1, 0
+        self._taken = self._lost = 0
+        self._status: list[tuple[int, str | None]] = [(0, None)] * workers
+        self._places: list[_Member] = []
+        self._keepers: list[_engine.Tasklet[None]] = []
+        try:
+            for place in range(workers):
+                self._places.append(self._launch(place, command))
+            until = time.monotonic() + ready_limit
+            for member in self._places:
+                member.await_ready(until - time.monotonic())
+        except BaseException:
+            self.close()
+            raise
+        self._keepers = [_engine.spawn(self._keep, place) for place in range(workers)]
+
+    def workers(self) -> list[WorkerStatus]:
+        """The workers, by place."""
+        return [
+            WorkerStatus(
+                member.process.pid,
+                member.generation,
+                member.ready.is_set() and not member.ended.is_set(),
+                self._book.unconfirmed(member.number),
+                *status,
+            )
+            for member, status in zip(self._places, self._status, strict=True)
+        ]
+
+    def moves(self) -> Moves:
+        """What has become of connections that workers gave away."""
+        return Moves(self._taken, len(self._book), self._lost)
+
+    def restart(self) -> None:
+        """Replace all workers, one after the other: the new one starts, says that it is ready, and only then the old
+        one drains; when that has ended, or was ended after ``drain_limit``, the next comes.
+
+        Raises:
+            OSError: a new worker does not start, ends before it is ready, or is not ready in time: the old one in its
+                place, and those that were not replaced yet, go on. :exc:`BrokenPipeError`: the server stops.
+        """
+        self.upgrade(self._command)
+
+    def upgrade(self, command: Command) -> None:
+        """As :meth:`restart`, to another program: the command of all that come from the first on that has become ready
+        by it.
+
+        Raises:
+            OSError: as :meth:`restart`. Where the first worker does not become ready, the command stays as it was.
+        """
+        with self._restarts:
+            self._generation += 1
+            for place, turn in enumerate(self._turns):
+                with turn:
+                    if self._stopping.is_set():
+                        raise BrokenPipeError("the server stops")
+                    fresh = self._launch(place, command)
+                    fresh.await_ready(self._ready_limit)
+                    self._command = command
+                    before, self._places[place] = self._places[place], fresh
+                    before.superseded.set()
+                self._drain(before, moving=True, limit=self._drain_limit)
+
+    def stop(self, limit: float) -> None:
+        """End in order: workers accept nothing more, end the requests that are begun, and themselves; whoever has not
+        ended after ``limit`` seconds is ended. The listeners are closed; a line of theirs that waits is not answered.
+
+        Raises:
+            TimeoutError: workers had to be ended.
+        """
+        self._stopping.set()
+        try:
+            drains = [_engine.spawn(self._drain, one, moving=False, limit=limit) for one in list(self._alive.values())]
+            late = [drain.result() for drain in drains].count(False)
+        finally:
+            self.close()
+        if late:
+            raise TimeoutError(f"prefork: {late} workers had not ended after {limit} s: ended now")
+
+    def close(self) -> None:
+        """End the workers at once, and close the listeners."""
+        self._stopping.set()
+        for keeper in self._keepers:
+            keeper.cancel()
+        for member in list(self._alive.values()):
+            member.kill()
+            member.ended.wait()
+        self._lose(self._book.clear())
+        for listener in self._listeners.values():
+            listener.close()
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _launch(self, place: int, command: Command) -> _Member:
+        """Starts a worker for a place, in which it is not yet."""
+        words = command(place) if callable(command) else command
+        ours, theirs = socket.socketpair()
+        options = {**self._options, "stdin": theirs}
+        options["env"] = {**(options.get("env") or os.environ), VARIABLE: "0"}
+        try:
+            # Their end is closed here: the worker alone has it then, and its end is seen.
+            with theirs:
+                process = subprocess.Popen(words, **options)
+        except BaseException:
+            ours.close()
+            raise
+        self._numbers += 1
+        member = _Member(self._numbers, place, self._generation, process, Channel(ours))
+        self._alive[member.number] = member
+        _engine.spawn(self._attend, member)
+        return member
+
+    def _drain(self, member: _Member, *, moving: bool, limit: float) -> bool:
+        """Has a worker drain, and ended where it has not done so within the limit; False in that case."""
+        member.draining = True
+        self._takers.pop(member.number, None)
+        member.send(DRAIN, b"\1" if moving else b"\0")
+        in_time = False
+        try:
+            in_time = member.ended.wait(limit)
+        finally:
+            if not in_time:
+                member.kill()
+                member.ended.wait()
+        return in_time
+
+    def _keep(self, place: int) -> None:
+        """Fills a place whenever the worker in it has died, until the server stops."""
+        delay = _FIRST_DELAY
+        while True:
+            member = self._places[place]
+            which, _ = _engine.first_of([self._stopping, member.superseded, member.ended])
+            if which == 0:
+                return
+            if which == 1:
+                continue
+            if member.ready.is_set() and time.monotonic() - member.began >= _LONGEST_DELAY:
+                # It has served for a while.
+                delay = 0.0
+            if self._stopping.wait(delay):
+                return
+            delay = min(max(2 * delay, _FIRST_DELAY), _LONGEST_DELAY)
+            with self._turns[place]:
+                if member.superseded.is_set() or self._stopping.is_set():
+                    continue
+                try:
+                    fresh = self._places[place] = self._launch(place, self._command)
+                    member.superseded.set()
+                    fresh.await_ready(self._ready_limit)
+                except OSError as error:
+                    self._status[place] = (self._status[place][0], str(error))
+
+    def _attend(self, member: _Member) -> None:
+        """Sees to a worker from its beginning to its end."""
+        writer = _engine.spawn(self._write, member)
+        broken: OSError | None = None
+        try:
+            try:
+                self._converse(member)
+            except OSError as error:
+                # What it has not confirmed is given to others once it is dead.
+                broken = error
+                member.kill()
+            if not member.exited.wait(self._drain_limit):
+                # It has let go of its channel, and lives on: nobody can tell it anything.
+                member.kill()
+        finally:
+            with _engine.uncancellable():
+                if not member.exited.is_set():
+                    member.kill()
+                member.exited.wait()
+                if broken is not None:
+                    member.how = f"ended by the supervisor: {broken}"
+                member.outbox.close()
+                writer.cancel()
+                writer.join()
+            member.channel.close()
+            self._alive.pop(member.number)
+            self._takers.pop(member.number, None)
+            self._lose(self._book.ended(member.number))
+            self._status[member.place] = (self._status[member.place][0] + 1, member.how)
+            member.ended.set()
+            self._send_on()
+
+    def _write(self, member: _Member) -> None:
+        for kind, body, descriptor in member.outbox:
+            try:
+                member.channel.send(kind, body, descriptor)
+            except OSError:
+                # It has ended, or this is to: what it has not confirmed is taken back.
+                return member.channel.cut()
+
+    def _converse(self, member: _Member) -> None:
+        """Hears what a worker says, until its end."""
+        channel = member.channel
+        if (message := channel.receive()) is None:
+            return
+        if message.kind != HELLO:
+            raise ProtocolError(f"the first message is of kind {message.kind}, and no hello")
+        lowest, highest = TWO.unpack(message.body[len(GREETING) :])
+        if not lowest <= VERSION <= highest:
+            why = f"it speaks versions {lowest} to {highest}, the supervisor {VERSION} to {VERSION}"
+            channel.send(REFUSED, why.encode())
+            raise ProtocolError(why)
+        member.send(WELCOME, TWO.pack(VERSION, len(self._listeners)))
+        for name, listener in self._listeners.items():
+            member.send(LISTENER, name.encode(), listener.fileno())
+        while (message := channel.receive()) is not None:
+            self._hear(member, *message)
+
+    def _hear(self, member: _Member, kind: int, body: bytes, descriptor: int | None) -> None:
+        if kind == READY and not member.ready.is_set():
+            member.ready.set()
+            if not member.draining:
+                self._takers[member.number] = member.generation
+        elif kind == CONNECTION:
+            number, place = HEAD.unpack_from(body)
+            if place >= len(self._listeners):
+                raise ProtocolError(f"a connection came from listener {place}, which there is not")
+            if descriptor is None or self._stopping.is_set():
+                if descriptor is not None:
+                    os.close(descriptor)
+                member.send(BACK, NUMBER.pack(number))
+            else:
+                self._book.add(_Moved(descriptor, body[NUMBER.size :]), member.number)
+                member.send(TAKEN, NUMBER.pack(number))
+        elif kind in (TAKEN, BACK):
+            (number,) = NUMBER.unpack(body)
+            try:
+                if kind == TAKEN:
+                    os.close(self._book.taken(member.number, number).descriptor)
+                    self._taken += 1
+                else:
+                    self._lose(self._book.back(member.number, number))
+            except NotYours:
+                raise ProtocolError(f"a worker speaks of number {number}, which it does not have") from None
+        else:
+            raise ProtocolError(f"a message of kind {kind} came from a worker")
+        self._send_on()
+
+    def _send_on(self) -> None:
+        """Sends connections that wait to workers that have room."""
+        while (sent := self._book.send(self._takers)) is not None:
+            worker, number, moved = sent
+            self._alive[worker].send(CONNECTION, NUMBER.pack(number) + moved.body, moved.descriptor)
+
+    def _lose(self, out: list[_Moved]) -> None:
+        for moved in out:
+            os.close(moved.descriptor)
+        self._lost += len(out)
+
+
+def _told(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else "one of those without a name"
+    return f"signal {-status} ({name})"

@@ -1,0 +1,333 @@
+"""overlapped.prefork: workers of one server that are replaced and killed, under clients that keep their connections."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import overlapped
+from conftest import unix_only
+from overlapped import prefork, sleep, socket, spawn
+from overlapped._prefork_book import Book, NotYours
+from overlapped._prefork_channel import Channel
+
+pytestmark = unix_only("workers do not share listeners there so far")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ANSWERS = """
+import os, sys
+from overlapped import prefork
+def answer(connection):
+    request = bytearray()
+    while True:
+        while (end := request.find(b"\\n")) >= 0:
+            line = bytes(request[:end + 1])
+            del request[:end + 1]
+            if line == b"which?\\n": line = connection.listener.encode() + b"\\n"
+            connection.sendall(b"%d %b" % (os.getpid(), line))
+        match connection.read_more(request):
+            case prefork.More.END: return
+            case prefork.More.MOVE: return connection.give(request)
+prefork.Worker().serve(answer)
+"""
+FAILS = "raise SystemExit(9)"
+NEVER_READY = "import overlapped; from overlapped import prefork; w = prefork.Worker(); overlapped.sleep(60)"
+DOES_NOT_DRAIN = ANSWERS.replace("return connection.give(request)", "connection.give(request); overlapped.sleep(60)")
+DOES_NOT_DRAIN = "import overlapped" + DOES_NOT_DRAIN
+SPEAKS_OUT_OF_TURN = """
+import os, time
+os.write(0, b"\\0\\0\\0\\x17\\x01overlapped prefork\\0\\x01\\0\\x01" + b"\\0\\0\\0\\x09\\x08" + bytes(7) + b"\\7")
+time.sleep(60)
+"""
+
+
+def worker(script: str) -> list[str]:
+    return [sys.executable, "-c", script]
+
+
+def serve(workers: int, command: prefork.Command | None = None, **options: float) -> tuple[prefork.Supervisor, tuple]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=500)
+    address = listener.getsockname()
+    try:
+        return prefork.Supervisor(workers, command or worker(ANSWERS), {"lines": listener}, **options), address
+    except BaseException:
+        assert listener.fileno() == -1
+        raise
+
+
+def answer_of(client: socket.socket) -> bytes:
+    said = b""
+    while not said.endswith(b"\n"):
+        data = client.recv(65536)
+        if not data:
+            raise ConnectionAbortedError("closed")
+        said += data
+    assert said.count(b"\n") == 1, "one answer at a time"
+    return said
+
+
+def ask(client: socket.socket, word: bytes) -> int:
+    """Says a line, and returns the process that answered it."""
+    client.sendall(word + b"\n")
+    return answered_by(client, word)
+
+
+def answered_by(client: socket.socket, word: bytes) -> int:
+    process, said = answer_of(client).rstrip().split(b" ", 1)
+    assert said == word
+    return int(process)
+
+
+def wait_for(what: str, holds: Callable[[], object]) -> None:
+    for _ in range(20_000):
+        if holds():
+            return
+        sleep(0.002)
+    raise AssertionError(f"never: {what}")
+
+
+def processes(supervisor: prefork.Supervisor) -> list[int]:
+    return [one.process for one in supervisor.workers()]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def test_an_idle_connection_and_one_with_half_a_request_go_to_the_new_worker_with_their_bytes():
+    before = descriptors()
+    supervisor, address = serve(1)
+    (old,) = processes(supervisor)
+    with socket.create_connection(address) as idle, socket.create_connection(address) as half:
+        assert (ask(idle, b"one"), ask(half, b"first")) == (old, old)
+        half.sendall(b"begun by the old, ")
+        supervisor.restart()
+        (new,) = processes(supervisor)
+        assert new != old
+        assert ask(idle, b"two") == new
+        half.sendall(b"ended by the new\n")
+        assert answered_by(half, b"begun by the old, ended by the new") == new
+    assert supervisor.moves() == prefork.Moves(taken=2)
+    assert supervisor.workers() == [prefork.WorkerStatus(new, 2, True, 0, 1, "exit status 0")]
+    supervisor.stop(60)
+    assert descriptors() == before
+
+
+def test_a_new_worker_that_fails_or_is_not_ready_in_time_changes_nothing():
+    scripts = [ANSWERS]
+    supervisor, address = serve(2, lambda place: worker(scripts[0]))
+    old = processes(supervisor)
+    with socket.create_connection(address) as client:
+        process = ask(client, b"before")
+        scripts[0] = FAILS
+        with pytest.raises(ChildProcessError, match="ended before it was ready: exit status 9"):
+            supervisor.restart()
+        with pytest.raises(FileNotFoundError):
+            supervisor.upgrade(["/no/such/worker"])
+        with pytest.raises(TimeoutError), overlapped.timeout(0.05):
+            supervisor.upgrade(worker(NEVER_READY))
+        assert processes(supervisor) == old
+        assert ask(client, b"after") == process
+        supervisor.upgrade(worker(ANSWERS))
+        assert ask(client, b"as ever") in processes(supervisor)
+    supervisor.stop(60)
+
+
+def test_a_server_that_cannot_start_says_so_and_leaves_no_worker():
+    for script, error, why in [
+        (NEVER_READY, TimeoutError, "a worker was not ready after"),
+        (FAILS, ChildProcessError, "exit status 9"),
+        (SPEAKS_OUT_OF_TURN, ChildProcessError, "number 7, which it does not have"),
+    ]:
+        with pytest.raises(error, match=why):
+            serve(2, worker(script), ready_limit=0.05 if script == NEVER_READY else 60)
+    with pytest.raises(ValueError, match="at least one worker"):
+        prefork.Supervisor(1, worker(ANSWERS), {})
+    with pytest.raises(RuntimeError, match="OVERLAPPED_PREFORK is not set"):
+        prefork.Worker()
+
+
+def test_a_worker_that_does_not_drain_within_the_limit_is_ended():
+    supervisor, address = serve(1, worker(DOES_NOT_DRAIN), drain_limit=0.2)
+    with socket.create_connection(address) as client:
+        old = ask(client, b"word")
+        supervisor.restart()
+        assert ask(client, b"word") != old
+        assert supervisor.workers()[0].last_end == "ended by the supervisor"
+    supervisor.stop(60)
+
+
+def test_stopping_answers_what_is_begun_and_ends_idle_connections():
+    supervisor, address = serve(2)
+    with socket.create_connection(address) as idle, socket.create_connection(address) as begun:
+        ask(idle, b"idle")
+        process = ask(begun, b"first")
+        begun.sendall(b"be")
+        stopping = spawn(supervisor.stop, 60)
+        assert idle.recv(10) == b"", "the server has ended it"
+        assert stopping.alive
+        begun.sendall(b"gun\n")
+        assert answered_by(begun, b"begun") == process
+        stopping.result()
+    with pytest.raises(BrokenPipeError):
+        supervisor.restart()
+
+
+def test_listeners_of_both_kinds_are_known_by_their_names(tmp_path):
+    tcp, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+    unix.bind(str(tmp_path / "socket"))
+    unix.listen()
+    address = tcp.getsockname()
+    with (
+        prefork.Supervisor(1, worker(ANSWERS), {"tcp": tcp, "unix": unix}) as supervisor,
+        socket.create_connection(address) as one,
+        socket.socket(socket.AF_UNIX) as other,
+    ):
+        other.connect(str(tmp_path / "socket"))
+        for _ in range(2):
+            for client, name in ((one, b"tcp"), (other, b"unix")):
+                client.sendall(b"which?\n")
+                answered_by(client, name)
+            supervisor.restart()
+
+
+class Scene:
+    """Clients that ask again and again, each on one connection, in pieces, and check each answer."""
+
+    def __init__(self, address: tuple, clients: int) -> None:
+        self.address, self.answered, self.over = address, 0, False
+        self.closed: list[int | None] = []
+        self.clients = [spawn(self.keep_asking, number) for number in range(clients)]
+
+    def keep_asking(self, number: int) -> None:
+        chance, request = random.Random(number), 0
+        while not self.over:
+            # Nobody is refused.
+            with socket.create_connection(self.address) as client:
+                last = None
+                while not self.over:
+                    request += 1
+                    word = b"client %d asks %d" % (number, request)
+                    cut = chance.randrange(len(word))
+                    try:
+                        client.sendall(word[:cut])
+                        sleep(chance.random() / 25)
+                        client.sendall(word[cut:] + b"\n")
+                        last = answered_by(client, word)
+                    except ConnectionError:
+                        self.closed.append(last)
+                        break
+                    self.answered += 1
+
+    def wait_for_answers(self, count: int) -> None:
+        enough = self.answered + count
+        wait_for("answers", lambda: self.answered >= enough or not all(one.alive for one in self.clients))
+        assert all(one.alive for one in self.clients), "a client has failed"
+
+
+@pytest.mark.time_limit(300)
+def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_dead_had():
+    supervisor, address = serve(2)
+    scene = Scene(address, 200)
+    scene.wait_for_answers(200)
+    for _ in range(10):
+        supervisor.restart()
+        scene.wait_for_answers(50)
+    assert scene.closed == []
+    assert supervisor.moves().taken > 100
+    for kill in range(10):
+        process = processes(supervisor)[kill % 2]
+        os.kill(process, signal.SIGKILL)
+
+        def replaced(place: int = kill % 2, process: int = process) -> bool:
+            one = supervisor.workers()[place]
+            return one.process != process and one.ready
+
+        wait_for("it is replaced", replaced)
+        scene.wait_for_answers(50)
+    assert scene.closed
+    assert not set(scene.closed) & set(processes(supervisor)), "the living close none"
+    scene.over = True
+    for client in scene.clients:
+        client.result()
+    assert supervisor.moves().lost == 0
+    supervisor.stop(60)
+
+
+@pytest.fixture(scope="module")
+def rust() -> list[str]:
+    """The Rust tests' worker, which answers as ours."""
+    build = ["cargo", "test", "--package", "overlapped", "--test", "prefork", "--no-run"]
+    done = subprocess.run(build, cwd=ROOT, check=True, capture_output=True, text=True)
+    found = re.search(r"\((target/debug/deps/prefork-\w+)\)", done.stderr)
+    assert found, done.stderr
+    return [str(ROOT / found[1]), "--exact", "this_program_as_a_worker", "--ignored", "--nocapture"]
+
+
+@pytest.mark.time_limit(600)
+def test_a_connection_moves_from_python_to_rust_and_back(rust):
+    supervisor, address = serve(1, env={**os.environ, "PREFORK_TEST": "answers"}, stdout=subprocess.DEVNULL)
+    with socket.create_connection(address) as client:
+        for command in (rust, worker(ANSWERS)):
+            process = ask(client, b"whole")
+            client.sendall(b"be")
+            supervisor.upgrade(command)
+            client.sendall(b"gun\n")
+            assert answered_by(client, b"begun") != process
+    supervisor.stop(60)
+
+
+def test_noise_is_an_error_or_waits_for_more():
+    chance = random.Random(9)
+    for _ in range(500):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            noise = chance.randbytes(chance.randrange(40))
+            if chance.random() < 0.7:
+                # A length that is about right lets more of them past the first check.
+                noise = struct.pack("!IB", len(noise) + chance.randrange(3), chance.randrange(12)) + noise
+            ours.sendall(noise)
+            ours.shutdown(socket.SHUT_WR)
+            channel = Channel(theirs)
+            try:
+                while (message := channel.receive()) is not None:
+                    assert message.body in noise
+            except prefork.ProtocolError:
+                pass
+
+
+def test_the_newest_get_what_waits_and_nobody_confirms_what_he_does_not_have():
+    book: Book[str] = Book(2)
+    for name in "abcdef":
+        book.add(name, 9)
+    takers = {1: 1, 2: 2, 3: 2}
+    sent = list(iter(lambda: book.send(takers), None))
+    assert [(one[0], one[2]) for one in sent] == [(2, "a"), (3, "b"), (2, "c"), (3, "d"), (1, "e"), (1, "f")]
+    with pytest.raises(NotYours):
+        book.taken(1, 0)
+    assert book.taken(2, 0) == "a"
+    assert book.ended(3) == []
+    assert [one[2] for one in iter(lambda: book.send({4: 3}), None)] == ["b", "d"]
+    assert len(book) == 5
+
+
+def test_what_nobody_takes_goes_to_somebody_else_first_and_comes_out_after_enough_of_them():
+    book: Book[str] = Book(9)
+    book.add("a", 9)
+    been, out = [], []
+    while not out:
+        sent = book.send({1: 1, 2: 2})
+        assert sent is not None
+        been.append(sent[0])
+        out = book.ended(sent[0]) if len(been) % 2 else book.back(sent[0], sent[1])
+    assert (been, out, len(book)) == ([2, 1] * 4, ["a"], 0)
