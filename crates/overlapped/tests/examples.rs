@@ -51,3 +51,8 @@ fn handoff() {
     let said = run("handoff", &[]);
     assert!(said.contains("1000 connections through 4 workers"), "{said}");
 }
+
+#[test]
+fn agentx() {
+    assert!(run("agentx", &[]).starts_with("agentx: 20 subagents, 1020 units answered, on one thread"));
+}

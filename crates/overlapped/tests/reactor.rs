@@ -556,28 +556,6 @@ fn at_the_end_of_the_run_every_connection_is_lost_and_none_lingers() {
 }
 
 #[test]
-fn nothing_stays_open_when_many_connections_have_ended() {
-    run(|| {
-        let (server, address) = listen(|| Echo);
-        let before = support::open_descriptors();
-        let clients: Vec<_> = (0..100_u8)
-            .map(|n| {
-                spawn(move || {
-                    let mut client = TcpStream::connect(address).unwrap();
-                    client.write_all(&[n; 100]).unwrap();
-                    client.read_exact(&mut [0; 100]).unwrap();
-                    client.shutdown(Shutdown::Write).unwrap();
-                    assert_eq!(client.read(&mut [0]).unwrap(), 0);
-                })
-            })
-            .collect();
-        clients.into_iter().for_each(|client| client.join().unwrap());
-        assert_eq!(support::open_descriptors(), before);
-        drop(server);
-    });
-}
-
-#[test]
 fn the_ends_of_a_pipe_are_transports_of_one_direction() {
     run(|| {
         let (reader, writer) = pipe();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::process::{ExitStatus, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use overlapped_port::{End, Interest, Op, Process};
@@ -43,7 +44,7 @@ impl Child {
             stdin: child.stdin.take().map(Into::into),
             stdout: child.stdout.take().map(Into::into),
             stderr: child.stderr.take().map(Into::into),
-            running: Running { process: Some(process), id: child.id(), ended: None, kill_on_drop },
+            running: Running { process: Some(Arc::new(process)), id: child.id(), ended: None, kill_on_drop },
         })
     }
 
@@ -109,6 +110,11 @@ impl Child {
         self.running.process().map_or(Ok(()), |process| process.signal(signal))
     }
 
+    /// The process, for whoever has to end it while a tasklet waits for it: only until [`Child::wait`] has said how it ended.
+    pub(crate) fn process(&self) -> Option<Arc<Process>> {
+        self.running.process.clone()
+    }
+
     /// Closes the child's standard input, reads its standard output and error to their ends, both at once, and waits until
     /// it has ended. What is no pipe is empty in the result.
     ///
@@ -152,7 +158,7 @@ impl Drop for Reading {
 #[derive(Debug)]
 struct Running {
     /// `None` once it is dropped, and a tasklet has taken the process over.
-    process: Option<Process>,
+    process: Option<Arc<Process>>,
     id: u32,
     ended: Option<ExitStatus>,
     kill_on_drop: bool,
@@ -161,7 +167,7 @@ struct Running {
 impl Running {
     /// The process, unless it is known to have ended.
     fn process(&self) -> Option<&Process> {
-        self.process.as_ref().filter(|_| self.ended.is_none())
+        self.process.as_deref().filter(|_| self.ended.is_none())
     }
 
     fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {

@@ -60,9 +60,12 @@
 mod attach;
 mod call;
 mod connect;
+mod datagram;
 mod endpoint;
+mod frames;
 mod guard;
 mod listen;
+mod process;
 mod protocol;
 mod socket;
 mod stream;
@@ -73,9 +76,12 @@ pub use self::call::{Call, call_at, call_later, call_soon};
 #[cfg(unix)]
 pub use self::connect::connect_unix;
 pub use self::connect::{connect, connect_host};
+pub use self::datagram::{DatagramProtocol, DatagramTransport, attach_datagrams};
 pub use self::endpoint::Endpoint;
+pub use self::frames::{FrameProtocol, FrameTransport, Frames};
 pub(crate) use self::guard::guarded;
 pub use self::listen::{Listening, listen};
+pub use self::process::{ChildOutput, ProcessProtocol, ProcessTransport, spawn_process};
 pub use self::protocol::{AtEnd, Protocol};
 pub use self::socket::{ListenerSocket, StreamSocket};
 pub use self::transport::Transport;

@@ -130,6 +130,12 @@ impl Scheduler {
         self.between.get()
     }
 
+    /// Calls `callback` as the loop calls what is due: no wait is allowed in it.
+    pub(crate) fn call_between<R>(&self, callback: impl FnOnce() -> R) -> R {
+        let _between = self.between();
+        callback()
+    }
+
     /// Lets nothing wait until the result is dropped: what runs is called by the loop, or holds what the loop needs.
     pub(super) fn between(&self) -> Between<'_> {
         Between { scheduler: self, before: self.between.replace(true) }

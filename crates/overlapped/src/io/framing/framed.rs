@@ -4,20 +4,14 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use super::Codec;
-
-/// How many bytes are asked for at once.
-const PIECE: usize = 8 << 10;
+use super::unread::Unread;
 
 /// A stream that is read and written in whole frames.
 pub struct Framed<S, C> {
     stream: S,
     codec: C,
-    /// What was read and is in no frame yet: from `start` to `end`. What lies behind is room for more.
-    read: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// So many of those had no whole frame when the codec was last asked.
-    seen: usize,
+    /// What was read and is in no frame yet.
+    unread: Unread,
     ended: bool,
     written: Vec<u8>,
 }
@@ -30,8 +24,7 @@ impl<S, C> Framed<S, C> {
 
     /// The same, where some bytes of the stream were read already.
     pub fn with_bytes(stream: S, codec: C, bytes: Vec<u8>) -> Framed<S, C> {
-        let end = bytes.len();
-        Framed { stream, codec, read: bytes, start: 0, end, seen: 0, ended: false, written: Vec::new() }
+        Framed { stream, codec, unread: Unread::of(bytes), ended: false, written: Vec::new() }
     }
 
     /// The stream.
@@ -46,16 +39,13 @@ impl<S, C> Framed<S, C> {
 
     /// The codec, to change its limit.
     pub fn codec_mut(&mut self) -> &mut C {
-        // It may decide anew about what is there.
-        self.seen = 0;
+        self.unread.forget_seen();
         &mut self.codec
     }
 
     /// The stream, and the bytes that were read from it and are in no frame yet.
-    pub fn into_parts(mut self) -> (S, Vec<u8>) {
-        self.read.truncate(self.end);
-        self.read.drain(..self.start);
-        (self.stream, self.read)
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.unread.into_bytes())
     }
 }
 
@@ -70,21 +60,11 @@ impl<S: Read, C: Codec> Framed<S, C> {
     /// bytes stay, and so does the error.
     pub fn read_frame(&mut self) -> io::Result<Option<C::Frame>> {
         loop {
-            let bytes = &self.read[self.start..self.end];
-            if let Some((frame, took)) = self.codec.decode(bytes, self.seen)? {
-                self.start += took;
-                self.seen = 0;
+            if let Some(frame) = self.unread.take(&mut self.codec)? {
                 return Ok(Some(frame));
             }
-            self.seen = bytes.len();
             if self.ended {
-                if self.seen == 0 {
-                    return Ok(None);
-                }
-                let frame = self.codec.decode_end(bytes)?;
-                self.start = self.end;
-                self.seen = 0;
-                return Ok(Some(frame));
+                return Ok(self.unread.take_last(&mut self.codec)?);
             }
             self.fill()?;
         }
@@ -92,23 +72,14 @@ impl<S: Read, C: Codec> Framed<S, C> {
 
     /// Reads one piece more.
     fn fill(&mut self) -> io::Result<()> {
-        if self.start > 0 {
-            self.read.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        if self.read.len() - self.end < PIECE {
-            // At most as much again as is there: a frame of some size is not read in many small pieces.
-            let more = self.end.clamp(PIECE, 16 * PIECE);
-            self.read.try_reserve(more).map_err(|_| io::ErrorKind::OutOfMemory)?;
-            self.read.resize(self.end + more, 0);
-        }
+        let room = self.unread.room()?;
         let came = loop {
-            match self.stream.read(&mut self.read[self.end..]) {
+            match self.stream.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 came => break came?,
             }
         };
-        self.end += came;
+        self.unread.fill(came);
         self.ended = came == 0;
         Ok(())
     }
@@ -133,7 +104,7 @@ impl<S: fmt::Debug, C: fmt::Debug> fmt::Debug for Framed<S, C> {
         f.debug_struct("Framed")
             .field("stream", &self.stream)
             .field("codec", &self.codec)
-            .field("read", &(self.end - self.start))
+            .field("read", &self.unread.len())
             .finish_non_exhaustive()
     }
 }

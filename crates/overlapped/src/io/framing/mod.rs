@@ -1,7 +1,8 @@
 //! Messages on a stream of bytes.
 //!
 //! A stream keeps no borders: what was written in one piece may be read in many, and what was written in many in one. A
-//! [`Codec`] says where a frame ends; [`Framed`] reads and writes whole frames with it.
+//! [`Codec`] says where a frame ends; [`Framed`] reads and writes whole frames with it, and
+//! [`reactor::Frames`](crate::reactor::Frames) tells a protocol of them.
 //!
 //! | codec | a frame is | on the wire |
 //! |---|---|---|
@@ -51,6 +52,7 @@ mod framed;
 mod length;
 mod netstring;
 mod separated;
+mod unread;
 
 pub use self::agentx::{AgentX, Pdu};
 pub use self::codec::{Codec, DEFAULT_LIMIT, FrameError};
@@ -58,3 +60,4 @@ pub use self::framed::Framed;
 pub use self::length::LengthPrefixed;
 pub use self::netstring::Netstrings;
 pub use self::separated::{Lines, Separated};
+pub(crate) use self::unread::Unread;
