@@ -203,13 +203,18 @@ impl TcpListener {
     /// passing shortage (`ConnectionAborted`, no descriptor left) leave the listener as it was: accept again.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut peer = Box::new(Address::empty());
-        let op = Op::Accept { listener: raw_socket(&self.inner), peer: Some(&mut peer) };
-        let stream = match scheduler::current()?.perform(op, self.accept_timeout.deadline())? {
-            Outcome::Socket(socket) => TcpStream::wrap(socket.into()),
-            outcome => unreachable!("an accept brought {outcome:?}"),
-        };
+        let stream = self.take(Some(&mut peer))?;
         let address = peer.to_socket_addr().ok_or_else(|| io::Error::other("the peer has no IP address"))?;
         Ok((stream, address))
+    }
+
+    /// The next connection, and whose it is where somebody wants to know.
+    fn take(&self, peer: Option<&mut Address>) -> io::Result<TcpStream> {
+        let op = Op::Accept { listener: raw_socket(&self.inner), peer };
+        match scheduler::current()?.perform(op, self.accept_timeout.deadline())? {
+            Outcome::Socket(socket) => Ok(TcpStream::wrap(socket.into())),
+            outcome => unreachable!("an accept brought {outcome:?}"),
+        }
     }
 
     /// The connections, one after the other; never ends.
@@ -252,7 +257,7 @@ impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        Some(self.listener.take(None))
     }
 }
 

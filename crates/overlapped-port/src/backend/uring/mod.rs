@@ -11,6 +11,14 @@
 //! [`progress`]; in which order operations are served is told in [`lanes`], which shape an operation has in the kernel in
 //! [`entry`], how the ring is set up in [`setup`]; what is read with no trip through the ring in [`cached`].
 //!
+//! **Accepts go one by one.** A multishot accept ([`Op::AcceptMultishot`]) takes all that stands in the backlog with the entry
+//! that a turn makes anyhow: a bare loop enters the kernel 0.28 times a connection with it, and ours once. It does not stand in
+//! for accepts that follow each other. What it took ahead cannot be given back: where a program stops to accept, for it has
+//! as many clients as it wants, those would be connected to nobody, and other threads and processes that share the listener
+//! would have served them; polls, duplicates and a hand-off would have to know of them. Nor would it pay: of the bare loop's
+//! CPU time a connection (accept, 64 bytes each way, close; 16 clients, seven rounds in turn on a busy machine) the median is
+//! 27.9 µs with it and 26.4 µs with single accepts, the least 24.7 and 24.6 µs; ours is 27.6 µs.
+//!
 //! **Nothing is written after the end.** The kernel tears a closed ring down in its own time. In flight are then the poll
 //! of the notifier, and perhaps a pause: neither touches memory of ours that goes away.
 
