@@ -490,6 +490,66 @@ def wait_any(descriptors: list[tuple[int, int]], timeout: float | None = None) -
     False where ``timeout`` seconds were up.
     """
 
+@final
+class Receiving:
+    """What a transport receives; Unix only."""
+
+    buffered: bool
+    """Whether the protocol gives the buffer."""
+
+    def __new__(cls, transport: Any, descriptor: int) -> Receiving: ...
+    @property
+    def descriptor(self) -> int:
+        """The transport's."""
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a receive is in flight: then the socket is to stay open."""
+
+    def begin(self) -> None:
+        """Say that the transport reads: its protocol is told in a copy of the current context."""
+
+    def end(self) -> None:
+        """Say that it reads no more: what comes all the same is kept."""
+
+    def tell_end(self) -> None:
+        """Tell the protocol of the end, where it is next and wanted."""
+
+    def forget(self) -> None:
+        """Say that it is closed."""
+
+@final
+class Reactor:
+    """The receives of a loop's transports, of one run of the loop on this thread; Unix only."""
+
+    has_come: bool
+    """Whether something has come that no protocol was told of."""
+
+    def __new__(cls, woken: Event) -> Reactor: ...
+    def start(self, receiving: Receiving) -> None:
+        """Have a transport that wants to read do so."""
+
+    def stop(self, receiving: Receiving) -> None:
+        """Cancel its receive."""
+
+    def watch(self, descriptor: int) -> None:
+        """Have ``woken`` set when the descriptor is readable."""
+
+    def take_readable(self) -> bool:
+        """Whether it has become so; told once."""
+
+    def deliver(self) -> None:
+        """Tell the protocols what has come."""
+
+    def poll(self) -> None:
+        """Look at the port, without a wait."""
+
+    def rest(self) -> None:
+        """End all receives, and wait until nothing is in flight."""
+
+def install_transport(transport: type) -> None:
+    """Put the native ``write`` on the class; Unix only."""
+
 def give_way() -> None:
     """Say that something was answered without a wait: after some times in a row, the others run."""
 

@@ -142,8 +142,9 @@ class _OwnLoop(EventLoop):
     def _has_something_to_do(self) -> bool:
         this: Any = self
         return bool(
-            this._ready or this._children or this._selector.get_map() or this._scheduled or _asyncio.all_tasks(self)
-        )
+            this._ready or this._children or this._selector.has_something() or this._scheduled
+            or _asyncio.all_tasks(self)
+        )  # fmt: skip
 
     def __del__(self) -> None:
         # Its thread has ended. Where it rests it has no descriptor: there is nothing to warn of.

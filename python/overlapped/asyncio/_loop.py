@@ -25,6 +25,9 @@ from .. import _engine, _os
 from .. import select as _select
 from ._selector import Selector
 
+if hasattr(_engine, "Reactor"):
+    from . import _transport
+
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 _Handle = TypeVar("_Handle", bound=_asyncio.Handle)
@@ -45,6 +48,8 @@ class EventLoop(_asyncio.SelectorEventLoop):
     _csock: Any
     _ssock: Any
     _thread_id: int | None
+    _debug: bool
+    _ready: Any
 
     def __init__(self) -> None:
         _select._mind_asyncio()
@@ -62,6 +67,7 @@ class EventLoop(_asyncio.SelectorEventLoop):
         running = running_loops()
         running.append(self)
         self.tasklet = _engine.current()
+        self._selector.begin()
         try:
             super().run_forever()
         finally:
@@ -118,6 +124,38 @@ class EventLoop(_asyncio.SelectorEventLoop):
             _threading.get_ident()
         ):
             raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+    # Streams: what asyncio's transports do, with a receive in flight on the port in the place of a reader.
+
+    if hasattr(_engine, "Reactor"):
+
+        def _make_socket_transport(
+            self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+        ) -> Any:
+            return _transport.StreamTransport(self, sock, protocol, waiter, extra, server)
+
+        def _make_ssl_transport(
+            self, rawsock: Any, protocol: Any, sslcontext: Any, waiter: Any = None, *, server_side: bool = False,
+            server_hostname: str | None = None, extra: Any = None, server: Any = None, **times: Any,
+        ) -> Any:  # fmt: skip
+            secured = _transport.SSLProtocol(self, protocol, sslcontext, waiter, server_side, server_hostname, **times)
+            _transport.StreamTransport(self, rawsock, secured, extra=extra, server=server)
+            return secured._app_transport
+
+        def _remove_reader(self, fd: Any) -> Any:
+            if self._selector is not None and self._selector.receive_no_more(fd):
+                return True
+            return super()._remove_reader(fd)  # type: ignore[misc]
+
+        def _process_events(self, event_list: Any) -> None:
+            if event_list:
+                super()._process_events(event_list)  # type: ignore[misc]
+            if self._debug:
+                if self._selector.reactor.has_come:
+                    # So that what takes long is told of.
+                    self._ready.append(_asyncio.Handle(self._selector.reactor.deliver, (), self))
+            else:
+                self._selector.reactor.deliver()
 
     # The pipe that tells of signals.
 

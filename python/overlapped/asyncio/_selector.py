@@ -1,12 +1,15 @@
 """What the loop waits with: a selector whose ``select`` blocks the tasklet that calls it.
 
-What is registered is watched by the system's own selector, which is asked without waiting. For a wait, a tasklet of its
-own, the *watch*, waits on the port until the system's selector has something: an epoll descriptor is itself readable
-then. It sets the event that the loop's tasklet waits for; so do other tasklets and other threads that have something
-for the loop. So there is no pipe that wakes the loop, and no system call where a tasklet does.
+What is registered is watched by the system's own selector, which is asked without waiting, and that is watched by the
+port: an epoll descriptor is itself readable when it has something. So an event wakes the loop's tasklet, be it set by
+the port, by another tasklet or by another thread: there is no pipe that wakes the loop, no system call where a tasklet
+does, and the system's selector is asked only when it has something to say. Where there is none that has a descriptor
+(Windows), a tasklet of its own, the *watch*, waits on the port for each of those that are registered.
 
-Waiting on the port for descriptors and event at once was rejected: each wake by the event would cancel an operation and
-begin it anew, while the watch waits on, however often the loop is woken for something else.
+Waiting on the port for descriptors and event at once was rejected: each wake by the event would cancel an operation
+and begin it anew, while the watch goes on, however often the loop is woken for something else.
+
+The transports of streams are not registered: what they receive, the port brings itself (see `_transport.py`).
 
 A selector in which nothing is registered has no descriptor: a loop that rests costs the system nothing.
 """
@@ -55,6 +58,10 @@ class Selector(_selectors.BaseSelector):
     def __init__(self) -> None:
         self.asleep = False
         """Whether the loop's tasklet waits: who gives it something to do then says so by :meth:`wake`."""
+        self.receives: dict[int, _engine.Receiving] = {}
+        """The transports that read, by descriptor."""
+        self.reactor: _engine.Reactor | None = None
+        """What has come for them, while the loop runs."""
         self._woken = _engine.Event()
         self._system: _System | None = None
         self._watch: _engine.Tasklet[None] | None = None
@@ -81,22 +88,62 @@ class Selector(_selectors.BaseSelector):
     def get_map(self) -> Mapping[Any, _selectors.SelectorKey]:
         return {} if self._system is None else self._system.get_map()
 
+    def has_something(self) -> bool:
+        """Whether a descriptor is registered, or a transport reads."""
+        return bool(self.receives or self.get_map())
+
+    def begin(self) -> None:
+        """The loop runs, on this thread: transports that have read in a former run do so again."""
+        if hasattr(_engine, "Reactor"):
+            self.reactor = _engine.Reactor(self._woken)
+            for receiving in self.receives.values():
+                self.reactor.start(receiving)
+
+    def receive(self, receiving: _engine.Receiving) -> None:
+        """Have a transport receive, now or when the loop runs."""
+        receiving.begin()
+        self.receives[receiving.descriptor] = receiving
+        if self.reactor is not None:
+            self.reactor.start(receiving)
+            if self.asleep:
+                self.wake()
+
+    def receive_no_more(self, fd: int) -> bool:
+        """Have the transport of a descriptor receive no more; return whether one did."""
+        receiving = self.receives.pop(fd, None)
+        if receiving is None:
+            return False
+        receiving.end()
+        if self.reactor is not None:
+            self.reactor.stop(receiving)
+        return True
+
     def select(self, timeout: float | None = None) -> list[tuple[_selectors.SelectorKey, int]]:
         """Wait at most ``timeout`` seconds; return what is ready, nothing where the loop was woken."""
+        self._look_out()
         if timeout is not None and timeout <= 0:
             # The loop goes on with other things: now and then the other tasklets shall, too.
             _engine.give_way()
-            return self._ask()
-        if self._watch is None and self.get_map():
-            self._watch = _engine.spawn(self._wait_on_port)
-            self._watch.name = "asyncio: watch"
-        self.asleep = True
-        try:
-            self._woken.wait(timeout)
-        finally:
-            self.asleep = False
+            if self.reactor is not None:
+                self.reactor.poll()
+        else:
+            self.asleep = True
+            try:
+                self._woken.wait(timeout)
+            finally:
+                self.asleep = False
         self._woken.clear()
         return self._ask()
+
+    def _look_out(self) -> None:
+        """Have the port tell when the system's selector has something."""
+        if self._system is None or not self._system.get_map():
+            return
+        if _STANDS_FOR_ALL and self.reactor is not None:
+            self.reactor.watch(self._system.fileno())
+        elif self._watch is None:
+            self._watch = _engine.spawn(self._wait_on_port)
+            self._watch.name = "asyncio: watch"
 
     def wake(self) -> None:
         """End the wait, or the next one. From any tasklet, thread or signal handler."""
@@ -104,6 +151,10 @@ class Selector(_selectors.BaseSelector):
 
     def rest(self) -> None:
         """The loop has stopped: leave nothing in flight, and no descriptor where nothing is registered."""
+        reactor, self.reactor = self.reactor, None
+        if reactor is not None:
+            with _engine.uncancellable():
+                reactor.rest()
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
@@ -125,7 +176,12 @@ class Selector(_selectors.BaseSelector):
         return _NOTHING if self._system is None else self._system
 
     def _ask(self) -> list[tuple[_selectors.SelectorKey, int]]:
-        ready = [] if self._system is None or not self._system.get_map() else self._system.select(0)
+        if self._system is None or not self._system.get_map():
+            ready = []
+        elif self._watch is not None or self.reactor is None or self.reactor.take_readable():
+            ready = self._system.select(0)
+        else:
+            return []
         self._asked.set()
         return ready
 

@@ -1,0 +1,252 @@
+//! The loop's side: the receives in flight of one run, and what they brought.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use overlapped::engine::Started;
+use overlapped_port::{Interest, Op, Outcome};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use slab::Slab;
+
+use super::receiving::{Came, Receiving, is_cancelled};
+use crate::sync::event::Event;
+use crate::thread::life::runtime;
+use crate::thread::runtime::existing;
+
+/// A completion that no protocol has been told of. It names its receive by number: it comes without the GIL.
+struct Landed {
+    key: usize,
+    result: io::Result<Outcome>,
+    more: bool,
+}
+
+/// What has come, and the event that wakes the loop.
+struct Inbox {
+    landed: RefCell<VecDeque<Landed>>,
+    /// The descriptor that is watched has become readable.
+    readable: Cell<bool>,
+    watch: Cell<Option<Started>>,
+    woken: overlapped::Event,
+}
+
+impl Inbox {
+    fn put(&self, landed: Landed) {
+        let was_empty = {
+            let mut all = self.landed.borrow_mut();
+            all.push_back(landed);
+            all.len() == 1
+        };
+        if was_empty {
+            self.woken.set();
+        }
+    }
+}
+
+/// The receives of a loop's transports, while the loop runs.
+#[pyclass(unsendable, module = "overlapped")]
+pub(crate) struct Reactor {
+    inbox: Rc<Inbox>,
+    /// Those whose receives are in flight: the port has their sockets.
+    receives: RefCell<Slab<Py<Receiving>>>,
+    /// Those that read again and have kept something.
+    resumed: RefCell<Vec<Py<Receiving>>>,
+    /// The run is over: what comes is kept.
+    rests: Cell<bool>,
+}
+
+#[pymethods]
+impl Reactor {
+    /// `woken` is set when something has come.
+    #[new]
+    fn new(woken: &Event) -> Reactor {
+        let inbox = Inbox {
+            landed: RefCell::default(),
+            readable: Cell::new(false),
+            watch: Cell::new(None),
+            woken: woken.inner.clone(),
+        };
+        Reactor {
+            inbox: Rc::new(inbox),
+            receives: RefCell::default(),
+            resumed: RefCell::default(),
+            rests: Cell::new(false),
+        }
+    }
+
+    /// Has a transport that wants to read do so.
+    fn start(&self, py: Python<'_>, receiving: &Bound<'_, Receiving>) -> PyResult<()> {
+        let (is_idle, has_kept) = {
+            let state = receiving.get().state();
+            (state.flight.is_none(), !state.unread.is_empty())
+        };
+        if has_kept {
+            self.resumed.borrow_mut().push(receiving.clone().unbind());
+            self.inbox.woken.set();
+        }
+        // One that is being cancelled is begun anew when it has ended.
+        if is_idle { self.receive(py, receiving) } else { Ok(()) }
+    }
+
+    /// Has a transport that does not want to read any more stop; what comes all the same is kept for when it does again.
+    fn stop(&self, receiving: &Bound<'_, Receiving>) {
+        if let (Some(flight), Some(runtime)) = (receiving.get().state().flight, existing()) {
+            runtime.scheduler.cancel(flight);
+        }
+    }
+
+    /// Watches a descriptor, which stays open, until it is readable; nothing new where one is watched already.
+    fn watch(&self, py: Python<'_>, descriptor: i32) -> PyResult<()> {
+        if self.inbox.watch.get().is_some() || self.inbox.readable.get() {
+            return Ok(());
+        }
+        let runtime = runtime(py)?;
+        let inbox = Rc::clone(&self.inbox);
+        // SAFETY: the descriptor is the selector's, which closes it when the run is over, after `rest`.
+        let watch = unsafe {
+            runtime.scheduler.start(
+                (),
+                |()| Op::Poll { socket: descriptor, interest: Interest::READABLE },
+                move |_, (), result| {
+                    inbox.watch.set(None);
+                    inbox.readable.set(!matches!(&result, Err(error) if is_cancelled(error)));
+                    inbox.woken.set();
+                },
+            )
+        };
+        self.inbox.watch.set(Some(watch));
+        Ok(())
+    }
+
+    /// Whether that descriptor has become readable; told once.
+    fn take_readable(&self) -> bool {
+        self.inbox.readable.take()
+    }
+
+    /// Whether something has come that no protocol has been told of.
+    #[getter]
+    fn has_come(&self) -> bool {
+        self.any_has_come()
+    }
+
+    /// Tells the protocols what has come so far.
+    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        self.deliver_kept(py)?;
+        let mut left = self.inbox.landed.borrow().len();
+        while left > 0 {
+            left -= 1;
+            let Some(landed) = self.inbox.landed.borrow_mut().pop_front() else { break };
+            if let Err(error) = self.take(py, landed) {
+                // The rest is for the next run.
+                self.inbox.woken.set();
+                return Err(error);
+            }
+        }
+        if self.any_has_come() {
+            self.inbox.woken.set();
+        }
+        Ok(())
+    }
+
+    /// Looks at the port, for a loop that does not wait.
+    fn poll(&self, py: Python<'_>) -> PyResult<()> {
+        let runtime = runtime(py)?;
+        runtime.scheduler.turn(Some(std::time::Duration::ZERO)).map_err(crate::python::error::from_io)
+    }
+
+    /// Ends all receives, and waits until nothing is in flight. Transports that read go on in the next run.
+    fn rest(&self, py: Python<'_>) -> PyResult<()> {
+        self.rests.set(true);
+        let runtime = runtime(py)?;
+        let flights: Vec<_> =
+            self.receives.borrow().iter().filter_map(|(_, receiving)| receiving.get().state().flight).collect();
+        for flight in flights.into_iter().chain(self.inbox.watch.get()) {
+            runtime.scheduler.cancel(flight);
+        }
+        loop {
+            self.inbox.woken.clear();
+            while let Some(landed) = self.inbox.landed.borrow_mut().pop_front() {
+                self.take(py, landed)?;
+            }
+            if self.receives.borrow().is_empty() && self.inbox.watch.get().is_none() {
+                return Ok(());
+            }
+            self.inbox.woken.wait_until(None).map_err(|_| runtime.raise(py))?;
+        }
+    }
+}
+
+impl Reactor {
+    fn any_has_come(&self) -> bool {
+        !self.inbox.landed.borrow().is_empty() || !self.resumed.borrow().is_empty()
+    }
+
+    /// Puts a receive in flight.
+    fn receive(&self, py: Python<'_>, receiving: &Bound<'_, Receiving>) -> PyResult<()> {
+        if self.rests.get() {
+            return Err(PyRuntimeError::new_err("the loop has stopped"));
+        }
+        let runtime = runtime(py)?;
+        let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
+        let inbox = Rc::clone(&self.inbox);
+        let socket = receiving.get().descriptor;
+        // SAFETY: the transport closes its socket when nothing is in flight on it (`StreamTransport._call_connection_lost`),
+        // and is kept until then.
+        let started = unsafe {
+            runtime.scheduler.start_multishot(Op::RecvMultishot { socket }, move |_, result, more| {
+                inbox.put(Landed { key, result, more });
+            })
+        };
+        receiving.get().state().flight = Some(started);
+        Ok(())
+    }
+
+    /// Tells of what was kept, for as long as it is wanted.
+    fn deliver_kept(&self, py: Python<'_>) -> PyResult<()> {
+        for receiving in self.resumed.take() {
+            while let Some(bytes) = receiving.get().take_kept() {
+                receiving.get().tell_bytes(py, &bytes)?;
+            }
+            receiving.get().tell_end_soon(py)?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, py: Python<'_>, landed: Landed) -> PyResult<()> {
+        let Landed { key, result, more } = landed;
+        let receiving = if more {
+            self.receives.borrow()[key].clone_ref(py)
+        } else {
+            let receiving = self.receives.borrow_mut().remove(key);
+            receiving.get().state().flight = None;
+            receiving
+        };
+        let this = receiving.get();
+        let tells = {
+            let state = this.state();
+            state.wanted && state.unread.is_empty() && !self.rests.get()
+        };
+        let mut ended = false;
+        match result {
+            Ok(Outcome::Provided(Some(buffer))) if tells && !buffer.is_empty() => this.tell_bytes(py, &buffer)?,
+            Err(error) if is_cancelled(&error) => {}
+            result => {
+                let came = Came::of(result);
+                ended = !matches!(came, Came::Bytes(_));
+                this.state().unread.push_back(came);
+                if ended {
+                    // With the next turn, so that the end does not come in one with the bytes before it: programs expect
+                    // that what they have begun for these has run by then.
+                    self.resumed.borrow_mut().push(receiving.clone_ref(py));
+                }
+            }
+        }
+        let again = !more && !ended && !self.rests.get() && {
+            let state = this.state();
+            state.wanted && state.flight.is_none()
+        };
+        if again { self.receive(py, receiving.bind(py)) } else { Ok(()) }
+    }
+}

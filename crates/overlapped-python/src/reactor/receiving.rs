@@ -1,0 +1,291 @@
+//! One transport's side: whether it reads, what has come for it, and how its protocol is told.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use overlapped::engine::Started;
+use overlapped_port::Outcome;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use pyo3::{ffi, intern};
+
+use crate::python::buffer::View;
+use crate::python::error::from_io;
+
+/// What a receive brought.
+pub(super) enum Came {
+    Bytes(Vec<u8>),
+    End,
+    Failed(io::Error),
+}
+
+impl Came {
+    /// To be kept: the port has its buffer back.
+    pub(super) fn of(result: io::Result<Outcome>) -> Came {
+        match result {
+            Ok(Outcome::Provided(Some(buffer))) if !buffer.is_empty() => Came::Bytes(buffer.to_vec()),
+            Ok(_) => Came::End,
+            Err(error) => Came::Failed(error),
+        }
+    }
+}
+
+pub(super) fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(overlapped_port::sys::CANCELLED)
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// Whether the transport reads: else what comes is kept.
+    pub(super) wanted: bool,
+    /// The receive in flight.
+    pub(super) flight: Option<Started>,
+    /// Came while the transport did not read; or after such.
+    pub(super) unread: VecDeque<Came>,
+    /// In which what is told runs: that in which the transport began to read.
+    pub(super) context: Option<Py<PyAny>>,
+    /// Whether the protocol gives the buffer (`asyncio.BufferedProtocol`).
+    buffered: bool,
+}
+
+/// What a transport receives. It keeps the transport, as asyncio's handle for its reader does.
+#[pyclass(frozen, module = "overlapped")]
+pub(crate) struct Receiving {
+    transport: Mutex<Option<Py<PyAny>>>,
+    #[pyo3(get)]
+    pub(super) descriptor: i32,
+    state: Mutex<State>,
+}
+
+impl Receiving {
+    /// Never held while code of Python's runs.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
+        transport.as_ref().map(|transport| transport.bind(py).clone())
+    }
+}
+
+impl State {
+    /// Whether the end is what comes next, and wanted.
+    fn is_at_end(&self) -> bool {
+        self.wanted && matches!(self.unread.front(), Some(Came::End | Came::Failed(_)))
+    }
+}
+
+#[pymethods]
+impl Receiving {
+    #[new]
+    fn new(transport: Py<PyAny>, descriptor: i32) -> Receiving {
+        Receiving { transport: Mutex::new(Some(transport)), descriptor, state: Mutex::default() }
+    }
+
+    /// Whether the protocol gives the buffer.
+    #[getter]
+    fn buffered(&self) -> bool {
+        self.state().buffered
+    }
+
+    #[setter]
+    fn set_buffered(&self, buffered: bool) {
+        self.state().buffered = buffered;
+    }
+
+    /// Whether a receive is in flight: then the socket is to stay open.
+    #[getter]
+    fn in_flight(&self) -> bool {
+        self.state().flight.is_some()
+    }
+
+    /// Says that the transport reads from now on: its protocol is told in a copy of the current context.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        // SAFETY: the GIL is held; a new reference, or null with an error set.
+        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let before = {
+            let mut state = self.state();
+            state.wanted = true;
+            state.context.replace(context.unbind())
+        };
+        drop(before);
+        Ok(())
+    }
+
+    /// Says that it reads no more.
+    fn end(&self) {
+        self.state().wanted = false;
+    }
+
+    /// Tells the protocol of the end, or ends the transport with the error that came in its place.
+    fn tell_end(&self, py: Python<'_>) -> PyResult<()> {
+        let end = {
+            let mut state = self.state();
+            if state.is_at_end() { state.unread.pop_front() } else { None }
+        };
+        let (Some(end), Some(transport)) = (end, self.transport(py)) else { return Ok(()) };
+        let _inside = self.enter(py)?;
+        match end {
+            Came::Failed(error) => {
+                fatal(py, &transport, from_io(error), intern!(py, "Fatal read error on socket transport"))
+            }
+            Came::End | Came::Bytes(_) => transport.call_method0(intern!(py, "_read_ready__on_eof")).map(drop),
+        }
+    }
+
+    /// The transport is closed.
+    fn forget(&self) {
+        let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let context = self.state().context.take();
+        self.state().unread.clear();
+        drop((transport, context));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Held by another thread only while that is inside of this module: then it is not garbage.
+        if let Ok(transport) = self.transport.try_lock() {
+            visit.call(&*transport)?;
+        }
+        if let Ok(state) = self.state.try_lock() {
+            visit.call(&state.context)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self.forget();
+    }
+}
+
+impl Receiving {
+    /// Tells the protocol of bytes as they lie in the port's buffer.
+    ///
+    /// # Errors
+    /// `SystemExit` and `KeyboardInterrupt`, as asyncio's transports; all else is the transport's own.
+    pub(super) fn tell_bytes(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
+        let Some(transport) = self.transport(py) else { return Ok(()) };
+        let _inside = self.enter(py)?;
+        if self.state().buffered { self.fill(py, &transport, bytes) } else { hand_over(py, &transport, bytes) }
+    }
+
+    /// The next bytes that were kept, where they are wanted.
+    pub(super) fn take_kept(&self) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        if !state.wanted {
+            return None;
+        }
+        match state.unread.pop_front()? {
+            Came::Bytes(bytes) => Some(bytes),
+            end => {
+                state.unread.push_front(end);
+                None
+            }
+        }
+    }
+
+    /// Has the loop call [`Receiving::tell_end`] where the end is next.
+    ///
+    /// # Errors
+    /// What `call_soon` raises.
+    pub(super) fn tell_end_soon(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.state().is_at_end() {
+            return Ok(());
+        }
+        let Some(transport) = self.transport(py) else { return Ok(()) };
+        transport.call_method0(intern!(py, "_end_soon")).map(drop)
+    }
+
+    /// Copies the bytes to buffers of the protocol's, as many as it takes; what comes after a pause is kept.
+    fn fill(&self, py: Python<'_>, transport: &Bound<'_, PyAny>, mut bytes: &[u8]) -> PyResult<()> {
+        while !bytes.is_empty() {
+            if !self.state().wanted {
+                self.state().unread.push_front(Came::Bytes(bytes.to_vec()));
+                break;
+            }
+            let protocol = transport.getattr(intern!(py, "_protocol"))?;
+            if !self.state().buffered {
+                // It was replaced in between by one of the other kind.
+                return hand_over(py, transport, bytes);
+            }
+            let count = match copy_to(py, &protocol, bytes) {
+                Ok(count) => count,
+                Err(error) => {
+                    return fatal(py, transport, error, intern!(py, "Fatal error: protocol.get_buffer() call failed."));
+                }
+            };
+            bytes = &bytes[count..];
+            if let Err(error) = protocol.call_method1(intern!(py, "buffer_updated"), (count,)) {
+                let what = intern!(py, "Fatal error: protocol.buffer_updated() call failed.");
+                return fatal(py, transport, error, what);
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, py: Python<'_>) -> PyResult<Inside> {
+        let context = self.state().context.as_ref().map(|context| context.clone_ref(py));
+        if let Some(context) = &context {
+            // SAFETY: the GIL is held, and it is a context.
+            if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        Ok(Inside(context))
+    }
+}
+
+/// The context is left when this is dropped.
+struct Inside(Option<Py<PyAny>>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Some(context) = &self.0 {
+            // SAFETY: the GIL is held where one is made and dropped, and it was entered there.
+            if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+                // SAFETY: an error is set, and the context is a live object.
+                unsafe { ffi::PyErr_WriteUnraisable(context.as_ptr()) };
+            }
+        }
+    }
+}
+
+/// Gives the protocol a bytes object.
+fn hand_over(py: Python<'_>, transport: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
+    let protocol = transport.getattr(intern!(py, "_protocol"))?;
+    match protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),)) {
+        Ok(_) => Ok(()),
+        Err(error) => fatal(py, transport, error, intern!(py, "Fatal error: protocol.data_received() call failed.")),
+    }
+}
+
+/// Copies what fits to a buffer of the protocol's; returns how much.
+fn copy_to(py: Python<'_>, protocol: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<usize> {
+    let buffer = protocol.call_method1(intern!(py, "get_buffer"), (-1,))?;
+    if buffer.len()? == 0 {
+        return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
+    }
+    // SAFETY: a live object; the GIL is held here and at the drop.
+    let Some(mut view) = (unsafe { View::new(buffer.as_ptr(), ffi::PyBUF_WRITABLE) }) else {
+        return Err(PyErr::fetch(py));
+    };
+    let count = view.len().min(bytes.len());
+    view.initialized()[..count].copy_from_slice(&bytes[..count]);
+    Ok(count)
+}
+
+/// What went wrong ends the transport, by its own method; what is to end the program is raised.
+pub(super) fn fatal(
+    py: Python<'_>,
+    transport: &Bound<'_, PyAny>,
+    error: PyErr,
+    what: &Bound<'_, pyo3::types::PyString>,
+) -> PyResult<()> {
+    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return Err(error);
+    }
+    transport.call_method1(intern!(py, "_fail"), (error.into_value(py), what)).map(drop)
+}
