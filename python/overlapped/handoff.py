@@ -23,8 +23,6 @@ and the server reads all that a dead worker has said: no client is served twice.
 
 **Back-pressure.** A worker holds so many unconfirmed sockets at most; where all do, :meth:`Server.give` waits. A worker
 that ends is started again, after a growing delay where it had taken nothing over.
-
-Not on Windows so far, where :class:`Server` and :class:`Worker` raise :exc:`NotImplementedError`.
 """
 
 from __future__ import annotations
@@ -32,14 +30,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import struct
-import sys
+import socket as _std_socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _engine, socket, subprocess
+from . import _channel, _engine, socket, subprocess
+from ._channel import BACK as _BACK
+from ._channel import END as _END
+from ._channel import GIVE as _GIVE
+from ._channel import HELLO as _HELLO
+from ._channel import NUMBER as _NUMBER
+from ._channel import REFUSED as _REFUSED
+from ._channel import TAKEN as _TAKEN
+from ._channel import VERSION as _VERSION
+from ._channel import WELCOME as _WELCOME
+from ._channel import Channel as _Channel
+from ._channel_errors import ProtocolError
 from ._journal import Choice, Journal, NotYours
 from ._timeout import timeout
 
@@ -56,148 +64,20 @@ __all__ = [
     "WorkerStatus",
 ]
 
-CONTEXT_LIMIT = 1 << 20
+CONTEXT_LIMIT = _channel.CONTEXT_LIMIT
 """The most bytes of context that can go with a socket."""
 
-VARIABLE = "OVERLAPPED_HANDOFF"
+VARIABLE = _channel.VARIABLE
 """The variable of a worker's environment that says which of its descriptors is the channel."""
-
-_VERSION = 1
-_GREETING = b"overlapped hand-off"
-_HELLO, _WELCOME, _REFUSED, _GIVE, _TAKEN, _BACK = range(1, 7)
-_NUMBER = struct.Struct("!Q")
-_VERSIONS = struct.Struct("!HH")
 
 _TIME_FOR_HELLO = 60.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 10.0
 
 
-class ProtocolError(OSError):
-    """The other side of a channel broke the rules: nothing more comes from it."""
-
-
-def _frame(kind: int, body: bytes) -> bytes:
-    return struct.pack("!IB", 1 + len(body), kind) + body
-
-
-class _Channel:
-    """Messages on a stream, each with the descriptor that came with it."""
-
-    def __init__(self, stream: socket.socket, descriptors: int) -> None:
-        self.stream = stream
-        self._descriptors = descriptors
-        """How many are taken at once."""
-        self._bytes = bytearray()
-        self._came: list[int | None] = []
-        """In the order of the frames that they belong to; None for one that was lost."""
-        self._turn = _engine.Lock()
-
-    def close(self) -> None:
-        self.stream.close()
-        for descriptor in self._came:
-            if descriptor is not None:
-                os.close(descriptor)
-        self._came.clear()
-
-    def send(self, kind: int, body: bytes, descriptor: int | None = None) -> None:
-        """Send a message as a whole. Who is made to leave in the middle ends the channel: half a frame is none."""
-        data = memoryview(_frame(kind, body))
-        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
-        self._turn.acquire()
-        sent = 0
-        try:
-            while sent < len(data):
-                sent += self.stream.sendmsg([data[sent:]], rights if sent == 0 else [])
-        except BaseException:
-            if sent > 0:
-                self.end(socket.SHUT_RDWR)
-            raise
-        finally:
-            self._turn.release()
-
-    def end(self, how: int) -> None:
-        with contextlib.suppress(OSError):
-            self.stream.shutdown(how)
-
-    def receive(self) -> tuple[int, bytes, int | None] | None:
-        """The next message's kind, its body, and what came with it; None at the end.
-
-        Raises:
-            ProtocolError: what came is no message, or ends in the middle of one.
-        """
-        while True:
-            if (message := self._decoded()) is not None:
-                return message
-            room = socket.CMSG_SPACE(4 * self._descriptors) if self._descriptors else 0
-            flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-            try:
-                data, control, told, _ = self.stream.recvmsg(64 * 1024, room, flags)
-            except ConnectionResetError:
-                # It has ended with something unread; all that it had written was read before.
-                data, control, told = b"", [], 0
-            self._take(control, bool(told & socket.MSG_CTRUNC))
-            if not data:
-                if self._bytes:
-                    raise ProtocolError(
-                        f"the stream ended within a frame, {len(self._bytes)} bytes after its beginning"
-                    )
-                return None
-            self._bytes += data
-
-    def _take(self, control: list[Any], lost: bool) -> None:
-        for level, kind, data in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for (descriptor,) in struct.iter_unpack("i", data[: len(data) - len(data) % 4]):
-                    os.set_inheritable(descriptor, False)
-                    self._came.append(descriptor)
-        if lost:
-            if self._descriptors == 0:
-                raise ProtocolError("a descriptor came from a worker, which has none to give")
-            self._came.append(None)
-
-    def _decoded(self) -> tuple[int, bytes, int | None] | None:
-        length = int.from_bytes(self._bytes[:4], "big") if len(self._bytes) >= 4 else 1
-        if length > 1 + 8 + CONTEXT_LIMIT:
-            raise ProtocolError(f"a frame of {length} bytes, where {9 + CONTEXT_LIMIT} are allowed")
-        if len(self._bytes) < 4 + length or len(self._bytes) < 4:
-            if len(self._came) > bool(self._bytes):
-                raise ProtocolError("a descriptor came that belongs to no frame")
-            return None
-        frame = bytes(self._bytes[4 : 4 + length])
-        del self._bytes[: 4 + length]
-        if not frame:
-            raise ProtocolError("no frame: it has no kind")
-        kind, body = frame[0], frame[1:]
-        if not _HELLO <= kind <= _BACK:
-            raise ProtocolError("no frame: it is of a kind that there is not")
-        if not _is_body(kind, body):
-            raise ProtocolError("no frame: its body is not as its kind's")
-        if kind != _GIVE:
-            return kind, body, None
-        if not self._came:
-            raise ProtocolError(f"number {_NUMBER.unpack_from(body)[0]} came without its descriptor")
-        return kind, body, self._came.pop(0)
-
-
-def _is_body(kind: int, body: bytes) -> bool:
-    if kind == _HELLO:
-        return len(body) == len(_GREETING) + _VERSIONS.size and body.startswith(_GREETING)
-    if kind == _REFUSED:
-        return body.decode(errors="ignore").encode() == body
-    if kind == _GIVE:
-        return len(body) >= _NUMBER.size
-    return len(body) == (2 if kind == _WELCOME else _NUMBER.size)
-
-
-def _refuse_windows() -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError("sockets are not handed to other processes on Windows so far")
-
-
 class Worker:
     """The channel of a process that a server has started, in Python or in Rust; iterate over what comes through it.
 
-    Made once in a process: the channel is its standard input, which is ``/dev/null`` after that.
+    Made once in a process: the channel is its standard input, which is `os.devnull` after that.
 
     Raises:
         RuntimeError: this process was not started as a worker, or has made one before.
@@ -205,9 +85,10 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        _refuse_windows()
-        self._channel = _Channel(_inherited(), descriptors=64)
-        self._channel.send(_HELLO, _GREETING + _VERSIONS.pack(_VERSION, _VERSION))
+        self._channel = _Channel.inherited(os.environ.get(VARIABLE))
+        self._over = False
+        """Whether the server has said that nothing more comes."""
+        self._channel.hello()
         match self._channel.receive():
             case None:
                 raise ConnectionAbortedError("the server was gone before it said welcome")
@@ -221,54 +102,29 @@ class Worker:
 
         Raises:
             ProtocolError: the server breaks the rules.
-            OSError: this process had no descriptor left for a socket, which went back: the next call goes on.
+            OSError: a socket was lost on its way, most likely for this process had no descriptor left for it, and went
+                back: the next call goes on.
         """
-        message = self._channel.receive()
+        message = None if self._over else self._channel.receive()
         if message is None:
             return None
         kind, body, descriptor = message
+        if kind == _END:
+            self._over = True
+            return None
         if kind != _GIVE:
             raise ProtocolError(f"a message of kind {kind} came from the server")
         number = body[: _NUMBER.size]
         if descriptor is None:
             self._channel.send(_BACK, number)
-            raise OSError("a socket came and was lost, for this process has no descriptor left: it goes back")
+            raise OSError(
+                "a socket came and was lost, most likely for this process has no descriptor left: it goes back"
+            )
         return Given(self._channel, number, descriptor, body[_NUMBER.size :])
 
     def __iter__(self) -> Iterator[Given]:
         # A generator would keep each one until the next comes.
         return iter(self.next, None)
-
-
-def _inherited() -> socket.socket:
-    why = "this process was not started as a worker:"
-    text = os.environ.get(VARIABLE)
-    if text is None:
-        raise RuntimeError(f"{why} {VARIABLE} is not set")
-    if not text.isdecimal():
-        raise RuntimeError(f"{why} {VARIABLE} is {text!r}, which is no descriptor's number")
-    number = int(text)
-    if not _is_unix_stream(number):
-        raise RuntimeError(f"{why} descriptor {number} is no Unix stream socket")
-    stream = socket.socket(fileno=os.dup(number))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, number)
-    os.close(nothing)
-    return stream
-
-
-def _is_unix_stream(number: int) -> bool:
-    try:
-        copy = os.dup(number)
-    except OSError:
-        return False
-    try:
-        stream = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return False
-    with stream:
-        return (stream.family, stream.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 class Given:
@@ -292,13 +148,13 @@ class Given:
         try:
             self._channel.send(_TAKEN, self._number)
         except BaseException:
-            os.close(descriptor)
+            _std_socket.close(descriptor)
             raise
         return socket.socket(fileno=descriptor)
 
     def refuse(self) -> None:
         """Give it back, for another worker."""
-        os.close(self._leave())
+        _std_socket.close(self._leave())
         self._channel.send(_BACK, self._number)
 
     def _leave(self) -> int:
@@ -415,7 +271,6 @@ class Server:
         attempts: int = 8,
         **options: Any,
     ) -> None:
-        _refuse_windows()
         if min(workers, limit, attempts) < 1:
             raise ValueError("hand-off: at least one worker, with one socket, at one attempt")
         self._command, self._options = command, options
@@ -532,16 +387,8 @@ class Server:
 
     def _start(self, place: int) -> tuple[subprocess.Popen[bytes], _Channel]:
         command = self._command(place) if callable(self._command) else self._command
-        ours, theirs = socket.socketpair()
-        options = {**self._options, "stdin": theirs}
-        options["env"] = {**(options.get("env") or os.environ), VARIABLE: "0"}
-        try:
-            # Their end is closed here: the worker alone has it then, and its end is seen.
-            with theirs:
-                return subprocess.Popen(command, **options), _Channel(ours, descriptors=0)
-        except BaseException:
-            ours.close()
-            raise
+        options = {**self._options, "env": {**(self._options.get("env") or os.environ), VARIABLE: "0"}}
+        return _Channel.start(command, options)
 
     def _assign(self) -> None:
         while (place := self._journal.assign()) is not None:
@@ -614,7 +461,7 @@ class Server:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            channel.end(socket.SHUT_RDWR)
+            channel.cut()
 
     def _converse(self, number: int, channel: _Channel) -> None:
         """Gives a worker sockets, and hears what becomes of them, until the end of what it says."""
@@ -640,7 +487,7 @@ class Server:
         kind, body, _ = message
         if kind != _HELLO:
             raise ProtocolError("the first message is no hello")
-        lowest, highest = _VERSIONS.unpack(body[len(_GREETING) :])
+        lowest, highest = channel.greeted(body)
         if not lowest <= _VERSION <= highest:
             why = f"it speaks versions {lowest} to {highest}, the server {_VERSION} to {_VERSION}"
             channel.send(_REFUSED, why.encode())
@@ -657,12 +504,15 @@ class Server:
             while (item := self._journal.send(number)) is not None:
                 which, gift = item
                 try:
-                    channel.send(_GIVE, _NUMBER.pack(which) + gift.context, gift.socket.fileno())
+                    channel.give(which, gift.socket, gift.context)
                 except OSError:
                     # It has ended: the keeper takes back what it has, this one too.
                     return
             if self._done.is_set():
-                return channel.end(socket.SHUT_WR)
+                # One whose other side is gone has ended anyway.
+                with contextlib.suppress(OSError):
+                    channel.finish()
+                return
             assigned.wait()
 
     def _hear(self, number: int, kind: int, body: bytes, _: int | None) -> None:

@@ -10,22 +10,24 @@ part of the package, and programs on a real Windows do not meet it.
 """
 
 import _winapi
+from typing import Any
 
 ERROR_INTERNAL_ERROR = 1359
 TRIES = 5
 
-_create_process = _winapi.CreateProcess
+_windows: Any = _winapi
+_create_process = _windows.CreateProcess
 
 
-def create_process(*arguments):
+def create_process(*arguments: Any) -> Any:
     """As `_winapi.CreateProcess`; a start that Wine has failed is tried again, a few times."""
     for _ in range(TRIES - 1):
         try:
             return _create_process(*arguments)
         except OSError as error:
-            if error.winerror != ERROR_INTERNAL_ERROR:
+            if getattr(error, "winerror", 0) != ERROR_INTERNAL_ERROR:
                 raise
     return _create_process(*arguments)
 
 
-_winapi.CreateProcess = create_process
+_windows.CreateProcess = create_process

@@ -28,7 +28,8 @@ def start(monkeypatch: pytest.MonkeyPatch, outcomes: Iterator[int]) -> Callable[
     windows = SimpleNamespace(CreateProcess=create)
     monkeypatch.setitem(sys.modules, "_winapi", windows)
     runpy.run_path(str(Path(__file__).with_name("sitecustomize.py")))
-    return windows.CreateProcess
+    started: Callable[..., object] = windows.CreateProcess
+    return started
 
 
 def test_a_start_that_wine_has_failed_is_tried_again_with_the_same_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

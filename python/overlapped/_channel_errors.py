@@ -1,0 +1,8 @@
+"""What goes wrong between a server and a worker of :mod:`overlapped.handoff`."""
+
+
+class ProtocolError(OSError):
+    """The other side of a channel broke the rules: nothing more comes from it."""
+
+
+ProtocolError.__module__ = "overlapped.handoff"
