@@ -21,6 +21,11 @@ PYO3_CROSS_PYTHON_VERSION=$version "$PYTHON" -m maturin build --quiet --release 
 export PYTHONPATH="Z:${package//\//\\};Z:${folder//\//\\}\\packages"
 export PYTHONDONTWRITEBYTECODE=1
 
+# A server and a worker of the hand-off's other language.
+cargo build --quiet --package overlapped --example handoff --target x86_64-pc-windows-gnu
+program=$PWD/target/x86_64-pc-windows-gnu/debug/examples/handoff.exe
+export OVERLAPPED_TEST_RUST_HANDOFF="Z:${program//\//\\}"
+
 # Under Wine 8, a Python whose output is a regular file ends with an error (WinError 6): hence cat, which is not waited
 # for: a program that a failed test has left may hold its input.
 source "$here/patience.sh"
