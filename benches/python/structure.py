@@ -1,7 +1,7 @@
 """The costs of structure, in nanoseconds: `structure.py overlapped|gevent|trio|threads`.
 
 Prints `group` (one of a hundred members that return at once: begun, waited for, left), `first` (a wait for the first of
-two events, of which another sets one) and `condition` (a turn, of two that hand it to each other through one condition).
+two events, of which another sets one) and `condition` (a turn of two that hand it on through one condition).
 What a library does not have is left out: threads cannot wait for the first of two things. With gevent the condition is
 that of threading over gevent's locks, as a patched program has it.
 """

@@ -460,3 +460,12 @@ def storm(seed: int) -> None:
 @pytest.mark.parametrize("round", range(40))
 def test_storm(round):
     with_a_seed(storm)
+
+
+def test_a_pool_that_refuses_a_member_gives_its_place_back() -> None:
+    pool = overlapped.Pool(1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="while its block runs"):
+            pool.spawn(print)
+    with pool:
+        assert pool.spawn(divmod, 7, 2).result() == (3, 1)

@@ -441,6 +441,9 @@ def test_block_trap_forbids_a_wait_on_a_channel():
         run()
         meeting.send(1)
         assert not waiting.alive
+        meeting.close()
+        with pytest.raises(ValueError):
+            meeting.receive()
     finally:
         me.block_trap = False
 

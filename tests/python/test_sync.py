@@ -366,3 +366,31 @@ def test_repr():
     assert repr(Semaphore(3)) == "<Semaphore value=3>"
     lock = RLock()
     assert repr(lock).startswith("<unlocked overlapped.RLock object owner=0 count=0 at 0x")
+
+
+def test_who_was_notified_and_is_told_to_leave_before_its_turn_has_the_next_notified() -> None:
+    condition, log = overlapped.Condition(), list[str]()
+
+    def waits(name: str) -> None:
+        with condition:
+            log.append(f"{name}: {condition.wait()}")
+
+    first, second = overlapped.spawn(waits, "first"), overlapped.spawn(waits, "second")
+    overlapped.sleep(0)
+    with condition:
+        condition.notify()
+        first.cancel()
+    first.join()
+    second.join(timeout=20)
+    assert log == ["second: True"]
+
+
+def test_an_action_that_fails_breaks_the_barrier_until_it_is_reset() -> None:
+    barrier = overlapped.Barrier(1, action=lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        barrier.wait()
+    assert barrier.broken
+    with pytest.raises(overlapped.BrokenBarrierError):
+        barrier.wait()
+    barrier.reset()
+    assert not barrier.broken
