@@ -122,7 +122,7 @@ class Connection:
     unread: bytes
     """Bytes that were read before, and that :meth:`recv` and :meth:`read_more` return first."""
 
-    def __init__(self, worker: Worker, connection: socket.socket, listener: int, unread: bytes) -> None:
+    def __init__(self, worker: Worker, connection: Socket, listener: int, unread: bytes) -> None:
         self._worker, self._place = worker, listener
         self.socket, self.listener, self.unread = connection, worker._names[listener], unread
 
