@@ -77,7 +77,8 @@ def meetings(numbers: overlapped.Channel[int]) -> int:
     if numbers.balance or numbers.closing or numbers.closed:
         numbers.close()
         numbers.open()
-    return numbers.receive() + sum(numbers)
+    numbers.send(2, timeout=1.5)
+    return numbers.receive() + numbers.receive(timeout=0.5) + sum(numbers)
 
 
 def queues(orders: overlapped.Queue[str]) -> str:
@@ -136,7 +137,10 @@ def firsts(orders: overlapped.Queue[str], numbers: overlapped.Channel[int], one:
     stop, permits = overlapped.Event(), overlapped.Semaphore(1)
     which, value = overlapped.first_of(orders, numbers, one, stop, permits, overlapped.after(1), timeout=2)
     place: int = which
-    overlapped.first_of(overlapped.putting(orders, "order"))
+    overlapped.first_of(overlapped.putting(orders, "order"), overlapped.sending(numbers, 1))
+    overlapped.first_of(overlapped.readable(0), overlapped.writable(1))
+    offer = overlapped.sending(numbers, 2)
+    print(offer.channel, offer.value, overlapped.readable(0).socket)
     print(place, value, overlapped.after(2).seconds, overlapped.putting(orders, "item").item)
 
 
