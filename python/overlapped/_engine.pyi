@@ -220,6 +220,8 @@ class Semaphore:
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take one, waiting at most ``timeout`` seconds; return whether one was taken."""
 
+    def _acquire_as(self, waits_for: str, blocking: bool = True, timeout: float | None = None) -> bool: ...
+
     def release(self, n: int = 1) -> None:
         """Give ``n`` back."""
 

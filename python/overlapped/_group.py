@@ -154,7 +154,7 @@ class Group:
         """Waits for the members. Who is told to leave meanwhile waits all the same, and leaves when they have ended."""
         try:
             while self._members:
-                self._all_ended.acquire()
+                self._all_ended._acquire_as("group")
         except BaseException:
             self._end_all()
             while self._members:
@@ -213,7 +213,7 @@ class Pool(Group):
 
     def spawn(self, function: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> Tasklet[R]:
         """Start ``function(*args)`` in a tasklet of the pool, when there is a place. Else as :meth:`Group.spawn`."""
-        self._places.acquire()
+        self._places._acquire_as("group")
         try:
             return super().spawn(function, *args, name=name)
         except BaseException:

@@ -91,7 +91,7 @@ class Queue(Generic[T]):
         """
         if self._closed:
             raise ShutDown
-        if self._room is not None and not _take(self._room, block, timeout):
+        if self._room is not None and not _take(self._room, "queue put", block, timeout):
             raise Full
         self._give(item)
 
@@ -122,7 +122,7 @@ class Queue(Generic[T]):
             ShutDown: the queue is closed, and none is left.
             ValueError: ``timeout`` is negative.
         """
-        if not _take(self._items, block, timeout):
+        if not _take(self._items, "queue get", block, timeout):
             raise Empty
         return self._taken()
 
@@ -262,9 +262,9 @@ class LifoQueue(Queue[T]):
         return item
 
 
-def _take(semaphore: Semaphore, block: bool, timeout: float | None) -> bool:
+def _take(semaphore: Semaphore, waits_for: str, block: bool, timeout: float | None) -> bool:
     if not block:
         return semaphore.acquire(False)
     if timeout is not None and timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
-    return semaphore.acquire(True, timeout)
+    return semaphore._acquire_as(waits_for, True, timeout)

@@ -78,7 +78,7 @@ class Condition:
         held = self._lock._release_save()
         try:
             try:
-                turn.acquire(timeout=timeout)
+                turn._acquire_as("condition", timeout=timeout)
             finally:
                 notified = turn not in self._waiting
                 if not notified:

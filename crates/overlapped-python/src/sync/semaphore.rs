@@ -82,6 +82,15 @@ impl Semaphore {
         acquire(&self.inner, py, blocking, timeout, "semaphore")
     }
 
+    /// As `acquire`, for something that is more than a semaphore: `waits_for` is what a listing of the tasklets shows, and
+    /// by which a deadlock is told.
+    #[pyo3(signature = (waits_for, blocking=true, timeout=None))]
+    fn _acquire_as(&self, py: Python<'_>, waits_for: &str, blocking: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let known = ["queue get", "queue put", "condition", "group"].into_iter().find(|known| *known == waits_for);
+        let waits_for = known.ok_or_else(|| PyValueError::new_err("nothing that is made of a semaphore"))?;
+        acquire(&self.inner, py, blocking, timeout, waits_for)
+    }
+
     /// Gives `n` back.
     #[pyo3(signature = (n=1))]
     fn release(&self, n: usize) -> PyResult<()> {

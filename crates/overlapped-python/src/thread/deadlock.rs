@@ -3,8 +3,9 @@
 //!
 //! It is none where somebody may still come whom nobody sees beforehand: another thread of Python's, a signal's handler, a
 //! thread of a C library that calls back into Python. Which handlers are set could be asked, but test runners and frameworks
-//! set some that wake nobody; and threads of C libraries cannot be known of. What such set is an event: so where anybody
-//! waits for an event, there is no deadlock. Where the system, a timer or an offloaded function may bring something, the
+//! set some that wake nobody; and threads of C libraries cannot be known of. What such give is an event, one of a semaphore,
+//! or an item of a `SimpleQueue`, which the standard library has for handlers: so where anybody waits for one of these, or
+//! for the first of several things, there is no deadlock. Where the system, a timer or an offloaded function may bring something, the
 //! scheduler itself says so.
 //!
 //! Who finds the thread with nothing to do may be parked already, where no object of Python's is to be made: the collector
@@ -21,17 +22,17 @@ use super::thrown::throw;
 /// Whether whoever is about to wait in the port would wait for ever. The main tasklet is then to run.
 pub(super) fn is_one(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
     let deadlock = scheduler.is_deadlocked() && only_thread(py) && wait_for_each_other(greenlets, scheduler);
-    greenlets.deadlock.set(deadlock);
+    greenlets.deadlock.replace(deadlock.then(|| who_waits(scheduler)));
     deadlock
 }
 
 /// Raises the error in the main tasklet, which runs.
 #[cold]
 pub(super) fn raise(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
-    greenlets.deadlock.set(false);
-    let error = PyRuntimeError::new_err(
-        "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another",
-    );
+    let waiting = greenlets.deadlock.take().unwrap_or_default();
+    let error = PyRuntimeError::new_err(format!(
+        "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another ({waiting})",
+    ));
     throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
 }
 
@@ -47,6 +48,23 @@ fn only_thread(_: Python<'_>) -> bool {
 
 /// Whether the main tasklet waits for what only other tasklets can do, and none of them for what others can.
 fn wait_for_each_other(greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
-    matches!(scheduler.waits_for(TaskletId::ROOT), "channel send" | "channel receive" | "join" | "semaphore")
-        && greenlets.ids(|_| true).into_iter().all(|id| scheduler.waits_for(id) != "event")
+    const OF_TASKLETS: [&str; 7] =
+        ["channel send", "channel receive", "join", "queue get", "queue put", "condition", "group"];
+    const OF_ANYBODY: [&str; 4] = ["event", "semaphore", "queue", "the first of several"];
+    OF_TASKLETS.contains(&scheduler.waits_for(TaskletId::ROOT))
+        && greenlets.ids(|_| true).into_iter().all(|id| !OF_ANYBODY.contains(&scheduler.waits_for(id)))
 }
+
+/// The tasklets, each with what it waits for; of many, the first.
+fn who_waits(scheduler: &Scheduler) -> String {
+    // The listing shows the one as running that has found this.
+    let tasklets: Vec<TaskletId> = std::iter::once(TaskletId::ROOT).chain(scheduler.ids()).collect();
+    let shown = tasklets.iter().take(MOST_SHOWN).map(|id| {
+        let name = scheduler.name(*id);
+        format!("{}: {}", name.as_deref().unwrap_or("one without a name"), scheduler.waits_for(*id))
+    });
+    let more = tasklets.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0).map(|more| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+const MOST_SHOWN: usize = 8;

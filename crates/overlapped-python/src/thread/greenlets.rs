@@ -88,8 +88,8 @@ pub(crate) struct Greenlets {
     /// This is the thread to which Python gives signals.
     pub(super) main_thread: bool,
     pub(super) look_for_signals: Cell<bool>,
-    /// The main tasklet is to raise it: see [`deadlock`](super::deadlock).
-    pub(super) deadlock: Cell<bool>,
+    /// The main tasklet is to raise it, and names those that wait: see [`deadlock`](super::deadlock).
+    pub(super) deadlock: RefCell<Option<String>>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
     pub(super) from_signal: Cell<Option<(TaskletId, u64)>>,
     /// Those that wait until nobody is left to run, the innermost last: see [`idle`](super::idle).
@@ -121,7 +121,7 @@ impl Greenlets {
             handed_over: Cell::new(None),
             main_thread,
             look_for_signals: Cell::new(false),
-            deadlock: Cell::new(false),
+            deadlock: RefCell::new(None),
             from_signal: Cell::new(None),
             runs: RefCell::default(),
             port_counts: Cell::new(true),

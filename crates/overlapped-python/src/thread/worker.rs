@@ -80,7 +80,7 @@ fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
     if greenlets.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
         throw_from_signal(greenlets, scheduler, TaskletId::ROOT, PyErr::fetch(py).into_value(py).into_any());
     }
-    if greenlets.deadlock.get() {
+    if greenlets.deadlock.borrow().is_some() {
         deadlock::raise(py, greenlets, scheduler);
     }
     if greenlets.from_signal.get().is_some_and(|(id, _)| id == TaskletId::ROOT) {
@@ -113,7 +113,7 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
             port_failed(&error);
         }
         if scheduler.has_ready() {
-            greenlets.deadlock.set(false);
+            greenlets.deadlock.take();
         } else {
             scheduler.wake(TaskletId::ROOT);
         }
