@@ -5,12 +5,12 @@ mod support;
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 
+use overlapped::Queue;
 use overlapped::io::framing::{AgentX, Codec, FrameError, Framed, LengthPrefixed, Lines, Netstrings, Pdu, Separated};
 use overlapped::net::{SocketAddr, UdpSocket};
 use overlapped::reactor::{
     self, DatagramProtocol, DatagramTransport, FrameProtocol, FrameTransport, Frames, attach, attach_datagrams,
 };
-use overlapped::{Queue, spawn};
 use support::{run, stream_pair};
 
 /// Passes on frames, and the end.
@@ -269,6 +269,7 @@ mod processes {
     use super::*;
     use overlapped::process::{Command, ExitStatus, Stdio};
     use overlapped::reactor::{ChildOutput, ProcessProtocol, ProcessTransport, spawn_process};
+    use overlapped::spawn;
 
     #[derive(Debug, PartialEq)]
     enum Of {

@@ -33,7 +33,7 @@
 //!
 //! overlapped::run(|| {
 //!     let server = reactor::listen(TcpListener::bind("127.0.0.1:0")?, || Shouts)?;
-//!     let answers = overlapped::Queue::new(1);
+//!     let answers = overlapped::Queue::new();
 //!     reactor::connect(server.local_addr()?.ip().unwrap(), Asks(answers.clone()))?;
 //!     assert_eq!(answers.get().unwrap(), "HELLO");
 //!     io::Result::Ok(())
