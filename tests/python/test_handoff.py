@@ -6,9 +6,11 @@ import os
 import random
 import re
 import signal
+import socket as std_socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,16 @@ for given in handoff.Worker():
             taken.sendto(b"datagram", taken.recvfrom(100)[1])
         else:
             taken.sendall(taken.family.name.encode())
+"""
+
+TALKS = """
+import overlapped
+from overlapped import handoff
+def talk(given):
+    with given.take() as connection:
+        while said := connection.recv(100): connection.sendall(b"You said: " + said)
+tasklets = [overlapped.spawn(talk, given) for given in handoff.Worker()]
+for tasklet in tasklets: tasklet.join()
 """
 
 HEARS_NOTHING = "import overlapped; from overlapped import handoff; w = handoff.Worker(); overlapped.sleep(60)"
@@ -148,6 +160,29 @@ def test_sockets_of_every_kind_are_given_and_keep_their_kind(connection, tmp_pat
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(tmp_path / "socket"))
     assert everything(client) == b"listener"
+    server.stop(60)
+
+
+def test_a_client_of_five_threads_talks_to_workers_that_the_server_gave_its_connections_to():
+    heard: dict[int, list[bytes]] = {}
+
+    def client(number: int, address: tuple[str, int]) -> None:
+        with std_socket.create_connection(address, 60) as connection:
+            heard[number] = []
+            for words in (b"Hello, I am thread-%d" % number, b"Goodbye Server!"):
+                connection.sendall(words)
+                heard[number].append(connection.recv(100))
+
+    server = handoff.Server(2, worker(TALKS))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=client, args=(number, listener.getsockname())) for number in range(5)]
+        for thread in threads:
+            thread.start()
+        for _ in threads:
+            server.give(listener.accept()[0]).wait(60)
+    wait_for("all have said goodbye", lambda: not any(thread.is_alive() for thread in threads))
+    said = [[b"You said: Hello, I am thread-%d" % number, b"You said: Goodbye Server!"] for number in range(5)]
+    assert [heard[number] for number in range(5)] == said
     server.stop(60)
 
 
