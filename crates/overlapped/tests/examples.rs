@@ -56,3 +56,10 @@ fn handoff() {
 fn agentx() {
     assert!(run("agentx", &[]).starts_with("agentx: 20 subagents, 1020 units answered, on one thread"));
 }
+
+#[test]
+fn prefork() {
+    let said = run("prefork", &[]);
+    let expected = if cfg!(windows) { "not on Windows" } else { "100 clients with half a request each" };
+    assert!(said.contains(expected), "{said}");
+}
