@@ -394,3 +394,23 @@ def test_an_action_that_fails_breaks_the_barrier_until_it_is_reset() -> None:
         barrier.wait()
     barrier.reset()
     assert not barrier.broken
+
+
+def test_notify_all_has_all_that_wait_go_on_and_none_that_comes_later() -> None:
+    condition, log = overlapped.Condition(), list[int]()
+
+    def waits(number: int) -> None:
+        with condition:
+            if condition.wait(timeout=20):
+                log.append(number)
+
+    waiting = [overlapped.spawn(waits, number) for number in range(3)]
+    overlapped.sleep(0)
+    with condition:
+        condition.notify_all()
+    late = overlapped.spawn(waits, 3)
+    for each in waiting:
+        each.join()
+    assert log == [0, 1, 2] and late.alive
+    late.cancel()
+    late.join()
