@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use overlapped::{
-    Branch, Channel, Event, Preference, Queue, ReceiveError, Semaphore, SendError, after, channel, first_of, spawn,
-    timeout, yield_now,
+    Branch, Channel, Event, Preference, Queue, ReceiveError, Semaphore, SendError, channel, first_of, spawn, timeout,
+    yield_now,
 };
 use support::run;
 
@@ -187,7 +187,11 @@ fn nobody_meets_itself() {
         let (values, items) = (channel(), Queue::bounded(0));
         let (mut sent, mut received) = (values.sending(1), values.receiving());
         let (mut put, mut got) = (items.putting(1), items.getting());
-        let mut late = after(MOMENT);
+        // Who looked again and again for itself would never let this one run.
+        let event = Event::new();
+        let theirs = event.clone();
+        spawn(move || theirs.set());
+        let mut late = event.waiting();
         assert_eq!(first_of(&mut [&mut sent, &mut received, &mut put, &mut got, &mut late]).unwrap(), 4);
         assert_eq!((sent.into_inner(), put.into_inner()), (Some(1), Some(1)));
         assert!(received.take().is_none() && got.take().is_none());
