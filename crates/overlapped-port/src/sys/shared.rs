@@ -5,11 +5,11 @@
 //! socket. A structure that nobody makes a socket of leaves the handle open as long as that process lives.
 //!
 //! Both handles are of one object, which keeps the port that it was associated with, and the mode in which calls that
-//! succeed at once queue no packet. So an operation of the other process on a socket that had one here would tell *this*
-//! process's port: there, such a socket answers 87, and its calls have an event (the `iocp` backend, on association).
-//! NtSetInformationFile can take the association away (`FileReplaceCompletionInformation`, since Windows 8.1;
-//! "FILE_COMPLETION_INFORMATION"). That would save an event a call; but it would take it from every handle of the object,
-//! those that the caller has kept among them, and Wine 8 does not know it, so that nothing here could test it.
+//! succeed at once queue no packet. So an operation of the other process on a socket that had one here would tell
+//! *this* process's port: there, such a socket answers 87, and its calls have an event (the `iocp` backend, on
+//! association). NtSetInformationFile can take the association away (`FileReplaceCompletionInformation`, since Windows
+//! 8.1; "FILE_COMPLETION_INFORMATION"). That would save an event a call; but it would take it from every handle of the
+//! object, those that the caller has kept among them, and Wine 8 does not know it, so that nothing here could test it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -34,8 +34,8 @@ use super::{OwnedFile, OwnedSocket, forget_socket, make_pipe, system_path};
 /// How many bytes tell another process of a socket: those of a `WSAPROTOCOL_INFOW`.
 pub const TOLD: usize = size_of::<WSAPROTOCOL_INFOW>();
 
-/// Gives a process, by its number, a handle of a socket, and returns what [`shared_socket`] wants there. The process keeps
-/// the handle until it ends, if that is never called.
+/// Gives a process, by its number, a handle of a socket, and returns what [`shared_socket`] wants there. The process
+/// keeps the handle until it ends, if that is never called.
 ///
 /// # Errors
 /// The system's: the process has ended, or has no handle left; the socket is of a provider that cannot share it.
@@ -86,8 +86,8 @@ pub fn listens(socket: BorrowedSocket<'_>) -> bool {
     result == 0 && value != 0
 }
 
-/// The two ends of a pipe, both for overlapped calls, neither inherited by child processes. The system has none without a
-/// name: this one's is drawn by chance, it has one end for one client, and the client is connected when this returns.
+/// The two ends of a pipe, both for overlapped calls, neither inherited by child processes. The system has none without
+/// a name: this one's is drawn by chance, it has one end for one client, and the client is connected when this returns.
 /// Who is neither this user nor an administrator cannot open it ("Named Pipe Security and Access Rights").
 ///
 /// # Errors
@@ -139,8 +139,8 @@ pub unsafe fn take_standard_input() -> io::Result<Option<OwnedFile>> {
         return Ok(None);
     }
     let (path, share) = ([78_u16, 85, 76, 0], FILE_SHARE_READ | FILE_SHARE_WRITE);
-    // SAFETY: the path, `NUL`, ends with a zero; the new handle becomes that of standard input, which nobody closes; the
-    // one that it was has no other owner, as the caller promises.
+    // SAFETY: the path, `NUL`, ends with a zero; the new handle becomes that of standard input, which nobody closes;
+    // the one that it was has no other owner, as the caller promises.
     unsafe {
         let nothing = CreateFileW(path.as_ptr(), GENERIC_READ, share, ptr::null(), OPEN_EXISTING, 0, ptr::null_mut());
         if nothing == INVALID_HANDLE_VALUE

@@ -50,14 +50,14 @@
 //!   `/dev/null` is in its place, so that the worker's own children get no end of it.
 //! - A second confirmation, of the confirmation: it would tell the worker that the server has read it. There is no
 //!   need: what was written to a Unix socket or a pipe is read there though the writer is dead.
-//! - On Windows, DuplicateHandle into the worker: Winsock may not know the result ("DuplicateHandle"). And sockets that the
-//!   worker inherits: there are those alone that are there when it starts.
+//! - On Windows, DuplicateHandle into the worker: Winsock may not know the result ("DuplicateHandle"). And sockets that
+//!   the worker inherits: there are those alone that are there when it starts.
 //! - Answers of the worker about its load: when a connection ends is the worker's affair, and least busy here means
 //!   with the fewest unconfirmed, which a worker that is slow to answer has most of.
 //!
-//! **Windows.** A socket stays associated with the completion port on which it had its first operation, whoever gets it.
-//! In the worker, operations on one that the server has read from, or accepted by this crate, have an event each in the
-//! place of a packet: the same results, somewhat dearer.
+//! **Windows.** A socket stays associated with the completion port on which it had its first operation, whoever gets
+//! it. In the worker, operations on one that the server has read from have an event each in the place of a packet: the
+//! same results, somewhat dearer. One that was accepted and given away at once is the worker's port's.
 //!
 //! ```no_run
 //! use std::io::{Read, Write};

@@ -76,8 +76,8 @@ pub(in crate::handoff) fn tell(_stream: &Stream, _socket: &OwnedSocket) -> [u8; 
     []
 }
 
-/// The socket of a `give` with such bytes, of those that came along: `Some(None)` for one that was lost, `None` where the
-/// frame has none.
+/// The socket of a `give` with such bytes, of those that came along: `Some(None)` for one that was lost, `None` where
+/// the frame has none.
 pub(in crate::handoff) fn own(_told: &[u8], came: &mut VecDeque<Option<OwnedSocket>>) -> Option<Option<OwnedSocket>> {
     came.pop_front()
 }

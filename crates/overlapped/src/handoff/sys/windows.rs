@@ -1,15 +1,15 @@
 //! Windows: a pipe that is the worker's standard input; sockets by WSADuplicateSocketW.
 //!
 //! What that call returns is for one process and for one use, and goes within the frame. The worker says in its hello
-//! which process it is: the one that was started may only have started it, as a virtual environment's `python.exe` does.
-//! Bytes that are all zeroes tell of a socket that could not be shared: a worker that is alive gives it back.
+//! which process it is: the one that was started may only have started it, as a virtual environment's `python.exe`
+//! does. Bytes that are all zeroes tell of a socket that could not be shared: a worker that is alive gives it back.
 //!
-//! A pipe's two directions end together, so `end` is a frame of its own here. A pipe whose other end is open in a worker's
-//! child has no end at all; DisconnectNamedPipe would make one, and throw away what the dead worker had said. So the cut
-//! ends the read that waits, and what is there is read until nothing is.
+//! A pipe's two directions end together, so `end` is a frame of its own here. A pipe whose other end is open in a
+//! worker's child has no end at all; DisconnectNamedPipe would make one, and throw away what the dead worker had said.
+//! So the cut ends the read that waits, and what is there is read until nothing is.
 //!
-//! A socket that was used on this process's port stays associated with it, see [`shared`]: the worker's operations have an
-//! event each. One that was accepted and given away with nothing read is the worker's port's.
+//! A socket that was used on this process's port stays associated with it, see [`shared`]: the worker's operations have
+//! an event each. One that was accepted and given away with nothing read is the worker's port's.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -97,8 +97,8 @@ pub(in crate::handoff) fn tell(stream: &Stream, socket: &OwnedSocket) -> [u8; TO
     shared::share_socket(socket.as_socket(), stream.process.get()).unwrap_or([0; TOLD])
 }
 
-/// The socket of a `give` with such bytes, of those that came along: `Some(None)` for one that was lost, `None` where the
-/// frame has none.
+/// The socket of a `give` with such bytes, of those that came along: `Some(None)` for one that was lost, `None` where
+/// the frame has none.
 #[allow(unsafe_code, reason = "a handle comes as a number within bytes")]
 pub(in crate::handoff) fn own(told: &[u8], _came: &mut VecDeque<Option<OwnedSocket>>) -> Option<Option<OwnedSocket>> {
     let told = told.try_into().ok()?;
