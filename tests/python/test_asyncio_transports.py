@@ -281,6 +281,26 @@ def test_an_end_while_bytes_wait_comes_after_them() -> None:
     run_all(main())
 
 
+def test_a_connection_is_lost_when_nothing_is_in_flight_on_its_socket_any_more() -> None:
+    class Looks(Recorder):
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.note(self.transport._receiving.in_flight)
+
+    async def main() -> None:
+        transport, protocol, theirs = await connected(Looks())
+        # The port takes up the receive.
+        await asyncio.sleep(0)
+        # As where the last bytes go out in the turn in which the transport was closed.
+        transport._loop._remove_reader(transport._sock_fd)
+        transport._call_connection_lost(None)
+        while len(protocol.calls) < 2:
+            await asyncio.sleep(0)
+        assert protocol.calls == ["made", False]
+        theirs.close()
+
+    run_all(main())
+
+
 def test_a_reset_is_told_as_such() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
