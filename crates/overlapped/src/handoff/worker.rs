@@ -45,9 +45,10 @@ impl Worker {
 
     /// Waits for the next socket; `None` once the server gives no more: finish what is begun, and end.
     ///
-    /// # Errors `InvalidData` where the server breaks the rules, after which nothing more comes; an error without a
-    /// number of the system where a socket was lost on its way, most likely for this process had no descriptor left for
-    /// it, and went back: the next call goes on.
+    /// # Errors
+    /// `InvalidData` where the server breaks the rules, after which nothing more comes; an error without a number of the
+    /// system where a socket was lost on its way, most likely for this process had no descriptor left for it, and went
+    /// back: the next call goes on.
     #[allow(clippy::should_implement_trait, reason = "it can fail and go on, which an iterator's users do not expect")]
     pub fn next(&mut self) -> io::Result<Option<Given>> {
         if self.is_over {
