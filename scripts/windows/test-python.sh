@@ -10,7 +10,7 @@ folder=$PWD/target/windows-python
 package=$PWD/target/windows-package
 # Left out: what needs fork, Unix sockets or a redis server, and the standard library's tests, which have a way of their own.
 LEFT_OUT=(fork unix clients stdlib)
-PROGRAMS=(examples explain interrupt main monkey readme ssl)
+PROGRAMS=(examples explain handoff interrupt main monkey readme ssl)
 
 "$here/windows-python.sh" "$folder"
 version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
