@@ -85,9 +85,13 @@ fn unwind() {
 /// Runs `others` with this thread's count of panics at none.
 #[inline]
 pub(crate) fn aside(others: impl FnOnce()) {
-    if !panicking() {
-        return others();
-    }
+    if panicking() { set_aside_for(others) } else { others() }
+}
+
+/// In a function of its own: a stack that is left is copied where it is a greenlet's, and each frame counts.
+#[cold]
+#[inline(never)]
+fn set_aside_for(others: impl FnOnce()) {
     let panics = set_aside();
     others();
     panics.restore();

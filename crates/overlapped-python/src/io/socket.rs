@@ -12,6 +12,7 @@ use std::ffi::c_int;
 use std::io;
 use std::net::Shutdown;
 use std::ptr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use overlapped::engine::park;
@@ -166,8 +167,7 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
         // Of a receive that tells the message's true length, what is beyond the buffer is nobody's to show.
         let provided = (size <= PROVIDED && flags & TRUE_LENGTH == 0) || (socket.is_stream() && flags == 0);
         if provided && !runtime.expects_large(socket.descriptor()) {
-            receive_provided(&runtime, socket, size.min(PROVIDED), flags)
-                .unwrap_or_else(|error| failed(py, &runtime, error))
+            receive_provided(py, runtime, socket, size.min(PROVIDED), flags)
         } else {
             give(receive(py, &runtime, socket, size, flags))
         }
@@ -175,17 +175,23 @@ unsafe extern "C" fn recv(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
 }
 
 /// Receives into a buffer of the port's; null where Python has set an error.
-fn receive_provided(runtime: &Runtime, socket: Socket, limit: usize, flags: c_int) -> io::Result<*mut PyObject> {
+///
+/// The tasklet waits in here, and its stack is copied away and back: what comes before is in a function that is left by then.
+#[inline(never)]
+fn receive_provided(py: Python<'_>, runtime: Rc<Runtime>, socket: Socket, limit: usize, flags: c_int) -> *mut PyObject {
     let (due, socket) = (due(socket), socket.descriptor());
-    let outcome = runtime.operate(Op::RecvProvided { socket, limit, flags: waiting(flags) }, due)?;
-    Ok(runtime.scheduler.consume(outcome, |bytes| {
-        runtime.expect_large(socket, bytes.len() >= LARGE);
-        // SAFETY: the GIL is held; the bytes are copied. Null, with an error set, where there is no memory.
-        unsafe { ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize) }
-    }))
+    match runtime.operate(Op::RecvProvided { socket, limit, flags: waiting(flags) }, due) {
+        Ok(outcome) => runtime.scheduler.consume(outcome, |bytes| {
+            runtime.expect_large(socket, bytes.len() >= LARGE);
+            // SAFETY: the GIL is held; the bytes are copied. Null, with an error set, where there is no memory.
+            unsafe { ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize) }
+        }),
+        Err(error) => failed(py, &runtime, error),
+    }
 }
 
 /// Receives straight into the object that is returned.
+#[inline(never)]
 fn receive(py: Python<'_>, runtime: &Runtime, socket: Socket, size: usize, flags: c_int) -> PyResult<*mut PyObject> {
     let (due, socket) = (due(socket), socket.descriptor());
     let mut bytes = NewBytes::new(py, size)?;

@@ -60,8 +60,15 @@ pub(super) fn after_wait(greenlets: &Greenlets, scheduler: &Scheduler) {
 }
 
 /// To be called where `me` leaves its turn.
+#[inline]
 pub(super) fn leaves(greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
-    let Some(gone_to) = greenlets.gone_to.get() else { return };
+    if let Some(gone_to) = greenlets.gone_to.get() {
+        leaves_after(gone_to, greenlets, scheduler, me);
+    }
+}
+
+#[inline(never)]
+fn leaves_after(gone_to: Instant, greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
     let Some(Run { by, limit }) = out_of_time(greenlets, gone_to.elapsed()) else { return };
     if me == by || !scheduler.is_ready(me) {
         return;

@@ -77,6 +77,11 @@ pub(crate) fn existing() -> Option<Rc<Runtime>> {
     RUNTIME.with(ThisThread::get)
 }
 
+/// Whether this thread's are still those: in a forked child they are not.
+pub(crate) fn is(runtime: &Rc<Runtime>) -> bool {
+    RUNTIME.with(|here| here.0.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, runtime)))
+}
+
 pub(crate) fn thread_ident() -> u64 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { ffi::PyThread_get_thread_ident() as u64 }

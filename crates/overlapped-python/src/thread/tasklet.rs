@@ -43,7 +43,7 @@ struct State {
     /// What is to be done at its end, the last first: what is done may ask for more.
     at_end: Vec<AtEnd>,
     /// Who is told when it has ended, by number: see [`Tasklet::_watch`].
-    watchers: BTreeMap<u64, Py<PyAny>>,
+    watchers: Option<Box<BTreeMap<u64, Py<PyAny>>>>,
     /// Somebody raises what it raises, who is told: it is not shown.
     is_member: bool,
 }
@@ -56,7 +56,7 @@ impl State {
             joiners: Vec::new(),
             name,
             at_end: Vec::new(),
-            watchers: BTreeMap::new(),
+            watchers: None,
             is_member: false,
         })
     }
@@ -94,12 +94,12 @@ impl Tasklet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs the tasklet's function to its end. The error is a `KeyboardInterrupt`, which is the main tasklet's.
-    fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> PyResult<()> {
+    /// Runs the tasklet's function to its end. Returns a `KeyboardInterrupt`, which is the main tasklet's.
+    fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> Option<Py<PyAny>> {
         let job = self.state().job.take();
         let Some(job) = job else {
             self.do_at_end(py);
-            return Ok(());
+            return None;
         };
         let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
         // What is dropped from here on, and done at its end, is cleanup.
@@ -109,15 +109,15 @@ impl Tasklet {
 
     /// What follows the function, which has returned `value` or set an error.
     #[inline(never)]
-    fn end(&self, py: Python<'_>, job: Job, value: Option<Py<PyAny>>) -> PyResult<()> {
+    fn end(&self, py: Python<'_>, job: Job, value: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
         let result = value.ok_or_else(|| PyErr::fetch(py));
         drop(job);
-        let mut interrupted = Ok(());
+        let mut interrupted = None;
         let outcome = match result {
             Ok(value) => Ok(value),
             Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-                let exception = error.clone_ref(py).into_value(py).into_any();
-                interrupted = Err(error);
+                let exception = error.into_value(py).into_any();
+                interrupted = Some(exception.clone_ref(py));
                 Err(exception)
             }
             Err(error) => {
@@ -135,8 +135,8 @@ impl Tasklet {
             (std::mem::take(&mut state.joiners), std::mem::take(&mut state.watchers))
         };
         joiners.iter().for_each(Waiter::wake);
-        if !watchers.is_empty() {
-            tell(py, watchers);
+        if let Some(watchers) = watchers {
+            tell(py, *watchers);
         }
         interrupted
     }
@@ -217,7 +217,7 @@ impl Job {
     /// Calls the function; `None` with a Python error set.
     ///
     /// A tasklet waits on top of this, and its stack is copied at every switch: so nothing here needs much of it.
-    #[inline(never)]
+    #[inline]
     fn call(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let context = self.context.as_ptr();
         let keywords = self.keywords.as_ref().map_or(ptr::null_mut(), Py::as_ptr);
@@ -265,9 +265,13 @@ fn is_exception(kind: &Bound<'_, PyType>) -> bool {
 }
 
 /// Whether an exception was thrown into the tasklet before it began, which ends it before it begins; it is then set.
-#[inline(never)]
+#[inline]
 fn thrown_before(py: Python<'_>, scheduler: &Scheduler) -> bool {
-    let Some(cause) = scheduler.take_interrupt() else { return false };
+    scheduler.take_interrupt().is_some_and(|cause| is_set(py, scheduler, cause))
+}
+
+#[inline(never)]
+fn is_set(py: Python<'_>, scheduler: &Scheduler, cause: Cause) -> bool {
     let Some(error) = existing().and_then(|runtime| take(py, &runtime.greenlets, scheduler, cause)) else {
         return false;
     };
@@ -374,14 +378,15 @@ impl Tasklet {
             watcher.call1(slf.py(), (slf,))?;
             return Ok(0);
         }
-        let number = state.watchers.last_key_value().map_or(1, |(last, _)| last + 1);
-        state.watchers.insert(number, watcher);
+        let watchers = state.watchers.get_or_insert_default();
+        let number = watchers.last_key_value().map_or(1, |(last, _)| last + 1);
+        watchers.insert(number, watcher);
         Ok(number)
     }
 
     /// Takes a watcher back, if it was not called yet.
     fn _unwatch(&self, number: u64) {
-        let watcher = self.state().watchers.remove(&number);
+        let watcher = self.state().watchers.as_mut().and_then(|watchers| watchers.remove(&number));
         drop(watcher);
     }
 
@@ -397,7 +402,7 @@ impl Tasklet {
             visit.call(&job.context)?;
             visit.call(&job.function)?;
         }
-        state.watchers.values().try_for_each(|watcher| visit.call(watcher))?;
+        state.watchers.iter().flat_map(|watchers| watchers.values()).try_for_each(|watcher| visit.call(watcher))?;
         match &state.outcome {
             Some(Ok(object) | Err(object)) => visit.call(object),
             None => Ok(()),
@@ -538,7 +543,7 @@ fn attach(runtime: &Runtime, id: TaskletId, tasklet: &Py<Tasklet>) {
     debug_assert!(attached.is_ok(), "an object is one tasklet's");
 }
 
-fn live(py: Python<'_>, object: &Py<PyAny>, scheduler: &Scheduler) -> PyResult<()> {
+fn live(py: Python<'_>, object: &Py<PyAny>, scheduler: &Scheduler) -> Option<Py<PyAny>> {
     // SAFETY: members of these lives are made of tasklets, in `start` and in `of_current`.
     unsafe { object.bind(py).cast_unchecked::<Tasklet>() }.get().execute(py, scheduler)
 }

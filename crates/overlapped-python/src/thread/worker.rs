@@ -23,14 +23,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::engine::{Cause, Onlooker, Scheduler, Switcher, TaskletId};
-use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::asyncio::{restore_loop, take_loop};
-use super::greenlets::{Greenlets, Target};
-use super::runtime::{Runtime, existing, thread_ident};
+use super::greenlets::{Greenlets, Member, Target};
+use super::runtime::{self, Runtime, existing, thread_ident};
 use super::signal::{raise_soon, signal_came, throw_from_signal};
 use super::thrown::{is_handled, take_thrown};
 use super::{deadlock, explain, idle, settings, switches};
@@ -70,6 +69,34 @@ fn go_to(py: Python<'_>, greenlets: &Greenlets, id: TaskletId) {
     if !greenlet::switch(&greenlet) {
         // Nobody throws into these greenlets; what came all the same is shown, not lost.
         show_error(py);
+    }
+}
+
+/// Waits until somebody is ready: the greenlet to switch to, or `None` where it is `me`, who parks. In a function of its own,
+/// as is what follows the switch: the stack of who parks is copied away and back, so that each frame on it counts.
+#[inline(never)]
+fn next_but(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>, me: TaskletId) -> Option<Py<PyAny>> {
+    loop {
+        // SAFETY: the caller is the switcher, and goes to the one that is named.
+        match unsafe { scheduler.next() } {
+            Ok(Some(id)) if id == me => return None,
+            Ok(Some(id)) => {
+                let (Target::Greenlet(greenlet) | Target::Starter(greenlet)) = greenlets.target(py, id);
+                return Some(greenlet);
+            }
+            Ok(None) => wait(py, greenlets, scheduler),
+            Err(error) => port_failed(&error),
+        }
+    }
+}
+
+/// What follows where somebody has come back to `me`.
+#[inline(never)]
+fn arrive(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
+    idle::arrives(greenlets);
+    switches::arrives(py, greenlets, me);
+    if me == TaskletId::ROOT {
+        back_in_main(py, greenlets, scheduler);
     }
 }
 
@@ -168,26 +195,15 @@ unsafe impl Switcher for Handle {
         let py = unsafe { Python::assume_attached() };
         let running = take_loop(py);
         idle::leaves(greenlets, scheduler, me);
-        loop {
-            // SAFETY: this is the switcher, and goes to the one that is named.
-            match unsafe { scheduler.next() } {
-                Ok(Some(id)) if id == me => break,
-                Ok(Some(id)) => {
-                    go_to(py, greenlets, id);
-                    break;
-                }
-                Ok(None) => wait(py, greenlets, scheduler),
-                Err(error) => port_failed(&error),
-            }
+        if let Some(greenlet) = next_but(py, greenlets, scheduler, me)
+            && !greenlet::switch(&greenlet)
+        {
+            show_error(py);
         }
         if let Some(running) = running {
             restore_loop(py, running);
         }
-        idle::arrives(greenlets);
-        switches::arrives(py, greenlets, me);
-        if me == TaskletId::ROOT {
-            back_in_main(py, greenlets, scheduler);
-        }
+        arrive(py, greenlets, scheduler, me);
     }
 
     fn unwinds(&self) -> bool {
@@ -271,29 +287,28 @@ extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
 #[inline(never)]
 fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
     let Some(member) = runtime.greenlets.member(py, id) else { return false };
-    let ended = (member.life.run)(py, &member.object, &runtime.scheduler);
-    finish(py, runtime, ended);
+    let interrupt = (member.life.run)(py, &member.object, &runtime.scheduler);
+    finish(py, runtime, id, member, interrupt);
+    true
+}
+
+/// What follows the end of a tasklet's function on its worker; `interrupt` is the main tasklet's.
+#[inline(never)]
+fn finish(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId, member: Member, interrupt: Option<Py<PyAny>>) {
+    if !runtime::is(runtime) {
+        // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
+        let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+    }
+    if let Some(interrupt) = interrupt {
+        // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
+        throw_from_signal(&runtime.greenlets, &runtime.scheduler, TaskletId::ROOT, interrupt);
+    }
     drop(runtime.greenlets.take_object(id));
     drop(member);
     drop(runtime.greenlets.take_exit(id));
     // What was thrown and not raised any more: nobody else would ever drop it.
     while let Some(Cause::Thrown(number)) = runtime.scheduler.take_interrupt() {
         drop(take_thrown(number));
-    }
-    true
-}
-
-/// What follows the end of a tasklet's function on its worker.
-#[inline(never)]
-fn finish(py: Python<'_>, runtime: &Rc<Runtime>, ended: PyResult<()>) {
-    if !existing().is_some_and(|now| Rc::ptr_eq(&now, runtime)) {
-        // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
-        let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
-    }
-    if let Err(error) = ended {
-        // Ctrl-C ends the program as it would have, wherever Python happened to notice it.
-        debug_assert!(error.is_instance_of::<PyKeyboardInterrupt>(py));
-        throw_from_signal(&runtime.greenlets, &runtime.scheduler, TaskletId::ROOT, error.into_value(py).into_any());
     }
 }
 

@@ -39,8 +39,14 @@ impl Scheduler {
 
     /// What the current tasklet, a foreign one, is to raise now, if anything. What was thrown is taken; a level stays, and is
     /// noted to have been told.
+    #[inline]
     pub fn take_interrupt(&self) -> Option<Cause> {
         let Verdict::Leave(level) = self.verdict(Telling::Error) else { return None };
+        self.take(level)
+    }
+
+    #[inline(never)]
+    fn take(&self, level: Level) -> Option<Cause> {
         let mut table = self.table.borrow_mut();
         let leaving = table.running(self.current.get()).leaving();
         leaving.tell(level);

@@ -12,12 +12,12 @@
 //! passes on what it was told. A wait that was satisfied after all returns its result: nothing that was moved is lost.
 //!
 //! ```text
-//!   id  token  ready  board      names, queue and listing: they know nothing of the rest
-//!   table  remote  watch         what is known of each tasklet; what other threads see; the warning
-//!   thread                       the scheduler itself
-//!   turn  park  order  leave     its loop, its waits, who runs when, how waits end early
-//!   operation  started  waiter   waits for the port, operations that call back, waits for others
-//!   kept                         what is told of the end of the run
+//!   id  token  ready  board  wait  names, queue, listing: they know nothing of the rest
+//!   table  remote  watch           what is known of each tasklet; what other threads see; the warning
+//!   thread                         the scheduler itself
+//!   turn  park  order  leave       its loop, its waits, who runs when, how waits end early
+//!   operation  started  waiter     waits for the port, operations that call back, waits for others
+//!   kept                           what is told of the end of the run
 //! ```
 
 mod board;
@@ -34,6 +34,7 @@ mod table;
 mod thread;
 mod token;
 mod turn;
+mod wait;
 mod waiter;
 mod watch;
 

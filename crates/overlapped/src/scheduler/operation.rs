@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use overlapped_port::{Lane, Op, OpId, Outcome, Submitted, TimerId};
 
-use super::thread::{Scheduler, Wait};
+use super::thread::Scheduler;
 use super::token::Token;
 use super::turn::SWITCHES_A_TURN;
+use super::wait::{Early, Stopped, Wait};
 use crate::interrupt::{Level, Telling, Verdict};
 
 /// A result of so many bytes counts as one more: they took the time.
@@ -90,9 +91,14 @@ impl Scheduler {
                 self.without_wait(result)
             }
             Begun::UnderWay(id, slot) => {
-                let stopped = self.await_completion(id, slot, deadline, waits_for, may_be_left, told);
+                if deadline.is_some() || told.is_some() || may_be_left {
+                    self.may_end_before(slot, deadline, told, may_be_left);
+                }
+                while self.goes_on(id, slot) {
+                    self.park(waits_for);
+                }
                 in_flight.over();
-                self.conclude(slot, stopped, waits_for)
+                self.conclude(slot, waits_for)
             }
         }
     }
@@ -125,7 +131,7 @@ impl Scheduler {
 
     /// A slot in which the current tasklet will be told of something.
     fn new_wait(&self) -> usize {
-        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false };
+        let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false, early: None };
         self.waits.borrow_mut().insert(wait)
     }
 
@@ -148,48 +154,38 @@ impl Scheduler {
         }
     }
 
-    /// Waits until the operation has ended; or, where it `may_be_left`, until this tasklet has to leave.
+    /// Sees to it that a wait ends before its operation has, if it comes to that.
     #[inline(never)]
-    fn await_completion(
-        self: &Rc<Self>,
-        id: OpId,
-        slot: usize,
-        deadline: Option<Instant>,
-        waits_for: &'static str,
-        may_be_left: bool,
-        told: Option<Level>,
-    ) -> Stopped {
+    fn may_end_before(&self, slot: usize, deadline: Option<Instant>, told: Option<Level>, may_be_left: bool) {
         let timer = deadline.map(|deadline| self.set_deadline(deadline, slot));
-        let (mut stopped, mut clean_up) = (Stopped::No, None);
-        loop {
-            let expired = {
-                let waits = self.waits.borrow();
-                let wait = &waits[slot];
-                if wait.result.is_some() {
-                    break;
-                }
-                wait.expired
-            };
-            if stopped == Stopped::No {
-                stopped = self.stopped_now(told, expired, &mut clean_up);
-                if stopped != Stopped::No {
-                    self.port.borrow_mut().cancel(id);
-                }
+        let early = Early { told, timer, may_be_left, ..Early::default() };
+        self.waits.borrow_mut()[slot].early = Some(Box::new(early));
+    }
+
+    /// Whether the wait for an operation goes on: until it has ended or, where it may be left, this tasklet has to leave.
+    /// Cancels it where it is to end before.
+    #[inline(never)]
+    fn goes_on(&self, id: OpId, slot: usize) -> bool {
+        let (expired, early) = {
+            let wait = &mut self.waits.borrow_mut()[slot];
+            if wait.result.is_some() {
+                return false;
             }
-            if may_be_left && stopped != Stopped::No {
-                break;
+            (wait.expired, wait.early.take())
+        };
+        if early.is_none() && matches!(self.verdict(Telling::Error), Verdict::GoOn) {
+            return true;
+        }
+        let mut early = early.unwrap_or_default();
+        if early.stopped == Stopped::No {
+            early.stopped = self.stopped_now(early.told, expired, &mut early.clean_up);
+            if early.stopped != Stopped::No {
+                self.port.borrow_mut().cancel(id);
             }
-            self.park(waits_for);
         }
-        for timer in [timer, clean_up].into_iter().flatten() {
-            self.port.borrow_mut().clear_timer(timer);
-        }
-        if may_be_left {
-            let mut waits = self.waits.borrow_mut();
-            let wait = &mut waits[slot];
-            wait.abandoned = wait.result.is_none();
-        }
-        stopped
+        let goes_on = !early.may_be_left || early.stopped == Stopped::No;
+        self.waits.borrow_mut()[slot].early = Some(early);
+        goes_on
     }
 
     /// Whether a wait that goes on is to end now. Where this is cleanup, sees to it that it is asked again in time.
@@ -219,13 +215,22 @@ impl Scheduler {
         self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack())
     }
 
-    /// What an operation has come to whose wait is over.
+    /// What an operation has come to whose wait is over. One that was left frees the slot when it has ended.
     #[inline(never)]
-    fn conclude(self: &Rc<Self>, slot: usize, stopped: Stopped, waits_for: &'static str) -> io::Result<Outcome> {
-        let result = {
+    fn conclude(self: &Rc<Self>, slot: usize, waits_for: &'static str) -> io::Result<Outcome> {
+        let (result, early) = {
             let mut waits = self.waits.borrow_mut();
-            if waits[slot].abandoned { None } else { waits.remove(slot).result }
+            let wait = &mut waits[slot];
+            let early = wait.early.take();
+            wait.abandoned = wait.result.is_none();
+            (if wait.abandoned { None } else { waits.remove(slot).result }, early)
         };
+        let stopped = early.map_or(Stopped::No, |early| {
+            for timer in [early.timer, early.clean_up].into_iter().flatten() {
+                self.port.borrow_mut().clear_timer(timer);
+            }
+            early.stopped
+        });
         match result.unwrap_or_else(|| Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED))) {
             Err(error) if is_cancelled(&error) => Err(match stopped {
                 Stopped::No => error,
@@ -333,14 +338,6 @@ enum Begun {
     Ended(io::Result<Outcome>),
     /// Its completion will be told to that slot of the waits.
     UnderWay(OpId, usize),
-}
-
-/// Why an operation was cancelled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stopped {
-    No,
-    Deadline,
-    Told(Level),
 }
 
 fn is_cancelled(error: &io::Error) -> bool {

@@ -85,6 +85,16 @@ impl Scheduler {
         if deadline.is_none() && self.park_if(waits_for, |entry| entry.leaving.is_none()) {
             return self.ask(telling);
         }
+        self.wait_until(telling, deadline, waits_for)
+    }
+
+    #[inline(never)]
+    fn wait_until(
+        self: &Rc<Self>,
+        telling: Telling,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<(), Interrupted> {
         let deadline = match self.verdict(telling) {
             Verdict::GoOn => deadline,
             Verdict::CleanUp(until) => Some(deadline.map_or(until, |deadline| deadline.min(until))),

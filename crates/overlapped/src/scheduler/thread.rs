@@ -17,6 +17,7 @@ use super::kept::Kept;
 use super::ready::Ready;
 use super::remote::Remote;
 use super::table::Table;
+use super::wait::Wait;
 use super::watch::{self, Onlooker, Watch};
 use crate::interrupt::Cause;
 
@@ -56,15 +57,6 @@ pub unsafe trait Switcher {
     fn onlooker(&self) -> Option<Onlooker> {
         None
     }
-}
-
-/// What one operation of a tasklet has come to.
-pub(super) struct Wait {
-    pub(super) tasklet: TaskletId,
-    pub(super) result: Option<io::Result<Outcome>>,
-    pub(super) expired: bool,
-    /// Nobody waits any more: the completion frees the slot.
-    pub(super) abandoned: bool,
 }
 
 /// Called when a timer is due; it must not wait.
