@@ -35,6 +35,9 @@ struct Job {
 /// Something to do at a tasklet's end.
 type AtEnd = Box<dyn FnOnce(Python<'_>) + Send>;
 
+/// Functions that are told of a tasklet's end, by number.
+type Watchers = BTreeMap<u64, Py<PyAny>>;
+
 struct State {
     job: Option<Job>,
     outcome: Option<Result<Py<PyAny>, Py<PyAny>>>,
@@ -43,7 +46,7 @@ struct State {
     /// What is to be done at its end, the last first: what is done may ask for more.
     at_end: Vec<AtEnd>,
     /// Who is told when it has ended, by number: see [`Tasklet::_watch`].
-    watchers: Option<Box<BTreeMap<u64, Py<PyAny>>>>,
+    watchers: Option<Box<Watchers>>,
     /// Somebody raises what it raises, who is told: it is not shown.
     is_member: bool,
 }

@@ -74,6 +74,8 @@ pub(crate) struct Bounds {
 pub(crate) struct StackPool {
     guards: Guards,
     classes: Vec<SizeClass>,
+    /// The size that was asked for last, and its class; a size of 0 at first, which is nobody's.
+    last: (usize, usize),
 }
 
 impl StackPool {
@@ -84,7 +86,7 @@ impl StackPool {
 
     /// A pool with the given kind of guard, to test the one that the system would not choose.
     fn with_guards(guards: Guards) -> Self {
-        Self { guards, classes: Vec::new() }
+        Self { guards, classes: Vec::new(), last: (0, 0) }
     }
 
     /// Makes sure that one more [`StackPool::take`] of `size` bytes will find a stack, whatever the system's limits then
@@ -108,6 +110,11 @@ impl StackPool {
     }
 
     fn class(&mut self, size: usize) -> io::Result<&mut SizeClass> {
+        // Most are of the size of the one before.
+        if self.last.0 == size && size != 0 {
+            return Ok(&mut self.classes[self.last.1]);
+        }
+        let asked = size;
         let size = round_up(size)?;
         let index = match self.classes.iter().position(|class| class.size == size) {
             Some(index) => index,
@@ -116,6 +123,7 @@ impl StackPool {
                 self.classes.len() - 1
             }
         };
+        self.last = (asked, index);
         Ok(&mut self.classes[index])
     }
 

@@ -213,6 +213,14 @@ impl Watcher {
     }
 }
 
+impl<T> Shared<T> {
+    #[cold]
+    #[inline(never)]
+    fn serve_watchers(&mut self) -> Vec<Watcher> {
+        std::iter::from_fn(|| self.watchers.serve(()).ok()).collect()
+    }
+}
+
 impl<T> Packet<T> {
     fn new() -> Arc<Packet<T>> {
         let watchers = WaitList::default();
@@ -229,7 +237,7 @@ impl<T> Packet<T> {
         state.result = Some(result);
         state.finished = true;
         let joiner = state.joiner.take();
-        let watchers: Vec<Watcher> = std::iter::from_fn(|| state.watchers.serve(()).ok()).collect();
+        let watchers = if state.watchers.len() == 0 { Vec::new() } else { state.serve_watchers() };
         drop(state);
         watchers.into_iter().for_each(Watcher::tell);
         if let Some(joiner) = joiner {
