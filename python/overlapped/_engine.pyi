@@ -221,7 +221,6 @@ class Semaphore:
         """Take one, waiting at most ``timeout`` seconds; return whether one was taken."""
 
     def _acquire_as(self, waits_for: str, blocking: bool = True, timeout: float | None = None) -> bool: ...
-
     def release(self, n: int = 1) -> None:
         """Give ``n`` back."""
 

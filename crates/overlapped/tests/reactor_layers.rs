@@ -52,7 +52,7 @@ fn told<C: Codec + 'static>(
             // It was given up.
             break;
         }
-        let (turned, set) = (overlapped::Event::new(), rest.len() % 3 == 0);
+        let (turned, set) = (overlapped::Event::new(), rest.len().is_multiple_of(3));
         let tell = turned.clone();
         reactor::call_soon(move || tell.set());
         if set {
@@ -189,8 +189,11 @@ fn no_frame_is_told_after_the_connection_was_closed() {
     });
 }
 
+/// A datagram and who sent it; or the end, and what it was.
+type Received = Queue<Result<(Vec<u8>, SocketAddr), Option<ErrorKind>>>;
+
 /// Passes on datagrams, and the end.
-struct Datagrams(Queue<Result<(Vec<u8>, SocketAddr), Option<ErrorKind>>>);
+struct Datagrams(Received);
 
 impl DatagramProtocol for Datagrams {
     fn datagram_received(&mut self, transport: &DatagramTransport, bytes: &[u8], from: SocketAddr) {
@@ -206,7 +209,7 @@ impl DatagramProtocol for Datagrams {
     }
 }
 
-fn datagrams() -> (DatagramTransport, SocketAddr, Queue<Result<(Vec<u8>, SocketAddr), Option<ErrorKind>>>) {
+fn datagrams() -> (DatagramTransport, SocketAddr, Received) {
     let told = Queue::new();
     let server = attach_datagrams(UdpSocket::bind("127.0.0.1:0").unwrap(), Datagrams(told.clone())).unwrap();
     let address = server.local_addr().unwrap().ip().unwrap();

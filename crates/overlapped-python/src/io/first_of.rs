@@ -64,9 +64,9 @@ impl Thing {
             Thing::Sending(channel, value) => {
                 Wait::Sending(channel.sending(value.take().expect("one branch is made of it")))
             }
-            // SAFETY: whoever waits for it keeps it open meanwhile, or closes it by a call that awaits the end of this
-            // poll; as for `Runtime::operate`.
             Thing::Socket(socket, interest) => {
+                // SAFETY: whoever waits for it keeps it open meanwhile, or closes it by a call that awaits the end of this
+                // poll; as for `Runtime::operate`.
                 Wait::Ready(unsafe { Ready::of(descriptor::socket(*socket), *interest) })
             }
             Thing::Event(event) | Thing::Time(_, event) => Wait::Waiting(event.waiting()),

@@ -375,7 +375,12 @@ impl Stream {
             End::Pipe(_) => {
                 let mut room = mem::take(&mut self.state.borrow_mut().room);
                 room.resize(PIECE, 0);
-                scheduler.launch(source, room, read_pipe, move |room, result| me.was_read(room, result))
+                scheduler.launch(
+                    source,
+                    room,
+                    |end, room| read_pipe(end, room),
+                    move |room, result| me.was_read(room, result),
+                )
             }
         };
         self.state.borrow_mut().receiving = Some(InFlight::new(started));
@@ -522,7 +527,7 @@ impl Stream {
     }
 }
 
-fn read_pipe<'a>(end: &End, room: &'a mut Vec<u8>) -> Op<'a> {
+fn read_pipe<'a>(end: &End, room: &'a mut [u8]) -> Op<'a> {
     match end {
         End::Pipe(file) => Op::Read { file: raw_file(file), buffer: fillable(room), offset: None },
         End::Socket(_) => unreachable!("it is a pipe"),
