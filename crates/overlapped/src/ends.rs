@@ -37,18 +37,19 @@ impl<T> Drop for Ends<'_, T> {
     }
 }
 
-/// Waits until `count` of these tasklets have ended, at most `timeout`. Returns how many have by then; which,
-/// [`JoinHandle::is_finished`] says.
+/// Waits until `count` of these tasklets have ended (all unless given), at most `timeout`. Returns how many have by then;
+/// which, [`JoinHandle::is_finished`] says. (Python's `wait` returns them, as two lists: here they are the caller's already,
+/// and a list of borrowed handles could not be joined, for a join takes its handle.)
 ///
 /// ```
 /// use overlapped::{sleep, spawn, wait};
 /// use std::time::Duration;
 /// overlapped::run(|| {
 ///     let tasklets = [1, 60_000].map(|pause| spawn(move || sleep(Duration::from_millis(pause))));
-///     assert_eq!(wait(&tasklets, 1, None)?, 1);
-///     assert_eq!(wait(&tasklets, 2, Some(Duration::from_millis(5)))?, 1);
+///     assert_eq!(wait(&tasklets, None, Some(1))?, 1);
+///     assert_eq!(wait(&tasklets, Some(Duration::from_millis(5)), None)?, 1);
 ///     tasklets.iter().filter(|tasklet| !tasklet.is_finished()).for_each(|tasklet| tasklet.cancel());
-///     assert_eq!(wait(&tasklets, 2, None)?, 2);
+///     assert_eq!(wait(&tasklets, None, None)?, 2);
 ///     std::io::Result::Ok(())
 /// })?;
 /// # std::io::Result::Ok(())
@@ -56,7 +57,8 @@ impl<T> Drop for Ends<'_, T> {
 ///
 /// # Errors
 /// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`.
-pub fn wait<T>(tasklets: &[JoinHandle<T>], count: usize, timeout: Option<Duration>) -> io::Result<usize> {
+pub fn wait<T>(tasklets: &[JoinHandle<T>], timeout: Option<Duration>, count: Option<usize>) -> io::Result<usize> {
+    let count = count.unwrap_or(usize::MAX);
     let ends = Ends::of(tasklets);
     let mut time_is_up = after(timeout.unwrap_or(Duration::MAX));
     for number in 0..count.min(tasklets.len()) {

@@ -69,16 +69,16 @@ fn twenty_thousand_ends_come_each_once() {
 fn who_waits_for_some_ends_leaves_the_results_where_they_are() {
     run(|| {
         let (events, tasklets) = held(3);
-        assert_eq!(wait(&tasklets, 3, Some(MOMENT)).unwrap(), 0);
+        assert_eq!(wait(&tasklets, Some(MOMENT), None).unwrap(), 0);
         events[1].set();
         assert_eq!(first_completed(&tasklets).unwrap(), 1);
-        assert_eq!(wait(&tasklets, 1, None).unwrap(), 1);
-        assert!(timeout(MOMENT, || wait(&tasklets, 2, None)).is_err());
+        assert_eq!(wait(&tasklets, None, Some(1)).unwrap(), 1);
+        assert!(timeout(MOMENT, || wait(&tasklets, None, Some(2))).is_err());
         events.iter().for_each(Event::set);
-        assert_eq!(wait(&tasklets, 9, None).unwrap(), 3);
+        assert_eq!(wait(&tasklets, None, Some(9)).unwrap(), 3);
         assert_eq!(tasklets.into_iter().map(|tasklet| tasklet.join().unwrap()).sum::<usize>(), 3);
         assert_eq!(first_completed::<()>(&[]).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
-        let waits = spawn(|| is_cancelled(&wait(&held(2).1, 1, None).unwrap_err()));
+        let waits = spawn(|| is_cancelled(&wait(&held(2).1, None, Some(1)).unwrap_err()));
         yield_now();
         waits.cancel();
         assert!(waits.join().unwrap());
@@ -194,7 +194,7 @@ fn the_first_of_everything_in_a_storm_loses_nothing() {
                     })
                 })
                 .collect();
-            wait(&givers, givers.len(), None).unwrap();
+            wait(&givers, None, None).unwrap();
             while permits.value() > 0 || !lines.is_empty() || permits.is_handed_over() {
                 sleep(Duration::from_micros(100));
             }
