@@ -81,8 +81,8 @@ pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
 pub use select::{After, Branch, after, first_of};
 pub use sync::{
-    Acquiring, Barrier, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock, RLockGuard,
-    Semaphore, Waiting,
+    Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock,
+    RLockGuard, Semaphore, Waiting,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use time::{Deadline, Elapsed, sleep, timeout, uncancellable};

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use overlapped::{Barrier, Condition, JoinHandle, Lock, RLock, sleep, spawn, timeout, yield_now};
+use overlapped::{Barrier, BrokenBarrierError, Condition, JoinHandle, Lock, RLock, sleep, spawn, timeout, yield_now};
 use support::{Log, run};
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -169,12 +169,15 @@ fn a_word_to_one_that_is_told_to_leave_goes_to_the_next() {
 fn a_barrier_lets_all_pass_together_again_and_again_and_counts_nobody_who_has_left() {
     run(|| {
         let (barrier, inside) = (Barrier::new(3), Rc::new(Cell::new(0)));
-        assert!(barrier.wait_timeout(Duration::from_millis(1)).is_err());
         let theirs = barrier.clone();
         let leaves = spawn(move || theirs.wait());
         yield_now();
+        assert_eq!((barrier.parties(), barrier.n_waiting()), (3, 1));
         leaves.cancel();
         assert!(leaves.join().unwrap_err().is_cancelled());
+        // Its time is not that of the barrier: an outer one's tells it to leave.
+        assert!(timeout(Duration::from_millis(1), || barrier.wait()).is_err());
+        assert_eq!((barrier.n_waiting(), barrier.is_broken()), (0, false));
         let parties: Vec<_> = (0..3)
             .map(|_| {
                 let (barrier, inside) = (barrier.clone(), Rc::clone(&inside));
@@ -182,7 +185,7 @@ fn a_barrier_lets_all_pass_together_again_and_again_and_counts_nobody_who_has_le
                     let mut numbers = Vec::new();
                     for round in 1..=5 {
                         inside.set(inside.get() + 1);
-                        numbers.push(barrier.wait());
+                        numbers.push(barrier.wait().unwrap());
                         assert!(inside.get() >= 3 * round, "nobody passes before all have come");
                     }
                     numbers
@@ -200,12 +203,54 @@ fn a_barrier_lets_all_pass_together_again_and_again_and_counts_nobody_who_has_le
 }
 
 #[test]
+fn a_wait_that_is_out_of_time_breaks_the_barrier_for_all_until_it_is_reset() {
+    run(|| {
+        let barrier = Barrier::new(3);
+        let theirs = barrier.clone();
+        let patient = spawn(move || theirs.wait());
+        yield_now();
+        let broken = barrier.wait_timeout(Duration::from_millis(1)).unwrap_err();
+        assert!(broken.to_string().contains("has given up"), "{broken}");
+        assert_eq!(patient.join().unwrap(), Err(broken), "whoever waits is told, and does not wait for ever");
+        assert!(barrier.is_broken());
+        assert_eq!((barrier.wait(), barrier.n_waiting()), (Err(broken), 0), "and so is whoever comes");
+        barrier.reset();
+        assert!(!barrier.is_broken());
+        let others = [(); 2].map(|()| {
+            let barrier = barrier.clone();
+            spawn(move || barrier.wait().unwrap())
+        });
+        yield_now();
+        assert_eq!(barrier.wait(), Ok(2));
+        assert_eq!(others.map(|other| other.join().unwrap()), [0, 1]);
+    });
+}
+
+#[test]
+fn a_barrier_that_is_aborted_or_reset_tells_those_that_wait() {
+    run(|| {
+        for (end, stays_broken) in [(Barrier::abort as fn(&Barrier), true), (Barrier::reset, false)] {
+            let barrier = Barrier::new(2);
+            let theirs = barrier.clone();
+            let waits = spawn(move || theirs.wait());
+            yield_now();
+            end(&barrier);
+            assert_eq!((barrier.n_waiting(), barrier.is_broken()), (0, stays_broken));
+            let told: Result<usize, BrokenBarrierError> = waits.join().unwrap();
+            assert!(told.is_err());
+        }
+        assert_eq!(Barrier::new(1).wait(), Ok(0));
+        assert!(catch_unwind(|| Barrier::new(0)).is_err());
+    });
+}
+
+#[test]
 fn a_barrier_between_threads() {
     let (barrier, threads) = (Barrier::new(4), 4);
     let threads: Vec<_> = (0..threads)
         .map(|_| {
             let barrier = barrier.clone();
-            std::thread::spawn(move || run(|| (0..50).map(|_| barrier.wait()).sum::<usize>()))
+            std::thread::spawn(move || run(|| (0..50).map(|_| barrier.wait().unwrap()).sum::<usize>()))
         })
         .collect();
     assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 50 * 6);

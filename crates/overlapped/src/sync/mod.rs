@@ -10,7 +10,7 @@ mod lock;
 mod queue;
 mod semaphore;
 
-pub use self::barrier::Barrier;
+pub use self::barrier::{Barrier, BrokenBarrierError};
 pub use self::condition::Condition;
 pub use self::event::{Event, Waiting};
 pub use self::lock::{Lock, LockGuard, RLock, RLockGuard};
