@@ -60,6 +60,8 @@ pub mod signal;
 #[allow(unsafe_code)]
 mod stack;
 mod sync;
+#[cfg(unix)]
+pub mod systemd;
 mod tasklet;
 mod ticket;
 mod time;

@@ -59,7 +59,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(socket: &OwnedSocket) -> Kind {
+    pub(crate) fn of(socket: &OwnedSocket) -> Kind {
         let listens = sys::listens(socket);
         let socket = SockRef::from(socket);
         let (Ok(kind), Ok(address)) = (socket.r#type(), socket.local_addr()) else { return Kind::Other };

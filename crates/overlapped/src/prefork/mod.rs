@@ -20,6 +20,23 @@
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.
 //!
+//! **Under systemd** ([`systemd`](crate::systemd)) the listeners are those that the manager has opened, where it has, and it
+//! hears when the server is ready, when it restarts and when it stops, and that it lives. A unit says `Type=notify-reload`,
+//! and `ExecReload=` is not needed where SIGHUP restarts, as below. Workers are not asked: the manager hears from
+//! its own child alone (`NotifyAccess=main`).
+//!
+//! ```no_run
+//! # use overlapped::{net::TcpListener, prefork::Builder, process::Command, systemd};
+//! let mut listeners = systemd::listeners()?;
+//! if listeners.is_empty() {
+//!     // Started by hand.
+//!     listeners.push(("echo".to_owned(), TcpListener::bind("127.0.0.1:7007")?.into()));
+//! }
+//! let builder = Builder::new(4).listen_all(listeners).tell_systemd(true);
+//! let supervisor = builder.start(|_| Command::new("./worker"))?;
+//! # std::io::Result::Ok(())
+//! ```
+//!
 //! # The protocol
 //! Python's `overlapped.prefork` speaks the same. The channel is a Unix stream socket that belongs to the two alone: it is
 //! the worker's standard input, and `OVERLAPPED_PREFORK` in its environment is the descriptor's number, `0`. A frame is its
@@ -101,6 +118,7 @@ mod channel;
 mod connection;
 mod desk;
 mod member;
+mod service;
 mod shared;
 mod stream;
 mod supervisor;

@@ -6,11 +6,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::member::Member;
+use super::service::Service;
 use super::shared::{Commands, Shared};
 use crate::handoff::delay::Delay;
 use crate::process::Command;
 use crate::select::{after, first_of};
 use crate::sync::{Permit, Semaphore};
+#[cfg(doc)]
+use crate::systemd;
 use crate::tasklet::{self, JoinHandle};
 use crate::time::deadline_after;
 
@@ -22,19 +25,36 @@ pub struct Builder {
     listeners: Vec<(String, OwnedFd)>,
     ready_limit: Duration,
     drain_limit: Duration,
+    tell_systemd: bool,
 }
 
 impl Builder {
     /// A server with so many workers.
     pub fn new(workers: usize) -> Builder {
         let limit = Duration::from_secs(30);
-        Builder { workers, listeners: Vec::new(), ready_limit: limit, drain_limit: limit }
+        Builder { workers, listeners: Vec::new(), ready_limit: limit, drain_limit: limit, tell_systemd: false }
     }
 
     /// Adds a listener, TCP or Unix, from which all workers accept, and the name under which they know it. The supervisor
     /// keeps it open, so that whoever connects while no worker is there waits in its line.
     pub fn listen(mut self, name: impl Into<String>, listener: impl Into<OwnedFd>) -> Builder {
         self.listeners.push((name.into(), listener.into()));
+        self
+    }
+
+    /// Adds listeners with their names: those of [`systemd::listeners`].
+    pub fn listen_all(mut self, listeners: impl IntoIterator<Item = (String, OwnedFd)>) -> Builder {
+        self.listeners.extend(listeners);
+        self
+    }
+
+    /// Whether systemd is told how the server is, see [`systemd`]; not unless told. It is *ready* when all workers are;
+    /// *reloading* from the beginning to the end of [`Supervisor::restart`] and [`Supervisor::upgrade`], whether that succeeds or
+    /// not; *stopping* from the beginning of [`Supervisor::stop`], or when the supervisor is dropped. Where it wants to hear
+    /// from a watchdog, it does, twice in each interval, as long as this thread runs its tasklets. That it could not be told
+    /// is an error of [`Builder::start`] alone: a server that serves does not end for that.
+    pub fn tell_systemd(mut self, tell: bool) -> Builder {
+        self.tell_systemd = tell;
         self
     }
 
@@ -64,8 +84,9 @@ impl Builder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let limits = (self.ready_limit, self.drain_limit);
+        let service = Service::new(self.tell_systemd)?;
         let shared = Rc::new(Shared::new(self.listeners, self.workers, Box::new(command), limits));
-        let mut supervisor = Supervisor { shared, keepers: Vec::new(), restarts: Semaphore::new(1) };
+        let mut supervisor = Supervisor { shared, keepers: Vec::new(), restarts: Semaphore::new(1), service };
         let shared = &supervisor.shared;
         for (place, one) in shared.places.iter().enumerate() {
             one.put(shared.launch(place, shared.command(place))?);
@@ -80,6 +101,7 @@ impl Builder {
             tasklet.spawn(move || keep(&shared, place))
         });
         supervisor.keepers = keepers.collect::<io::Result<_>>()?;
+        supervisor.service.begins()?;
         Ok(supervisor)
     }
 }
@@ -92,6 +114,7 @@ pub struct Supervisor {
     keepers: Vec<JoinHandle<()>>,
     /// One restart at a time.
     restarts: Semaphore,
+    service: Service,
 }
 
 /// What a worker is doing.
@@ -155,6 +178,7 @@ impl Supervisor {
     /// those that were not replaced yet, go on. `BrokenPipe` where the server stops.
     pub fn restart(&self) -> io::Result<()> {
         let _turn = turn(&self.restarts)?;
+        let _told = self.service.reloads();
         self.next_generation();
         (0..self.shared.places.len()).try_for_each(|place| self.replace(place, self.shared.command(place)))
     }
@@ -166,6 +190,7 @@ impl Supervisor {
     /// As for [`Supervisor::restart`]. Where the first worker does not become ready, the commands stay as they were.
     pub fn upgrade(&self, command: impl FnMut(usize) -> Command + 'static) -> io::Result<()> {
         let _turn = turn(&self.restarts)?;
+        let _told = self.service.reloads();
         self.next_generation();
         let mut commands: Option<Commands> = Some(Box::new(command));
         for place in 0..self.shared.places.len() {
@@ -220,6 +245,7 @@ impl Supervisor {
     pub fn stop(&self, limit: Duration) -> io::Result<()> {
         let deadline = deadline_after(limit);
         self.shared.stopping.set();
+        self.service.stops();
         let drains = self.shared.alive().into_iter().map(|member| {
             let shared = Rc::clone(&self.shared);
             let left = deadline.saturating_duration_since(Instant::now());
@@ -245,6 +271,7 @@ impl Drop for Supervisor {
         self.keepers.iter().for_each(JoinHandle::cancel);
         self.shared.alive().iter().for_each(|member| member.kill());
         self.shared.lose_all();
+        self.service.stops();
     }
 }
 

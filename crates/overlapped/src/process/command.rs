@@ -4,6 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
+#[cfg(unix)]
+use std::sync::OnceLock;
 
 use super::Child;
 use crate::attempt::attempt;
@@ -114,6 +116,8 @@ impl Command {
     /// `NotFound` where there is no such program, `PermissionDenied` where it may not be started, `InvalidInput` where a
     /// word holds a NUL; what else the system says. [`attempted`](crate::attempted) names the program.
     pub fn spawn(&mut self) -> io::Result<Child> {
+        #[cfg(unix)]
+        self.remove_withheld();
         let child = self.inner.spawn().map_err(|error| self.failed(error))?;
         Child::of(child, self.kill_on_drop).map_err(|error| self.failed(error))
     }
@@ -183,11 +187,31 @@ impl From<std::process::Command> for Command {
     }
 }
 
+/// Variables that were meant for this process alone. Removed from each command, because to remove them from this
+/// process's environment would not be sound, see [`systemd`](crate::systemd).
+#[cfg(unix)]
+static WITHHELD: OnceLock<&[&str]> = OnceLock::new();
+
+/// Has children get none of these variables of this process's environment, unless their commands set them.
+#[cfg(unix)]
+pub(crate) fn withhold(variables: &'static [&'static str]) {
+    let withheld = WITHHELD.get_or_init(|| variables);
+    assert_eq!(*withheld, variables, "one part of the crate withholds variables");
+}
+
 #[cfg(unix)]
 const _: () = {
     use std::os::unix::process::CommandExt;
 
     impl Command {
+        fn remove_withheld(&mut self) {
+            for name in WITHHELD.get().copied().unwrap_or_default() {
+                if !self.inner.get_envs().any(|(set, _)| set == *name) {
+                    self.inner.env_remove(name);
+                }
+            }
+        }
+
         /// Has the child run as this user. It is then started by fork(2).
         pub fn uid(&mut self, id: u32) -> &mut Command {
             self.inner.uid(id);

@@ -41,5 +41,7 @@ mod pipe;
 
 pub use self::child::Child;
 pub use self::command::Command;
+#[cfg(unix)]
+pub(crate) use self::command::withhold;
 pub use self::pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use std::process::{ExitCode, ExitStatus, Output, Stdio, abort, exit, id};
