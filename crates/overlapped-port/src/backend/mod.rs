@@ -113,7 +113,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { capacity: 1 << 15, buffers: 256, buffer_size: 16 << 10, threads: 8, thread_stack: None }
+        Settings { capacity: 1 << 15, buffers: 1024, buffer_size: 16 << 10, threads: 8, thread_stack: None }
     }
 }
 

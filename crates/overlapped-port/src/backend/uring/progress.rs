@@ -193,7 +193,8 @@ impl Uring {
     /// Issues the operation in `slot`, for the first time or again.
     fn issue(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
-        if request.kind.takes_buffer() && (self.buffers.available() == 0 || !self.parked.is_empty()) {
+        let none_left = || self.buffers.available() == 0 && !self.buffers.grow();
+        if request.kind.takes_buffer() && (!self.parked.is_empty() || none_left()) {
             // Those that wait already come first.
             request.state = State::Parked;
             return self.park(slot);
@@ -365,6 +366,8 @@ impl Uring {
                 let entry = opcode::Timeout::new(&PAUSES[0]).build();
                 self.push(&entry.user_data(Internal::Cancel(slot).to_u64()));
             }
+            // The kernel had none: it is given some that it never had, if there are.
+            Action::Park if self.buffers.grow() => self.issue(slot),
             Action::Park => self.park(slot),
             Action::Doubt => {
                 let lane = request.side.and_then(|side| self.lanes.first(request.handle as usize, side));
