@@ -126,44 +126,45 @@ impl Coroutines {
     /// Runs a tasklet until it parks or ends. Called from the thread's own stack.
     fn resume(&self, scheduler: &Rc<Scheduler>, id: TaskletId) {
         let tasklet = std::mem::replace(&mut self.tasklets.borrow_mut()[id.index()], Tasklet::Running);
-        let mut started = match tasklet {
-            Tasklet::Suspended(started) => started,
+        let suspended = match tasklet {
+            Tasklet::Suspended(mut started) => match self.go_on(&mut started) {
+                CoroutineResult::Yield(()) => Ok(started),
+                CoroutineResult::Return(()) => Err(started.body),
+            },
             Tasklet::New(function, stack_size) => {
                 let stack = self.stacks.borrow_mut().take(stack_size).expect("a stack was reserved");
-                self.start(function, stack, scheduler, scheduler.name(id))
+                let mut started = self.start(function, stack, scheduler, scheduler.name(id));
+                // One that ends without a wait needs no memory to be kept in.
+                match self.go_on(&mut started) {
+                    CoroutineResult::Yield(()) => Ok(Box::new(started)),
+                    CoroutineResult::Return(()) => Err(started.body),
+                }
             }
             Tasklet::Ended | Tasklet::Running => unreachable!("only a tasklet that is new or parked becomes ready"),
         };
+        match suspended {
+            Ok(started) => self.tasklets.borrow_mut()[id.index()] = Tasklet::Suspended(started),
+            Err(body) => {
+                self.stacks.borrow_mut().give(body.into_stack());
+                self.tasklets.borrow_mut()[id.index()] = Tasklet::Ended;
+                scheduler.remove(id);
+            }
+        }
+    }
+
+    /// Switches to a tasklet's stack, and back where it parks or ends.
+    #[inline]
+    fn go_on(&self, started: &mut Started) -> CoroutineResult<(), ()> {
         self.yielder.set(started.yielder);
         // SAFETY: `started` keeps the name until `clear`.
         unsafe { self.watch.set_current(started.bounds, started.name.as_deref().unwrap_or_default()) };
         let result = started.body.resume(());
         self.watch.clear();
-        let (tasklet, ended) = match result {
-            CoroutineResult::Yield(()) => {
-                started.yielder = self.yielder.get();
-                (Tasklet::Suspended(started), false)
-            }
-            CoroutineResult::Return(()) => {
-                self.stacks.borrow_mut().give(started.body.into_stack());
-                (Tasklet::Ended, true)
-            }
-        };
-        self.tasklets.borrow_mut()[id.index()] = tasklet;
-        if ended {
-            scheduler.remove(id);
-        }
+        started.yielder = self.yielder.get();
+        result
     }
-}
 
-impl Coroutines {
-    fn start(
-        &self,
-        function: Body,
-        stack: PooledStack,
-        scheduler: &Rc<Scheduler>,
-        name: Option<Arc<str>>,
-    ) -> Box<Started> {
+    fn start(&self, function: Body, stack: PooledStack, scheduler: &Rc<Scheduler>, name: Option<Arc<str>>) -> Started {
         let bounds = stack.bounds();
         let this: *const Coroutines = self;
         let scheduler = Rc::clone(scheduler);
@@ -172,7 +173,7 @@ impl Coroutines {
             unsafe { (*this).yielder.set(yielder) };
             function(&scheduler);
         });
-        Box::new(Started { body, yielder: ptr::null(), bounds, name })
+        Started { body, yielder: ptr::null(), bounds, name }
     }
 }
 
