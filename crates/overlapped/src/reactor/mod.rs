@@ -52,6 +52,9 @@
 //! **Panic, at its own cost.** A connection whose callback panics is lost: its protocol is told so, with the panic's message
 //! in the error, and the others go on. A panic of a timer's function is printed, and the loop goes on.
 //!
+//! **TLS** (feature `rustls`) is a layer between a connection and its protocol, on whatever carries bytes, from the first byte
+//! or from the middle of a conversation on; the protocol is the same with it as without: `Tls`.
+//!
 //! # The end
 //! A connection lives until it is closed or lost, whoever holds its transport. When the [`run`](crate::run) ends, those that
 //! are left are lost with `ConnectionAborted`, listeners are closed, timers are dropped. Who wants what was written to go out
@@ -69,6 +72,8 @@ mod process;
 mod protocol;
 mod socket;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 
 pub use self::attach::{attach, attach_reader, attach_writer};
@@ -84,4 +89,6 @@ pub use self::listen::{Listening, listen};
 pub use self::process::{ChildOutput, ProcessProtocol, ProcessTransport, spawn_process};
 pub use self::protocol::{AtEnd, Protocol};
 pub use self::socket::{ListenerSocket, StreamSocket};
+#[cfg(feature = "rustls")]
+pub use self::tls::{Negotiated, Tls};
 pub use self::transport::Transport;

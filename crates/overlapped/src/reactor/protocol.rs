@@ -1,8 +1,10 @@
 //! What a connection tells.
 
+use std::cell::RefCell;
 use std::io;
 
 use super::Transport;
+use super::guard::guarded_for;
 
 /// What becomes of a connection whose peer has ended its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,4 +70,25 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
     fn connection_lost(&mut self, reason: io::Result<()>) {
         (**self).connection_lost(reason);
     }
+}
+
+/// The protocol that is told: `None` while it is told something, and once it has been told all.
+pub(super) type Told = RefCell<Option<Box<dyn Protocol>>>;
+
+/// Puts a protocol back that was told something, unless another has taken its place meanwhile.
+pub(super) fn put_back(told: &Told, protocol: Box<dyn Protocol>) {
+    let mut place = told.borrow_mut();
+    if place.is_none() {
+        *place = Some(protocol);
+        return;
+    }
+    drop(place);
+    // Its destructor may panic, and look here.
+    let _ = guarded_for(move || drop(protocol));
+}
+
+/// Has another told from now on.
+pub(super) fn take_place(told: &Told, protocol: Box<dyn Protocol>) {
+    let former = told.replace(Some(protocol));
+    let _ = guarded_for(move || drop(former));
 }

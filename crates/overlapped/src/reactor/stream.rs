@@ -25,6 +25,7 @@ use overlapped_port::{Op, Outcome};
 use socket2::Socket;
 
 use super::guard::guarded_for;
+use super::protocol::{Told, put_back, take_place};
 use super::transport::Carrier;
 use super::{AtEnd, Endpoint, Protocol, Transport};
 use crate::blocking::fillable;
@@ -248,8 +249,7 @@ pub(super) struct Stream {
     scheduler: Weak<Scheduler>,
     keeping: Cell<Option<Keeping>>,
     state: RefCell<State>,
-    /// `None` while it is told something, and once it has been told all.
-    protocol: RefCell<Option<Box<dyn Protocol>>>,
+    protocol: Told,
     /// [`Stream::settle`] runs, or is sure to.
     settles: Cell<bool>,
 }
@@ -358,7 +358,7 @@ impl Stream {
     fn tell<R>(self: &Rc<Self>, call: impl FnOnce(&mut dyn Protocol, &Transport) -> R) -> Option<R> {
         let mut protocol = self.protocol.borrow_mut().take()?;
         let answer = guarded_for(|| call(&mut *protocol, &self.transport()));
-        self.protocol.replace(Some(protocol));
+        put_back(&self.protocol, protocol);
         answer.map_err(|panicked| self.leave(Err(panicked))).ok()
     }
 
@@ -606,6 +606,15 @@ impl Carrier for Stream {
 
     fn buffered(&self) -> usize {
         self.state.borrow().buffered()
+    }
+
+    fn hand_over(&self, protocol: Box<dyn Protocol>) {
+        {
+            let mut state = self.state.borrow_mut();
+            (state.made, state.told_full) = (false, false);
+        }
+        take_place(&self.protocol, protocol);
+        self.settle_soon();
     }
 
     fn peer_addr(&self) -> io::Result<Endpoint> {

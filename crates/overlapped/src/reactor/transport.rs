@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::Endpoint;
+#[cfg(feature = "rustls")]
+use super::Negotiated;
+use super::{Endpoint, Protocol};
 
 /// What carries the bytes: a stream of the system's, or a layer on another transport.
 pub(super) trait Carrier {
@@ -17,6 +19,14 @@ pub(super) trait Carrier {
     fn resume_reading(&self);
     fn set_write_limits(&self, high: usize, low: usize);
     fn buffered(&self) -> usize;
+    /// Tells another protocol from now on, which is told first that the connection is made; the former is told no more.
+    #[cfg_attr(not(feature = "rustls"), expect(dead_code, reason = "what begins in the middle is TLS"))]
+    fn hand_over(&self, protocol: Box<dyn Protocol>);
+    /// What TLS has negotiated, where it is there and has.
+    #[cfg(feature = "rustls")]
+    fn negotiated(&self) -> Option<Negotiated> {
+        None
+    }
     fn peer_addr(&self) -> io::Result<Endpoint>;
     fn local_addr(&self) -> io::Result<Endpoint>;
 }
@@ -35,7 +45,7 @@ impl Transport {
     }
 
     /// Sends bytes, after those of earlier calls; what the system does not take is kept until it does, however much it is:
-    /// [`Protocol::pause_writing`](super::Protocol::pause_writing) asks for moderation. What is written before the
+    /// [`Protocol::pause_writing`] asks for moderation. What is written before the
     /// connection is made goes out then; what is written after it was closed is dropped.
     ///
     /// # Panics
@@ -92,6 +102,18 @@ impl Transport {
     /// How many bytes wait to be sent.
     pub fn buffered(&self) -> usize {
         self.0.buffered()
+    }
+
+    /// Tells another protocol from now on ([`Carrier::hand_over`]).
+    #[cfg(feature = "rustls")]
+    pub(super) fn hand_over(&self, protocol: Box<dyn Protocol>) {
+        self.0.hand_over(protocol);
+    }
+
+    /// What the two sides have agreed on, where the connection is one of [`Tls`](super::Tls)'s and has been made.
+    #[cfg(feature = "rustls")]
+    pub fn negotiated(&self) -> Option<Negotiated> {
+        self.0.negotiated()
     }
 
     /// The address of the other end.

@@ -1,6 +1,7 @@
 //! What the test binaries share. Each uses a part of it.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub(crate) mod protocols;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
