@@ -208,6 +208,8 @@ class Event:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, at most ``timeout`` seconds; return whether it was."""
 
+    def _wait_as(self, waits_for: str, timeout: float | None = None) -> bool: ...
+
 @final
 class Semaphore:
     """A counter that tasklets, of any thread, take from and wait for. Those that wait are served in order."""
@@ -320,6 +322,10 @@ class MainHandler:
 def spawn(function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Tasklet[_R]:
     """Start ``function(*args, **kwargs)`` in a tasklet. It runs when the calling one first waits.
 
+    All keywords are the function's, ``name`` too. The tasklet has its name before it begins all the same::
+
+        overlapped.spawn(read, connection).name = "reader"
+
     It has a copy of the context (:mod:`contextvars`) in which it was started. The end of the program, or of the thread,
     does not wait for what it waits for, but ends it as :meth:`Tasklet.cancel` does, with its ``finally``, within a time
     limit (see :func:`configure`); :func:`run` waits for all.
@@ -330,11 +336,13 @@ def spawn_member(function: Callable[[*_Ts], _R], args: tuple[*_Ts], name: str | 
 
 def first_of(
     branches: Sequence[Channel[Any] | tuple[Channel[Any], Any] | tuple[int, int] | Event | Semaphore | float],
+    of_anybody: bool = True,
 ) -> tuple[int, Any]:
     """Wait for the first of these: a channel's value, an event, one of a semaphore, so many seconds.
 
     A pair is a channel and what it sends, or a descriptor and what it is to be ready for: 1 readable, 2 writable.
-    Return its place, and what came. Nothing is taken from the others, or sent.
+    Return its place, and what came. Nothing is taken from the others, or sent. ``of_anybody``: others than tasklets may
+    bring one of these.
     """
 
 def configure(*, threads: int | None = None, thread_stack: int | None = None, cleanup: float | None = None) -> None:

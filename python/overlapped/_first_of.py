@@ -150,7 +150,9 @@ def first_of(*branches: Branch, timeout: float | None = None) -> tuple[int, Any]
             finish.append(then)
         if timeout is not None:
             things.append(timeout)
-        place, value = _first_of(things)
+        # A deadlock is told where only tasklets could bring what is waited for.
+        of_anybody = any(isinstance(branch, Event | Semaphore) for branch in branches)
+        place, value = _first_of(things, of_anybody)
     finally:
         for tasklet, number in watched:
             tasklet._unwatch(number)

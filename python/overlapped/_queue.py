@@ -4,6 +4,9 @@ A semaphore counts the items, another one the room; who has one of those has the
 meanwhile. A queue that is closed has one item more than there are, and one more in room: whoever finds it passes it on
 and is told that the queue is closed, so that all that wait are told, one after the other. (Rejected: an event beside
 each semaphore, for which every wait would have to be a wait for the first of two.)
+
+A ``maxsize`` of 0 is any number, as the standard library has it, for which programs are written. The crate's queue of
+capacity 0 stores nothing and hands over; here, a :class:`Channel` does.
 """
 
 from __future__ import annotations
@@ -199,7 +202,7 @@ class Queue(Generic[T]):
 
     def join(self) -> None:
         """Wait until every item that was put in has been dealt with."""
-        self._all_done.wait()
+        self._all_done._wait_as("queue join")
 
 
 class PriorityQueue(Queue[T]):

@@ -176,7 +176,7 @@ class Barrier:
             self._complete(this)
             return this.waiting[me]
         try:
-            in_time = this.over.wait(self._timeout if timeout is None else timeout)
+            in_time = this.over._wait_as("barrier", self._timeout if timeout is None else timeout)
         except BaseException:
             if not this.over.is_set():
                 del this.waiting[me]

@@ -102,6 +102,14 @@ impl Listed for After {
 /// # Errors
 /// Where the tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`. Nothing was taken then.
 pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
+    first_of_as(branches, "the first of several")
+}
+
+/// As [`first_of`]; `waits_for` is what a listing of the tasklets shows.
+///
+/// # Errors
+/// As for [`first_of`].
+pub fn first_of_as(branches: &mut [&mut dyn Branch], waits_for: &'static str) -> io::Result<usize> {
     let told = |interrupted| {
         pass_on(&interrupted);
         io::Error::from(interrupted)
@@ -111,14 +119,14 @@ pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
         if let Some(place) = branches.iter_mut().position(|branch| branch.take_now()) {
             return Ok(place);
         }
-        if let Some(place) = wait_listed(branches).map_err(told)? {
+        if let Some(place) = wait_listed(branches, waits_for).map_err(told)? {
             return Ok(place);
         }
     }
 }
 
 /// Waits until one is served, and returns its place; or until they are to be asked again.
-fn wait_listed(branches: &mut [&mut dyn Branch]) -> Result<Option<usize>, Interrupted> {
+fn wait_listed(branches: &mut [&mut dyn Branch], waits_for: &'static str) -> Result<Option<usize>, Interrupted> {
     let ticket = Ticket::default();
     for branch in &mut *branches {
         if !branch.list(&ticket) {
@@ -131,7 +139,7 @@ fn wait_listed(branches: &mut [&mut dyn Branch]) -> Result<Option<usize>, Interr
     let deadline = branches.iter().filter_map(|branch| branch.deadline()).min();
     let mut waited = Ok(());
     while !ticket.is_claimed() {
-        waited = park(deadline, "the first of several");
+        waited = park(deadline, waits_for);
         if waited.is_err() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             // Whoever has claimed it before has served.
             ticket.claim();

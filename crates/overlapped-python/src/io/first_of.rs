@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use overlapped::engine::first_of_as;
 use overlapped::{Acquiring, Branch, Ready, Receiving, Sending, Waiting};
 use overlapped_port::Interest;
 use pyo3::exceptions::PyTypeError;
@@ -15,6 +16,7 @@ use crate::python::time::deadline;
 use crate::sync::channel::{Channel, Item, closed};
 use crate::sync::event::Event;
 use crate::sync::semaphore::Semaphore;
+use crate::thread::deadlock::FIRST_OF_ANYBODY;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{Runtime, to_error};
 
@@ -118,9 +120,16 @@ impl Wait<'_> {
 
 /// Waits for the first of these: a channel's value, a channel's receiver of a value (a pair of both), a descriptor that is
 /// ready for what it is given with (a pair of numbers, 1 readable, 2 writable), an event, one of a semaphore, or so many
-/// seconds. Returns its place, and what came. Nothing is taken from the others, or sent.
+/// seconds. Returns its place, and what came. Nothing is taken from the others, or sent. `of_anybody`: others than tasklets
+/// may bring one of these, see [`deadlock`](crate::thread::deadlock).
 #[pyfunction]
-pub(crate) fn first_of(py: Python<'_>, branches: Vec<Bound<'_, PyAny>>) -> PyResult<(usize, Py<PyAny>)> {
+#[pyo3(signature = (branches, of_anybody=true))]
+pub(crate) fn first_of(
+    py: Python<'_>,
+    branches: Vec<Bound<'_, PyAny>>,
+    of_anybody: bool,
+) -> PyResult<(usize, Py<PyAny>)> {
+    let waits_for = if of_anybody { FIRST_OF_ANYBODY } else { "the first of several" };
     let runtime = runtime(py)?;
     let mut things = branches.iter().map(Thing::new).collect::<PyResult<Vec<Thing>>>()?;
     drop(branches);
@@ -135,7 +144,7 @@ pub(crate) fn first_of(py: Python<'_>, branches: Vec<Bound<'_, PyAny>>) -> PyRes
         })
         .collect();
     let mut waits: Vec<Wait<'_>> = things.iter_mut().map(Thing::branch).collect();
-    let first = overlapped::first_of(&mut waits.iter_mut().map(Wait::as_branch).collect::<Vec<_>>());
+    let first = first_of_as(&mut waits.iter_mut().map(Wait::as_branch).collect::<Vec<_>>(), waits_for);
     for timer in timers {
         runtime.scheduler.clear(timer);
     }

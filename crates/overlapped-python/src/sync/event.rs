@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 use crate::python::class::truth;
 use crate::python::time::deadline;
+use crate::thread::deadlock::of_tasklets;
 use crate::thread::life::runtime;
 
 /// A flag that tasklets wait for.
@@ -40,6 +41,14 @@ impl Event {
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let runtime = runtime(py)?;
         self.inner.wait_until(deadline(timeout)?).map_err(|_| runtime.raise(py))
+    }
+
+    /// As `wait`, for something that is more than an event: `waits_for` is what a listing of the tasklets shows, and by which
+    /// a deadlock is told.
+    #[pyo3(signature = (waits_for, timeout=None))]
+    fn _wait_as(&self, py: Python<'_>, waits_for: &str, timeout: Option<f64>) -> PyResult<bool> {
+        let (runtime, waits_for) = (runtime(py)?, of_tasklets(waits_for)?);
+        self.inner.wait_until_as(deadline(timeout)?, waits_for).map_err(|_| runtime.raise(py))
     }
 
     fn __repr__(&self) -> String {

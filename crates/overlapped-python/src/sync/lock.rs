@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::semaphore::acquire;
+use crate::thread::deadlock::OWN_LOCK;
 use crate::thread::runtime::{existing, ident};
 
 /// Whether somebody holds the lock that `semaphore` is: one who was handed it and has not gone on yet does not.
@@ -19,6 +20,8 @@ fn is_held(semaphore: &overlapped::Semaphore) -> bool {
 #[pyclass(frozen, weakref, name = "Lock", module = "overlapped")]
 pub(crate) struct Lock {
     inner: Mutex<overlapped::Semaphore>,
+    /// Who has taken it (see [`ident`]), 0 for none; anybody may release it. For the name of a wait alone.
+    taker: AtomicU64,
 }
 
 impl Lock {
@@ -31,13 +34,19 @@ impl Lock {
 impl Lock {
     #[new]
     pub(crate) fn new() -> Lock {
-        Lock { inner: Mutex::new(overlapped::Semaphore::new(1)) }
+        Lock { inner: Mutex::new(overlapped::Semaphore::new(1)), taker: AtomicU64::new(0) }
     }
 
     /// Takes the lock, waiting for it, at most `timeout` seconds (-1: without end); returns whether it was taken.
     #[pyo3(signature = (blocking=true, timeout=-1.0))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
-        acquire(&self.semaphore(), py, blocking, Some(timeout), "lock")
+        let me = ident();
+        let waits_for = if self.taker.load(Ordering::Relaxed) == me { OWN_LOCK } else { "lock" };
+        let taken = acquire(&self.semaphore(), py, blocking, Some(timeout), waits_for)?;
+        if taken {
+            self.taker.store(me, Ordering::Relaxed);
+        }
+        Ok(taken)
     }
 
     #[pyo3(signature = (blocking=true, timeout=-1.0))]
@@ -51,6 +60,7 @@ impl Lock {
         if !is_held(&semaphore) {
             return Err(PyRuntimeError::new_err("release unlocked lock"));
         }
+        self.taker.store(0, Ordering::Relaxed);
         semaphore.release();
         Ok(())
     }
@@ -102,6 +112,7 @@ impl Lock {
     /// Makes it a new, free lock: for the child after a fork.
     fn _at_fork_reinit(&self) {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = overlapped::Semaphore::new(1);
+        self.taker.store(0, Ordering::Relaxed);
     }
 
     fn __repr__(slf: Bound<'_, Lock>) -> String {

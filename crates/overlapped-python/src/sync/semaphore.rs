@@ -8,6 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::python::time::deadline;
+use crate::thread::deadlock::of_tasklets;
 use crate::thread::life::runtime;
 use crate::thread::runtime::program_ends;
 
@@ -86,9 +87,7 @@ impl Semaphore {
     /// by which a deadlock is told.
     #[pyo3(signature = (waits_for, blocking=true, timeout=None))]
     fn _acquire_as(&self, py: Python<'_>, waits_for: &str, blocking: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let known = ["queue get", "queue put", "condition", "group"].into_iter().find(|known| *known == waits_for);
-        let waits_for = known.ok_or_else(|| PyValueError::new_err("nothing that is made of a semaphore"))?;
-        acquire(&self.inner, py, blocking, timeout, waits_for)
+        acquire(&self.inner, py, blocking, timeout, of_tasklets(waits_for)?)
     }
 
     /// Gives `n` back.

@@ -4,20 +4,52 @@
 //! It is none where somebody may still come whom nobody sees beforehand: another thread of Python's, a signal's handler, a
 //! thread of a C library that calls back into Python. Which handlers are set could be asked, but test runners and frameworks
 //! set some that wake nobody; and threads of C libraries cannot be known of. What such give is an event, one of a semaphore,
-//! or an item of a `SimpleQueue`, which the standard library has for handlers: so where anybody waits for one of these, or
-//! for the first of several things, there is no deadlock. Where the system, a timer or an offloaded function may bring something, the
+//! or an item of a `SimpleQueue`, which the standard library has for handlers: so where anybody waits for one of these, be it
+//! as one of several things, there is no deadlock. Nor where anybody waits for a lock that it has taken itself: so
+//! `threading.Condition` waits for a notification, and with it `threading.Event`, which handlers set. A lock that another
+//! tasklet has taken is that one's to release. Where the system, a timer or an offloaded function may bring something, the
 //! scheduler itself says so.
 //!
 //! Who finds the thread with nothing to do may be parked already, where no object of Python's is to be made: the collector
 //! might run a finalizer that waits. So the main tasklet, which is gone back to, raises the error.
 
 use overlapped::engine::{Scheduler, TaskletId};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::greenlets::Greenlets;
 use super::thrown::throw;
+
+/// What only other tasklets can do.
+const OF_TASKLETS: [&str; 11] = [
+    "channel send",
+    "channel receive",
+    "join",
+    "queue get",
+    "queue put",
+    "queue join",
+    "condition",
+    "barrier",
+    "group",
+    "lock",
+    "the first of several",
+];
+
+/// What others may do too.
+const OF_ANYBODY: [&str; 5] = ["event", "semaphore", "queue", OWN_LOCK, FIRST_OF_ANYBODY];
+
+/// A wait for a lock by the tasklet that has taken it.
+pub(crate) const OWN_LOCK: &str = "lock of its own";
+
+/// A wait for the first of several things, of which one is an event or a semaphore.
+pub(crate) const FIRST_OF_ANYBODY: &str = "the first of several, an event or a semaphore among them";
+
+/// The name of a wait for what only other tasklets can do, which is made of a primitive that others may use too.
+pub(crate) fn of_tasklets(waits_for: &str) -> PyResult<&'static str> {
+    let known = OF_TASKLETS.into_iter().find(|known| *known == waits_for);
+    known.ok_or_else(|| PyValueError::new_err(format!("{waits_for:?} is no wait for what only tasklets do")))
+}
 
 /// Whether whoever is about to wait in the port would wait for ever. The main tasklet is then to run.
 pub(super) fn is_one(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
@@ -48,9 +80,6 @@ fn only_thread(_: Python<'_>) -> bool {
 
 /// Whether the main tasklet waits for what only other tasklets can do, and none of them for what others can.
 fn wait_for_each_other(greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
-    const OF_TASKLETS: [&str; 7] =
-        ["channel send", "channel receive", "join", "queue get", "queue put", "condition", "group"];
-    const OF_ANYBODY: [&str; 4] = ["event", "semaphore", "queue", "the first of several"];
     OF_TASKLETS.contains(&scheduler.waits_for(TaskletId::ROOT))
         && greenlets.ids(|_| true).into_iter().all(|id| !OF_ANYBODY.contains(&scheduler.waits_for(id)))
 }

@@ -13,7 +13,7 @@
 //! ```
 
 mod asyncio;
-mod deadlock;
+pub(crate) mod deadlock;
 mod explain;
 mod greenlets;
 mod idle;

@@ -65,7 +65,7 @@ impl Event {
 
     /// Waits until it is set.
     pub fn wait(&self) {
-        if let Err(interrupted) = self.wait_as(Telling::Unwinding, None) {
+        if let Err(interrupted) = self.wait_as(Telling::Unwinding, None, "event") {
             raise(interrupted);
         }
     }
@@ -75,7 +75,7 @@ impl Event {
     /// # Errors
     /// [`Elapsed`] where it was not set in time.
     pub fn wait_timeout(&self, duration: Duration) -> Result<(), Elapsed> {
-        match self.wait_as(Telling::Unwinding, Some(deadline_after(duration))) {
+        match self.wait_as(Telling::Unwinding, Some(deadline_after(duration)), "event") {
             Ok(true) => Ok(()),
             Ok(false) => Err(Elapsed::after(duration)),
             Err(interrupted) => {
@@ -90,10 +90,24 @@ impl Event {
     /// # Errors
     /// What the tasklet is told instead.
     pub fn wait_until(&self, deadline: Option<Instant>) -> Result<bool, Interrupted> {
-        self.wait_as(Telling::Error, deadline)
+        self.wait_until_as(deadline, "event")
     }
 
-    fn wait_as(&self, telling: Telling, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+    /// As [`Event::wait_until`], for something that is more than an event: `waits_for` is what a listing of the tasklets
+    /// shows.
+    ///
+    /// # Errors
+    /// What the tasklet is told instead.
+    pub fn wait_until_as(&self, deadline: Option<Instant>, waits_for: &'static str) -> Result<bool, Interrupted> {
+        self.wait_as(Telling::Error, deadline, waits_for)
+    }
+
+    fn wait_as(
+        &self,
+        telling: Telling,
+        deadline: Option<Instant>,
+        waits_for: &'static str,
+    ) -> Result<bool, Interrupted> {
         passed(telling)?;
         // An event that is set and cleared at once must still release those that waited: that one was served is what
         // counts, not the flag.
@@ -104,7 +118,7 @@ impl Event {
             }
             state.waiting.push(Claimant::current())
         };
-        let (left, waited) = await_place(telling, deadline, "event", |waits| {
+        let (left, waited) = await_place(telling, deadline, waits_for, |waits| {
             let mut state = self.state();
             (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
         });
