@@ -17,7 +17,8 @@ blocks alone, and one thread with one completion port does it all::
 The main program is itself a tasklet: whatever it waits for lets the others run. :mod:`overlapped.socket` stands in for
 :mod:`socket`, :func:`overlapped.io.open` for :func:`open`; :func:`overlapped.monkey.patch_all`, or
 ``python -m overlapped script.py``, puts them under a program that knows nothing of them. :mod:`overlapped.stackless`
-is the interface of Stackless Python.
+is the interface of Stackless Python. What the Rust crate has too goes by the same name: its documentation has both in
+one table.
 """
 
 from __future__ import annotations

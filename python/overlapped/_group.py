@@ -72,7 +72,8 @@ class Group:
     def spawn(self, function: Callable[[*Ts], R], /, *args: *Ts, name: str | None = None) -> Tasklet[R]:
         """Start ``function(*args)`` in a tasklet of the group. In a group that was cancelled it ends before it begins.
 
-        Its failure is raised by the group, and not shown as that of other tasklets is. ``name`` is for listings.
+        Its failure is raised by the group, and not shown as that of other tasklets is. ``name`` is the tasklet's, for
+        listings; keywords for the function come by :func:`functools.partial`.
 
         Raises:
             RuntimeError: the block was not entered, or has ended.

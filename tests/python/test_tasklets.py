@@ -36,6 +36,12 @@ def test_result_of_positional_and_keyword_arguments():
     assert spawn(lambda *args, **kwargs: (args, kwargs), 1, 2, name="three").result() == ((1, 2), {"name": "three"})
 
 
+def test_a_tasklet_has_its_name_before_it_begins():
+    seen = spawn(lambda: overlapped.current().name)
+    seen.name = "reader"
+    assert seen.result() == "reader"
+
+
 def test_result_is_told_to_each_who_asks():
     tasklet = spawn(lambda: sleep(0.01) or object())
     askers = [spawn(tasklet.result) for _ in range(5)]

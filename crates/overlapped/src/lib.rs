@@ -28,6 +28,50 @@
 //! destructor's wait in one tasklet poison what others hold.
 //!
 //! A program that is built with `panic = "abort"` cannot unwind: there, [`try_run`] refuses to start.
+//!
+//! # In Rust and in Python
+//! What both have goes by one name and means the same; where not, it is said here, and why at the top of the module. What
+//! takes a time in Python as `timeout=`, in seconds, is a method with `_timeout` in its name here, and takes a [`Duration`];
+//! what does not wait is `block=False` or `_nowait` there, and `try_` here; what Python tells by an exception is an error
+//! here, and a question is `is_closed` for `closed`.
+//!
+//! | in Rust | in Python | where they differ |
+//! |---|---|---|
+//! | [`run`] | `run` | here it runs the main tasklet; there one has run always, and it waits for all |
+//! | [`spawn`], [`Builder::name`] | `spawn`, `Tasklet.name` | there all keywords are the function's: `spawn(read).name = "reader"` |
+//! | [`JoinHandle`] | `Tasklet` | a join takes the handle and gives the result; there each who asks is given it |
+//! | [`JoinError`], [`is_cancelled`] | `TaskletExit` | |
+//! | [`Handle`], [`handle`] | `current` | |
+//! | [`sleep`] | `sleep` | |
+//! | [`yield_now`] | `sleep(0)` | |
+//! | [`every`] | `every` | |
+//! | [`timeout()`], [`Deadline`], [`Elapsed`] | `timeout` | here the block is a closure, there a `with`, and a `TimeoutError` |
+//! | [`uncancellable`] | `uncancellable` | the same |
+//! | [`shield`] | `shield` | |
+//! | [`Group`], [`Pool`] | `Group`, `Pool` | one failure is raised here, an `ExceptionGroup` of all there |
+//! | [`wait`] | `wait`, `Waited` | here it says how many have ended, and each handle whether it has |
+//! | [`as_completed`], [`first_completed`] | `as_completed`, `first_completed` | places here, tasklets there; no time-out of their own here |
+//! | [`first_of`] | `first_of` | |
+//! | [`Channel::receiving`], [`Channel::sending`] | the `Channel`, `sending` | branches of `first_of` |
+//! | [`Queue::getting`], [`Queue::putting`] | the `Queue`, `putting` | |
+//! | [`Event::waiting`], [`Semaphore::acquiring`], [`JoinHandle::finishing`] | the `Event`, `Semaphore`, `Tasklet` | |
+//! | [`readable()`], [`writable()`], [`after`] | `readable`, `writable`, `after` | |
+//! | [`Channel`], [`SendError`], [`ReceiveError`] | `Channel` | a value that was not sent comes back in the error |
+//! | [`Event`] | `Event` | |
+//! | [`Semaphore`], [`Permit`] | `Semaphore` | a permit is given back when it is dropped |
+//! | [`Lock`] | `Lock` | here with the value that it guards |
+//! | [`RLock`] | `RLock` | |
+//! | [`Condition`] | `Condition` | of a [`Lock`] alone here; there it makes an `RLock` unless given a lock |
+//! | [`Barrier`], [`BrokenBarrierError`] | `Barrier`, `BrokenBarrierError` | no action here |
+//! | [`Queue`] | `Queue`, `Empty`, `Full`, `ShutDown` | [`Queue::bounded`] of 0 hands over; there it is never full |
+//! | - | `LifoQueue`, `PriorityQueue` | the standard library's, which programs import; `task_done` and `join` too |
+//! | [`Local`] | `local` | |
+//! | [`offload`] | `offload` | |
+//! | [`Config`] | `configure` | |
+//! | [`report`], [`explain`], [`tasklets`], [`watch`] | `report`, `explain`, `tasklets`, `watch` | |
+//! | [`report`] | `backend` | which backend runs |
+//!
+//! [`Duration`]: std::time::Duration
 #![deny(unsafe_code)]
 
 mod attempt;

@@ -439,6 +439,10 @@ impl Tasklet {
 
 /// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program ends
 /// it, as `Tasklet.cancel` does; `run()` waits for all.
+///
+/// All keywords are the function's. (Rejected: one for the tasklet's name, as a group's `spawn` has it, which passes no
+/// keywords on. A function that has a `name` itself would miss it, and nobody would say so.) The name is set before the
+/// tasklet begins: `spawn(function).name = "reader"`.
 #[pyfunction]
 #[pyo3(signature = (function, /, *args, **kwargs))]
 pub(crate) fn spawn(

@@ -4,6 +4,11 @@
 //! for nothing, for a word is given to one that waits, and not to the condition. One that has it and is told to leave before
 //! it has the lock again passes it on to the next. (A tasklet that unwinds does not take the lock again, as Python's
 //! `Condition` has to: here its guard is gone with the frames that could have used it.)
+//!
+//! It takes the guard of a [`Lock`](crate::Lock), and none of an [`RLock`](crate::RLock). Whoever waits releases the lock
+//! wholly; frames further out may hold an RLock too, know nothing of the wait, and would find what they guard changed under
+//! them. (Python's `Condition` takes one, and makes one unless given a lock, as `threading.Condition`: programs are written
+//! for that.) And a condition is one of a value, which an RLock does not have.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,6 +4,10 @@
 //! are served in the order asked. A value is in one place always: with the one that puts, in the queue, or with the one that
 //! gets; who leaves its wait takes its value along, or has it given already.
 //!
+//! **Capacity.** A queue of 0 stores nothing: each value goes from one that puts to one that gets, as in a channel of Go's or
+//! of the standard library's. (In Python `Queue(0)` is one that is never full, as `queue.Queue(0)`, for which programs are
+//! written; there, a `Channel` hands over.) One that is never full is [`Queue::new`] here.
+//!
 //! **The end.** [`Queue::close`] lets nothing in any more, not from those either that wait to put: their values come back.
 //! Getters take what is left, and then are told. (A [`Channel`](crate::Channel) keeps Stackless's rule: who waits already
 //! can still be met. There nothing is stored, and so nothing is left over; here a producer whose consumer has closed the
@@ -97,7 +101,8 @@ impl<T> Queue<T> {
         Queue::bounded(usize::MAX)
     }
 
-    /// A queue that stores at most `capacity` values; one of 0 hands each from one to the other.
+    /// A queue that stores at most `capacity` values; one of 0 hands each from one to the other (in Python, other than here,
+    /// `Queue(0)` is never full).
     pub fn bounded(capacity: usize) -> Queue<T> {
         let (putters, getters) = (WaitList::default(), WaitList::default());
         let state = State { values: VecDeque::new(), capacity, putters, getters, closed: false };
