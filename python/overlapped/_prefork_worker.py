@@ -36,11 +36,11 @@ from ._prefork_channel import (
 )
 from ._queue import Queue, ShutDown
 from ._timeout import timeout
+from .socket import socket as Socket
 
 __all__ = ["Connection", "More", "Worker", "refuse_windows"]
 
 T = TypeVar("T")
-Socket = socket.socket
 
 _READ_AT_ONCE = 64 * 1024
 _ACCEPTED_AHEAD = 16
@@ -57,18 +57,18 @@ def refuse_windows() -> None:
 class More(enum.Enum):
     """What :meth:`Connection.read_more` has come to."""
 
-    BYTES = enum.auto()
+    BYTES = 1
     """Some were added."""
-    END = enum.auto()
+    END = 2
     """The client has ended its side, or the server stops and nothing of a request is here."""
-    MOVE = enum.auto()
+    MOVE = 3
     """This worker is to end, and another one serves on: give the connection away, with what is here of a request."""
 
 
 class _Phase(enum.Enum):
-    SERVING = enum.auto()
-    MOVING = enum.auto()
-    STOPPING = enum.auto()
+    SERVING = 1
+    MOVING = 2
+    STOPPING = 3
 
 
 class _Bell:
