@@ -2,6 +2,8 @@
 
 python examples/prefork.py         # the scene: clients, a SIGHUP, and what they saw
 python examples/prefork.py serve   # the server alone: kill -HUP restarts it, Ctrl-C and kill -TERM stop it
+
+As a service of systemd's (Type=notify-reload) it serves the sockets that systemd has opened, and tells how it is.
 """
 
 import os
@@ -9,7 +11,7 @@ import signal
 import sys
 
 import overlapped
-from overlapped import prefork, socket
+from overlapped import prefork, socket, systemd
 
 CLIENTS = 100
 
@@ -28,11 +30,11 @@ def answer(connection: prefork.Connection) -> None:
                 return connection.give(request)
 
 
-def supervise(listener: socket.socket, begun: overlapped.Event, restarted: overlapped.Event) -> None:
+def supervise(listeners: list[tuple[str, socket.socket]], begun: overlapped.Event, restarted: overlapped.Event) -> None:
     signals: overlapped.Channel[int] = overlapped.Channel()
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: overlapped.spawn(signals.send, number) and None)
-    supervisor = prefork.Supervisor(4, [sys.executable, __file__], {"lines": listener})
+    supervisor = prefork.Supervisor(4, [sys.executable, __file__], listeners, tell_systemd=True)
     begun.set()
     while signals.receive() == signal.SIGHUP:
         try:
@@ -46,7 +48,7 @@ def supervise(listener: socket.socket, begun: overlapped.Event, restarted: overl
 def scene() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=CLIENTS)
     address, begun, restarted = listener.getsockname(), overlapped.Event(), overlapped.Event()
-    server = overlapped.spawn(supervise, listener, begun, restarted)
+    server = overlapped.spawn(supervise, [("lines", listener)], begun, restarted)
     begun.wait()
     seen: list[tuple[bytes, bytes]] = []
 
@@ -80,7 +82,8 @@ def scene() -> None:
 if prefork.VARIABLE in os.environ:
     prefork.Worker().serve(answer)
 elif sys.argv[1:] == ["serve"]:
-    supervise(socket.create_server(("127.0.0.1", 7007)), overlapped.Event(), overlapped.Event())
+    listeners = systemd.listeners() or [("lines", socket.create_server(("127.0.0.1", 7007)))]
+    supervise(listeners, overlapped.Event(), overlapped.Event())
 elif sys.platform == "win32":
     print("prefork: not on Windows so far")
 else:

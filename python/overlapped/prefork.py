@@ -46,7 +46,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ from ._prefork_channel import (
     Channel,
     ProtocolError,
 )
+from ._prefork_service import Service
 from ._prefork_worker import Connection, More, Worker, refuse_windows
 from ._queue import Queue, ShutDown
 
@@ -197,9 +198,16 @@ class Supervisor:
     ``command`` is what each is started with, as :class:`subprocess.Popen` takes it, or a function of its place, from 0
     on, that returns that; ``options`` are ``Popen``'s. Their standard input is the channel. ``listeners`` have names,
     under which workers know them; they are the supervisor's from then on, and stay open in it: whoever connects while
-    no worker is there waits in their line. All workers are ready when this returns. ``ready_limit`` is how many seconds
+    no worker is there waits in their line. Pairs of names and listeners may have the same name twice
+    (:func:`overlapped.systemd.listeners`). All workers are ready when this returns. ``ready_limit`` is how many seconds
     one may take until then, ``drain_limit`` how many one that is replaced may take until it has ended what it began:
     then it is ended.
+
+    ``tell_systemd`` is whether systemd is told how the server is (:mod:`overlapped.systemd`): *ready* when all workers
+    are; *reloading* from the beginning to the end of :meth:`restart` and :meth:`upgrade`, whether that succeeds or not;
+    *stopping* from the beginning of :meth:`stop` or :meth:`close`. Where it wants to hear from a watchdog, it does,
+    twice in each interval, as long as this thread runs its tasklets. That it could not be told is an error here alone:
+    a server that serves does not end for that.
 
     Raises:
         OSError: a worker cannot be started, ends before it is ready (:exc:`ChildProcessError`), or is not ready in time
@@ -211,17 +219,19 @@ class Supervisor:
         self,
         workers: int,
         command: Command,
-        listeners: Mapping[str, socket.socket],
+        listeners: Mapping[str, socket.socket] | Iterable[tuple[str, socket.socket]],
         *,
         ready_limit: float = 30.0,
         drain_limit: float = 30.0,
+        tell_systemd: bool = False,
         **options: Any,
     ) -> None:
         refuse_windows()
-        if workers < 1 or not listeners:
+        self._listeners = list(listeners.items() if isinstance(listeners, Mapping) else listeners)
+        if workers < 1 or not self._listeners:
             raise ValueError("prefork: at least one worker, and one listener")
+        self._service = Service(tell_systemd)
         self._command, self._options = command, options
-        self._listeners = dict(listeners)
         self._ready_limit, self._drain_limit = ready_limit, drain_limit
         self._book: Book[_Moved] = Book(ON_THE_WAY)
         self._alive: dict[int, _Member] = {}
@@ -241,6 +251,7 @@ class Supervisor:
             until = time.monotonic() + ready_limit
             for member in self._places:
                 member.await_ready(until - time.monotonic())
+            self._service.begins()
         except BaseException:
             self.close()
             raise
@@ -280,7 +291,7 @@ class Supervisor:
         Raises:
             OSError: as :meth:`restart`. Where the first worker does not become ready, the command stays as it was.
         """
-        with self._restarts:
+        with self._restarts, self._service.reloads():
             self._generation += 1
             for place, turn in enumerate(self._turns):
                 with turn:
@@ -301,6 +312,7 @@ class Supervisor:
             TimeoutError: workers had to be ended.
         """
         self._stopping.set()
+        self._service.stops()
         try:
             drains = [_engine.spawn(self._drain, one, moving=False, limit=limit) for one in list(self._alive.values())]
             late = [drain.result() for drain in drains].count(False)
@@ -312,13 +324,15 @@ class Supervisor:
     def close(self) -> None:
         """End the workers at once, and close the listeners."""
         self._stopping.set()
+        self._service.stops()
+        self._service.ends()
         for keeper in self._keepers:
             keeper.cancel()
         for member in list(self._alive.values()):
             member.kill()
             member.ended.wait()
         self._lose(self._book.clear())
-        for listener in self._listeners.values():
+        for _, listener in self._listeners:
             listener.close()
 
     def __enter__(self) -> Supervisor:
@@ -439,7 +453,7 @@ class Supervisor:
             channel.send(REFUSED, why.encode())
             raise ProtocolError(why)
         member.send(WELCOME, TWO.pack(VERSION, len(self._listeners)))
-        for name, listener in self._listeners.items():
+        for name, listener in self._listeners:
             member.send(LISTENER, name.encode(), listener.fileno())
         while (message := channel.receive()) is not None:
             self._hear(member, *message)

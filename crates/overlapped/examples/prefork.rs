@@ -2,19 +2,22 @@
 //!
 //! prefork          # the scene: clients, a SIGHUP, and what they saw
 //! prefork serve    # the server alone: kill -HUP restarts it, kill -TERM stops it
+//!
+//! As a service of systemd's (Type=notify-reload) it serves the sockets that systemd has opened, and tells how it is.
 
 #[cfg(unix)]
 mod scene {
     use std::collections::HashSet;
     use std::io::{self, BufRead, BufReader, Write};
     use std::net::SocketAddr;
+    use std::os::fd::OwnedFd;
     use std::time::Duration;
 
     use overlapped::net::{TcpListener, TcpStream};
     use overlapped::prefork::{Builder, Connection, More, VARIABLE, Worker};
     use overlapped::process::Command;
     use overlapped::signal::{HANGUP, Signals, TERMINATE};
-    use overlapped::{Event, Semaphore, run, spawn};
+    use overlapped::{Event, Semaphore, run, spawn, systemd};
 
     const CLIENTS: usize = 100;
 
@@ -34,10 +37,11 @@ mod scene {
         }
     }
 
-    fn supervise(listener: TcpListener, begun: &Event, restarted: &Event) -> io::Result<()> {
+    fn supervise(listeners: Vec<(String, OwnedFd)>, begun: &Event, restarted: &Event) -> io::Result<()> {
         let mut signals = Signals::new([HANGUP, TERMINATE])?;
         let program = std::env::current_exe()?;
-        let supervisor = Builder::new(4).listen("lines", listener).start(move |_| Command::new(&program))?;
+        let builder = Builder::new(4).listen_all(listeners).tell_systemd(true);
+        let supervisor = builder.start(move |_| Command::new(&program))?;
         begun.set();
         while signals.wait()? == HANGUP {
             match supervisor.restart() {
@@ -76,7 +80,7 @@ mod scene {
         let address = listener.local_addr()?;
         let (begun, restarted, half_said) = (Event::new(), Event::new(), Semaphore::new(0));
         let theirs = (begun.clone(), restarted.clone());
-        let server = spawn(move || supervise(listener, &theirs.0, &theirs.1));
+        let server = spawn(move || supervise(vec![("lines".to_owned(), listener.into())], &theirs.0, &theirs.1));
         begun.wait();
         let clients = (0..CLIENTS).map(|number| {
             let (half_said, restarted) = (half_said.clone(), restarted.clone());
@@ -102,7 +106,13 @@ mod scene {
             return run(|| Worker::from_environment()?.serve(|connection| drop(answer(connection))));
         }
         if std::env::args().nth(1).as_deref() == Some("serve") {
-            return run(|| supervise(TcpListener::bind("127.0.0.1:7007")?, &Event::new(), &Event::new()));
+            return run(|| {
+                let mut listeners = systemd::listeners()?;
+                if listeners.is_empty() {
+                    listeners.push(("lines".to_owned(), TcpListener::bind("127.0.0.1:7007")?.into()));
+                }
+                supervise(listeners, &Event::new(), &Event::new())
+            });
         }
         println!("{}", run(scene)?);
         Ok(())

@@ -34,6 +34,10 @@ fn service(behaviour: &str, passed: [OwnedFd; 2], variables: &[(&str, &str)]) ->
     let script = "export LISTEN_PID=${LISTEN_PID-$$}; exec \"$@\" 3<&0 4<&1 </dev/null >/dev/null";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).args(this_program("as_a_service")).arg("--nocapture").env(BEHAVIOUR, behaviour);
+    for variable in ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDNAMES"] {
+        // The tests may be a service themselves.
+        command.env_remove(variable);
+    }
     command.env("LISTEN_FDS", "2").envs(variables.iter().copied());
     let [third, fourth] = passed;
     command.stdin(third).stdout(fourth).kill_on_drop(true);

@@ -1,8 +1,8 @@
 //! The server as a service of systemd's: what the manager hears of it, and when.
 //!
-//! From the beginning of a stop it hears of nothing else: a restart that was under way then ends without a word. To tell is
-//! not left early (one that is told to leave stops the server, which is what there is to tell), and waits only where the
-//! manager does not read.
+//! From the beginning of a stop it hears of nothing else: a restart that was under way then ends without a word. To
+//! tell is not left early (one that is told to leave stops the server, which is what there is to tell), and waits only
+//! where the manager does not read.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -49,10 +49,10 @@ impl Builder {
     }
 
     /// Whether systemd is told how the server is, see [`systemd`]; not unless told. It is *ready* when all workers are;
-    /// *reloading* from the beginning to the end of [`Supervisor::restart`] and [`Supervisor::upgrade`], whether that succeeds or
-    /// not; *stopping* from the beginning of [`Supervisor::stop`], or when the supervisor is dropped. Where it wants to hear
-    /// from a watchdog, it does, twice in each interval, as long as this thread runs its tasklets. That it could not be told
-    /// is an error of [`Builder::start`] alone: a server that serves does not end for that.
+    /// *reloading* from the beginning to the end of [`Supervisor::restart`] and [`Supervisor::upgrade`], whether that
+    /// succeeds or not; *stopping* from the beginning of [`Supervisor::stop`], or when the supervisor is dropped. Where it
+    /// wants to hear from a watchdog, it does, twice in each interval, as long as this thread runs its tasklets. That it
+    /// could not be told is an error of [`Builder::start`] alone: a server that serves does not end for that.
     pub fn tell_systemd(mut self, tell: bool) -> Builder {
         self.tell_systemd = tell;
         self

@@ -21,8 +21,9 @@ static TAKEN: Mutex<bool> = Mutex::new(false);
 /// A descriptor that the manager has passed.
 #[derive(Debug)]
 pub struct Passed {
-    /// Its name: `FileDescriptorName=` of the socket's unit, where that does not say otherwise the unit's name; the name under
-    /// which it was [stored](super::store()); `unknown` where the manager tells no names. Several may have the same.
+    /// Its name: `FileDescriptorName=` of the socket's unit, where that does not say otherwise the unit's name; the
+    /// name under which it was [stored](super::store()); `unknown` where the manager tells no names. Several may have
+    /// the same.
     pub name: String,
     /// The socket.
     pub socket: Socket,
@@ -76,15 +77,15 @@ impl From<Socket> for OwnedFd {
     }
 }
 
-/// Takes the descriptors that the manager has passed to this process, in its order. None where it has passed none, where the
-/// variables are meant for another process, and on every call but the first.
+/// Takes the descriptors that the manager has passed to this process, in its order. None where it has passed none,
+/// where the variables are meant for another process, and on every call but the first.
 ///
 /// Call it early. They are not inherited by children from then on, and neither are the variables, see
 /// [the module](super).
 ///
 /// # Errors
-/// `InvalidData` where `LISTEN_PID`, `LISTEN_FDS` or `LISTEN_FDNAMES` cannot be what a manager has set, and where a descriptor
-/// that they tell of is not open, or is not one that was inherited: then none is taken.
+/// `InvalidData` where `LISTEN_PID`, `LISTEN_FDS` or `LISTEN_FDNAMES` cannot be what a manager has set, and where a
+/// descriptor that they tell of is not open, or is not one that was inherited: then none is taken.
 ///
 /// ```no_run
 /// use overlapped::systemd::{self, Socket};
@@ -163,8 +164,8 @@ pub(super) fn wrong(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("systemd: {}", why.into()))
 }
 
-/// Whether a descriptor is one that this process was started with: open, and without the flag that all have which it has
-/// opened itself.
+/// Whether a descriptor is one that this process was started with: open, and without the flag that all have which it
+/// has opened itself.
 #[allow(unsafe_code, reason = "the standard library asks for no flags")]
 fn is_inherited(fd: RawFd) -> io::Result<()> {
     // SAFETY: takes no pointers, and fails where nothing is open under the number.

@@ -10,15 +10,16 @@ use super::listen::{number, wrong};
 use crate::attempt::attempt;
 use crate::net::UnixDatagram;
 
-/// Tells the manager something: assignments as sd_notify(3) has them, a line each, in one message; for what has no function
-/// of its own here, and for several at once. Returns whether there is somebody to tell: false where `NOTIFY_SOCKET` is not set.
+/// Tells the manager something: assignments as sd_notify(3) has them, a line each, in one message; for what has no
+/// function of its own here, and for several at once. Returns whether there is somebody to tell: false where
+/// `NOTIFY_SOCKET` is not set.
 ///
 /// It waits, as other sends do, where the manager is slow to read.
 ///
 /// # Errors
-/// `InvalidInput` for a line that is no `NAME=value`; `InvalidData` where `NOTIFY_SOCKET` is neither an absolute path nor, with
-/// an `@` in front, an abstract name, `Unsupported` where it is another kind of address; what the system says:
-/// `NotFound` or `ConnectionRefused` where nobody is there. [`attempted`](crate::attempted) names the socket.
+/// `InvalidInput` for a line that is no `NAME=value`; `InvalidData` where `NOTIFY_SOCKET` is neither an absolute path
+/// nor, with an `@` in front, an abstract name, `Unsupported` where it is another kind of address; what the system
+/// says: `NotFound` or `ConnectionRefused` where nobody is there. [`attempted`](crate::attempted) names the socket.
 ///
 /// ```
 /// # overlapped::run(|| {
@@ -68,7 +69,8 @@ pub fn status(text: &str) -> io::Result<bool> {
     notify(&format!("STATUS={text}"))
 }
 
-/// Tells the manager which process is the service's main one (`MAINPID=`), where that is not the one that it has started.
+/// Tells the manager which process is the service's main one (`MAINPID=`), where that is not the one that it has
+/// started.
 ///
 /// # Errors
 /// As for [`notify`].
@@ -85,8 +87,8 @@ pub fn watchdog() -> io::Result<bool> {
 }
 
 /// Within which time the manager wants to hear of [`watchdog`] again, before it takes this process for hung
-/// (`WATCHDOG_USEC`, `WATCHDOG_PID`; sd_watchdog_enabled(3)); `None` where it does not, or not from this process. Twice in
-/// that time is usual.
+/// (`WATCHDOG_USEC`, `WATCHDOG_PID`; sd_watchdog_enabled(3)); `None` where it does not, or not from this process. Twice
+/// in that time is usual.
 ///
 /// # Errors
 /// `InvalidData` where the variables are no numbers, or the time is zero.
@@ -132,7 +134,8 @@ pub(super) fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("systemd: {why}"))
 }
 
-/// The system's clock that never goes back, from its own beginning: what an [`Instant`](std::time::Instant) does not tell.
+/// The system's clock that never goes back, from its own beginning: what an [`Instant`](std::time::Instant) does not
+/// tell.
 #[allow(unsafe_code, reason = "the standard library does not tell the time of this clock")]
 fn monotonic() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

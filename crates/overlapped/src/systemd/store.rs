@@ -1,4 +1,5 @@
-//! Descriptors that the manager keeps for the service's next process: the descriptor store of sd_pid_notify_with_fds(3).
+//! Descriptors that the manager keeps for the service's next process: the descriptor store of
+//! sd_pid_notify_with_fds(3).
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -9,14 +10,14 @@ use super::notify::{invalid, tell};
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
 
-/// Has the manager keep descriptors under a name (`FDSTORE=1`), for the next process of this service, which gets them by
-/// [`listen_fds`](super::listen_fds): state that outlives a restart or a crash. This process keeps its own. Returns whether
-/// there is a manager to ask; what it keeps it does not say: nothing where `FileDescriptorStoreMax=` is 0, nothing beyond that
-/// number, and nothing twice. It lets go of one whose other side has hung up.
+/// Has the manager keep descriptors under a name (`FDSTORE=1`), for the next process of this service, which gets them
+/// by [`listen_fds`](super::listen_fds): state that outlives a restart or a crash. This process keeps its own. Returns
+/// whether there is a manager to ask; what it keeps it does not say: nothing where `FileDescriptorStoreMax=` is 0,
+/// nothing beyond that number, and nothing twice. It lets go of one whose other side has hung up.
 ///
 /// # Errors
-/// `InvalidInput` for a name that is not 1 to 255 bytes of printable ASCII without colons, for no descriptor, and for more
-/// than 253, or than [`store_limit`]. As for [`notify`](super::notify()).
+/// `InvalidInput` for a name that is not 1 to 255 bytes of printable ASCII without colons, for no descriptor, and for
+/// more than 253, or than [`store_limit`]. As for [`notify`](super::notify()).
 ///
 /// ```
 /// # overlapped::run(|| {
