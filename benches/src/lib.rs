@@ -119,12 +119,30 @@ pub const SWITCHES: u32 = 10_000;
 /// `stream` is one producer and one consumer on one channel, a value; `ping_pong` is two tasklets that answer each
 /// other, so that every single value needs a switch.
 pub fn print_costs(spawn_join: Laps, switch: Option<Laps>, stream: Laps, ping_pong: Laps) {
-    let named = [
+    print_named([
         ("spawn_join", Some(spawn_join)),
         ("switch", switch),
         ("stream", Some(stream)),
         ("ping_pong", Some(ping_pong)),
-    ];
+    ]);
+}
+
+/// Members of a group in a batch.
+pub const MEMBERS: u32 = 100;
+/// Waits for the first of two events in a batch.
+pub const FIRSTS: u32 = 1000;
+/// Turns through a condition in a batch.
+pub const TURNS: u32 = 2000;
+
+/// Prints the costs of structure, in nanoseconds.
+///
+/// `group` is one of a hundred members that return at once, begun, waited for and left; `first` a wait for the first of two
+/// events, of which another sets one; `condition` a turn of two that hand it on through one condition.
+pub fn print_structure(group: Laps, first: Laps, condition: Laps) {
+    print_named([("group", Some(group)), ("first", Some(first)), ("condition", Some(condition))]);
+}
+
+fn print_named<const N: usize>(named: [(&str, Option<Laps>); N]) {
     let costs: Vec<_> =
         named.into_iter().filter_map(|(name, laps)| Some(format!(r#""{name}": {:.1}"#, laps?.nanoseconds()))).collect();
     println!("{{{}}}", costs.join(", "));
