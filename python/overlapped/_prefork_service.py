@@ -15,10 +15,10 @@ from . import _engine, systemd
 
 
 class _Phase(enum.Enum):
-    SILENT = enum.auto()
+    SILENT = 1
     """The manager waits, or is not to be told."""
-    SERVING = enum.auto()
-    STOPPING = enum.auto()
+    SERVING = 2
+    STOPPING = 3
 
 
 class Service:

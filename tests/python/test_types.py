@@ -50,9 +50,6 @@ overlapped\..*\._?Ts
 overlapped\.stackless\._hooks\.(Channel|Schedule)Callback
 overlapped\._journal\.Choice
 overlapped\._ends\.Waited\.__class_getitem__
-# Nor what enum.auto() is, nor that an alias of a class is the class.
-overlapped\._prefork_\w+\.(More|_Phase)\..*
-overlapped\._prefork_worker\.Socket\..*
 # The standard library's as annotated there, and what stands in for it.
 overlapped\.select\._poll
 overlapped\.subprocess\._PollSelector\._selector_cls
