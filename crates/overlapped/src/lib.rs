@@ -44,7 +44,7 @@
 //! | [`Handle`], [`handle`] | `current` | |
 //! | [`sleep`] | `sleep` | |
 //! | [`yield_now`] | `sleep(0)` | |
-//! | [`every`] | `every` | |
+//! | [`every()`] | `every` | |
 //! | [`timeout()`], [`Deadline`], [`Elapsed`] | `timeout` | here the block is a closure, there a `with`, and a `TimeoutError` |
 //! | [`uncancellable`] | `uncancellable` | the same |
 //! | [`shield`] | `shield` | |
@@ -66,7 +66,7 @@
 //! | [`Queue`] | `Queue`, `Empty`, `Full`, `ShutDown` | [`Queue::bounded`] of 0 hands over; there it is never full |
 //! | - | `LifoQueue`, `PriorityQueue` | the standard library's, which programs import; `task_done` and `join` too |
 //! | [`Local`] | `local` | |
-//! | [`offload`] | `offload` | |
+//! | [`offload()`] | `offload` | |
 //! | [`Config`] | `configure` | |
 //! | [`report`], [`explain`], [`tasklets`], [`watch`] | `report`, `explain`, `tasklets`, `watch` | |
 //! | [`report`] | `backend` | which backend runs |
