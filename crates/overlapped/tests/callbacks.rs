@@ -21,6 +21,11 @@ fn room() -> Room {
     Box::new_uninit_slice(64)
 }
 
+/// Whether the last operation has ended at once: it is not in the port's books then.
+fn has_ended_at_once() -> bool {
+    overlapped::report().unwrap().in_flight.is_empty()
+}
+
 /// Starts a receive; its callback says how many bytes there are, or the error's number.
 fn receive(socket: RawFd, told: impl FnOnce(Result<usize, i32>) + 'static) -> Started {
     let callback = move |_: &engine::Scheduler, _: Room, result: std::io::Result<Outcome>| {
@@ -83,6 +88,59 @@ fn a_callback_may_start_the_next_operation() {
         drop(b);
         done.wait();
         assert_eq!(sum.get(), 400);
+    });
+}
+
+#[test]
+fn what_a_callback_begins_and_ends_at_once_is_told_on_the_same_turn_and_what_that_begins_on_the_next() {
+    fn again(socket: RawFd, turns: Rc<RefCell<Vec<u64>>>, done: Event) {
+        let scheduler = engine::current().unwrap();
+        let callback = move |_: &engine::Scheduler, _: &'static [u8; 1], result: std::io::Result<Outcome>| {
+            assert!(matches!(result, Ok(Outcome::Count(1))));
+            turns.borrow_mut().push(overlapped::report().unwrap().counters.polls);
+            if turns.borrow().len() == 5 { done.set() } else { again(socket, turns, done) }
+        };
+        // SAFETY: the test keeps its socket until it is told.
+        unsafe { scheduler.start(b"!", |bytes| Op::Send { socket, buffer: *bytes, flags: 0, all: true }, callback) };
+        assert!(!scheduler.is_deadlocked(), "its callback is due");
+    }
+    run(|| {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let (turns, done) = (Rc::default(), Event::new());
+        again(a.as_raw_fd(), Rc::clone(&turns), done.clone());
+        let at_once = has_ended_at_once();
+        done.wait();
+        let first = turns.borrow()[0];
+        let turns: Vec<u64> = turns.borrow().iter().map(|turn| turn - first).collect();
+        // io_uring is asked, and each answer is a completion of its own.
+        assert_eq!(turns, if at_once { [0, 0, 1, 1, 2] } else { [0, 1, 2, 3, 4] });
+    });
+}
+
+#[test]
+fn results_are_told_in_the_order_asked_for_also_where_the_first_was_there_at_once() {
+    run(|| {
+        let (a, mut b) = UnixStream::pair().unwrap();
+        let (told, done) = (Rc::new(RefCell::new(Vec::new())), Event::new());
+        for n in 0..2 {
+            let (tell, set) = (told.clone(), done.clone());
+            let callback = move |_: &engine::Scheduler, _: Room, result: std::io::Result<Outcome>| {
+                assert!(matches!(result, Ok(Outcome::Count(1))));
+                tell.borrow_mut().push(n);
+                if n == 1 {
+                    set.set();
+                }
+            };
+            let (socket, room) = (a.as_raw_fd(), Box::new_uninit_slice(1));
+            if n == 0 {
+                b.write_all(b"1").unwrap();
+            }
+            // SAFETY: the socket is open until all are told.
+            unsafe { engine::current().unwrap().start(room, |buffer| Op::Recv { socket, buffer, flags: 0 }, callback) };
+        }
+        b.write_all(b"2").unwrap();
+        done.wait();
+        assert_eq!(told.take(), [0, 1]);
     });
 }
 

@@ -378,6 +378,30 @@ impl Protocol for Answers {
 }
 
 #[test]
+fn a_callback_that_gives_a_value_to_who_waits_for_it_goes_on_itself() {
+    run(|| {
+        let channel = overlapped::channel();
+        assert_eq!(channel.preference(), overlapped::Preference::Receiver, "a tasklet that sends lets the other run");
+        let (log, ours) = (Log::new(), channel.clone());
+        let receiver = spawn({
+            let log = log.clone();
+            move || {
+                ours.receive().unwrap();
+                log.add("received");
+            }
+        });
+        yield_now();
+        let told = log.clone();
+        reactor::call_soon(move || {
+            channel.send(()).unwrap();
+            told.add("sent");
+        });
+        receiver.join().unwrap();
+        assert_eq!(log.take(), ["sent", "received"]);
+    });
+}
+
+#[test]
 fn a_protocol_starts_tasklets_and_a_tasklet_opens_transports() {
     run(|| {
         let (_server, address) = listen(|| Answers);

@@ -2,11 +2,12 @@
 //!
 //! A callback style (asyncio's transports) stands on this: no tasklet, no stack, only the operation, its buffer and what is
 //! to be called. The buffer goes in and comes back to the callback. Callbacks run between two tasklets, on the loop's turn,
-//! also where the result was there at once: whoever starts an operation is never called from within that call.
+//! also where the result was there at once: whoever starts an operation is never called from within that call. Such results
+//! wait in a list until the turn's end. (Rejected: a timer for each, that is due at once. It comes with the next turn, which
+//! then asks the kernel without waiting, and the one after it asks again: one kernel entry more for each answer of a server.)
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
 
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Interest, Op, OpId, Outcome, Submitted};
@@ -157,26 +158,24 @@ impl Scheduler {
     /// As for [`overlapped_port::Port::submit`].
     #[allow(unsafe_code, reason = "the callers make the promise")]
     unsafe fn submit_flight(&self, op: Op<'_>, called: Called) -> Started {
-        let slot = self.flights.borrow_mut().insert(Flight { result: None, id: None, called });
+        let slot = self.flights.borrow_mut().insert(Flight { id: None, called });
         let token = Token::Flight(slot as u32).pack();
         // SAFETY: the caller's promise.
         let submitted = unsafe { self.port.borrow_mut().submit(op, token) };
-        let flight = &mut self.flights.borrow_mut()[slot];
         match submitted {
             Submitted::Pending(id) => {
-                flight.id = Some(id);
+                self.flights.borrow_mut()[slot].id = Some(id);
                 if self.is_closing() {
                     // Those that were there are cancelled, and so is what their callbacks begin.
                     self.port.borrow_mut().cancel(id);
                 }
+                Started(Some(id))
             }
             Submitted::Done(result) => {
-                flight.result = Some(result);
-                // Its callback comes with the next turn.
-                self.port.borrow_mut().set_timer(Instant::now(), token);
+                self.landed.borrow_mut().push_back((slot, result));
+                Started(None)
             }
         }
-        Started(flight.id)
     }
 
     /// Asks for the end of an operation that was started; its callback is called all the same. One that has ended is left
@@ -198,16 +197,24 @@ impl Scheduler {
         ids.into_iter().for_each(|id| self.port.borrow_mut().cancel(id));
     }
 
+    /// Tells of those that have ended at once. What their callbacks begin is told on the next turn, so that one who always
+    /// finds a result there holds back nobody.
+    pub(super) fn land_those_ended(&self) {
+        let count = self.landed.borrow().len();
+        for _ in 0..count {
+            let Some((slot, result)) = self.landed.borrow_mut().pop_front() else { return };
+            self.land(slot, result, false);
+        }
+    }
+
     /// A completion has come for a flight.
     pub(super) fn land(&self, slot: usize, result: io::Result<Outcome>, more: bool) {
-        let (called, result) = {
+        let called = {
             let mut flights = self.flights.borrow_mut();
-            let flight = &mut flights[slot];
-            let result = flight.result.take().unwrap_or(result);
             if more {
-                (std::mem::replace(&mut flight.called, Called::Running), result)
+                std::mem::replace(&mut flights[slot].called, Called::Running)
             } else {
-                (flights.remove(slot).called, result)
+                flights.remove(slot).called
             }
         };
         let _between = self.between();

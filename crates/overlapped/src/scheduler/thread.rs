@@ -1,6 +1,7 @@
 //! The scheduler of one thread: what it is made of and what it keeps, how it begins and ends.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -64,8 +65,6 @@ pub(super) type Callback = Box<dyn FnOnce(&Scheduler)>;
 
 /// An operation in flight that nobody waits for.
 pub(super) struct Flight {
-    /// What it came to, where it did at once.
-    pub(super) result: Option<io::Result<Outcome>>,
     pub(super) id: Option<OpId>,
     pub(super) called: Called,
 }
@@ -94,6 +93,8 @@ pub struct Scheduler {
     pub(super) callbacks: RefCell<Slab<Callback>>,
     /// Operations that call back.
     pub(super) flights: RefCell<Slab<Flight>>,
+    /// Those of them that have ended at once, with what they came to: to be told on the loop's turn.
+    pub(super) landed: RefCell<VecDeque<(usize, io::Result<Outcome>)>>,
     /// What is told of the end of the run.
     pub(super) kept: RefCell<Slab<Rc<dyn Kept>>>,
     pub(super) completions: RefCell<Vec<Completion>>,
@@ -153,6 +154,7 @@ impl Scheduler {
             waits: RefCell::default(),
             callbacks: RefCell::default(),
             flights: RefCell::default(),
+            landed: RefCell::default(),
             kept: RefCell::default(),
             completions: RefCell::default(),
             switches: Cell::new(0),

@@ -72,12 +72,17 @@ impl Scheduler {
         self.must_not_be_between();
         self.switches.set(0);
         let mut completions = self.completions.take();
+        let timeout = if self.landed.borrow().is_empty() { timeout } else { Some(Duration::ZERO) };
         let polled = self.port.borrow_mut().poll(timeout, &mut completions);
         self.board.turned();
+        // What ended at once is told in the order of what happened: before completions, which came after it, and, where it was
+        // begun by those, after them, so that the next turn may wait.
+        self.land_those_ended();
         for completion in completions.drain(..) {
             self.dispatch(completion);
         }
         self.completions.replace(completions);
+        self.land_those_ended();
         polled.map(drop)
     }
 
@@ -173,10 +178,10 @@ impl Scheduler {
         !self.ready.borrow().is_empty()
     }
 
-    /// Whether nothing on this thread can ever wake a tasklet: none is ready, nothing is in flight, no timer is set.
-    /// Another thread may still.
+    /// Whether nothing on this thread can ever wake a tasklet: none is ready, nothing is in flight, no timer is set, no
+    /// callback is due. Another thread may still.
     pub fn is_deadlocked(&self) -> bool {
         let port = self.port.borrow();
-        !self.has_ready() && port.in_flight() == 0 && port.timers() == 0
+        !self.has_ready() && port.in_flight() == 0 && port.timers() == 0 && self.landed.borrow().is_empty()
     }
 }
