@@ -120,7 +120,8 @@ class Moves:
     on_the_way: int = 0
     """How many are given and not taken over yet."""
     lost: int = 0
-    """How many were closed because nobody took them: the server stopped, or eight workers died of one."""
+    """How many were closed because nobody took them: the server stopped, or eight workers in a row had died of one or had
+    no descriptor left for it."""
 
 
 @dataclass
@@ -197,11 +198,11 @@ class Supervisor:
 
     ``command`` is what each is started with, as :class:`subprocess.Popen` takes it, or a function of its place, from 0
     on, that returns that; ``options`` are ``Popen``'s. Their standard input is the channel. ``listeners`` have names,
-    under which workers know them; they are the supervisor's from then on, and stay open in it: whoever connects while
-    no worker is there waits in their line. Pairs of names and listeners may have the same name twice
-    (:func:`overlapped.systemd.listeners`). All workers are ready when this returns. ``ready_limit`` is how many seconds
-    one may take until then, ``drain_limit`` how many one that is replaced may take until it has ended what it began:
-    then it is ended.
+    under which workers know them; they are the supervisor's from then on, non-blocking (``O_NONBLOCK``) in whatever
+    other handles they have as well, and stay open in it: whoever connects while no worker is there waits in their line.
+    Pairs of names and listeners may have the same name twice (:func:`overlapped.systemd.listeners`). All workers are
+    ready when this returns. ``ready_limit`` is how many seconds one may take until then, ``drain_limit`` how many one
+    that is replaced may take until it has ended what it began: then it is ended.
 
     ``tell_systemd`` is whether systemd is told how the server is (:mod:`overlapped.systemd`): *ready* when all workers
     are; *reloading* from the beginning to the end of :meth:`restart` and :meth:`upgrade`, whether that succeeds or not;
@@ -246,6 +247,10 @@ class Supervisor:
         self._places: list[_Member] = []
         self._keepers: list[_engine.Tasklet[None]] = []
         try:
+            for _, listener in self._listeners:
+                # All workers share the mode. Each would set it for its own calls else, and take it from another's,
+                # which waits then for the next client, and its worker with it.
+                os.set_blocking(listener.fileno(), False)
             for place in range(workers):
                 self._places.append(self._launch(place, command))
             until = time.monotonic() + ready_limit

@@ -201,6 +201,17 @@ def test_listeners_of_both_kinds_are_known_by_their_names(tmp_path):
             supervisor.restart()
 
 
+def test_listeners_that_workers_share_do_not_block_whoever_comes_too_late_for_a_connection():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        handle = os.dup(listener.fileno())
+        try:
+            assert os.get_blocking(handle)
+            with prefork.Supervisor(2, worker(ANSWERS), {"lines": listener}):
+                assert not os.get_blocking(handle), "a worker would set it for its own calls, and take it from another's"
+        finally:
+            os.close(handle)
+
+
 class Scene:
     """Clients that ask again and again, each on one connection, in pieces, and check each answer."""
 

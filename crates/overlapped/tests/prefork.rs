@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use overlapped::net::{Shutdown, TcpListener, TcpStream, UnixListener, UnixStream
 use overlapped::prefork::{Builder, Connection, More, Supervisor, Worker};
 use overlapped::process::{Command, Stdio};
 use overlapped::{JoinHandle, sleep, spawn, timeout, yield_now};
+use socket2::SockRef;
 use support::{LONG, open_descriptors, run};
 
 /// What a worker of these tests does; a variable of its environment tells it.
@@ -318,6 +320,23 @@ fn listeners_of_both_kinds_are_known_by_their_names() {
             assert_eq!(line(&mut unix).unwrap(), format!("{process} unix\n"));
             supervisor.restart().unwrap();
         }
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn listeners_that_workers_share_do_not_block_whoever_comes_too_late_for_a_connection() {
+    run(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (tcp, _) = listener();
+        let unix = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let handles: [OwnedFd; 2] = [tcp.try_clone().unwrap().into(), unix.try_clone().unwrap().into()];
+        let blocking =
+            || handles.iter().map(|handle| !SockRef::from(handle).nonblocking().unwrap()).collect::<Vec<_>>();
+        assert_eq!(blocking(), [true, true]);
+        let builder = Builder::new(2).listen("tcp", tcp).listen("unix", unix);
+        let supervisor = builder.start(|_| worker("answers")).unwrap();
+        assert_eq!(blocking(), [false, false], "a worker would set it for its own calls, and take it from another's");
         supervisor.stop(LONG).unwrap();
     });
 }

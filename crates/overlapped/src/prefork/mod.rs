@@ -15,7 +15,11 @@
 //!
 //! **The listeners** stay open in the supervisor, whatever becomes of workers: a client that connects while none is there
 //! waits in their line, and is not refused. A connection that was accepted in the moment in which a worker begins to drain is
-//! served or moved like any other.
+//! served or moved like any other. They are non-blocking from before the first worker has them, and for good. accept(2) has no
+//! form of its own that does not block, and the mode is not a process's but the listener's, which all workers share: where
+//! each set it for its own calls, as the port does with a listener that is in blocking mode, one would take it away under
+//! another's call, which waits then for the next client, with all that its worker has, and hears nothing until it is ended
+//! at the drain limit.
 //!
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.
@@ -48,7 +52,7 @@
 //! | 1 hello | worker, first | `overlapped prefork`, then the lowest and the highest version that it speaks, 2 bytes each |
 //! | 2 welcome | supervisor, first | the version that both speak from now on, and how many listeners follow, 2 bytes each; this describes version 1 |
 //! | 3 refused | supervisor, first | why, in UTF-8 |
-//! | 4 listener | supervisor, after welcome | its name, in UTF-8; with the frame's first byte goes the descriptor |
+//! | 4 listener | supervisor, after welcome | its name, in UTF-8; with the frame's first byte goes the descriptor, which is non-blocking and stays so |
 //! | 5 ready | worker | nothing |
 //! | 6 drain | supervisor | a byte: 1 where connections are to be given away, 0 where the server stops |
 //! | 7 connection | either | a number of the sender's, 8 bytes; the listener's place, 2 bytes; unread bytes; with the frame's first byte goes the descriptor |

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::member::Member;
 use super::service::Service;
 use super::shared::{Commands, Shared};
@@ -36,7 +38,8 @@ impl Builder {
     }
 
     /// Adds a listener, TCP or Unix, from which all workers accept, and the name under which they know it. The supervisor
-    /// keeps it open, so that whoever connects while no worker is there waits in its line.
+    /// keeps it open, so that whoever connects while no worker is there waits in its line. It is non-blocking from
+    /// [`Builder::start`] on (`O_NONBLOCK`, fcntl(2)), in whatever other handles it has as well.
     pub fn listen(mut self, name: impl Into<String>, listener: impl Into<OwnedFd>) -> Builder {
         self.listeners.push((name.into(), listener.into()));
         self
@@ -82,6 +85,10 @@ impl Builder {
         if self.workers == 0 || self.listeners.is_empty() || self.listeners.len() > usize::from(u16::MAX) {
             let message = "prefork: at least one worker, and one listener";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        for (_, listener) in &self.listeners {
+            // Before the first worker has it: see the module's documentation.
+            SockRef::from(listener).set_nonblocking(true)?;
         }
         let limits = (self.ready_limit, self.drain_limit);
         let service = Service::new(self.tell_systemd)?;
@@ -143,7 +150,8 @@ pub struct Moves {
     pub taken: u64,
     /// How many are given and not taken over yet.
     pub on_the_way: usize,
-    /// How many were closed because nobody took them: the server stopped, or eight workers died of one.
+    /// How many were closed because nobody took them: the server stopped, or eight workers in a row had died of one or had
+    /// no descriptor left for it.
     pub lost: u64,
 }
 

@@ -3,8 +3,10 @@
 //! Most calls have such a form whatever the descriptor's mode: `MSG_DONTWAIT` for sockets, `RWF_NOWAIT` for files, pipes
 //! and terminals on newer Linux (preadv2(2)). accept(2), connect(2) and, elsewhere, read(2) and write(2) have none:
 //! [`without_blocking`] sets `O_NONBLOCK` around them where the owner has not. That flag belongs to the open file
-//! description, which other processes may share: for these few microseconds one of them may meet an `EAGAIN`, or take
-//! the flag for its own. A listener that is non-blocking from its start avoids all that, and is faster.
+//! description, which other processes may share: for these few microseconds one of them may meet an `EAGAIN`; and two that do
+//! so at once take the flag from each other, so that a call *blocks*, and with it its thread. Nothing here can tell. So
+//! **a listener that several processes accept from must be non-blocking from its start**, as that of a `prefork` server is;
+//! any other is faster for it.
 
 use std::io;
 use std::mem::MaybeUninit;
