@@ -7,6 +7,11 @@ non-blocking mode behave as they always did. Nothing is read ahead: each receive
 The port does accept, connect, send, sendall and, of IPv4, IPv6 and Unix sockets, every receive. Sends with an address
 or control data, and what else the rarer families receive, are the standard library's own, tried without blocking and
 tried again when the port says that the socket is ready.
+
+Make a listener that several processes accept from (children of a fork, most often) non-blocking before, by
+:func:`os.set_blocking`, which leaves its time-out as it is. Where there is no io_uring, that mode alone keeps accept(2)
+from blocking, and all of them share it: each would set it for its own calls, and now and then take it from another's,
+whose whole thread waits then for the next client.
 """
 
 from __future__ import annotations

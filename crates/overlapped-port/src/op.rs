@@ -16,7 +16,8 @@ use crate::sys::{OpenHow, RawFile, RawSocket, SystemPath};
 pub enum Op<'a> {
     /// Takes one connection off a listening socket. Result: the new socket, not inherited by child processes.
     Accept {
-        /// The listening socket.
+        /// The listening socket. One that other processes accept from as well must be non-blocking already: the poll
+        /// backend would set the mode, which all share, for each call, and one that another took it from blocks.
         listener: RawSocket,
         /// Filled with the peer's address.
         peer: Option<&'a mut Address>,

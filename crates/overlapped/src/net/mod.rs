@@ -15,6 +15,11 @@
 //! **Threads.** A handle may be given to another thread and used in that thread's [`run`](crate::run()). On Windows a handle
 //! belongs to the completion port of the first thread that waited for it; the others wait by a detour, which is slower.
 //!
+//! **Processes.** On Unix, make a listener that several processes accept from non-blocking before, with
+//! [`std::net::TcpListener::set_nonblocking`]; a `prefork` server does so with its own. Where there is no io_uring,
+//! that mode alone keeps accept(2) from blocking, and all of them share it (`O_NONBLOCK`, fcntl(2)): each would set it
+//! for its own calls, and now and then take it from another's, whose whole thread waits then for the next client.
+//!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
 //! tasklet that reads does not disturb one that writes. Closing means dropping the handle, which the borrow checker
 //! allows only when nobody waits on it: to make others leave a stream, [`shutdown`](TcpStream::shutdown) it or cancel

@@ -15,11 +15,10 @@
 //!
 //! **The listeners** stay open in the supervisor, whatever becomes of workers: a client that connects while none is there
 //! waits in their line, and is not refused. A connection that was accepted in the moment in which a worker begins to drain is
-//! served or moved like any other. They are non-blocking from before the first worker has them, and for good. accept(2) has no
-//! form of its own that does not block, and the mode is not a process's but the listener's, which all workers share: where
-//! each set it for its own calls, as the port does with a listener that is in blocking mode, one would take it away under
-//! another's call, which waits then for the next client, with all that its worker has, and hears nothing until it is ended
-//! at the drain limit.
+//! served or moved like any other. They are non-blocking from before the first worker has them, and for good: accept(2)
+//! has no form of its own that does not block, and all workers share the mode. Where each set it for its own calls, as
+//! the port does with a listener that is in blocking mode, one would take it away under another's call; that waits then
+//! for the next client, with all that its worker has, and the worker hears nothing until it is ended at the drain limit.
 //!
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.

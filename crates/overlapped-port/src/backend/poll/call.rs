@@ -3,10 +3,9 @@
 //! Most calls have such a form whatever the descriptor's mode: `MSG_DONTWAIT` for sockets, `RWF_NOWAIT` for files, pipes
 //! and terminals on newer Linux (preadv2(2)). accept(2), connect(2) and, elsewhere, read(2) and write(2) have none:
 //! [`without_blocking`] sets `O_NONBLOCK` around them where the owner has not. That flag belongs to the open file
-//! description, which other processes may share: for these few microseconds one of them may meet an `EAGAIN`; and two that do
-//! so at once take the flag from each other, so that a call *blocks*, and with it its thread. Nothing here can tell. So
-//! **a listener that several processes accept from must be non-blocking from its start**, as that of a `prefork` server is;
-//! any other is faster for it.
+//! description, which other processes may share: for these few microseconds one of them may meet an `EAGAIN`; and two
+//! that do so at once take the flag from each other, so that a call *blocks*, and with it its thread. Nothing here can
+//! tell. So a listener that several processes accept from must be non-blocking from its start; any other is faster so.
 
 use std::io;
 use std::mem::MaybeUninit;
