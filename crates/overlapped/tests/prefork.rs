@@ -63,6 +63,11 @@ fn this_program_as_a_worker() {
             channel.write_all(b"\0\0\0\x17\x01overlapped prefork\0\x01\0\x01\0\0\0\x09\x08\0\0\0\0\0\0\0\x07").unwrap();
             sleep(LONG);
         }
+        "gives back what it gets" => {
+            let mut channel = UnixStream::from(std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned().unwrap());
+            channel.write_all(b"\0\0\0\x17\x01overlapped prefork\0\x01\0\x01\0\0\0\x01\x05").unwrap();
+            give_back(&channel, 20);
+        }
         other => panic!("no behaviour: {other}"),
     });
 }
@@ -86,6 +91,26 @@ fn answer(mut connection: Connection, prefix: &str) -> io::Result<()> {
             More::Bytes(_) => {}
             More::End => return Ok(()),
             More::Move => return Ok(connection.give(&request)?),
+        }
+    }
+}
+
+/// Gives back whatever connection it gets, so many times, and leaves.
+fn give_back(mut channel: &UnixStream, mut times: usize) {
+    let mut bytes = Vec::new();
+    while times > 0 {
+        let mut room = [0; 4096];
+        let got = channel.recv_with_fds(&mut room, 64).unwrap();
+        bytes.extend_from_slice(&room[..got.length]);
+        while let Some((length, frame)) =
+            bytes.split_first_chunk().map(|(head, rest)| (u32::from_be_bytes(*head), rest))
+            && let Some(frame) = frame.get(..length as usize)
+        {
+            if frame[0] == 7 {
+                channel.write_all(&[b"\0\0\0\x09\x09", &frame[1..9]].concat()).unwrap();
+                times -= 1;
+            }
+            bytes.drain(..4 + length as usize);
         }
     }
 }
@@ -243,6 +268,21 @@ fn a_worker_that_is_not_ready_in_time_is_ended_and_the_old_one_goes_on() {
         let error = builder.start(|_| worker("is never ready")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(error.to_string().contains("a worker was not ready after"), "{error}");
+    });
+}
+
+#[test]
+fn a_connection_that_no_worker_has_room_for_waits_until_one_has() {
+    run(|| {
+        let (supervisor, address) = server(1);
+        let stream = TcpStream::connect(address).unwrap();
+        ask(&stream, "before");
+        // The new one leaves, and the one that comes in its place takes it.
+        let commands = Rc::new(Cell::new("gives back what it gets"));
+        supervisor.upgrade(move |_| worker(commands.replace("answers"))).unwrap();
+        assert_eq!(vec![ask(&stream, "after")], processes(&supervisor));
+        assert_eq!((supervisor.moves().taken, supervisor.moves().lost), (1, 0));
+        supervisor.stop(LONG).unwrap();
     });
 }
 

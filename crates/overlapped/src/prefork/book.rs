@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// How many workers a connection is sent to before it is given up.
-const ATTEMPTS: u32 = 8;
+/// How many workers may die with a connection on its way to them before it is given up: they may have died of it.
+const DEATHS: u32 = 8;
 
 /// A worker that takes connections, and how new it is.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ pub(super) struct NotYours(pub(super) u64);
 
 struct Entry<T> {
     moved: T,
-    /// To how many workers it was sent, and who had it last.
-    attempts: u32,
+    /// How many workers have died with it, and who had it last.
+    deaths: u32,
     last: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl<T> Book<T> {
 
     /// Writes a connection down, with the worker that gave it.
     pub(super) fn add(&mut self, moved: T, from: u64) {
-        self.entries.insert(self.next, Entry { moved, attempts: 0, last: Some(from) });
+        self.entries.insert(self.next, Entry { moved, deaths: 0, last: Some(from) });
         self.waiting.push_back(self.next);
         self.next += 1;
     }
@@ -74,7 +74,6 @@ impl<T> Book<T> {
         self.waiting.pop_front();
         self.sent.entry(worker).or_default().push(number);
         let entry = self.entries.get_mut(&number).expect("what waits is written down");
-        entry.attempts += 1;
         entry.last = Some(worker);
         Some((worker, number, &entry.moved))
     }
@@ -85,10 +84,12 @@ impl<T> Book<T> {
         Ok(self.entries.remove(&number).expect("what was sent is written down").moved)
     }
 
-    /// A worker does not take a connection: it waits again, or comes out where it has been to enough of them.
-    pub(super) fn back(&mut self, worker: u64, number: u64) -> Result<Option<T>, NotYours> {
+    /// A worker does not take a connection: it waits again, however often.
+    pub(super) fn back(&mut self, worker: u64, number: u64) -> Result<(), NotYours> {
         self.leaves(worker, number)?;
-        Ok(self.again(number))
+        // It has waited longest.
+        self.waiting.push_front(number);
+        Ok(())
     }
 
     fn leaves(&mut self, worker: u64, number: u64) -> Result<(), NotYours> {
@@ -98,19 +99,20 @@ impl<T> Book<T> {
         Ok(())
     }
 
-    fn again(&mut self, number: u64) -> Option<T> {
-        if self.entries[&number].attempts < ATTEMPTS {
-            // It has waited longest.
+    /// A worker is no more: what it has not confirmed waits again. Returns what too many have died with.
+    pub(super) fn ended(&mut self, worker: u64) -> Vec<T> {
+        let sent = self.sent.remove(&worker).unwrap_or_default();
+        sent.into_iter().rev().filter_map(|number| self.outlived(number)).collect()
+    }
+
+    fn outlived(&mut self, number: u64) -> Option<T> {
+        let entry = self.entries.get_mut(&number).expect("what was sent is written down");
+        entry.deaths += 1;
+        if entry.deaths < DEATHS {
             self.waiting.push_front(number);
             return None;
         }
         self.entries.remove(&number).map(|entry| entry.moved)
-    }
-
-    /// A worker is no more: what it has not confirmed waits again. Returns what has been to enough of them.
-    pub(super) fn ended(&mut self, worker: u64) -> Vec<T> {
-        let sent = self.sent.remove(&worker).unwrap_or_default();
-        sent.into_iter().rev().filter_map(|number| self.again(number)).collect()
     }
 
     /// Takes everything out.
@@ -171,24 +173,32 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_goes_to_somebody_else_first_and_comes_out_after_enough_of_them() {
+    fn what_comes_back_goes_to_somebody_else_first_and_is_never_given_up() {
         let mut book = Book::new(9);
         book.add("a", 9);
         let (mut been, takers) = (Vec::new(), takers(&[(1, 1), (2, 2)]));
-        loop {
+        for _ in 0..100 {
             let (worker, number, _) = book.send(&takers).unwrap();
             been.push(worker);
-            // By word or by death.
-            let out = if been.len() % 2 == 0 { book.back(worker, number).unwrap() } else { book.ended(worker).pop() };
-            if let Some(moved) = out {
-                assert_eq!(moved, "a");
-                break;
-            }
+            book.back(worker, number).unwrap();
         }
-        assert_eq!(been, [2, 1, 2, 1, 2, 1, 2, 1]);
-        assert_eq!(book.len(), 0);
-        book.add("b", 9);
-        assert_eq!(book.clear(), ["b"]);
+        assert_eq!(been, [2, 1].repeat(50));
+        assert_eq!(book.len(), 1);
+        assert_eq!(book.clear(), ["a"]);
         assert!(book.send(&takers).is_none());
+    }
+
+    #[test]
+    fn what_eight_workers_have_died_with_comes_out() {
+        let mut book = Book::new(9);
+        book.add("a", 9);
+        for worker in 1..=8 {
+            let (_, number, _) = book.send(&takers(&[(worker, 1)])).unwrap();
+            book.back(worker, number).unwrap();
+            book.send(&takers(&[(worker, 1)])).unwrap();
+            let out = book.ended(worker);
+            assert_eq!(out, if worker == 8 { vec!["a"] } else { vec![] }, "worker {worker}");
+        }
+        assert_eq!(book.len(), 0);
     }
 }

@@ -9,16 +9,16 @@
 //! **Connections move, too.** One that is idle between requests, or has half of a request in hand, would hold an old worker
 //! for as long as its client likes. So the old worker gives it away ([`Connection::give`]) with the bytes that it has read
 //! and not answered, and a new one gets it as if it had accepted it, with those bytes first. The supervisor keeps it until
-//! the new one has said that it takes it over; where that dies before, it goes to the next. A worker gives away only what
-//! it has not answered, and does not touch it after: nobody is answered twice. What a worker has when it is killed is
-//! closed with it.
+//! the new one has said that it takes it over; where that dies before, or has no descriptor left for it, it goes to the
+//! next, and waits where there is none. A worker gives away only what it has not answered, and does not touch it after:
+//! nobody is answered twice. What a worker has when it is killed is closed with it.
 //!
 //! **The listeners** stay open in the supervisor, whatever becomes of workers: a client that connects while none is there
 //! waits in their line, and is not refused. A connection that was accepted in the moment in which a worker begins to drain is
 //! served or moved like any other. They are non-blocking from before the first worker has them, and for good: accept(2)
 //! has no form of its own that does not block, and all workers share the mode. Where each set it for its own calls, as
 //! the port does with a listener that is in blocking mode, one would take it away under another's call; that waits then
-//! for the next client, with all that its worker has, and the worker hears nothing until it is ended at the drain limit.
+//! for the next client, with all its worker has, and the worker hears nothing until it is ended at the drain limit.
 //!
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.

@@ -11,7 +11,11 @@ use std::time::Duration;
 use super::book::{Book, NotYours, Taker};
 use super::member::{Member, Outgoing};
 use crate::process::Command;
+use crate::select::{after, first_of};
 use crate::sync::{Event, Semaphore};
+
+/// How long a worker gets no connections after it has given one back.
+const REST: Duration = Duration::from_millis(50);
 
 /// A connection on its way from one worker to another.
 pub(super) struct Moved {
@@ -122,8 +126,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn takes_no_more(&self, member: &Member) {
-        self.takers.borrow_mut().remove(&member.id);
+    /// Returns whether it did.
+    pub(super) fn takes_no_more(&self, member: &Member) -> bool {
+        self.takers.borrow_mut().remove(&member.id).is_some()
     }
 
     /// A worker gives a connection away; false where it cannot be had.
@@ -143,9 +148,20 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn came_back(&self, from: &Member, number: u64) -> Result<(), NotYours> {
-        let out = self.book.borrow_mut().back(from.id, number)?;
-        self.lose(out);
+    /// A worker does not take a connection: it has no descriptor left, most often. It gets none for a while, and the
+    /// connection goes to another one, or waits.
+    pub(super) fn came_back(self: &Rc<Self>, from: &Rc<Member>, number: u64) -> Result<(), NotYours> {
+        self.book.borrow_mut().back(from.id, number)?;
+        if self.takes_no_more(from) {
+            let (shared, from) = (Rc::clone(self), Rc::clone(from));
+            crate::spawn(move || {
+                let rested =
+                    first_of(&mut [&mut shared.stopping.waiting(), &mut from.ended.waiting(), &mut after(REST)]);
+                if matches!(rested, Ok(2)) {
+                    shared.takes_connections(&from);
+                }
+            });
+        }
         self.send_on();
         Ok(())
     }

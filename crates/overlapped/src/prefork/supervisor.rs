@@ -150,8 +150,7 @@ pub struct Moves {
     pub taken: u64,
     /// How many are given and not taken over yet.
     pub on_the_way: usize,
-    /// How many were closed because nobody took them: the server stopped, or eight workers in a row had died of one or had
-    /// no descriptor left for it.
+    /// How many were closed because nobody took them: the server stopped, or eight workers died of one.
     pub lost: u64,
 }
 
