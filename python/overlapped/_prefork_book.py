@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_ATTEMPTS = 8
-"""How many workers a connection is sent to before it is given up."""
+_DEATHS = 8
+"""How many workers may die with a connection on its way to them before it is given up: they may have died of it."""
 
 
 class NotYours(Exception):
@@ -26,7 +26,8 @@ class _Entry(Generic[T]):
     moved: T
     last: int
     """Who had it last."""
-    attempts: int = 0
+    deaths: int = 0
+    """How many workers have died with it."""
 
 
 class Book(Generic[T]):
@@ -66,7 +67,6 @@ class Book(Generic[T]):
         worker = max(with_room, key=lambda one: (one != entry.last, takers[one], -self.unconfirmed(one), -one))
         number = self._waiting.popleft()
         self._sent.setdefault(worker, []).append(number)
-        entry.attempts += 1
         entry.last = worker
         return worker, number, entry.moved
 
@@ -75,14 +75,23 @@ class Book(Generic[T]):
         self._leaves(worker, number)
         return self._entries.pop(number).moved
 
-    def back(self, worker: int, number: int) -> list[T]:
-        """A worker does not take a connection: it waits again, or comes out where it has been to enough of them."""
+    def back(self, worker: int, number: int) -> None:
+        """A worker does not take a connection: it waits again, however often."""
         self._leaves(worker, number)
-        return self._again([number])
+        # It has waited longest.
+        self._waiting.appendleft(number)
 
     def ended(self, worker: int) -> list[T]:
-        """A worker is no more: what it has not confirmed waits again. Return what has been to enough of them."""
-        return self._again(self._sent.pop(worker, []))
+        """A worker is no more: what it has not confirmed waits again. Return what too many have died with."""
+        out: list[T] = []
+        for number in reversed(self._sent.pop(worker, [])):
+            entry = self._entries[number]
+            entry.deaths += 1
+            if entry.deaths < _DEATHS:
+                self._waiting.appendleft(number)
+            else:
+                out.append(self._entries.pop(number).moved)
+        return out
 
     def clear(self) -> list[T]:
         """Take everything out."""
@@ -97,13 +106,3 @@ class Book(Generic[T]):
         if number not in sent:
             raise NotYours(number)
         sent.remove(number)
-
-    def _again(self, numbers: list[int]) -> list[T]:
-        out: list[T] = []
-        for number in reversed(numbers):
-            if self._entries[number].attempts < _ATTEMPTS:
-                # It has waited longest.
-                self._waiting.appendleft(number)
-            else:
-                out.append(self._entries.pop(number).moved)
-        return out

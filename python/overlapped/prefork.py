@@ -31,8 +31,8 @@ after a growing delay.
 
 **Connections move, too**, idle ones and ones with half of a request in hand: the old worker gives them away with the
 bytes that it has read and not answered, and a new one gets them as if it had accepted them, with those bytes first. The
-supervisor keeps each until the new worker has said that it takes it over; where that dies before, it goes to the next.
-What a worker has when it is killed is closed with it.
+supervisor keeps each until the new worker has said that it takes it over; where that dies before, or has no descriptor
+left for it, it goes to the next, and waits where there is none. What a worker has when it is killed is closed with it.
 
 The protocol is that of the Rust crate's ``overlapped::prefork``, whose documentation has it byte by byte and says what
 was rejected: a supervisor in one language and workers in the other work together.
@@ -93,6 +93,9 @@ Command = Sequence[str] | Callable[[int], Sequence[str]]
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 10.0
 
+_REST = 0.05
+"""How many seconds a worker gets no connections after it has given one back."""
+
 
 @dataclass
 class WorkerStatus:
@@ -120,8 +123,7 @@ class Moves:
     on_the_way: int = 0
     """How many are given and not taken over yet."""
     lost: int = 0
-    """How many were closed because nobody took them: the server stopped, or eight workers in a row had died of one or had
-    no descriptor left for it."""
+    """How many were closed because nobody took them: the server stopped, or eight workers died of one."""
 
 
 @dataclass
@@ -486,12 +488,24 @@ class Supervisor:
                     os.close(self._book.taken(member.number, number).descriptor)
                     self._taken += 1
                 else:
-                    self._lose(self._book.back(member.number, number))
+                    self._book.back(member.number, number)
+                    if self._takers.pop(member.number, None) is not None:
+                        _engine.spawn(self._rest, member)
             except NotYours:
                 raise ProtocolError(f"a worker speaks of number {number}, which it does not have") from None
         else:
             raise ProtocolError(f"a message of kind {kind} came from a worker")
         self._send_on()
+
+    def _rest(self, member: _Member) -> None:
+        """Lets a worker that has given a connection back take some again after a while.
+
+        It has no descriptor left, most often. The connection goes to another one meanwhile, or waits.
+        """
+        rested, _ = _engine.first_of([self._stopping, member.ended, _REST])
+        if rested == 2 and not member.draining:
+            self._takers[member.number] = member.generation
+            self._send_on()
 
     def _send_on(self) -> None:
         """Sends connections that wait to workers that have room."""

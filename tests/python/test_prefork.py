@@ -44,6 +44,21 @@ FAILS = "raise SystemExit(9)"
 NEVER_READY = "import overlapped; from overlapped import prefork; w = prefork.Worker(); overlapped.sleep(60)"
 DOES_NOT_DRAIN = ANSWERS.replace("return connection.give(request)", "connection.give(request); overlapped.sleep(60)")
 DOES_NOT_DRAIN = "import overlapped" + DOES_NOT_DRAIN
+GIVES_BACK_WHAT_IT_GETS = """
+import os
+from overlapped import socket
+from overlapped._prefork_channel import *
+channel = Channel(socket.socket(fileno=os.dup(0)))
+channel.send(HELLO, GREETING + TWO.pack(VERSION, VERSION))
+channel.send(READY)
+given = 0
+while given < 20:
+    kind, body, descriptor = channel.receive()
+    if kind == CONNECTION:
+        os.close(descriptor)
+        channel.send(BACK, body[:NUMBER.size])
+        given += 1
+"""
 SPEAKS_OUT_OF_TURN = """
 import os, time
 os.write(0, b"\\0\\0\\0\\x17\\x01overlapped prefork\\0\\x01\\0\\x01" + b"\\0\\0\\0\\x09\\x08" + bytes(7) + b"\\7")
@@ -167,6 +182,17 @@ def test_a_worker_that_does_not_drain_within_the_limit_is_ended():
     supervisor.stop(60)
 
 
+def test_a_connection_that_no_worker_has_room_for_waits_until_one_has():
+    supervisor, address = serve(1)
+    with supervisor, socket.create_connection(address) as client:
+        ask(client, b"before")
+        # The new one leaves, and the one that comes in its place takes it.
+        commands = [worker(ANSWERS), worker(GIVES_BACK_WHAT_IT_GETS)]
+        supervisor.upgrade(lambda place: commands.pop())
+        assert [ask(client, b"after")] == processes(supervisor)
+        assert (supervisor.moves().taken, supervisor.moves().lost) == (1, 0)
+
+
 def test_stopping_answers_what_is_begun_and_ends_idle_connections():
     supervisor, address = serve(2)
     with socket.create_connection(address) as idle, socket.create_connection(address) as begun:
@@ -207,7 +233,9 @@ def test_listeners_that_workers_share_do_not_block_whoever_comes_too_late_for_a_
         try:
             assert os.get_blocking(handle)
             with prefork.Supervisor(2, worker(ANSWERS), {"lines": listener}):
-                assert not os.get_blocking(handle), "a worker would set it for its own calls, and take it from another's"
+                assert not os.get_blocking(handle), (
+                    "a worker would set it for its own calls, and take it from another's"
+                )
         finally:
             os.close(handle)
 
@@ -332,13 +360,23 @@ def test_the_newest_get_what_waits_and_nobody_confirms_what_he_does_not_have():
     assert len(book) == 5
 
 
-def test_what_nobody_takes_goes_to_somebody_else_first_and_comes_out_after_enough_of_them():
+def test_what_comes_back_goes_to_somebody_else_first_and_is_never_given_up():
     book: Book[str] = Book(9)
     book.add("a", 9)
-    been, out = [], []
-    while not out:
+    been = []
+    for _ in range(100):
         sent = book.send({1: 1, 2: 2})
         assert sent is not None
         been.append(sent[0])
-        out = book.ended(sent[0]) if len(been) % 2 else book.back(sent[0], sent[1])
-    assert (been, out, len(book)) == ([2, 1] * 4, ["a"], 0)
+        book.back(sent[0], sent[1])
+    assert (been, len(book), book.clear()) == ([2, 1] * 50, 1, ["a"])
+
+
+def test_what_eight_workers_have_died_with_comes_out():
+    book: Book[str] = Book(9)
+    book.add("a", 9)
+    outs = []
+    for worker in range(8):
+        assert book.send({worker: 1}) is not None
+        outs.append(book.ended(worker))
+    assert (outs, len(book)) == ([[]] * 7 + [["a"]], 0)
