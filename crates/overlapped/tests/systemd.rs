@@ -109,6 +109,17 @@ fn this_program_as_a_service() {
         "tells" => tell(),
         "tells nobody" => tell_nobody(),
         "stores" => store(),
+        "cannot tell that it is a server" => {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let builder = Builder::new(1).listen("web", listener).tell_systemd(true);
+            let [program, words @ ..] = this_program("works");
+            let started = builder.start(move |_| {
+                let mut command = Command::new(&program);
+                command.args(&words).stdout(std::process::Stdio::null());
+                command
+            });
+            assert_eq!(started.unwrap_err().kind(), ErrorKind::NotFound);
+        }
         "is a server" => be_a_server("works"),
         "is a server whose new workers are never ready" => be_a_server("is_never_ready"),
         other => panic!("no behaviour: {other}"),
@@ -445,6 +456,15 @@ fn a_server_that_stops_while_it_reloads_says_nothing_more_than_that() {
         assert_eq!(manager.hears(), "STOPPING=1");
         assert_eq!(manager.hears(), "X_ENDED=1");
         assert!(server.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn a_server_that_cannot_tell_its_manager_does_not_start() {
+    run(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody = folder.path().join("nobody");
+        runs("cannot tell that it is a server", nothing(), &[("NOTIFY_SOCKET", nobody.to_str().unwrap())]);
     });
 }
 
