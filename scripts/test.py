@@ -164,7 +164,9 @@ def rust(backends: list[str]) -> Iterable[Part]:
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
     yield Part("port", [*test, "overlapped-port"], skip)
     for backend in backends:
-        yield Part(f"Rust face, {backend}", [*test, "overlapped", "--features", "rustls"], {"OVERLAPPED_BACKEND": backend})
+        yield Part(
+            f"Rust face, {backend}", [*test, "overlapped", "--features", "rustls"], {"OVERLAPPED_BACKEND": backend}
+        )
 
 
 def python(backends: list[str]) -> Iterable[Part]:
