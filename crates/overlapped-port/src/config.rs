@@ -47,10 +47,11 @@ impl Config {
         self
     }
 
-    /// How many provided buffers the port has at most, up to 32768, and the bytes in each (1024 of 16 KiB unless told). Those
-    /// that were never needed cost no memory. A backend may round the number up to a power of two.
+    /// How many provided buffers the port has, up to 32768, and the bytes in each. Unless told, they are 256 of 16 KiB; with
+    /// io_uring up to 1024, of which those that were never needed cost no memory. A backend may round the number up to a power
+    /// of two.
     pub fn buffers(mut self, count: u16, size: usize) -> Config {
-        self.settings.buffers = count.clamp(1, 1 << 15);
+        self.settings.buffers = Some(count.clamp(1, 1 << 15));
         self.settings.buffer_size = size.clamp(1, 1 << 20);
         self
     }

@@ -101,8 +101,8 @@ pub(crate) use closed::Closed;
 pub(crate) struct Settings {
     /// The room of the completion queue, where there is one.
     pub(crate) capacity: usize,
-    /// How many provided buffers.
-    pub(crate) buffers: u16,
+    /// How many provided buffers; `None`: as many as suit the backend.
+    pub(crate) buffers: Option<u16>,
     /// How long each is, in bytes.
     pub(crate) buffer_size: usize,
     /// How many blocking calls of a kind run at once.
@@ -113,9 +113,12 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { capacity: 1 << 15, buffers: 1024, buffer_size: 16 << 10, threads: 8, thread_stack: None }
+        Settings { capacity: 1 << 15, buffers: None, buffer_size: 16 << 10, threads: 8, thread_stack: None }
     }
 }
+
+/// How many provided buffers a backend has whose memory is the allocator's, which may have to zero all of it.
+pub(crate) const BUFFERS: u16 = 256;
 
 /// What became of an operation at its start.
 pub(crate) enum Started {

@@ -93,7 +93,7 @@ use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
-use super::{Backend, Event, Notify, Settings, Started};
+use super::{BUFFERS, Backend, Event, Notify, Settings, Started};
 use crate::buffers::{Buffer, BufferPool, Home};
 use crate::explained::explained;
 use crate::op::{Brings, Op};
@@ -237,7 +237,7 @@ impl Iocp {
                 afd: None,
                 queue: Arc::new(Queue(port)),
                 handles: Handles::new(port),
-                pool: BufferPool::new(settings.buffers, settings.buffer_size)?,
+                pool: BufferPool::new(settings.buffers.unwrap_or(BUFFERS), settings.buffer_size)?,
                 starved: VecDeque::new(),
                 ready: Vec::new(),
                 entries: 0,

@@ -105,7 +105,7 @@ impl Poll {
             table: Table::default(),
             descriptors: Vec::new(),
             events: Vec::new(),
-            buffers: BufferPool::new(settings.buffers, settings.buffer_size)?,
+            buffers: BufferPool::new(settings.buffers.unwrap_or(BUFFERS), settings.buffer_size)?,
             starved: VecDeque::new(),
             retries: BTreeSet::new(),
             turns: Turns::default(),

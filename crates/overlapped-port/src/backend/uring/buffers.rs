@@ -27,6 +27,9 @@ pub(super) const GROUP: u16 = 0;
 /// So many the kernel is given at a time.
 const BATCH: u16 = 256;
 
+/// And so many at most, unless told.
+pub(super) const MOST: u16 = 4 * BATCH;
+
 pub(super) struct BufferRing {
     memory: NonNull<u8>,
     mapped: usize,

@@ -420,7 +420,8 @@ mod tests {
 
     /// A backend, or none where the machine has no io_uring.
     fn uring() -> Option<Uring> {
-        Uring::start(&crate::backend::Settings { capacity: 8, buffers: 4, buffer_size: 64, ..Default::default() }).ok()
+        Uring::start(&crate::backend::Settings { capacity: 8, buffers: Some(4), buffer_size: 64, ..Default::default() })
+            .ok()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, Probe, opcode};
 
-use super::buffers::{BufferRing, GROUP};
+use super::buffers::{BufferRing, GROUP, MOST};
 use crate::backend::Settings;
 use crate::explained::explained;
 
@@ -157,8 +157,8 @@ fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferR
     if let Some((_, name)) = OPCODES.iter().find(|(code, _)| !probe.is_supported(*code)) {
         return Err(unsupported(name));
     }
-    let buffers =
-        BufferRing::new(settings.buffers, settings.buffer_size).map_err(refused("mmap of the provided buffers"))?;
+    let buffers = BufferRing::new(settings.buffers.unwrap_or(MOST), settings.buffer_size)
+        .map_err(refused("mmap of the provided buffers"))?;
     let (address, count) = buffers.as_raw();
     // SAFETY: the ring of buffers lives as long as the io_uring: the backend drops it after that.
     unsafe { ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0) }
