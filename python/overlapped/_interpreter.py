@@ -7,17 +7,17 @@ imported.
 
 from __future__ import annotations
 
+import importlib
+
 
 def _is_main() -> bool:
-    try:
+    for name in ("_interpreters", "_xxsubinterpreters"):  # the second before Python 3.13
         try:
-            import _interpreters as interpreters  # type: ignore[import-not-found]
-        except ImportError:  # before Python 3.13
-            import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
-        current, main = interpreters.get_current(), interpreters.get_main()
-    except ImportError:
-        return True
-    return bool(current == main)
+            interpreters = importlib.import_module(name)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() == interpreters.get_main())
+    return True
 
 
 if not _is_main():

@@ -308,7 +308,7 @@ def rust() -> list[str]:
     """The Rust tests' worker, which answers as ours."""
     build = ["cargo", "test", "--package", "overlapped", "--test", "prefork", "--no-run"]
     done = subprocess.run(build, cwd=ROOT, check=True, capture_output=True, text=True)
-    found = re.search(r"\((target/debug/deps/prefork-\w+)\)", done.stderr)
+    found = re.search(r"\((\S+/prefork-\w+)\)", done.stderr)
     assert found, done.stderr
     return [str(ROOT / found[1]), "--exact", "this_program_as_a_worker", "--ignored", "--nocapture"]
 
