@@ -7,16 +7,11 @@ stream and how a socket goes along, is an `End`: see `_channel_unix` and `_chann
 from __future__ import annotations
 
 import struct
-import sys
 from typing import Any
 
-from . import _engine, socket, subprocess
+from . import socket, subprocess
 from ._channel_errors import ProtocolError
-
-if sys.platform == "win32":
-    from ._channel_windows import End
-else:
-    from ._channel_unix import End
+from ._channel_frames import End, Frames
 
 CONTEXT_LIMIT = 1 << 20
 VARIABLE = "OVERLAPPED_HANDOFF"
@@ -31,17 +26,11 @@ PROCESS = struct.Struct("!I")
 _MOST = 1 + NUMBER.size + End.TOLD + CONTEXT_LIMIT
 
 
-def frame(kind: int, body: bytes) -> bytes:
-    return struct.pack("!IB", 1 + len(body), kind) + body
-
-
-class Channel:
+class Channel(Frames):
     """Messages on a stream, each with the descriptor that came with it."""
 
     def __init__(self, end: End) -> None:
-        self._end = end
-        self._bytes = bytearray()
-        self._turn = _engine.Lock()
+        super().__init__(end, _MOST, range(HELLO, END + 1), _is_body)
 
     @classmethod
     def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Channel]:
@@ -66,24 +55,14 @@ class Channel:
         except LookupError as error:
             raise RuntimeError(f"{why} {error.args[0]}") from None
 
-    def close(self) -> None:
-        self._end.close()
-
     def send(self, kind: int, body: bytes) -> None:
-        """Send a message as a whole. Who is made to leave in the middle ends the channel: half a frame is none."""
-        self._send(frame(kind, body), None)
+        """Send a message."""
+        self.send_frame(kind, body)
 
     def give(self, number: int, given: socket.socket, context: bytes) -> None:
         """Send a socket."""
         told = self._end.tell(given)
-        self._send(frame(GIVE, NUMBER.pack(number) + told + context), given)
-
-    def _send(self, data: bytes, given: socket.socket | None) -> None:
-        self._turn.acquire()
-        try:
-            self._end.send(data, given)
-        finally:
-            self._turn.release()
+        self.send_frame(GIVE, NUMBER.pack(number) + told + context, given)
 
     def hello(self) -> None:
         """Say which versions this speaks."""
@@ -102,10 +81,6 @@ class Channel:
         if not self._end.finish():
             self.send(END, b"")
 
-    def cut(self) -> None:
-        """Let a receive end with what has come."""
-        self._end.cut()
-
     def receive(self) -> tuple[int, bytes, int | None] | None:
         """The next message's kind, its body, and the descriptor that came with it, None for one that was lost; None at
         the end.
@@ -113,35 +88,9 @@ class Channel:
         Raises:
             ProtocolError: what came is no message, or ends in the middle of one.
         """
-        while True:
-            if (message := self._decoded()) is not None:
-                return message
-            data = self._end.receive(64 * 1024)
-            if not data:
-                if self._bytes:
-                    raise ProtocolError(
-                        f"the stream ended within a frame, {len(self._bytes)} bytes after its beginning"
-                    )
-                return None
-            self._bytes += data
-
-    def _decoded(self) -> tuple[int, bytes, int | None] | None:
-        length = int.from_bytes(self._bytes[:4], "big") if len(self._bytes) >= 4 else 1
-        if length > _MOST:
-            raise ProtocolError(f"a frame of {length} bytes, where {_MOST} are allowed")
-        if len(self._bytes) < 4 + length or len(self._bytes) < 4:
-            if self._end.came > bool(self._bytes):
-                raise ProtocolError("a descriptor came that belongs to no frame")
+        if (received := self.receive_frame()) is None:
             return None
-        whole = bytes(self._bytes[4 : 4 + length])
-        del self._bytes[: 4 + length]
-        if not whole:
-            raise ProtocolError("no frame: it has no kind")
-        kind, body = whole[0], whole[1:]
-        if not HELLO <= kind <= END:
-            raise ProtocolError("no frame: it is of a kind that there is not")
-        if not _is_body(kind, body):
-            raise ProtocolError("no frame: its body is not as its kind's")
+        kind, body = received
         if kind != GIVE:
             return kind, body, None
         number, told, context = body[: NUMBER.size], body[NUMBER.size :][: End.TOLD], body[NUMBER.size + End.TOLD :]

@@ -1,4 +1,4 @@
-"""What goes wrong between a server and a worker of :mod:`overlapped.handoff`."""
+"""What goes wrong between a server and a worker of :mod:`overlapped.handoff` and :mod:`overlapped.prefork`."""
 
 
 class ProtocolError(OSError):

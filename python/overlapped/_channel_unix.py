@@ -65,11 +65,11 @@ class End:
         """The bytes of a message that are about its socket."""
         return b""
 
-    def send(self, data: bytes, given: socket.socket | None) -> None:
+    def send(self, data: bytes, given: socket.socket | int | None) -> None:
         """Send bytes, with a socket along with the first of them; left in the middle, the channel has ended."""
         view, sent = memoryview(data), 0
-        descriptor = b"" if given is None else struct.pack("i", given.fileno())
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)] if descriptor else []
+        descriptor = given if given is None or isinstance(given, int) else given.fileno()
+        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
         try:
             while sent < len(view):
                 sent += self._stream.sendmsg([view[sent:]], rights if sent == 0 else [])

@@ -103,7 +103,7 @@ class End:
         except OSError:
             return bytes(self.TOLD)
 
-    def send(self, data: bytes, given: socket.socket | None) -> None:
+    def send(self, data: bytes, given: socket.socket | int | None) -> None:
         """Send bytes, which tell of a socket; left in the middle, the channel has ended."""
         view = memoryview(data)
         try:

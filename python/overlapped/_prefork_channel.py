@@ -5,12 +5,12 @@ The messages are those of the table in the Rust crate's ``overlapped::prefork``.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import _engine, socket
+from . import socket
+from ._channel_errors import ProtocolError
+from ._channel_frames import End, Frames
 
 UNREAD_LIMIT = 1 << 20
 """The most bytes that can go with a connection."""
@@ -32,10 +32,6 @@ ON_THE_WAY = 64
 _LONGEST = 1 + HEAD.size + UNREAD_LIMIT
 
 
-class ProtocolError(OSError):
-    """The other side of a channel broke the rules: nothing more comes from it."""
-
-
 class Message(NamedTuple):
     kind: int
     body: bytes
@@ -43,39 +39,15 @@ class Message(NamedTuple):
     """None too where it was lost: this process had no descriptor left."""
 
 
-class Channel:
+class Channel(Frames):
+    """Messages on a stream, each with the descriptor that came with it."""
+
     def __init__(self, stream: socket.socket) -> None:
-        self.stream = stream
-        self._bytes = bytearray()
-        self._came: list[int | None] = []
-        """In the order of the frames that they belong to; None for one that was lost."""
-        self._turn = _engine.Lock()
-
-    def close(self) -> None:
-        self.stream.close()
-        for descriptor in self._came:
-            if descriptor is not None:
-                os.close(descriptor)
-        self._came.clear()
-
-    def cut(self) -> None:
-        """Let a receive end with what has come."""
-        with contextlib.suppress(OSError):
-            self.stream.shutdown(socket.SHUT_RDWR)
+        super().__init__(End(stream, descriptors=ON_THE_WAY), _LONGEST, range(HELLO, BACK + 1), _is_body)
 
     def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
-        """Send a message as a whole. Who is made to leave in the middle ends the channel: half a frame is none."""
-        data = memoryview(struct.pack("!IB", 1 + len(body), kind) + body)
-        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
-        with self._turn:
-            sent = 0
-            try:
-                while sent < len(data):
-                    sent += self.stream.sendmsg([data[sent:]], rights if sent == 0 else [])
-            except BaseException:
-                if sent > 0:
-                    self.cut()
-                raise
+        """Send a message, with a descriptor along."""
+        self.send_frame(kind, body, descriptor)
 
     def receive(self) -> Message | None:
         """The next message; None at the end.
@@ -83,55 +55,15 @@ class Channel:
         Raises:
             ProtocolError: what came is no message, or ends in the middle of one.
         """
-        while True:
-            if (message := self._decoded()) is not None:
-                return message
-            room, flags = socket.CMSG_SPACE(4 * ON_THE_WAY), getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-            try:
-                data, control, told, _ = self.stream.recvmsg(64 * 1024, room, flags)
-            except ConnectionResetError:
-                # It has ended with something unread; all that it had written was read before.
-                data, control, told = b"", [], 0
-            self._take(control, bool(told & socket.MSG_CTRUNC))
-            if not data:
-                if self._bytes:
-                    raise ProtocolError(
-                        f"the stream ended within a frame, {len(self._bytes)} bytes after its beginning"
-                    )
-                return None
-            self._bytes += data
-
-    def _take(self, control: list[Any], lost: bool) -> None:
-        for level, kind, data in control:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                for (descriptor,) in struct.iter_unpack("i", data[: len(data) - len(data) % 4]):
-                    os.set_inheritable(descriptor, False)
-                    self._came.append(descriptor)
-        if lost:
-            self._came.append(None)
-
-    def _decoded(self) -> Message | None:
-        length = int.from_bytes(self._bytes[:4], "big") if len(self._bytes) >= 4 else 1
-        if length > _LONGEST:
-            raise ProtocolError(f"a frame of {length} bytes, where {_LONGEST} are allowed")
-        if len(self._bytes) < 4 + length:
-            if len(self._came) > bool(self._bytes):
-                raise ProtocolError("a descriptor came that belongs to no frame")
+        if (received := self.receive_frame()) is None:
             return None
-        frame = bytes(self._bytes[4 : 4 + length])
-        del self._bytes[: 4 + length]
-        if not frame:
-            raise ProtocolError("no frame: it has no kind")
-        kind, body = frame[0], frame[1:]
-        if not HELLO <= kind <= BACK:
-            raise ProtocolError("no frame: it is of a kind that there is not")
-        if not _is_body(kind, body):
-            raise ProtocolError("no frame: its body is not as its kind's")
+        kind, body = received
         if kind not in (LISTENER, CONNECTION):
             return Message(kind, body, None)
-        if not self._came:
-            raise ProtocolError(f"a message of kind {kind} came without its descriptor")
-        return Message(kind, body, self._came.pop(0))
+        try:
+            return Message(kind, body, self._end.own(b""))
+        except LookupError:
+            raise ProtocolError(f"a message of kind {kind} came without its descriptor") from None
 
 
 def _is_body(kind: int, body: bytes) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from . import _engine, socket
+from ._channel_errors import ProtocolError
 from ._prefork_channel import (
     BACK,
     CONNECTION,
@@ -32,7 +33,6 @@ from ._prefork_channel import (
     WELCOME,
     Channel,
     Message,
-    ProtocolError,
 )
 from ._queue import Queue, ShutDown
 from ._timeout import timeout

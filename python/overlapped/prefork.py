@@ -51,6 +51,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _engine, socket, subprocess
+from ._channel_errors import ProtocolError
 from ._prefork_book import Book, NotYours
 from ._prefork_channel import (
     BACK,
@@ -71,7 +72,6 @@ from ._prefork_channel import (
     VERSION,
     WELCOME,
     Channel,
-    ProtocolError,
 )
 from ._prefork_service import Service
 from ._prefork_worker import Connection, More, Worker, refuse_windows

@@ -18,7 +18,7 @@ import pytest
 
 import overlapped
 from conftest import WINDOWS, unix_only
-from overlapped import _channel, handoff, sleep, socket, spawn
+from overlapped import _channel, _channel_frames, handoff, sleep, socket, spawn
 from overlapped._journal import Journal, NotYours
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -320,7 +320,7 @@ def test_noise_is_an_error_or_waits_for_more():
             channel = _channel.Channel(_channel.End(theirs, 0))
             try:
                 while (message := channel.receive()) is not None:
-                    assert _channel.frame(*message[:2]) in noise
+                    assert _channel_frames.frame(*message[:2]) in noise
             except handoff.ProtocolError:
                 pass
 
