@@ -92,12 +92,13 @@
 pub(crate) mod delay;
 mod given;
 mod giving;
+pub(crate) mod incoming;
 mod journal;
 mod keeper;
 mod receiver;
 mod server;
 mod shared;
-mod sys;
+pub(crate) mod sys;
 mod wire;
 mod worker;
 

@@ -2,14 +2,12 @@
 //!
 //! The hand-off's channel gives sockets in one direction; here they go in both, with other messages between them.
 
-use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-use socket2::{SockRef, Type};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::wire::{self, Message, VARIABLE};
+use crate::handoff::incoming::Incoming;
+use crate::handoff::sys::{put_nothing_at, unix_stream};
 use crate::net::{Shutdown, UnixStream};
 use crate::sync::Semaphore;
 use crate::time::uncancellable;
@@ -17,9 +15,6 @@ use crate::time::uncancellable;
 /// How many connections may be on their way in one direction and not taken over yet. Those on their way count against
 /// the user's limit of descriptors as well (unix(7), `ETOOMANYREFS`).
 pub(super) const ON_THE_WAY: usize = 64;
-
-/// What is read at once.
-const ROOM: usize = 64 * 1024;
 
 /// A worker's end of its channel, taken from the environment.
 pub(super) fn inherited() -> io::Result<UnixStream> {
@@ -29,24 +24,14 @@ pub(super) fn inherited() -> io::Result<UnixStream> {
         Err(_) => return Err(no_worker(format!("{VARIABLE} is not set"))),
     }
     let channel = io::stdin().as_fd().try_clone_to_owned().map_err(|error| no_worker(error.to_string()))?;
-    let socket = SockRef::from(&channel);
-    let is_unix = socket.local_addr().is_ok_and(|address| address.is_unix());
-    if !is_unix || socket.r#type().ok() != Some(Type::STREAM) {
-        return Err(no_worker("its standard input is no Unix stream socket".to_owned()));
-    }
-    // So that this process's own children get no end of it.
-    replace_standard_input(File::open("/dev/null")?.as_fd())?;
-    Ok(channel.into())
+    let channel =
+        unix_stream(channel).ok_or_else(|| no_worker("its standard input is no Unix stream socket".to_owned()))?;
+    put_nothing_at(0)?;
+    Ok(channel)
 }
 
 fn no_worker(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("this process was not started as a worker: {why}"))
-}
-
-#[allow(unsafe_code, reason = "the standard library replaces no descriptor")]
-fn replace_standard_input(with: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the number is that of the channel, which whoever started this process has given to this function alone.
-    if unsafe { libc::dup2(with.as_raw_fd(), 0) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// What a peer should not have done.
@@ -100,13 +85,13 @@ impl Sender {
     }
 }
 
-/// The reading end. Keeps what has come of a message that is not complete.
-#[derive(Default)]
-pub(super) struct Receiver {
-    bytes: Vec<u8>,
-    /// Which have come before the frames that they belong to were complete, in the frames' order; `None` for one that
-    /// was lost. A receive ends after one that came (`unix_stream_read_generic` in Linux), so it loses one at most.
-    sockets: VecDeque<Option<OwnedFd>>,
+/// The reading end.
+pub(super) struct Receiver(Incoming);
+
+impl Default for Receiver {
+    fn default() -> Receiver {
+        Receiver(Incoming::new(ON_THE_WAY))
+    }
 }
 
 impl Receiver {
@@ -116,44 +101,11 @@ impl Receiver {
     /// # Errors
     /// `InvalidData` for what breaks the rules, `UnexpectedEof` for an end within a frame; what the system says.
     pub(super) fn receive(&mut self, stream: &UnixStream) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
-        let mut room = Vec::new();
-        loop {
-            if let Some(arrived) = self.decoded()? {
-                return Ok(Some(arrived));
-            }
-            room.resize(ROOM, 0);
-            let length = match stream.recv_with_fds(&mut room, ON_THE_WAY) {
-                Ok(got) => {
-                    self.bytes.extend_from_slice(&room[..got.length]);
-                    self.sockets.extend(got.fds.into_iter().map(Some));
-                    self.sockets.extend(got.fds_truncated.then_some(None));
-                    got.length
-                }
-                // It has ended with something unread; all that it had written was read before.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-                Err(error) => return Err(error),
-            };
-            match length {
-                0 if self.bytes.is_empty() => return Ok(None),
-                0 => return Err(crate::io::framing::FrameError::Truncated { had: self.bytes.len() }.into()),
-                _ => {}
-            }
-        }
-    }
-
-    fn decoded(&mut self) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
-        let Some((message, taken)) = wire::decode(&self.bytes)? else {
-            // The frame that has begun may have one.
-            if self.sockets.len() > usize::from(!self.bytes.is_empty()) {
-                return Err(breach("a descriptor came that belongs to no frame"));
-            }
-            return Ok(None);
-        };
-        self.bytes.drain(..taken);
+        let Some(message) = self.0.receive(stream, wire::decode, breach)? else { return Ok(None) };
         if !message.has_socket() {
             return Ok(Some((message, None)));
         }
-        match self.sockets.pop_front() {
+        match self.0.sockets.pop_front() {
             Some(socket) => Ok(Some((message, socket))),
             None => Err(breach(format!("{} came without its descriptor", message.name()))),
         }

@@ -9,6 +9,8 @@ mod windows;
 pub use self::unix::OwnedSocket;
 #[cfg(unix)]
 pub(super) use self::unix::*;
+#[cfg(unix)]
+pub(crate) use self::unix::{put_nothing_at, unix_stream};
 #[cfg(windows)]
 pub use self::windows::OwnedSocket;
 #[cfg(windows)]

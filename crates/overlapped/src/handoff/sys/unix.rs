@@ -15,7 +15,7 @@ use crate::process::{Child, Command};
 /// A socket that somebody owns: what is given, and what a worker gets.
 pub type OwnedSocket = OwnedFd;
 
-pub(in crate::handoff) type Stream = UnixStream;
+pub(crate) type Stream = UnixStream;
 
 /// How many bytes of a `give` are about the socket: it comes along.
 pub(in crate::handoff) const TOLD: usize = 0;
@@ -37,14 +37,21 @@ pub(in crate::handoff) fn inherited() -> io::Result<Stream> {
         .filter(|number| *number >= 0)
         .ok_or_else(|| none(format!("{VARIABLE} is {number:?}, which is no descriptor's number")))?;
     let channel = duplicate(number).map_err(|error| none(format!("descriptor {number}: {error}")))?;
-    let socket = SockRef::from(&channel);
+    let channel = unix_stream(channel).ok_or_else(|| none(format!("descriptor {number} is no Unix stream socket")))?;
+    put_nothing_at(number)?;
+    Ok(channel)
+}
+
+/// The descriptor as the stream that it is, if it is a Unix stream socket.
+pub(crate) fn unix_stream(descriptor: OwnedFd) -> Option<UnixStream> {
+    let socket = SockRef::from(&descriptor);
     let is_unix = socket.local_addr().is_ok_and(|address| address.is_unix());
-    if !is_unix || socket.r#type().ok() != Some(Type::STREAM) {
-        return Err(none(format!("descriptor {number} is no Unix stream socket")));
-    }
-    let nothing = File::open("/dev/null")?;
-    replace(number, nothing.as_fd())?;
-    Ok(channel.into())
+    (is_unix && socket.r#type().ok() == Some(Type::STREAM)).then(|| descriptor.into())
+}
+
+/// Puts `/dev/null` in the place of the channel, so that this process's own children get no end of it.
+pub(crate) fn put_nothing_at(number: RawFd) -> io::Result<()> {
+    replace(number, File::open("/dev/null")?.as_fd())
 }
 
 fn none(why: String) -> io::Error {

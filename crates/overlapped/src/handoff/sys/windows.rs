@@ -27,7 +27,7 @@ use crate::process::{Child, Command};
 /// A socket that somebody owns: what is given, and what a worker gets.
 pub type OwnedSocket = StdOwnedSocket;
 
-pub(in crate::handoff) struct Stream {
+pub(crate) struct Stream {
     pipe: NamedPipeStream,
     /// The process at the other end, in a server.
     process: Cell<u32>,
