@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from charts import Chart
 from plan import Plan
-from processes import Process
-from tables import OURS, Figures, Table
+from tables import OURS
+
+from .costs import costs
 
 RUST = (OURS, "tokio", "may")
 PYTHON = {name: ("costs.py", name) for name in (OURS, "gevent", "uvloop", "asyncio")}
@@ -18,15 +19,4 @@ COSTS = {
 
 
 def scene(plan: Plan) -> Iterator[Chart]:
-    yield _chart(plan, "Python", plan.python(PYTHON))
-    yield _chart(plan, "Rust", plan.rust("micro", RUST))
-
-
-def _chart(plan: Plan, face: str, commands: dict[str, list[object]]) -> Chart:
-    def one(name: str) -> Figures:
-        with Process(commands[name], plan.server_core) as process:
-            return process.figures()
-
-    chart = Chart(f"micro-{face.lower()}", f"Costs of the basic moves in {face}")
-    chart.add(Table("", *plan.interleaved(list(commands), one), COSTS))
-    return chart
+    return costs(plan, "micro", "Costs of the basic moves", PYTHON, RUST, COSTS)

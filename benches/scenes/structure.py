@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from charts import Chart
 from plan import Plan
-from processes import Process
-from tables import OURS, Figures, Table
+from tables import OURS
+
+from .costs import costs
 
 RUST = (OURS, "tokio")
 PYTHON = {name: ("structure.py", name) for name in (OURS, "gevent", "trio", "threads")}
@@ -17,15 +18,4 @@ COSTS = {
 
 
 def scene(plan: Plan) -> Iterator[Chart]:
-    yield _chart(plan, "Python", plan.python(PYTHON))
-    yield _chart(plan, "Rust", plan.rust("structure", RUST))
-
-
-def _chart(plan: Plan, face: str, commands: dict[str, list[object]]) -> Chart:
-    def one(name: str) -> Figures:
-        with Process(commands[name], plan.server_core) as process:
-            return process.figures()
-
-    chart = Chart(f"structure-{face.lower()}", f"Costs of groups, first_of and conditions in {face}")
-    chart.add(Table("", *plan.interleaved(list(commands), one), COSTS))
-    return chart
+    return costs(plan, "structure", "Costs of groups, first_of and conditions", PYTHON, RUST, COSTS)
