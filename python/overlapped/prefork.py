@@ -409,11 +409,14 @@ class Supervisor:
 
     def _attend(self, member: _Member) -> None:
         """Sees to a worker from its beginning to its end."""
-        writer = _engine.spawn(self._write, member)
+        # What it is to get waits in its outbox until it has been welcomed: it may be told to drain before.
+        writer: _engine.Tasklet[None] | None = None
         broken: OSError | None = None
         try:
             try:
-                self._converse(member)
+                if self._welcome(member):
+                    writer = _engine.spawn(self._write, member)
+                    self._converse(member)
             except OSError as error:
                 # What it has not confirmed is given to others once it is dead.
                 broken = error
@@ -429,8 +432,9 @@ class Supervisor:
                 if broken is not None:
                     member.how = f"ended by the supervisor: {broken}"
                 member.outbox.close()
-                writer.cancel()
-                writer.join()
+                if writer is not None:
+                    writer.cancel()
+                    writer.join()
             member.channel.close()
             self._alive.pop(member.number)
             self._takers.pop(member.number, None)
@@ -447,11 +451,11 @@ class Supervisor:
                 # It has ended, or this is to: what it has not confirmed is taken back.
                 return member.channel.cut()
 
-    def _converse(self, member: _Member) -> None:
-        """Hears what a worker says, until its end."""
+    def _welcome(self, member: _Member) -> bool:
+        """Hears which versions a worker speaks, and gives it the listeners; False where it has ended."""
         channel = member.channel
         if (message := channel.receive()) is None:
-            return
+            return False
         if message.kind != HELLO:
             raise ProtocolError(f"the first message is of kind {message.kind}, and no hello")
         lowest, highest = TWO.unpack(message.body[len(GREETING) :])
@@ -459,10 +463,14 @@ class Supervisor:
             why = f"it speaks versions {lowest} to {highest}, the supervisor {VERSION} to {VERSION}"
             channel.send(REFUSED, why.encode())
             raise ProtocolError(why)
-        member.send(WELCOME, TWO.pack(VERSION, len(self._listeners)))
+        channel.send(WELCOME, TWO.pack(VERSION, len(self._listeners)))
         for name, listener in self._listeners:
-            member.send(LISTENER, name.encode(), listener.fileno())
-        while (message := channel.receive()) is not None:
+            channel.send(LISTENER, name.encode(), listener.fileno())
+        return True
+
+    def _converse(self, member: _Member) -> None:
+        """Hears what a worker says, until its end."""
+        while (message := member.channel.receive()) is not None:
             self._hear(member, *message)
 
     def _hear(self, member: _Member, kind: int, body: bytes, descriptor: int | None) -> None:

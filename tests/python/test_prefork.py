@@ -59,6 +59,15 @@ while given < 20:
         channel.send(BACK, body[:NUMBER.size])
         given += 1
 """
+BEGINS_WHEN_TOLD = """
+import sys
+from overlapped import prefork, socket
+gate = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+gate.recv(1)
+worker = prefork.Worker()
+worker.ready()
+gate.sendall(b"serves" if worker.next() else b"has drained")
+"""
 SPEAKS_OUT_OF_TURN = """
 import os, time
 os.write(0, b"\\0\\0\\0\\x17\\x01overlapped prefork\\0\\x01\\0\\x01" + b"\\0\\0\\0\\x09\\x08" + bytes(7) + b"\\7")
@@ -207,6 +216,21 @@ def test_stopping_answers_what_is_begun_and_ends_idle_connections():
         stopping.result()
     with pytest.raises(BrokenPipeError):
         supervisor.restart()
+
+
+def test_a_worker_that_is_to_drain_before_it_has_said_anything_does_so_as_soon_as_it_can():
+    supervisor, address = serve(1)
+    with socket.create_server(("127.0.0.1", 0)) as gate, socket.create_connection(address) as held:
+        (old,) = processes(supervisor)
+        assert ask(held, b"served by the old") == old
+        upgrade = spawn(supervisor.upgrade, [*worker(BEGINS_WHEN_TOLD), str(gate.getsockname()[1])])
+        fresh, _ = gate.accept()
+        stop = spawn(supervisor.stop, 60)
+        assert held.recv(1) == b"", "the old one drains, so the new one has been told as well"
+        fresh.sendall(b"!")
+        assert fresh.recv(64) == b"has drained"
+        stop.join()
+        upgrade.join()
 
 
 def test_listeners_of_both_kinds_are_known_by_their_names(tmp_path):

@@ -22,6 +22,8 @@ use support::{LONG, open_descriptors, run};
 
 /// What a worker of these tests does; a variable of its environment tells it.
 const BEHAVIOUR: &str = "PREFORK_TEST";
+/// The port of the test's where a worker that "begins when told" is told.
+const GATE: &str = "PREFORK_TEST_GATE";
 
 fn worker(behaviour: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -46,6 +48,14 @@ fn this_program_as_a_worker() {
         "ignores that it is to drain" => {
             let worker = Worker::from_environment().unwrap();
             worker.serve(|connection| drop((answer(connection, ""), sleep(LONG)))).unwrap();
+        }
+        "begins when told" => {
+            let port: u16 = std::env::var(GATE).unwrap().parse().unwrap();
+            let mut gate = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            gate.read_exact(&mut [0]).unwrap();
+            let worker = Worker::from_environment().unwrap();
+            worker.ready().unwrap();
+            gate.write_all(if worker.next().unwrap().is_some() { b"serves\n" } else { b"has drained\n" }).unwrap();
         }
         "supervises" => {
             let (_supervisor, address) = server(2);
@@ -340,6 +350,36 @@ fn stopping_answers_what_is_begun_and_ends_idle_connections() {
         assert!(supervisor.workers().iter().all(|worker| !worker.is_ready && worker.ended == 1));
         let error = supervisor.restart().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_worker_that_is_to_drain_before_it_has_said_anything_does_so_as_soon_as_it_can() {
+    run(|| {
+        let (supervisor, address) = server(1);
+        let old = processes(&supervisor)[0];
+        let mut held = TcpStream::connect(address).unwrap();
+        assert_eq!(ask(&held, "served by the old"), old);
+        let (gate, gates_address) = listener();
+        let supervisor = Rc::new(supervisor);
+        let upgrade = spawn({
+            let supervisor = Rc::clone(&supervisor);
+            let port = gates_address.port().to_string();
+            move || {
+                supervisor.upgrade(move |_| {
+                    let mut command = worker("begins when told");
+                    command.env(GATE, &port);
+                    command
+                })
+            }
+        });
+        let mut fresh = gate.accept().unwrap().0;
+        let stop = spawn(move || supervisor.stop(LONG));
+        assert_eq!(held.read(&mut [0]).unwrap(), 0, "the old one drains, so the new one has been told as well");
+        fresh.write_all(b"!").unwrap();
+        assert_eq!(line(&mut fresh).unwrap(), "has drained\n");
+        stop.join().unwrap().unwrap();
+        upgrade.join().unwrap().unwrap();
     });
 }
 

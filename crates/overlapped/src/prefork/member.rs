@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,6 @@ use crate::time::uncancellable;
 /// What a worker is to get.
 pub(super) enum Outgoing {
     Message(Message),
-    /// The listener in a place.
-    Listener(usize),
     Connection(u64, Rc<Moved>),
 }
 
@@ -151,11 +150,18 @@ fn watch(member: &Member, mut child: Child, sender: &Sender) {
 
 /// Sees to a worker from its beginning to its end.
 fn attend(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Rc<Sender>) {
-    let writer = {
-        let (member, shared, sender) = (Rc::clone(member), Rc::clone(shared), Rc::clone(sender));
-        crate::spawn(move || write(&member, &shared, &sender))
+    let mut receiver = Receiver::default();
+    let mut writer = None;
+    let broken = match welcome(shared, sender, &mut receiver) {
+        Ok(true) => {
+            // What it is to get waits in its outbox until now: it may have been told to drain before.
+            let theirs = (Rc::clone(member), Rc::clone(sender));
+            writer = Some(crate::spawn(move || write(&theirs.0, &theirs.1)));
+            converse(member, shared, sender, &mut receiver).err()
+        }
+        Ok(false) => None,
+        Err(error) => Some(error),
     };
-    let broken = converse(member, shared, sender).err();
     uncancellable(|| {
         if broken.is_some() {
             // What it has not confirmed is given to others once it is dead.
@@ -169,22 +175,19 @@ fn attend(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Rc<Sender>) {
             *member.how.borrow_mut() = format!("ended by the supervisor: {error}");
         }
         member.outbox.close();
-        writer.cancel();
-        let _ = writer.join();
+        if let Some(writer) = writer {
+            writer.cancel();
+            let _ = writer.join();
+        }
         shared.has_ended(member);
         member.ended.set();
     });
 }
 
-fn write(member: &Member, shared: &Shared, sender: &Sender) {
-    use std::os::fd::AsFd;
+fn write(member: &Member, sender: &Sender) {
     for outgoing in member.outbox.iter() {
         let sent = match outgoing {
             Outgoing::Message(message) => sender.send(&message, None),
-            Outgoing::Listener(place) => {
-                let (name, listener) = &shared.listeners[place];
-                sender.send(&Message::Listener { name: name.clone() }, Some(listener.as_fd()))
-            }
             Outgoing::Connection(number, moved) => {
                 let message = Message::Connection { number, listener: moved.listener, unread: moved.unread.clone() };
                 sender.send(&message, Some(moved.socket.as_fd()))
@@ -197,10 +200,9 @@ fn write(member: &Member, shared: &Shared, sender: &Sender) {
     }
 }
 
-/// Hears what a worker says, until its end.
-fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender) -> io::Result<()> {
-    let mut receiver = Receiver::default();
-    let Some((message, _)) = receiver.receive(sender.stream())? else { return Ok(()) };
+/// Hears which versions a worker speaks, and gives it the listeners; false where it has ended.
+fn welcome(shared: &Shared, sender: &Sender, receiver: &mut Receiver) -> io::Result<bool> {
+    let Some((message, _)) = receiver.receive(sender.stream())? else { return Ok(false) };
     let Message::Hello { lowest, highest } = message else {
         return Err(breach(format!("the first message is {}", message.name())));
     };
@@ -211,8 +213,15 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender) -> io::Re
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
     let listeners = shared.listeners.len() as u16;
-    member.send(Outgoing::Message(Message::Welcome { version, listeners }));
-    (0..shared.listeners.len()).for_each(|place| member.send(Outgoing::Listener(place)));
+    sender.send(&Message::Welcome { version, listeners }, None)?;
+    for (name, listener) in &shared.listeners {
+        sender.send(&Message::Listener { name: name.clone() }, Some(listener.as_fd()))?;
+    }
+    Ok(true)
+}
+
+/// Hears what a worker says, until its end.
+fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver: &mut Receiver) -> io::Result<()> {
     while let Some((message, socket)) = receiver.receive(sender.stream())? {
         match message {
             Message::Ready if !member.ready.is_set() => {

@@ -134,7 +134,7 @@ mod tests {
 
     fn backend() -> Iocp {
         let backend =
-            Iocp::start(&Settings { capacity: 8, buffers: 1, buffer_size: 64, ..Settings::default() }).unwrap();
+            Iocp::start(&Settings { capacity: 8, buffers: Some(1), buffer_size: 64, ..Settings::default() }).unwrap();
         assert!(backend.alarm.timer.is_ok(), "{}", backend.alarm.describe());
         backend
     }
