@@ -171,6 +171,7 @@ fn queued_errors_that_nobody_takes_cost_nothing() {
     assert_eq!(run(&mut port, recv_number(socket.as_raw_fd(), 64)).unwrap(), b"for nobody yet".len());
 }
 
+#[cfg(target_os = "linux")]
 fn set_option(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_uint) {
     let length = size_of::<libc::c_uint>() as libc::socklen_t;
     // SAFETY: the option is an int, and `value` is one.
