@@ -506,7 +506,9 @@ class Receiving:
     buffered: bool
     """Whether the protocol gives the buffer."""
 
-    def __new__(cls, transport: Any, descriptor: int) -> Receiving: ...
+    def __new__(cls, transport: Any, descriptor: int, source: str) -> Receiving:
+        """``source``: ``"stream"``, ``"datagrams"``, ``"pipe"``; something else where the transport reads itself."""
+
     @property
     def descriptor(self) -> int:
         """The transport's."""
@@ -527,6 +529,46 @@ class Receiving:
     def forget(self) -> None:
         """Say that it is closed."""
 
+@disjoint_base
+class LoopCore:
+    """The base of :class:`overlapped.asyncio.EventLoop`: what is hot in it, under the names of :mod:`asyncio`."""
+
+    _closed: bool
+    _debug: bool
+    _stopping: bool
+    _timer_cancelled_count: int
+    _ready: Any
+    _scheduled: list[Any]
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self: ...
+    def _wait_by(self, selector: object, wait: LoopWait) -> None:
+        """Say with which selector the loop waits, and how that does."""
+
+def install_loop(event_loop: type, soon: type, timer: type) -> None:
+    """Put the native methods on the class of our loops, and on those of its handles."""
+
+@final
+class LoopWait:
+    """What a loop waits with; any thread may wake it."""
+
+    reactor: Reactor | None
+    """What the port brings the loop's transports, while it runs; Unix only."""
+    watched: int | None
+    """The descriptor that stands for all that are registered."""
+
+    def __new__(cls, watches: bool) -> LoopWait:
+        """``watches``: one descriptor stands for all that are registered."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the loop's tasklet waits."""
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is woken or something has come, at most ``timeout`` seconds; without, look at the port."""
+
 @final
 class Reactor:
     """The receives of a loop's transports, of one run of the loop on this thread; Unix only."""
@@ -534,7 +576,7 @@ class Reactor:
     has_come: bool
     """Whether something has come that no protocol was told of."""
 
-    def __new__(cls, woken: Event) -> Reactor: ...
+    def __new__(cls, wait: LoopWait) -> Reactor: ...
     def start(self, receiving: Receiving) -> None:
         """Have a transport that wants to read do so."""
 
@@ -542,7 +584,7 @@ class Reactor:
         """Cancel its receive."""
 
     def watch(self, descriptor: int) -> None:
-        """Have ``woken`` set when the descriptor is readable."""
+        """Have the loop woken when the descriptor is readable."""
 
     def take_readable(self) -> bool:
         """Whether it has become so; told once."""
@@ -558,6 +600,12 @@ class Reactor:
 
 def install_transport(transport: type) -> None:
     """Put the native ``write`` on the class; Unix only."""
+
+def install_datagram_transport(transport: type) -> None:
+    """Put the native ``sendto`` on the class; Unix only."""
+
+def install_pipe_transport(transport: type) -> None:
+    """Put the native ``write`` on the class of those that write to pipes; Unix only."""
 
 def give_way() -> None:
     """Say that something was answered without a wait: after some times in a row, the others run."""

@@ -4,7 +4,7 @@
 //! are floors, and a file imports from its own floor or one below:
 //!
 //! ```text
-//!   reactor  what asyncio's transports receive and write; Unix only, as yet
+//!   reactor  asyncio's loop; what its transports receive and write (Unix only, as yet)
 //!   io       sockets, files, readiness, descriptors
 //!   sync     channels, events, locks, queues; threads that are tasklets
 //!   thread   the tasklets of a thread: greenlets, runtime, workers, exceptions that are thrown in
@@ -13,7 +13,6 @@
 
 mod io;
 mod python;
-#[cfg(unix)]
 mod reactor;
 mod sync;
 mod thread;
@@ -25,7 +24,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     python::greenlet::load(module.py())?;
     thread::add_to(module)?;
     sync::add_to(module)?;
-    #[cfg(unix)]
     reactor::add_to(module)?;
     io::add_to(module)
 }

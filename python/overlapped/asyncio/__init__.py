@@ -20,8 +20,10 @@ The two styles meet where one waits for the other, and cancelling crosses in bot
 
 :func:`open` opens files whose reads and writes are awaited, without threads.
 
-The loop is the standard library's own code, on purpose: handles, timers, debug mode, executors and the texts of
-exceptions are what programs and their tests look at. A loop written anew was rejected, for it would differ in all that.
+The loop is the standard library's own code, on purpose: executors, debug mode and the texts of exceptions are what
+programs and their tests look at. A loop written anew was rejected, for it would differ in all that. What is hot is
+native under the same names: turns, calls and timers, with real handles in the same containers, and the reading of
+transports.
 
 On Windows this is the selector's loop too: sockets, timers and both styles on one thread, but neither pipes nor child
 processes, which asyncio has only in its proactor's loop.

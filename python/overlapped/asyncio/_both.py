@@ -135,7 +135,7 @@ class _OwnLoop(EventLoop):
             self.run_until_complete(_asyncio.wait(tasks))
 
     def _run_once(self) -> None:
-        super()._run_once()  # type: ignore[misc]
+        super()._run_once()
         if not self._has_something_to_do():
             self.stop()
 

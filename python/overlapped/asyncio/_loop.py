@@ -1,8 +1,8 @@
 """The event loop: the standard library's, waiting in a tasklet; and the functions that make and run one.
 
-What is ours: the wait (`_selector.py`); who wakes it; child processes, for each of which a tasklet waits on the port
-(the standard library starts a thread for each, or has a SIGCHLD handler); and the pipe through which Python tells of
-signals, which is made when the first handler is set.
+What is ours: its base, in which turns, calls and timers are native; the wait (`_selector.py`); who wakes it; child
+processes, for each of which a tasklet waits on the port (the standard library starts a thread for each, or has a
+SIGCHLD handler); and the pipe through which Python tells of signals, which is made when the first handler is set.
 
 Other tasklets of the thread may call what only the loop's thread may: ``call_soon``, ``Future.set_result`` and so on.
 The loop sees it, also where it waits.
@@ -15,10 +15,12 @@ import os as _std_os
 import sys
 import threading as _threading
 from asyncio import events as _events
+from asyncio import format_helpers as _format_helpers
 from asyncio.log import logger as _logger
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple
+from inspect import signature as _signature
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 from .. import _engine, _os
@@ -30,7 +32,6 @@ if hasattr(_engine, "Reactor"):
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_Handle = TypeVar("_Handle", bound=_asyncio.Handle)
 
 _running: WeakKeyDictionary[_engine.Tasklet[Any], list[EventLoop]] = WeakKeyDictionary()
 """The loops that run on each thread, by its main tasklet, the first to start first."""
@@ -41,15 +42,13 @@ def running_loops() -> list[EventLoop]:
     return _running.setdefault(_engine.main_tasklet(), [])
 
 
-class EventLoop(_asyncio.SelectorEventLoop):
+class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
     """An asyncio loop on the port of the thread that runs it. While it waits, the thread's other tasklets run."""
 
     _selector: Any
     _csock: Any
     _ssock: Any
     _thread_id: int | None
-    _debug: bool
-    _ready: Any
 
     def __init__(self) -> None:
         _select._mind_asyncio()
@@ -57,7 +56,9 @@ class EventLoop(_asyncio.SelectorEventLoop):
         self._children: set[_engine.Tasklet[None]] = set()
         self.tasklet: _engine.Tasklet[Any] | None = None
         """The tasklet that runs it, while one does."""
-        super().__init__(Selector())
+        selector = Selector()
+        self._wait_by(selector, selector.waiting)
+        super().__init__(selector)
 
     def run_forever(self) -> None:
         """Run until :meth:`stop` is called. The calling tasklet alone waits."""
@@ -85,21 +86,29 @@ class EventLoop(_asyncio.SelectorEventLoop):
 
     # Who has something for a loop that waits wakes it.
 
-    def call_soon(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> _asyncio.Handle:
-        handle = super().call_soon(callback, *args, context=context)
-        if self._selector.asleep:
-            self._selector.wake()
-        return _made_by_caller(handle)
+    if TYPE_CHECKING:
 
-    def call_at(
-        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> _asyncio.TimerHandle:
-        timer = super().call_at(when, callback, *args, context=context)
-        if self._selector.asleep:
-            self._selector.wake()
-        return _made_by_caller(timer)
+        def call_soon(
+            self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> _asyncio.Handle:
+            """The engine's, as the others here: see :func:`overlapped._engine.install_loop`."""
+
+        def call_later(
+            self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> _asyncio.TimerHandle: ...
+        def call_at(
+            self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> _asyncio.TimerHandle: ...
+        def time(self) -> float: ...
+        def _run_once(self) -> None: ...
+
+    def _callback_failed(self, handle: Any, error: BaseException) -> None:
+        """The engine calls it where what it has called for a handle has raised: as in :meth:`asyncio.Handle._run`."""
+        options = {"debug": False} if _CALLBACK_SAYS_WHETHER_DEBUG else {}
+        callback = _format_helpers._format_callback_source(handle._callback, handle._args, **options)
+        self.call_exception_handler(
+            {"message": f"Exception in callback {callback}", "exception": error, "handle": handle}
+        )
 
     def _write_to_self(self) -> None:
         selector = self._selector
@@ -107,15 +116,17 @@ class EventLoop(_asyncio.SelectorEventLoop):
             selector.wake()
 
     def _add_reader(self, fd: Any, callback: Any, *args: Any) -> Any:
+        if hasattr(_engine, "Reactor"):
+            transport = getattr(callback, "__self__", None)
+            if isinstance(transport, _transport.OnPort):
+                return self._selector.receive(transport._receiving)
         handle = super()._add_reader(fd, callback, *args)  # type: ignore[misc]
-        if self._selector.asleep:
-            self._selector.wake()
+        self._selector.wake_sleeper()
         return handle
 
     def _add_writer(self, fd: Any, callback: Any, *args: Any) -> Any:
         handle = super()._add_writer(fd, callback, *args)  # type: ignore[misc]
-        if self._selector.asleep:
-            self._selector.wake()
+        self._selector.wake_sleeper()
         return handle
 
     def _check_thread(self) -> None:
@@ -125,7 +136,7 @@ class EventLoop(_asyncio.SelectorEventLoop):
         ):
             raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
 
-    # Streams: what asyncio's transports do, with a receive in flight on the port in the place of a reader.
+    # Transports: what asyncio's do, with what is in flight on the port in the place of a reader.
 
     if hasattr(_engine, "Reactor"):
 
@@ -142,6 +153,17 @@ class EventLoop(_asyncio.SelectorEventLoop):
             _transport.StreamTransport(self, rawsock, secured, extra=extra, server=server)
             return secured._app_transport
 
+        def _make_datagram_transport(
+            self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+        ) -> Any:
+            return _transport.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
+        def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+            return _transport.ReadPipeTransport(self, pipe, protocol, waiter, extra)
+
+        def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+            return _transport.WritePipeTransport(self, pipe, protocol, waiter, extra)
+
         def _remove_reader(self, fd: Any) -> Any:
             if self._selector is not None and self._selector.receive_no_more(fd):
                 return True
@@ -151,11 +173,11 @@ class EventLoop(_asyncio.SelectorEventLoop):
             if event_list:
                 super()._process_events(event_list)  # type: ignore[misc]
             if self._debug:
-                if self._selector.reactor.has_come:
+                if self._selector.waiting.reactor.has_come:
                     # So that what takes long is told of.
-                    self._ready.append(_asyncio.Handle(self._selector.reactor.deliver, (), self))
+                    self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
             else:
-                self._selector.reactor.deliver()
+                self._selector.waiting.reactor.deliver()
 
     # The pipe that tells of signals.
 
@@ -245,12 +267,21 @@ def _watcher_of_the_program() -> Any:
     return None if isinstance(watcher, same) else watcher
 
 
-def _made_by_caller(handle: _Handle) -> _Handle:
-    """A handle whose traceback, which debug mode keeps, ends where our method was called."""
-    traceback: list[Any] | None = handle._source_traceback  # type: ignore[attr-defined]
-    if traceback:
-        del traceback[-1]
-    return handle
+class Handle(_asyncio.Handle):
+    """asyncio's, but that its ``cancel`` is native."""
+
+    __slots__ = ()
+
+
+class TimerHandle(_asyncio.TimerHandle):
+    """The same of a timer."""
+
+    __slots__ = ()
+
+
+_CALLBACK_SAYS_WHETHER_DEBUG = "debug" in _signature(_format_helpers._format_callback_source).parameters
+
+_engine.install_loop(EventLoop, Handle, TimerHandle)
 
 
 def new_event_loop() -> EventLoop:

@@ -9,7 +9,8 @@ does, and the system's selector is asked only when it has something to say. Wher
 Waiting on the port for descriptors and event at once was rejected: each wake by the event would cancel an operation
 and begin it anew, while the watch goes on, however often the loop is woken for something else.
 
-The transports of streams are not registered: what they receive, the port brings itself (see `_transport.py`).
+Our transports are not registered: what they receive, the port brings itself (see `_transport.py`). A turn of the loop
+does not even come here where no descriptor is ready: how it waits is native, and shared with it (`LoopWait`).
 
 A selector in which nothing is registered has no descriptor: a loop that rests costs the system nothing.
 """
@@ -56,13 +57,10 @@ class Selector(_selectors.BaseSelector):
     """Waits on the port of the thread. Only the tasklet that runs the loop calls :meth:`select`."""
 
     def __init__(self) -> None:
-        self.asleep = False
-        """Whether the loop's tasklet waits: who gives it something to do then says so by :meth:`wake`."""
+        self.waiting = _engine.LoopWait(_STANDS_FOR_ALL)
+        """How it waits; a turn of the loop uses it without coming here, where no descriptor is ready."""
         self.receives: dict[int, _engine.Receiving] = {}
         """The transports that read, by descriptor."""
-        self.reactor: _engine.Reactor | None = None
-        """What has come for them, while the loop runs."""
-        self._woken = _engine.Event()
         self._system: _System | None = None
         self._watch: _engine.Tasklet[None] | None = None
         self._asked = _engine.Event()
@@ -95,18 +93,17 @@ class Selector(_selectors.BaseSelector):
     def begin(self) -> None:
         """The loop runs, on this thread: transports that have read in a former run do so again."""
         if hasattr(_engine, "Reactor"):
-            self.reactor = _engine.Reactor(self._woken)
+            reactor = self.waiting.reactor = _engine.Reactor(self.waiting)
             for receiving in self.receives.values():
-                self.reactor.start(receiving)
+                reactor.start(receiving)
 
     def receive(self, receiving: _engine.Receiving) -> None:
         """Have a transport receive, now or when the loop runs."""
         receiving.begin()
         self.receives[receiving.descriptor] = receiving
-        if self.reactor is not None:
-            self.reactor.start(receiving)
-            if self.asleep:
-                self.wake()
+        if self.waiting.reactor is not None:
+            self.waiting.reactor.start(receiving)
+            self.wake_sleeper()
 
     def receive_no_more(self, fd: int) -> bool:
         """Have the transport of a descriptor receive no more; return whether one did."""
@@ -114,44 +111,31 @@ class Selector(_selectors.BaseSelector):
         if receiving is None:
             return False
         receiving.end()
-        if self.reactor is not None:
-            self.reactor.stop(receiving)
+        if self.waiting.reactor is not None:
+            self.waiting.reactor.stop(receiving)
         return True
 
     def select(self, timeout: float | None = None) -> list[tuple[_selectors.SelectorKey, int]]:
         """Wait at most ``timeout`` seconds; return what is ready, nothing where the loop was woken."""
-        self._look_out()
-        if timeout is not None and timeout <= 0:
-            # The loop goes on with other things: now and then the other tasklets shall, too.
-            _engine.give_way()
-            if self.reactor is not None:
-                self.reactor.poll()
-        else:
-            self.asleep = True
-            try:
-                self._woken.wait(timeout)
-            finally:
-                self.asleep = False
-        self._woken.clear()
-        return self._ask()
-
-    def _look_out(self) -> None:
-        """Have the port tell when the system's selector has something."""
-        if self._system is None or not self._system.get_map():
-            return
-        if _STANDS_FOR_ALL and self.reactor is not None:
-            self.reactor.watch(self._system.fileno())
-        elif self._watch is None:
+        if not _STANDS_FOR_ALL and self._watch is None and self.get_map():
             self._watch = _engine.spawn(self._wait_on_port)
             self._watch.name = "asyncio: watch"
+        self.waiting.wait(timeout)
+        reactor = self.waiting.reactor if _STANDS_FOR_ALL else None
+        return self._ask() if reactor is None or reactor.take_readable() else []
 
     def wake(self) -> None:
         """End the wait, or the next one. From any tasklet, thread or signal handler."""
-        self._woken.set()
+        self.waiting.wake()
+
+    def wake_sleeper(self) -> None:
+        """End the wait, if the loop's tasklet waits: who gives it something to do then says so."""
+        if self.waiting.asleep:
+            self.waiting.wake()
 
     def rest(self) -> None:
         """The loop has stopped: leave nothing in flight, and no descriptor where nothing is registered."""
-        reactor, self.reactor = self.reactor, None
+        reactor, self.waiting.reactor = self.waiting.reactor, None
         if reactor is not None:
             with _engine.uncancellable():
                 reactor.rest()
@@ -176,12 +160,8 @@ class Selector(_selectors.BaseSelector):
         return _NOTHING if self._system is None else self._system
 
     def _ask(self) -> list[tuple[_selectors.SelectorKey, int]]:
-        if self._system is None or not self._system.get_map():
-            ready = []
-        elif self._watch is not None or self.reactor is None or self.reactor.take_readable():
-            ready = self._system.select(0)
-        else:
-            return []
+        """What is ready of what is registered."""
+        ready = [] if self._system is None or not self._system.get_map() else self._system.select(0)
         self._asked.set()
         return ready
 
@@ -190,15 +170,17 @@ class Selector(_selectors.BaseSelector):
         while self._system is not None:
             _engine.wait_any(self._system.watched())
             self._asked.clear()
-            self._woken.set()
+            self.waiting.wake()
             self._asked.wait()
 
     def _changed(self) -> None:
-        """Where each descriptor is waited for by itself, the watch begins anew with what there is now."""
-        if not _STANDS_FOR_ALL and self._watch is not None:
+        """Where one descriptor stands for all, the port watches that; else the watch begins anew with what there is."""
+        if _STANDS_FOR_ALL:
+            self.waiting.watched = self._system.fileno() if self._system is not None and self.get_map() else None
+        elif self._watch is not None:
             self._watch.cancel()
             self._watch = None
-            self._woken.set()
+            self.waiting.wake()
 
 
 class _Nothing:

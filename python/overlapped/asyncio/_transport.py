@@ -1,42 +1,73 @@
-"""The transports of streams (TCP, Unix, and TLS on them): asyncio's own, with a native receive and ``write``.
+"""The transports: asyncio's own, reading by the port, with native methods to write.
 
-Where asyncio's transport has a reader in the selector, ours has a receive in flight on the port: what comes is told to
-the protocol from there, without a system call to receive it and without a handle. ``write`` tries to send at once, as
-asyncio's does. All else is the standard library's code: flow control, ends, errors and their texts, what is patched
-and looked at.
+Where asyncio's transport of a stream (TCP, Unix, and TLS on them) has a reader in the selector, ours has a receive in
+flight on the port: what comes is told to the protocol from there, without a system call to receive it and without a
+handle. Those of datagrams and pipes have a poll on the port, and take what is there natively when that has come.
+``write`` and ``sendto`` try at once, as asyncio's do. All else is the standard library's code: flow control, ends,
+errors and their texts, what is patched and looked at.
 
-A transport that is being closed still has its receive in flight, if for a moment: ``connection_lost`` is called, and
-the socket closed, when that has ended. What comes after :meth:`pause_reading` is kept, and told after
-:meth:`resume_reading`: who takes the socket of a paused transport elsewhere may miss some bytes.
+A transport that is being closed still has its receive or poll in flight, if for a moment: ``connection_lost`` is
+called, and the descriptor closed, when that has ended. What comes to a stream after :meth:`pause_reading` is kept,
+and told after :meth:`resume_reading`: who takes the socket of a paused transport elsewhere may miss some bytes.
 """
 
 from __future__ import annotations
 
+import asyncio as _asyncio
+import socket as _socket
 from asyncio import protocols as _protocols
 from asyncio import selector_events as _selector_events
+from asyncio import unix_events as _unix_events
+from asyncio.log import logger as _logger
 from asyncio.sslproto import SSLProtocol
 from typing import TYPE_CHECKING, Any
 
 from .. import _engine
 
-__all__ = ["SSLProtocol", "StreamTransport"]
+__all__ = ["DatagramTransport", "OnPort", "ReadPipeTransport", "SSLProtocol", "StreamTransport", "WritePipeTransport"]
 
 
-class StreamTransport(_selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
+class OnPort:
+    """A transport that reads by the port. It comes before asyncio's class of it."""
+
+    _loop: Any
+    _receiving: _engine.Receiving
+    _IDLE, _POLLING = "read=idle", "read=polling"
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        loop, descriptor = self._loop, self._receiving.descriptor
+        receives = loop is not None and not loop.is_closed() and descriptor in loop._selector.receives
+        return text.replace(self._IDLE, self._POLLING) if receives else text
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        if self._receiving.in_flight:
+            self._loop.call_soon(self._call_connection_lost, exc)
+            return
+        self._receiving.forget()
+        super()._call_connection_lost(exc)  # type: ignore[misc]
+
+    def _fail(self, exc: BaseException, message: str) -> None:
+        """The engine calls it where something has failed, and nobody has caught it yet."""
+        try:
+            raise exc
+        except BaseException:
+            self._fatal_error(exc, message)  # type: ignore[attr-defined]
+
+    def _reader_failed(self, exc: BaseException) -> None:
+        """The engine calls it where a callback has raised what asyncio's transport would not have caught either."""
+        loop: Any = _asyncio.get_running_loop()
+        loop._callback_failed(_asyncio.Handle(self._read_ready, (), loop), exc)  # type: ignore[attr-defined]
+
+
+class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """A connection of the loop's; see :class:`asyncio.Transport`."""
 
     def __init__(
         self, loop: Any, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None
     ) -> None:
-        self._receiving = _engine.Receiving(self, sock.fileno())
+        self._receiving = _engine.Receiving(self, sock.fileno(), "stream")
         super().__init__(loop, sock, protocol, waiter, extra, server)
-
-    def __repr__(self) -> str:
-        text: str = super().__repr__()
-        receives = (
-            self._loop is not None and not self._loop.is_closed() and self._sock_fd in self._loop._selector.receives
-        )
-        return text.replace("read=idle", "read=polling") if receives else text
 
     def set_protocol(self, protocol: Any) -> None:
         super().set_protocol(protocol)
@@ -45,20 +76,6 @@ class StreamTransport(_selector_events._SelectorSocketTransport):  # type: ignor
     def _add_reader(self, fd: int, callback: Any, *args: Any) -> None:
         if self.is_reading():
             self._loop._selector.receive(self._receiving)
-
-    def _call_connection_lost(self, exc: BaseException | None) -> None:
-        if self._receiving.in_flight:
-            self._loop.call_soon(self._call_connection_lost, exc)
-            return
-        self._receiving.forget()
-        super()._call_connection_lost(exc)
-
-    def _fail(self, exc: BaseException, message: str) -> None:
-        """The engine calls it where something has failed, and nobody has caught it yet."""
-        try:
-            raise exc
-        except BaseException:
-            self._fatal_error(exc, message)
 
     def _end_soon(self) -> None:
         """The engine calls it when the end has come: connections end in handles, at the pace of asyncio's."""
@@ -85,4 +102,70 @@ class StreamTransport(_selector_events._SelectorSocketTransport):  # type: ignor
         self._maybe_pause_protocol()
 
 
+class DatagramTransport(OnPort, _selector_events._SelectorDatagramTransport, _asyncio.DatagramTransport):  # type: ignore[misc,name-defined]
+    """A socket of datagrams; see :class:`asyncio.DatagramTransport`."""
+
+    def __init__(
+        self, loop: Any, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+    ) -> None:
+        is_known = sock.family in (_socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX)
+        self._receiving = _engine.Receiving(self, sock.fileno(), "datagrams" if is_known else "other")
+        super().__init__(loop, sock, protocol, address, waiter, extra)  # type: ignore[call-arg]
+
+    if TYPE_CHECKING:
+
+        def sendto(self, data: bytes | bytearray | memoryview, addr: Any = None) -> None:
+            """The engine's: see :func:`overlapped._engine.install_datagram_transport`."""
+
+    def _sendto(self, data: Any, addr: Any = None) -> None:
+        """The engine calls it for what is not simply to be sent."""
+        super().sendto(data, addr)
+
+
+class ReadPipeTransport(OnPort, _unix_events._UnixReadPipeTransport):  # type: ignore[misc,name-defined]
+    """The end of a pipe that is read; see :class:`asyncio.ReadTransport`."""
+
+    _IDLE, _POLLING = " idle", " polling"
+
+    def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:
+        self._receiving = _engine.Receiving(self, pipe.fileno(), "pipe")
+        super().__init__(loop, pipe, protocol, waiter, extra)
+
+    def _peer_has_ended(self) -> None:
+        """The engine calls it where a read has brought nothing: as in ``_read_ready``."""
+        if self._loop.get_debug():
+            _logger.info("%r was closed by peer", self)
+        self._closing = True
+        self._loop._remove_reader(self._fileno)
+        self._loop.call_soon(self._protocol.eof_received)
+        self._loop.call_soon(self._call_connection_lost, None)
+
+
+class WritePipeTransport(OnPort, _unix_events._UnixWritePipeTransport):  # type: ignore[misc,name-defined]
+    """The end of a pipe that is written to; see :class:`asyncio.WriteTransport`. It polls for the other's end."""
+
+    _IDLE = _POLLING = "idle"
+
+    def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:
+        self._receiving = _engine.Receiving(self, pipe.fileno(), "other")
+        super().__init__(loop, pipe, protocol, waiter, extra)
+
+    if TYPE_CHECKING:
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            """The engine's: see :func:`overlapped._engine.install_pipe_transport`."""
+
+    def _write(self, data: Any) -> None:
+        """The engine calls it for what is not simply to be written."""
+        super().write(data)
+
+    def _write_later(self, data: bytes, sent: int) -> None:
+        """The engine calls it where the pipe has taken only so much."""
+        self._loop._add_writer(self._fileno, self._write_ready)
+        self._buffer += memoryview(data)[sent:]
+        self._maybe_pause_protocol()
+
+
 _engine.install_transport(StreamTransport)
+_engine.install_datagram_transport(DatagramTransport)
+_engine.install_pipe_transport(WritePipeTransport)

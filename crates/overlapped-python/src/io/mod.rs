@@ -1,6 +1,6 @@
 //! Sockets, files and what is ready: the standard library's objects, with the port's operations.
 
-mod descriptor;
+pub(crate) mod descriptor;
 mod file;
 mod first_of;
 mod message;

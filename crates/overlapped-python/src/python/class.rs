@@ -31,6 +31,20 @@ pub(crate) fn fast(name: &'static CStr, method: ffi::PyCFunctionFast, doc: &'sta
     }
 }
 
+/// The same of one that takes names as well.
+pub(crate) fn keywords(
+    name: &'static CStr,
+    method: ffi::PyCFunctionFastWithKeywords,
+    doc: &'static CStr,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: method },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
 /// Turns a result into what such a method returns. Apart, so that waiting stacks do not hold its locals.
 #[inline(never)]
 pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {

@@ -6,6 +6,7 @@ pub(crate) mod capi;
 pub(crate) mod class;
 pub(crate) mod error;
 pub(crate) mod greenlet;
+pub(crate) mod reference;
 pub(crate) mod system;
 pub(crate) mod time;
 pub(crate) mod unfinished;

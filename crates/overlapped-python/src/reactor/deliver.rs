@@ -11,8 +11,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use slab::Slab;
 
-use super::receiving::{Came, Receiving, is_cancelled};
-use crate::sync::event::Event;
+use super::reading::take_what_is_there;
+use super::receiving::{Came, Receiving, Source, is_cancelled};
+use super::wait::LoopWait;
 use crate::thread::life::runtime;
 use crate::thread::runtime::existing;
 
@@ -59,14 +60,14 @@ pub(crate) struct Reactor {
 
 #[pymethods]
 impl Reactor {
-    /// `woken` is set when something has come.
+    /// `wait` is the loop's, which is woken when something has come.
     #[new]
-    fn new(woken: &Event) -> Reactor {
+    fn new(wait: &LoopWait) -> Reactor {
         let inbox = Inbox {
             landed: RefCell::default(),
             readable: Cell::new(false),
             watch: Cell::new(None),
-            woken: woken.inner.clone(),
+            woken: wait.event(),
         };
         Reactor {
             inbox: Rc::new(inbox),
@@ -98,7 +99,7 @@ impl Reactor {
     }
 
     /// Watches a descriptor, which stays open, until it is readable; nothing new where one is watched already.
-    fn watch(&self, py: Python<'_>, descriptor: i32) -> PyResult<()> {
+    pub(super) fn watch(&self, py: Python<'_>, descriptor: i32) -> PyResult<()> {
         if self.inbox.watch.get().is_some() || self.inbox.readable.get() {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Reactor {
     }
 
     /// Whether that descriptor has become readable; told once.
-    fn take_readable(&self) -> bool {
+    pub(super) fn take_readable(&self) -> bool {
         self.inbox.readable.take()
     }
 
@@ -132,7 +133,7 @@ impl Reactor {
     }
 
     /// Tells the protocols what has come so far.
-    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn deliver(&self, py: Python<'_>) -> PyResult<()> {
         self.deliver_kept(py)?;
         let mut left = self.inbox.landed.borrow().len();
         while left > 0 {
@@ -151,7 +152,7 @@ impl Reactor {
     }
 
     /// Looks at the port, for a loop that does not wait.
-    fn poll(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn poll(&self, py: Python<'_>) -> PyResult<()> {
         let runtime = runtime(py)?;
         runtime.scheduler.turn(Some(std::time::Duration::ZERO)).map_err(crate::python::error::from_io)
     }
@@ -192,12 +193,20 @@ impl Reactor {
         let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
         let inbox = Rc::clone(&self.inbox);
         let socket = receiving.get().descriptor;
-        // SAFETY: the transport closes its socket when nothing is in flight on it (`StreamTransport._call_connection_lost`),
-        // and is kept until then.
+        // SAFETY: the transport closes its descriptor when nothing is in flight on it (`_call_connection_lost`), and is kept
+        // until then.
         let started = unsafe {
-            runtime.scheduler.start_multishot(Op::RecvMultishot { socket }, move |_, result, more| {
-                inbox.put(Landed { key, result, more });
-            })
+            if receiving.get().source == Source::Stream {
+                runtime.scheduler.start_multishot(Op::RecvMultishot { socket }, move |_, result, more| {
+                    inbox.put(Landed { key, result, more });
+                })
+            } else {
+                runtime.scheduler.start(
+                    (),
+                    |()| Op::Poll { socket, interest: Interest::READABLE },
+                    move |_, (), result| inbox.put(Landed { key, result, more: false }),
+                )
+            }
         };
         receiving.get().state().flight = Some(started);
         Ok(())
@@ -214,6 +223,18 @@ impl Reactor {
         Ok(())
     }
 
+    /// A poll has ended: what is there is taken, where it is still wanted.
+    fn take_poll(&self, receiving: &Bound<'_, Receiving>, result: &io::Result<Outcome>) -> PyResult<()> {
+        let (py, this) = (receiving.py(), receiving.get());
+        let is_wanted = || this.state().wanted && !self.rests.get();
+        if is_wanted() && !matches!(result, Err(error) if is_cancelled(error)) {
+            // An error of the poll's shows in the read.
+            take_what_is_there(py, this)?;
+        }
+        let again = is_wanted() && this.state().flight.is_none();
+        if again { self.receive(py, receiving) } else { Ok(()) }
+    }
+
     fn take(&self, py: Python<'_>, landed: Landed) -> PyResult<()> {
         let Landed { key, result, more } = landed;
         let receiving = if more {
@@ -224,6 +245,9 @@ impl Reactor {
             receiving
         };
         let this = receiving.get();
+        if this.source != Source::Stream {
+            return self.take_poll(receiving.bind(py), &result);
+        }
         let tells = {
             let state = this.state();
             state.wanted && state.unread.is_empty() && !self.rests.get()

@@ -1,7 +1,10 @@
-//! What is hot in the transports of `overlapped.asyncio`: bytes that come, and bytes that go out at once.
+//! What is hot in `overlapped.asyncio`: the loop's turns and the calls that it makes; bytes that come for its transports, and
+//! bytes that go out at once.
 //!
-//! Transports, protocols and the loop are asyncio's own classes; a transport of ours differs in how it receives and in its
-//! `write` (see `python/overlapped/asyncio/_transport.py`). It has one multishot receive in flight for as long as it reads:
+//! Transports, protocols, handles and the loop are asyncio's own classes. The loop has a native base ([`event_loop`]), under which
+//! are its timers, its handles and its wait. A transport of ours differs in how it receives and in its `write` (see
+//! `python/overlapped/asyncio/_transport.py`). One of a
+//! stream has one multishot receive in flight for as long as it reads; for datagrams and pipes see [`reading`].
 //!
 //! ```text
 //!   port ── a completion ──▶ inbox ── the loop's tasklet goes on ──▶ Reactor.deliver ──▶ protocol.data_received
@@ -20,15 +23,38 @@
 //! A flight belongs to a thread's port, and a loop may be run on one thread after the other: so nothing is in flight while it
 //! rests, and a [`Reactor`](deliver::Reactor) is of one run.
 
+#[cfg(unix)]
+mod at_once;
+mod calls;
+#[cfg(unix)]
 mod deliver;
+mod deque;
+mod event_loop;
+mod handles;
+#[cfg(unix)]
+mod reading;
+#[cfg(unix)]
 mod receiving;
+mod standard;
+mod timers;
+mod wait;
+#[cfg(unix)]
 mod write;
 
 use pyo3::prelude::*;
 
 /// Adds what Python sees of this to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<deliver::Reactor>()?;
-    module.add_class::<receiving::Receiving>()?;
-    module.add_function(wrap_pyfunction!(write::install_transport, module)?)
+    module.add_class::<event_loop::LoopCore>()?;
+    module.add_class::<wait::LoopWait>()?;
+    module.add_function(wrap_pyfunction!(calls::install_loop, module)?)?;
+    #[cfg(unix)]
+    {
+        module.add_class::<deliver::Reactor>()?;
+        module.add_class::<receiving::Receiving>()?;
+        module.add_function(wrap_pyfunction!(write::install_transport, module)?)?;
+        module.add_function(wrap_pyfunction!(write::install_datagram_transport, module)?)?;
+        module.add_function(wrap_pyfunction!(write::install_pipe_transport, module)?)?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use overlapped::engine::Started;
-use overlapped_port::Outcome;
+use overlapped_port::{Address, Outcome};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -49,6 +49,19 @@ pub(super) struct State {
     pub(super) context: Option<Py<PyAny>>,
     /// Whether the protocol gives the buffer (`asyncio.BufferedProtocol`).
     buffered: bool,
+    /// Who has sent the last datagram.
+    pub(super) sender: Option<(Py<PyAny>, Address)>,
+}
+
+/// What a transport reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A receive is in flight, whose bytes the protocol is told of.
+    Stream,
+    Datagrams,
+    Pipe,
+    /// The transport itself reads where something is there, or only wants to know that.
+    Other,
 }
 
 /// What a transport receives. It keeps the transport, as asyncio's handle for its reader does.
@@ -57,6 +70,7 @@ pub(crate) struct Receiving {
     transport: Mutex<Option<Py<PyAny>>>,
     #[pyo3(get)]
     pub(super) descriptor: i32,
+    pub(super) source: Source,
     state: Mutex<State>,
 }
 
@@ -66,7 +80,7 @@ impl Receiving {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(super) fn transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
         transport.as_ref().map(|transport| transport.bind(py).clone())
     }
@@ -81,9 +95,16 @@ impl State {
 
 #[pymethods]
 impl Receiving {
+    /// `source` is `"stream"`, `"datagrams"`, `"pipe"`, or something else for a transport that reads by its `_read_ready`.
     #[new]
-    fn new(transport: Py<PyAny>, descriptor: i32) -> Receiving {
-        Receiving { transport: Mutex::new(Some(transport)), descriptor, state: Mutex::default() }
+    fn new(transport: Py<PyAny>, descriptor: i32, source: &str) -> Receiving {
+        let source = match source {
+            "stream" => Source::Stream,
+            "datagrams" => Source::Datagrams,
+            "pipe" => Source::Pipe,
+            _ => Source::Other,
+        };
+        Receiving { transport: Mutex::new(Some(transport)), descriptor, source, state: Mutex::default() }
     }
 
     /// Whether the protocol gives the buffer.
@@ -140,9 +161,12 @@ impl Receiving {
     /// The transport is closed.
     fn forget(&self) {
         let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let context = self.state().context.take();
-        self.state().unread.clear();
-        drop((transport, context));
+        let (context, sender) = {
+            let mut state = self.state();
+            state.unread.clear();
+            (state.context.take(), state.sender.take())
+        };
+        drop((transport, context, sender));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -170,6 +194,13 @@ impl Receiving {
         let Some(transport) = self.transport(py) else { return Ok(()) };
         let _inside = self.enter(py)?;
         if self.state().buffered { self.fill(py, &transport, bytes) } else { hand_over(py, &transport, bytes) }
+    }
+
+    /// The address that the system knows who has sent the last datagram by, where it is that object.
+    pub(super) fn address_of(&self, sender: &Bound<'_, PyAny>) -> Option<Address> {
+        let state = self.state();
+        let (object, address) = state.sender.as_ref()?;
+        object.is(sender).then(|| address.clone())
     }
 
     /// The next bytes that were kept, where they are wanted.
@@ -226,7 +257,8 @@ impl Receiving {
         Ok(())
     }
 
-    fn enter(&self, py: Python<'_>) -> PyResult<Inside> {
+    /// Goes to the context in which the transport began to read.
+    pub(super) fn enter(&self, py: Python<'_>) -> PyResult<Inside> {
         let context = self.state().context.as_ref().map(|context| context.clone_ref(py));
         if let Some(context) = &context {
             // SAFETY: the GIL is held, and it is a context.
@@ -239,7 +271,7 @@ impl Receiving {
 }
 
 /// The context is left when this is dropped.
-struct Inside(Option<Py<PyAny>>);
+pub(super) struct Inside(Option<Py<PyAny>>);
 
 impl Drop for Inside {
     fn drop(&mut self) {

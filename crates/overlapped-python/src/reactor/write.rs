@@ -1,13 +1,12 @@
 //! `write` of a transport: what the socket takes at once goes out without a frame of Python's.
 
-use std::io;
-
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::{intern, types::PyBytes};
 
-use super::receiving::fatal;
-use crate::python::class::{fast, give, install};
+use super::at_once::{self, is_not_now};
+use super::receiving::{Receiving, fatal};
+use crate::python::class::{fast, give, install, keywords};
 use crate::python::error::from_io;
 
 /// Puts the native `write` on the class of our transports.
@@ -28,11 +27,7 @@ unsafe extern "C" fn write(
         let args: &[*mut PyObject] = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count as usize) };
         (py, Bound::from_borrowed_ptr(py, transport), args)
     };
-    let [data] = *args else {
-        return give(Err(pyo3::exceptions::PyTypeError::new_err(format!(
-            "write() takes exactly one argument ({count} given)"
-        ))));
-    };
+    let [data] = *args else { return give(Err(takes_one(count))) };
     // SAFETY: a live object, as above.
     let data = unsafe { Bound::from_borrowed_ptr(py, data) };
     give(try_write(py, &transport, &data).map(|()| py.None().into_ptr()))
@@ -44,9 +39,11 @@ fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAn
         _ => return transport.call_method1(intern!(py, "_write"), (data,)).map(drop),
     };
     let descriptor: i32 = transport.getattr(intern!(py, "_sock_fd"))?.extract()?;
-    match send(descriptor, bytes) {
+    let write_later = |count| transport.call_method1(intern!(py, "_write_later"), (data, count)).map(drop);
+    match at_once::send(descriptor, bytes) {
         Ok(count) if count == bytes.len() => Ok(()),
-        Ok(count) => transport.call_method1(intern!(py, "_write_later"), (data, count)).map(drop),
+        Ok(count) => write_later(count),
+        Err(error) if is_not_now(&error) => write_later(0),
         Err(error) => fatal(py, transport, from_io(error), intern!(py, "Fatal write error on socket transport")),
     }
 }
@@ -59,18 +56,126 @@ fn is_clear(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<bool> {
         && transport.getattr(intern!(py, "_empty_waiter"))?.is_none())
 }
 
-/// What the socket takes without a wait: 0 where it takes nothing.
-fn send(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
-    // Python ignores SIGPIPE where a system cannot be told by a flag.
-    const FLAGS: i32 = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
-    // SAFETY: the bytes are the caller's, and stay.
-    let sent = unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), FLAGS) };
-    if sent >= 0 {
-        return Ok(sent as usize);
+/// Puts the native `sendto` on the class of our datagram transports.
+#[pyfunction]
+pub(crate) fn install_datagram_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    let doc = c"Send a datagram. It is not to be changed before it was sent.";
+    install(class, vec![keywords(c"sendto", send_to, doc)])
+}
+
+/// `transport.sendto(data, addr=None)`: `bytes` to where the transport is connected to, or to who has sent the last datagram, are
+/// sent here, where nothing waits before them; the rest is the standard library's.
+unsafe extern "C" fn send_to(
+    transport: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by Python, so the GIL is held, and there are as many arguments as are said, the named ones at the end.
+    let (py, transport, args) = unsafe {
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        let all = (count + named) as usize;
+        let args: &[*mut PyObject] = if all == 0 { &[] } else { std::slice::from_raw_parts(args, all) };
+        let py = Python::assume_attached();
+        (py, Bound::from_borrowed_ptr(py, transport), args)
+    };
+    let as_usual = names.is_null() && (1..=2).contains(&args.len());
+    // SAFETY: arguments live as long as the call.
+    let given = args.iter().map(|argument| unsafe { Bound::from_borrowed_ptr(py, *argument) }).collect::<Vec<_>>();
+    if as_usual {
+        let to = given.get(1).filter(|to| !to.is_none());
+        match try_send_to(py, &transport, &given[0], to) {
+            Ok(false) => {}
+            told => return give(told.map(|_| py.None().into_ptr())),
+        }
     }
-    let error = io::Error::last_os_error();
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
-        _ => Err(error),
+    give(transport.getattr(intern!(py, "_sendto")).and_then(|method| {
+        // SAFETY: what the caller has given, with its names; a new reference, or null with an error set.
+        unsafe {
+            let sent = ffi::PyObject_Vectorcall(method.as_ptr(), args.as_ptr(), count as usize, names);
+            Bound::from_owned_ptr_or_err(py, sent).map(Bound::into_ptr)
+        }
+    }))
+}
+
+/// False where the standard library is to do it.
+fn try_send_to(
+    py: Python<'_>,
+    transport: &Bound<'_, PyAny>,
+    data: &Bound<'_, PyAny>,
+    to: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    let Ok(bytes) = data.cast_exact::<PyBytes>() else { return Ok(false) };
+    if bytes.as_bytes().is_empty()
+        || transport.getattr(intern!(py, "_buffer"))?.is_truthy()?
+        || transport.getattr(intern!(py, "_conn_lost"))?.is_truthy()?
+    {
+        return Ok(false);
     }
+    let receiving = transport.getattr(intern!(py, "_receiving"))?;
+    let receiving = receiving.cast_exact::<Receiving>()?.get();
+    let is_connected = transport.getattr(intern!(py, "_extra"))?.get_item(intern!(py, "peername"))?.is_truthy()?;
+    let sent = match to {
+        None if is_connected => at_once::send(receiving.descriptor, bytes.as_bytes()),
+        Some(to) if !is_connected && !transport.getattr(intern!(py, "_address"))?.is_truthy()? => {
+            let Some(to) = receiving.address_of(to) else { return Ok(false) };
+            at_once::send_to(receiving.descriptor, bytes.as_bytes(), &to)
+        }
+        _ => return Ok(false),
+    };
+    match sent {
+        Ok(_) => Ok(true),
+        Err(error) if is_not_now(&error) => Ok(false),
+        Err(error) => {
+            let protocol = transport.getattr(intern!(py, "_protocol"))?;
+            protocol.call_method1(intern!(py, "error_received"), (from_io(error).into_value(py),))?;
+            Ok(true)
+        }
+    }
+}
+
+/// Puts the native `write` on the class of our transports that write to pipes.
+#[pyfunction]
+pub(crate) fn install_pipe_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    let doc = c"Write some data. It is not to be changed before it was written.";
+    install(class, vec![fast(c"write", write_to_pipe, doc)])
+}
+
+/// As `write`, to a pipe.
+unsafe extern "C" fn write_to_pipe(
+    transport: *mut PyObject,
+    args: *mut *mut PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut PyObject {
+    // SAFETY: as for `write`.
+    let (py, transport, data) = unsafe {
+        let py = Python::assume_attached();
+        let data = if count == 1 { Some(Bound::from_borrowed_ptr(py, *args)) } else { None };
+        (py, Bound::from_borrowed_ptr(py, transport), data)
+    };
+    let Some(data) = data else { return give(Err(takes_one(count))) };
+    give(try_write_to_pipe(py, &transport, &data).map(|()| py.None().into_ptr()))
+}
+
+fn try_write_to_pipe(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let leave = || transport.call_method1(intern!(py, "_write"), (data,)).map(drop);
+    let Ok(bytes) = data.cast_exact::<PyBytes>() else { return leave() };
+    if bytes.as_bytes().is_empty()
+        || transport.getattr(intern!(py, "_buffer"))?.is_truthy()?
+        || transport.getattr(intern!(py, "_closing"))?.is_truthy()?
+        || transport.getattr(intern!(py, "_conn_lost"))?.is_truthy()?
+    {
+        return leave();
+    }
+    let descriptor: i32 = transport.getattr(intern!(py, "_fileno"))?.extract()?;
+    match at_once::write(descriptor, bytes.as_bytes()) {
+        Ok(count) if count == bytes.as_bytes().len() => Ok(()),
+        Ok(count) if count > 0 => transport.call_method1(intern!(py, "_write_later"), (data, count)).map(drop),
+        // It tries again, and knows what to do.
+        _ => leave(),
+    }
+}
+
+fn takes_one(count: isize) -> PyErr {
+    pyo3::exceptions::PyTypeError::new_err(format!("write() takes exactly one argument ({count} given)"))
 }

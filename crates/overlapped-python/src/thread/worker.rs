@@ -193,15 +193,16 @@ unsafe impl Switcher for Handle {
         let greenlets = &self.0;
         // SAFETY: tasklets of this side park while they hold the GIL.
         let py = unsafe { Python::assume_attached() };
-        let running = take_loop(py);
         idle::leaves(greenlets, scheduler, me);
-        if let Some(greenlet) = next_but(py, greenlets, scheduler, me)
-            && !greenlet::switch(&greenlet)
-        {
-            show_error(py);
-        }
-        if let Some(running) = running {
-            restore_loop(py, running);
+        if let Some(greenlet) = next_but(py, greenlets, scheduler, me) {
+            // Only where somebody else runs: a loop that waits alone keeps what costs two calls to take and give back.
+            let running = take_loop(py);
+            if !greenlet::switch(&greenlet) {
+                show_error(py);
+            }
+            if let Some(running) = running {
+                restore_loop(py, running);
+            }
         }
         arrive(py, greenlets, scheduler, me);
     }

@@ -1,0 +1,356 @@
+//! The loop itself: what is ready, what is due, and one turn after the other.
+//!
+//! `EventLoop` is `asyncio.SelectorEventLoop` on this base, which comes first: what a turn and a call need to know lies here,
+//! under the names that it has there, and what is hot is native. `_ready` is asyncio's deque and `_scheduled` its heap in a
+//! list: programs and their tests look into both, and put handles there.
+//!
+//! A turn is asyncio's `_run_once`, step by step. That itself is called in debug mode, where what is slow is told of, and
+//! where somebody has given the loop another selector or has patched `asyncio.Handle._run`; handles of foreign classes run by
+//! their own `_run`.
+//!
+//! Rejected: a queue of the loop's own, of callbacks without handles. It saves no more than the handles that are used again
+//! (see `handles.rs`), and what is to be cancelled or looked at would have to be found there.
+
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::deque::Deque;
+use super::handles::{Handles, handles};
+use super::standard::standard;
+use super::timers::Timers;
+use super::wait::LoopWait;
+use crate::python::reference::Reference;
+
+/// As asyncio's, in `base_events`: no wait is longer, in seconds.
+const LONGEST_WAIT: f64 = 24.0 * 3600.0;
+
+/// The base of `overlapped.asyncio.EventLoop`.
+#[pyclass(frozen, subclass, module = "overlapped")]
+#[derive(Default)]
+pub(crate) struct LoopCore {
+    closed: AtomicBool,
+    debug: AtomicBool,
+    stopping: AtomicBool,
+    timers_cancelled: AtomicIsize,
+    ready: Reference,
+    scheduled: Reference,
+    /// The selector that waits by `wait`.
+    selector: Reference,
+    wait: Reference,
+}
+
+#[pymethods]
+impl LoopCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> LoopCore {
+        LoopCore::default()
+    }
+
+    /// Says with which selector the loop waits, and how that does.
+    fn _wait_by(&self, selector: Bound<'_, PyAny>, wait: Bound<'_, LoopWait>) {
+        self.selector.set(Some(selector));
+        self.wait.set(Some(wait.into_any()));
+    }
+
+    #[getter(_closed)]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    #[setter(_closed)]
+    fn set_closed(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.closed.store(value.is_truthy()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[getter(_debug)]
+    pub(super) fn debug(&self) -> bool {
+        self.debug.load(Ordering::Relaxed)
+    }
+
+    #[setter(_debug)]
+    fn set_debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug.store(value.is_truthy()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[getter(_stopping)]
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.stopping.store(value.is_truthy()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[getter(_timer_cancelled_count)]
+    fn timers_cancelled(&self) -> isize {
+        self.timers_cancelled.load(Ordering::Relaxed)
+    }
+
+    #[setter(_timer_cancelled_count)]
+    fn set_timers_cancelled(&self, count: isize) {
+        self.timers_cancelled.store(count, Ordering::Relaxed);
+    }
+
+    #[getter(_ready)]
+    fn ready<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.ready.get(py)
+    }
+
+    #[setter(_ready)]
+    fn set_ready(&self, ready: Bound<'_, PyAny>) {
+        self.ready.set(Some(ready));
+    }
+
+    #[getter(_scheduled)]
+    fn scheduled<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.scheduled.get(py)
+    }
+
+    #[setter(_scheduled)]
+    fn set_scheduled(&self, scheduled: Bound<'_, PyList>) {
+        self.scheduled.set(Some(scheduled.into_any()));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        [&self.ready, &self.scheduled, &self.selector, &self.wait]
+            .into_iter()
+            .try_for_each(|field| field.traverse(&visit))
+    }
+
+    fn __clear__(&self) {
+        [&self.ready, &self.scheduled, &self.selector, &self.wait].into_iter().for_each(|field| field.set(None));
+    }
+}
+
+impl LoopCore {
+    /// Whether a call is simply to be noted: the loop is open, and nobody wants to know where the call was asked for.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        !self.closed() && !self.debug()
+    }
+
+    /// Adds a handle to what is ready.
+    #[inline]
+    pub(super) fn add_ready(&self, handle: &Bound<'_, PyAny>) -> PyResult<()> {
+        Deque::of(&self.existing(handle.py(), &self.ready)?).append(handle)
+    }
+
+    /// Sets a timer.
+    pub(super) fn add_timer(&self, handles: &Handles, timer: &Bound<'_, PyAny>) -> PyResult<()> {
+        let heap = self.existing(timer.py(), &self.scheduled)?.cast_into::<PyList>()?;
+        Timers { heap: &heap, handles }.push(timer)
+    }
+
+    /// A timer that was set was cancelled.
+    pub(super) fn count_cancelled(&self) {
+        self.timers_cancelled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Wakes the loop where its tasklet waits.
+    #[inline]
+    pub(super) fn wake_sleeper(&self, py: Python<'_>) {
+        if let Some(wait) = self.wait.get(py)
+            && let Ok(wait) = wait.cast::<LoopWait>()
+        {
+            wait.get().wake_sleeper();
+        }
+    }
+
+    fn existing<'py>(&self, py: Python<'py>, field: &Reference) -> PyResult<Bound<'py, PyAny>> {
+        field.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the loop was not initialized"))
+    }
+}
+
+/// One turn of the loop `this`, whose base is `core`.
+pub(super) fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()> {
+    let py = this.py();
+    let handles = handles(py)?;
+    let selector = this.getattr(intern!(py, "_selector"))?;
+    let is_ours = core.selector.get(py).is_some_and(|ours| ours.is(&selector));
+    if core.debug() || !is_ours || !handles.run_as_written(py)? {
+        return standard(py)?.run_once(this);
+    }
+    let turn = Turn { this, core, handles };
+    let timeout = turn.timeout()?;
+    turn.wait(&selector, timeout)?;
+    turn.take_due()?;
+    turn.run_ready()
+}
+
+struct Turn<'a, 'py> {
+    this: &'a Bound<'py, PyAny>,
+    core: &'a LoopCore,
+    handles: &'a Handles,
+}
+
+impl<'py> Turn<'_, 'py> {
+    fn py(&self) -> Python<'py> {
+        self.this.py()
+    }
+
+    fn heap(&self) -> PyResult<Bound<'py, PyList>> {
+        Ok(self.core.existing(self.py(), &self.core.scheduled)?.cast_into::<PyList>()?)
+    }
+
+    fn ready(&self) -> PyResult<Bound<'py, PyAny>> {
+        self.core.existing(self.py(), &self.core.ready)
+    }
+
+    /// How long to wait, in seconds; timers that are cancelled are thrown out where they are in front, or many.
+    fn timeout(&self) -> PyResult<Option<f64>> {
+        let heap = self.heap()?;
+        let timers = Timers { heap: &heap, handles: self.handles };
+        if timers.has_too_many(self.core.timers_cancelled()) {
+            timers.clean()?;
+            self.core.set_timers_cancelled(0);
+        }
+        let gone = || {
+            self.core.timers_cancelled.fetch_sub(1, Ordering::Relaxed);
+        };
+        let first = timers.first_wanted(gone)?;
+        if self.core.stopping() || !self.ready()?.is_empty()? {
+            return Ok(Some(0.0));
+        }
+        let Some(first) = first else { return Ok(None) };
+        let left: f64 = self.when(&first)?.sub(self.now()?)?.extract()?;
+        Ok(Some(left.clamp(0.0, LONGEST_WAIT)))
+    }
+
+    fn when(&self, timer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: `Timers::first` returns nothing else than timers; the GIL is held.
+        let when = unsafe { self.handles.when.taken(self.py(), timer.as_ptr()) };
+        when.ok_or_else(|| pyo3::exceptions::PyAttributeError::new_err("_when"))
+    }
+
+    fn now(&self) -> PyResult<Bound<'py, PyAny>> {
+        self.this.call_method0(intern!(self.py(), "time"))
+    }
+
+    /// Waits, and sees to what has come for descriptors and transports.
+    fn wait(&self, selector: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<()> {
+        let py = self.py();
+        let process = intern!(py, "_process_events");
+        #[cfg(unix)]
+        {
+            let wait = self.core.existing(py, &self.core.wait)?.cast_into::<LoopWait>()?;
+            let wait = wait.get();
+            if let Some(reactor) = wait.its_reactor(py)?
+                && wait.watches()
+            {
+                wait.wait(py, timeout)?;
+                if reactor.borrow().take_readable() {
+                    let events = selector.call_method0(intern!(py, "_ask"))?;
+                    return self.this.call_method1(process, (events,)).map(drop);
+                }
+                return reactor.borrow().deliver(py);
+            }
+        }
+        let events = selector.call_method1(intern!(py, "select"), (timeout,))?;
+        self.this.call_method1(process, (events,)).map(drop)
+    }
+
+    /// Moves the timers that are due to what is ready.
+    fn take_due(&self) -> PyResult<()> {
+        let py = self.py();
+        let heap = self.heap()?;
+        if heap.is_empty() {
+            return Ok(());
+        }
+        let timers = Timers { heap: &heap, handles: self.handles };
+        let end = self.now()?.add(self.this.getattr(intern!(py, "_clock_resolution"))?)?;
+        while let Some(first) = timers.first()? {
+            if self.when(&first)?.ge(&end)? {
+                break;
+            }
+            drop(first);
+            let due = timers.pop()?;
+            timers.note(&due, false);
+            self.core.add_ready(&due)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the calls that are ready, and not those that they ask for: these come with the next turn, after a look at the port.
+    fn run_ready(&self) -> PyResult<()> {
+        let ready = self.ready()?;
+        let mut left = ready.len()?;
+        while left > 0 {
+            left -= 1;
+            let handle = Deque::of(&ready).popleft()?;
+            self.run(&handle)?;
+            self.handles.give_up(handle);
+        }
+        Ok(())
+    }
+
+    fn run(&self, handle: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py();
+        let (slots, inside) = (self.handles, handle.as_ptr());
+        if !slots.is_plain(handle) {
+            if !handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+                handle.call_method0(intern!(py, "_run"))?;
+            }
+            return Ok(());
+        }
+        // SAFETY: a handle, and the GIL is held; what is taken out is kept here for the call, in which any code may run.
+        let parts = unsafe {
+            if slots.cancelled.get(inside) == ffi::Py_True() {
+                return Ok(());
+            }
+            (slots.callback.taken(py, inside), slots.args.taken(py, inside), slots.context.taken(py, inside))
+        };
+        let (Some(callback), Some(args), Some(context)) = parts else {
+            return handle.call_method0(intern!(py, "_run")).map(drop);
+        };
+        // SAFETY: live objects.
+        let is_usual =
+            unsafe { ffi::PyTuple_CheckExact(args.as_ptr()) != 0 && ffi::PyContext_CheckExact(context.as_ptr()) != 0 };
+        if !is_usual {
+            return handle.call_method0(intern!(py, "_run")).map(drop);
+        }
+        match call_in(&context, &callback, &args) {
+            Ok(()) => Ok(()),
+            Err(error) => self.tell_of(handle, error),
+        }
+    }
+
+    /// What a callback has raised goes to the exception handler, but for what is to end the program.
+    #[cold]
+    fn tell_of(&self, handle: &Bound<'py, PyAny>, error: PyErr) -> PyResult<()> {
+        let py = self.py();
+        if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            return Err(error);
+        }
+        self.this.call_method1(intern!(py, "_callback_failed"), (handle, error.into_value(py))).map(drop)
+    }
+}
+
+/// As `context.run(callback, *args)`.
+fn call_in(context: &Bound<'_, PyAny>, callback: &Bound<'_, PyAny>, args: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = context.py();
+    // SAFETY: the GIL is held, and these are a context, an object and a tuple, which are kept meanwhile; an error that is set
+    // where one of the calls says so is fetched. The context is left by who has entered it, whatever was called.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let result = ffi::PyObject_Call(callback.as_ptr(), args.as_ptr(), std::ptr::null_mut());
+        let error = if result.is_null() { Some(PyErr::fetch(py)) } else { None };
+        ffi::Py_XDECREF(result);
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        error.map_or(Ok(()), Err)
+    }
+}
