@@ -57,7 +57,9 @@ pub use message::{Receiving, RecvMessage, SendMessage};
 pub use op::{Function, Interest, Lane, Op};
 pub use open::OpenMode;
 pub use port::{Completion, Outcome, Port, Submitted, TimerId};
-pub use process::{End, Process, Watch};
+pub use process::{End, Process, Starter, Ties, Watch};
+#[cfg(unix)]
+pub use process::{end_with, terminal};
 pub use report::{Counters, Observer, Pending, Report};
 #[cfg(unix)]
 pub use rights::{MOST_DESCRIPTORS, NOT_INHERITED, Rights};

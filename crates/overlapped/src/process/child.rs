@@ -30,22 +30,14 @@ pub struct Child {
 }
 
 impl Child {
-    pub(super) fn of(mut child: std::process::Child, kill_on_drop: bool) -> io::Result<Child> {
-        let process = match Process::of(&child) {
-            Ok(process) => process,
-            Err(error) => {
-                // Nobody would hold it: it has to end.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
-        Ok(Child {
+    /// `kills` is whether it, or its tree, is ended when this is dropped.
+    pub(super) fn of((mut child, process): (std::process::Child, Process), kills: Option<Kills>) -> Child {
+        Child {
             stdin: child.stdin.take().map(Into::into),
             stdout: child.stdout.take().map(Into::into),
             stderr: child.stderr.take().map(Into::into),
-            running: Running { process: Some(Arc::new(process)), id: child.id(), ended: None, kill_on_drop },
-        })
+            running: Running { process: Some(Arc::new(process)), id: child.id(), ended: None, kills },
+        }
     }
 
     /// The child's number for the system. Once the child was waited for, it may be another's.
@@ -99,6 +91,21 @@ impl Child {
     /// What the system says.
     pub fn kill(&mut self) -> io::Result<()> {
         self.running.process().map_or(Ok(()), Process::kill)
+    }
+
+    /// Ends the child at once with all that it has started and they have, where it was started with
+    /// [`Command::own_tree`](super::Command::own_tree) or on a terminal; [`Child::wait`] for it still. To be called before that
+    /// has said how the child ended, also where it has: from then on it does nothing, for the system may have given the
+    /// tree's number to another.
+    ///
+    /// On Windows that is a job, which nothing leaves that was not allowed to. On Unix it is the child's group of processes:
+    /// a descendant that begins a group or a session of its own (an interactive shell's jobs, daemons) has left it and
+    /// runs on.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it was started without a tree; what the system says.
+    pub fn kill_tree(&mut self) -> io::Result<()> {
+        self.running.process().map_or(Ok(()), Process::kill_tree)
     }
 
     /// Sends the child a signal (kill(2)). One that has ended takes it without effect.
@@ -161,7 +168,14 @@ struct Running {
     process: Option<Arc<Process>>,
     id: u32,
     ended: Option<ExitStatus>,
-    kill_on_drop: bool,
+    kills: Option<Kills>,
+}
+
+/// What is ended with a child's [`Child`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kills {
+    It,
+    Tree,
 }
 
 impl Running {
@@ -196,9 +210,11 @@ impl Drop for Running {
         if let Ok(None) = self.try_wait()
             && let Some(process) = self.process.take()
         {
-            if self.kill_on_drop {
-                let _ = process.kill();
-            }
+            let _ = match self.kills {
+                Some(Kills::Tree) => process.kill_tree(),
+                Some(Kills::It) => process.kill(),
+                None => Ok(()),
+            };
             // Where no tasklet can be had, the zombie stays until the program ends.
             if try_current().is_some() {
                 let _ = Builder::new().name(format!("child process {}", self.id)).spawn(move || reap(&process));

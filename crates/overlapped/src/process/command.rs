@@ -7,7 +7,10 @@ use std::process::{ExitStatus, Output, Stdio};
 #[cfg(unix)]
 use std::sync::OnceLock;
 
+use overlapped_port::{Starter, Ties};
+
 use super::Child;
+use super::child::Kills;
 use crate::attempt::attempt;
 
 /// How to start a process, as [`std::process::Command`], whose settings these are.
@@ -28,6 +31,8 @@ pub struct Command {
     /// Which of the standard streams were set: [`Command::output`] sets the others.
     is_set: [bool; 3],
     kill_on_drop: bool,
+    ties: Ties,
+    starter: Starter,
 }
 
 impl Command {
@@ -110,6 +115,29 @@ impl Command {
         self
     }
 
+    /// Has the child be the root of a tree of its own, which [`Child::kill_tree`] ends, and [`Command::kill_on_drop`] too. On
+    /// Windows that is a job; on Unix a group of processes, which Ctrl-C at the terminal does not reach. Off unless told.
+    ///
+    /// It is the setting of the next start: on Unix a command that was started once with it keeps the group, but not the
+    /// tree.
+    pub fn own_tree(&mut self, own: bool) -> &mut Command {
+        self.ties.tree = own;
+        self
+    }
+
+    /// Has the child ended by force when this process has ended, however that did. Off unless told.
+    ///
+    /// - Windows: with all that it has started (a job that ends when its last handle is closed,
+    ///   `JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE`).
+    /// - Linux: it alone, not what it has started (`PR_SET_PDEATHSIG`, prctl(2)); and not, where its program is given
+    ///   other rights than this process has (set-user-id, file capabilities). It is then started by fork(2), on a thread that
+    ///   lasts as long as the process.
+    /// - Elsewhere there is no such thing: [`Command::spawn`] answers `Unsupported`.
+    pub fn kill_on_parent_exit(&mut self, kill: bool) -> &mut Command {
+        self.ties.ends_with_parent = kill;
+        self
+    }
+
     /// Starts the child.
     ///
     /// # Errors
@@ -118,8 +146,13 @@ impl Command {
     pub fn spawn(&mut self) -> io::Result<Child> {
         #[cfg(unix)]
         self.remove_withheld();
-        let child = self.inner.spawn().map_err(|error| self.failed(error))?;
-        Child::of(child, self.kill_on_drop).map_err(|error| self.failed(error))
+        let started = self.starter.start(&mut self.inner, self.ties).map_err(|error| self.failed(error))?;
+        Ok(Child::of(started, self.kills(self.ties.tree)))
+    }
+
+    /// What is ended with the [`Child`].
+    fn kills(&self, has_tree: bool) -> Option<Kills> {
+        self.kill_on_drop.then_some(if has_tree { Kills::Tree } else { Kills::It })
     }
 
     /// Starts the child, waits until it has ended, and returns how and what it has written.
@@ -129,28 +162,25 @@ impl Command {
     /// # Errors
     /// As for [`Command::spawn`] and [`Child::wait_with_output`].
     pub fn output(&mut self) -> io::Result<Output> {
-        let unset = self.is_set.map(|is_set| !is_set);
-        if unset[0] {
-            self.inner.stdin(Stdio::null());
+        self.with_streams([Stdio::null(), Stdio::piped(), Stdio::piped()], Command::spawn)?.wait_with_output()
+    }
+
+    /// Starts the child with these standard streams, where others were not set; they are as before for the next start.
+    fn with_streams<R>(&mut self, streams: [Stdio; 3], start: impl FnOnce(&mut Command) -> R) -> R {
+        self.give(streams);
+        let started = start(self);
+        self.give([Stdio::inherit(), Stdio::inherit(), Stdio::inherit()]);
+        started
+    }
+
+    /// Sets those of the standard streams that were not set.
+    fn give(&mut self, streams: [Stdio; 3]) {
+        let setters = [std::process::Command::stdin, std::process::Command::stdout, std::process::Command::stderr];
+        for ((set, stream), is_set) in setters.into_iter().zip(streams).zip(self.is_set) {
+            if !is_set {
+                set(&mut self.inner, stream);
+            }
         }
-        if unset[1] {
-            self.inner.stdout(Stdio::piped());
-        }
-        if unset[2] {
-            self.inner.stderr(Stdio::piped());
-        }
-        let child = self.spawn();
-        // As they were, for the next start.
-        if unset[0] {
-            self.inner.stdin(Stdio::inherit());
-        }
-        if unset[1] {
-            self.inner.stdout(Stdio::inherit());
-        }
-        if unset[2] {
-            self.inner.stderr(Stdio::inherit());
-        }
-        child?.wait_with_output()
     }
 
     /// Starts the child, waits until it has ended, and returns how.
@@ -166,7 +196,8 @@ impl Command {
         &self.inner
     }
 
-    /// The standard library's command, for settings that it alone has, those of `std::os::windows::process` for example.
+    /// The standard library's command, for settings that it alone has. (On Windows, flags are for
+    /// `Command::creation_flags`: those that are set here, a start with ties takes back.)
     pub fn as_std_mut(&mut self) -> &mut std::process::Command {
         &mut self.inner
     }
@@ -183,7 +214,7 @@ impl From<std::process::Command> for Command {
     /// Takes a command over. The standard library does not tell which of its standard streams were set: they count as not
     /// set.
     fn from(inner: std::process::Command) -> Command {
-        Command { inner, is_set: [false; 3], kill_on_drop: false }
+        Command { inner, is_set: [false; 3], kill_on_drop: false, ties: Ties::default(), starter: Starter::default() }
     }
 }
 
@@ -201,7 +232,10 @@ pub(crate) fn withhold(variables: &'static [&'static str]) {
 
 #[cfg(unix)]
 const _: () = {
+    use std::os::fd::AsFd;
     use std::os::unix::process::CommandExt;
+
+    use super::Pty;
 
     impl Command {
         fn remove_withheld(&mut self) {
@@ -210,6 +244,37 @@ const _: () = {
                     self.inner.env_remove(name);
                 }
             }
+        }
+
+        /// Starts the child on a terminal of its own: it leads a session whose controlling terminal that is, is the root of a
+        /// tree ([`Child::kill_tree`]), and has it for those of its standard streams that were not set. It is then started by
+        /// fork(2).
+        ///
+        /// ```
+        /// # use std::io::Read;
+        /// use overlapped::process::{Command, Pty};
+        /// # overlapped::run(|| {
+        /// let mut pty = Pty::open()?;
+        /// let mut child = Command::new("tty").spawn_on(&pty)?;
+        /// let mut shown = String::new();
+        /// pty.read_to_string(&mut shown)?;
+        /// assert!(shown.starts_with("/dev/"));
+        /// assert!(child.wait()?.success());
+        /// # std::io::Result::Ok(())
+        /// # }).unwrap();
+        /// ```
+        ///
+        /// # Errors
+        /// As for [`Command::spawn`]; `PermissionDenied` where a child that runs has the terminal already.
+        pub fn spawn_on(&mut self, pty: &Pty) -> io::Result<Child> {
+            self.remove_withheld();
+            let terminal = pty.terminal().map_err(|error| self.failed(error))?;
+            let clone = || terminal.try_clone().map(|clone| Stdio::from(std::fs::File::from(clone)));
+            let streams = [clone()?, clone()?, clone()?];
+            let started = self.with_streams(streams, |command| {
+                command.starter.start_on(&mut command.inner, command.ties, terminal.as_fd())
+            });
+            Ok(Child::of(started.map_err(|error| self.failed(error))?, self.kills(true)))
         }
 
         /// Has the child run as this user. It is then started by fork(2).
@@ -252,3 +317,12 @@ const _: () = {
         }
     }
 };
+
+#[cfg(windows)]
+impl Command {
+    /// Sets flags of CreateProcessW, "Process Creation Flags", such as `CREATE_NO_WINDOW`.
+    pub fn creation_flags(&mut self, flags: u32) -> &mut Command {
+        self.starter.set_flags(&mut self.inner, flags);
+        self
+    }
+}

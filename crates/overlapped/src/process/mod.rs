@@ -5,6 +5,8 @@
 //! and written there, and its end comes there too. Differences from [`std::process`]:
 //!
 //! - [`Child::wait_timeout`] and [`Command::kill_on_drop`] exist;
+//! - a child may be ended with all that it has started ([`Command::own_tree`], [`Child::kill_tree`]), and with this process
+//!   ([`Command::kill_on_parent_exit`]); on Unix, it may run on a terminal of its own (`Pty`, `Command::spawn_on`);
 //! - a child that is dropped and not waited for leaves no zombie where the program goes on: a tasklet waits for it;
 //! - a child whose end another part of the program has asked for is an error, with words.
 //!
@@ -12,7 +14,7 @@
 //! now and then ([`overlapped_port::Process`] says how).
 //!
 //! **Starting** is the standard library's: without a copy of the parent's page tables (posix_spawn(3)) unless a user, a
-//! group or a function to call before is set, which want fork(2). It holds the thread until the program has been found and
+//! group, a function to call before, a terminal or an end with the parent's is set, which want fork(2). It holds the thread until the program has been found and
 //! read, some tenths of a millisecond.
 //!
 //! **Inherited** is what [`Stdio`] says, and what was opened without `O_CLOEXEC`. All that this crate and the standard
@@ -38,10 +40,14 @@
 mod child;
 mod command;
 mod pipe;
+#[cfg(unix)]
+mod pty;
 
 pub use self::child::Child;
 pub use self::command::Command;
 #[cfg(unix)]
 pub(crate) use self::command::withhold;
 pub use self::pipe::{ChildStderr, ChildStdin, ChildStdout};
+#[cfg(unix)]
+pub use self::pty::{Pty, Size};
 pub use std::process::{ExitCode, ExitStatus, Output, Stdio, abort, exit, id};

@@ -9,6 +9,7 @@ use std::process::{Child, ExitStatus};
 use self::no_pidfd::{by_descriptor, open, send};
 #[cfg(target_os = "linux")]
 use self::pidfd::{by_descriptor, open, send};
+use crate::process::no_tree;
 use crate::sys::{RawSocket, block_signals};
 
 /// How to learn of a process's end.
@@ -24,6 +25,8 @@ pub enum End {
 #[derive(Debug)]
 pub struct Process {
     id: u32,
+    /// It leads a group of processes of its own.
+    leads: bool,
     /// `None` where the system has no such thing.
     descriptor: Option<OwnedFd>,
 }
@@ -33,9 +36,9 @@ impl Process {
     ///
     /// # Errors
     /// Where the process has no descriptor left. The child runs on.
-    pub fn of(child: &Child) -> io::Result<Process> {
+    pub(super) fn of(child: &Child, leads: bool) -> io::Result<Process> {
         let id = child.id();
-        Ok(Process { id, descriptor: open(id)? })
+        Ok(Process { id, leads, descriptor: open(id)? })
     }
 
     /// The child's number.
@@ -103,6 +106,27 @@ impl Process {
     /// As for [`Process::signal`].
     pub fn kill(&self) -> io::Result<()> {
         self.signal(libc::SIGKILL)
+    }
+
+    /// Ends the child and those of its descendants at once that have stayed in its group of processes (SIGKILL): who leads
+    /// a group or a session of its own, as a daemon does, has left it. To be asked only until it was said how the child
+    /// ended: from then on the number may be another's.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it was started without a tree ([`Ties::tree`](crate::Ties)).
+    pub fn kill_tree(&self) -> io::Result<()> {
+        if !self.leads {
+            return Err(no_tree(self.id));
+        }
+        // SAFETY: takes no pointers; the group is the child's own, for nobody has asked how it ended.
+        if unsafe { libc::kill(-(self.id as libc::pid_t), libc::SIGKILL) } == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            // All have ended, or have left.
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            error => Err(error),
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use windows_sys::Win32::System::Threading::{
     WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
+use super::job::Job;
+use crate::process::no_tree;
 use crate::sys::RawSocket;
 
 /// How to learn of a process's end.
@@ -30,6 +32,8 @@ pub enum End {
 pub struct Process {
     id: u32,
     handle: OwnedHandle,
+    /// What it was started in, with all that it starts.
+    tree: Option<Job>,
 }
 
 impl Process {
@@ -37,8 +41,8 @@ impl Process {
     ///
     /// # Errors
     /// Where the system has no handle left. The child runs on.
-    pub fn of(child: &Child) -> io::Result<Process> {
-        Ok(Process { id: child.id(), handle: child.as_handle().try_clone_to_owned()? })
+    pub(super) fn of(child: &Child, tree: Option<Job>) -> io::Result<Process> {
+        Ok(Process { id: child.id(), handle: child.as_handle().try_clone_to_owned()?, tree })
     }
 
     /// The child's number.
@@ -107,6 +111,15 @@ impl Process {
         // What the system says of one that has ended.
         let ended = error.raw_os_error() == Some(ERROR_ACCESS_DENIED as i32) && matches!(self.try_wait(), Ok(Some(_)));
         if ended { Ok(()) } else { Err(error) }
+    }
+
+    /// Ends the child at once, with all that it has started and they have (TerminateJobObject), save what was let out of
+    /// the job on purpose (`CREATE_BREAKAWAY_FROM_JOB`).
+    ///
+    /// # Errors
+    /// `InvalidInput` where it was started without a tree ([`Ties::tree`](crate::Ties)); what the system says.
+    pub fn kill_tree(&self) -> io::Result<()> {
+        self.tree.as_ref().ok_or_else(|| no_tree(self.id))?.kill()
     }
 }
 

@@ -1,0 +1,8 @@
+//! Windows: how a child is started, and what stands for it then.
+
+mod child;
+mod job;
+mod start;
+
+pub use child::{End, Process, Watch};
+pub use start::Starter;
