@@ -29,10 +29,14 @@ fn role() -> Option<String> {
 
 /// Holds the output open until it is ended by force: a process that nobody waits for.
 fn linger() -> ! {
-    println!("\nlingers");
-    std::io::stdout().flush().unwrap();
+    say_so();
     std::thread::sleep(4 * LONG);
     unreachable!("somebody should have ended it");
+}
+
+fn say_so() {
+    println!("\nlingers");
+    std::io::stdout().flush().unwrap();
 }
 
 /// Lines until `count` times one is as wanted.
@@ -46,12 +50,11 @@ fn a_tree_ends_with_all_that_its_root_has_started() {
     const ME: &str = "a_tree_ends_with_all_that_its_root_has_started";
     match role().as_deref() {
         Some("root") => {
-            let _kept = std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", ME, "--nocapture"])
-                .env(ROLE, "leaf")
-                .spawn()
-                .unwrap();
-            linger();
+            let mut leaf = std::process::Command::new(std::env::current_exe().unwrap());
+            let mut leaf = leaf.args(["--exact", ME, "--nocapture"]).env(ROLE, "leaf").spawn().unwrap();
+            say_so();
+            leaf.wait().unwrap();
+            unreachable!("both should have been ended together");
         }
         Some(_) => linger(),
         None => run(|| {
