@@ -7,7 +7,7 @@ Each mutant of `mutants.toml` is a text in one file, another in its place, and w
 the tree under target/mutants, where the port's tests then run: the unit tests, the traps of the backends, the
 conformance suite (for a backend's mutant that backend's part of it), until one fails. A mutant that does not build is a
 mistake in the list. One that makes a test hang is noticed: the tests have limits of their own, and a run is ended after
-LIMIT seconds.
+LIMIT seconds, or later on a crowded machine.
 
 WORD chooses those whose file or description has it in it. --check only looks whether each text is there, once: run it
 after a change of the port. At the end stand those that survived. An exit code other than 0 says that more than 5 in 100
@@ -29,6 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from load import crowd  # noqa: E402
+
 LIST = Path(__file__).with_suffix(".toml")
 PLACE = ROOT / "target" / "mutants"
 SOURCE = "crates/overlapped-port/src/"
@@ -63,7 +67,7 @@ def tree() -> Path:
 
 def cargo(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["cargo", "test", "--quiet", "-p", "overlapped-port", "--target-dir", str(PLACE / "build"), *arguments]
-    return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT)
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=LIMIT * crowd())
 
 
 def suites(mutant: Mutant) -> list[list[str]]:

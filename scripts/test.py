@@ -1,10 +1,20 @@
-"""Runs all tests, part after part, and ends with a table and a line that counts them.
+"""Runs all tests, two parts at a time, and ends with a table and a line that counts them.
 
 `test.py [rust] [python] [pythons] [windows]` runs some. It is run by the Python of the virtual environment in which the
 package is built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one
 backend.
+
+A part is a command, whose tests run one after the other or as it likes. What it says goes to a file in target/tests
+while it runs, and comes as one block when it has ended: the lines of two parts among each other, even each with its
+part's name, would tear every failure's stack trace into pieces. Who ends the whole run is told what was running.
+
+One by one the parts leave half of two processors idle. More than two at a time would end little sooner, for Windows
+alone takes a third of the time, and would keep each other waiting. Any two parts can run at once, without a list of
+what cannot: what several need is built before the first, each folder is one part's own, the tests choose no port or
+name that another process might have, and what they count is their own process's.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +39,16 @@ INSTALLED = "tests/python/test_readme.py tests/python/test_main.py"
 """What is run again with the package that pip installed."""
 ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py --ignore=tests/python/test_asyncio_stdlib.py"
 """What is run on the other versions of CPython."""
+PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+AT_ONCE = min(PROCESSORS, 2)
+"""How many parts run at a time."""
+SAID = ROOT / "target" / "tests"
+"""Where each part's output is while it runs, and the name of the test that runs."""
+PORT = ["--package", "overlapped-port"]
+RUST_FACE = ["--package", "overlapped", "--features", "rustls"]
+"""The tests in Python that ask cargo for a program of Rust's ask with the same features: it is built once."""
+SIGN_OF_LIFE = 300
+"""Seconds after which a part that runs is told of, again and again."""
 PATIENCE = 900
 """Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine."""
 A_TEST_ALONE = 120
@@ -64,16 +85,23 @@ class Part:
     tests: list[str] = field(default_factory=list)
     """The tests that failed or did not end."""
 
+    process: subprocess.Popen[str] | None = None
+    """While it runs."""
+
+    def __post_init__(self) -> None:
+        stem = re.sub(r"\W+", "-", self.name.lower())
+        self.said = SAID / f"{stem}.log"
+        self.note = SAID / f"{stem}.running"
+
     def run(self) -> None:
-        print(f"\n== {self.name}: {' '.join(self.command)}", flush=True)
+        say(f"\n== {self.name} begins: {' '.join(self.command)}")
         begun = time.monotonic()
-        note = ROOT / "target" / "running-test"
-        note.parent.mkdir(exist_ok=True)
-        note.write_text("")
-        process = subprocess.Popen(
+        SAID.mkdir(parents=True, exist_ok=True)
+        self.note.write_text("")
+        self.process = subprocess.Popen(
             self.command,
             cwd=ROOT,
-            env=os.environ | {"OVERLAPPED_TEST_NOTE": str(note)} | self.environment,
+            env=os.environ | {"OVERLAPPED_TEST_NOTE": str(self.note)} | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,31 +109,48 @@ class Part:
             errors="replace",
             start_new_session=True,
         )
-        assert process.stdout is not None
+        assert self.process.stdout is not None
         ended = threading.Event()
-        threading.Thread(target=self.kill_late, args=(process, ended), daemon=True).start()
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            self.count(line)
-        status = process.wait()
+        threading.Thread(target=self.watch, args=(begun, ended), daemon=True).start()
+        with self.said.open("w", buffering=1) as said:
+            for line in self.process.stdout:
+                said.write(line)
+                self.count(line)
+        status = self.process.wait()
+        self.process = None
         ended.set()
         self.seconds = time.monotonic() - begun
         if status != 0 and not self.failure:
             self.failure = f"exit status {status}"
         if self.failure and not self.counts["failed"]:
             self.counts["failed"] = 1
-        if self.failure and (running := note.read_text()):
+        if self.failure and (running := self.note.read_text()):
             self.tests.append(running)
+        say(f"\n== {self.name}, {self.seconds:.0f} s{self.failure and ': '}{self.failure}\n{self.said.read_text()}")
 
-    def kill_late(self, process: subprocess.Popen[str], ended: threading.Event) -> None:
-        """Kills the part where its time is up: the limit is looked at again while others keep it waiting."""
-        begun = time.monotonic()
+    def watch(self, begun: float, ended: threading.Event) -> None:
+        """Tells of the part from time to time, and kills it where its time is up: the limit is looked at again while
+        others keep it waiting."""
+        told = 1
         while not ended.wait(5):
             passed = time.monotonic() - begun
             if passed > PATIENCE * crowd():
                 self.failure = f"killed: it had not ended after {passed:.0f} s"
-                os.killpg(process.pid, signal.SIGKILL)
+                self.kill()
                 return
+            if passed > told * SIGN_OF_LIFE:
+                told += 1
+                say(f"\n-- {self.name} runs, since {passed:.0f} s {self.whereabouts()}")
+
+    def kill(self) -> None:
+        """Ends it, with what it has started."""
+        if process := self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def whereabouts(self) -> str:
+        """Where it is, as far as that is known."""
+        return f"(its output: {self.said.relative_to(ROOT)}; its test: {self.note.read_text() or 'unknown'})"
 
     def look_alone(self, program: str) -> None:
         """Finds out in which test a program of Rust's ends by a signal, which libtest does not tell."""
@@ -136,9 +181,18 @@ class Part:
                 self.tests.append(found[1])
 
 
+speaking = threading.Lock()
+
+
+def say(text: str) -> None:
+    """Prints something whole, whoever else is printing."""
+    with speaking:
+        print(text, flush=True)
+
+
 def warn(*lines: str) -> None:
     """Says what must not be overlooked."""
-    print("\n" + "\n".join(f"!! {line}" for line in lines), flush=True)
+    say("\n" + "\n".join(f"!! {line}" for line in lines))
 
 
 def backends() -> list[str]:
@@ -160,13 +214,11 @@ def backends() -> list[str]:
 def rust(backends: list[str]) -> Iterable[Part]:
     """The conformance suite, which runs on every backend by itself; then the Rust face, on one after another."""
     # One program of tests that fails does not hide what the next ones would have said.
-    test = ["cargo", "test", "--quiet", "--no-fail-fast", "--package"]
+    test = ["cargo", "test", "--quiet", "--no-fail-fast"]
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
-    yield Part("port", [*test, "overlapped-port"], skip)
+    yield Part("port", [*test, *PORT], skip)
     for backend in backends:
-        yield Part(
-            f"Rust face, {backend}", [*test, "overlapped", "--features", "rustls"], {"OVERLAPPED_BACKEND": backend}
-        )
+        yield Part(f"Rust face, {backend}", [*test, *RUST_FACE], {"OVERLAPPED_BACKEND": backend})
 
 
 def python(backends: list[str]) -> Iterable[Part]:
@@ -189,15 +241,12 @@ def pythons(backends: list[str]) -> Iterable[Part]:
         python = f"'{environment}/bin/python' -m"
         script = [
             f"'{interpreter}' -m venv --clear '{environment}'",
+            # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
+            f"CARGO_TARGET_DIR='{ROOT}/target/python{version}' "
             f"{python} pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt .",
             f"{python} pytest {INSTALLED if version == ours else ELSEWHERE}",
         ]
-        yield Part(
-            f"pip install, CPython {version}",
-            ["sh", "-c", " && ".join(script)],
-            # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
-            {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")},
-        )
+        yield Part(f"pip install, CPython {version}", ["sh", "-c", " && ".join(script)])
 
 
 def windows(backends: list[str]) -> Iterable[Part]:
@@ -225,22 +274,46 @@ def find(version: str) -> str | None:
     return None
 
 
-GROUPS = {"rust": rust, "python": python, "pythons": pythons, "windows": windows}
+def building() -> Part:
+    """What several parts need of cargo: they would wait for each other, and a test's time would run out meanwhile."""
+    build = "cargo test --quiet --no-run"
+    return Part("Rust's tests are built", ["sh", "-c", f"{build} {' '.join(PORT)} && {build} {' '.join(RUST_FACE)}"])
+
+
+# Those that take longest first: at the end nothing is left that takes long.
+GROUPS = {"windows": windows, "pythons": pythons, "python": python, "rust": rust}
+
+
+def run(parts: list[Part]) -> None:
+    """Runs them, `AT_ONCE`. Who ends us hears what was running, and leaves nobody behind."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for ended in [pool.submit(part.run) for part in parts]:
+                ended.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for part in parts:
+                if part.process:
+                    warn(f"{part.name} was running {part.whereabouts()}")
+                    part.kill()
+            raise
 
 
 def main() -> None:
     names = sys.argv[1:] or list(GROUPS)
     if unknown := set(names) - set(GROUPS):
         sys.exit(f"no such tests: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    begun = time.monotonic()
     found = backends()
-    parts = []
-    for name in names:
-        for part in GROUPS[name](found):
-            part.run()
-            parts.append(part)
+    # Windows has its own builds.
+    parts = [building()] if set(names) != {"windows"} else []
+    run(parts)
+    rest = [part for name, group in GROUPS.items() if name in names for part in group(found)]
+    run(rest)
+    parts += rest
 
     total = sum((part.counts for part in parts), Counter())
-    seconds = sum(part.seconds for part in parts)
     print(f"\n{'part':26} {'passed':>8} {'failed':>8} {'skipped':>8} {'seconds':>8}")
     for part in parts:
         figures = " ".join(f"{part.counts[kind]:8}" for kind in ("passed", "failed", "skipped"))
@@ -248,7 +321,7 @@ def main() -> None:
         for test in part.tests:
             print(f"    {test}")
     told = ", ".join(f"{number} {kind}" for kind, number in total.items() if number)
-    print(f"\n===== {told} in {seconds:.1f}s =====")
+    print(f"\n===== {told} in {time.monotonic() - begun:.1f}s, {AT_ONCE} at a time =====")
     sys.exit(any(part.failure for part in parts))
 
 

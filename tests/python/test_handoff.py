@@ -373,9 +373,9 @@ def rust() -> str:
         if (program := os.environ.get("OVERLAPPED_TEST_RUST_HANDOFF")) is None:
             pytest.skip("OVERLAPPED_TEST_RUST_HANDOFF does not say where the Rust program is")
         return program
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--package", "overlapped", "--example", "handoff"], cwd=ROOT, check=True
-    )
+    # With the features that scripts/test.py builds with: another program would take this one's place meanwhile.
+    build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", "rustls", "--example", "handoff"]
+    subprocess.run(build, cwd=ROOT, check=True)
     return str(ROOT / "target" / "debug" / "examples" / "handoff")
 
 

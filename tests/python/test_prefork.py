@@ -330,7 +330,7 @@ def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what
 @pytest.fixture(scope="module")
 def rust() -> list[str]:
     """The Rust tests' worker, which answers as ours."""
-    build = ["cargo", "test", "--package", "overlapped", "--test", "prefork", "--no-run"]
+    build = ["cargo", "test", "--package", "overlapped", "--features", "rustls", "--test", "prefork", "--no-run"]
     done = subprocess.run(build, cwd=ROOT, check=True, capture_output=True, text=True)
     found = re.search(r"\((\S+/prefork-\w+)\)", done.stderr)
     assert found, done.stderr
