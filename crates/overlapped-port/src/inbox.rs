@@ -135,3 +135,24 @@ impl std::fmt::Debug for Waker {
         f.write_str("Waker")
     }
 }
+
+// What every interleaving does is looked at in tests/wake_protocol.rs, which is made of this file too.
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_was_told_something_while_it_was_awake_does_not_fall_asleep_on_it() {
+        let inbox = Inbox::new(Arc::new(Closed("this test needs none")));
+        inbox.put(Message::Posted(1));
+        assert!(!inbox.fall_asleep(), "a message waits");
+        inbox.put(Message::Posted(2));
+        assert_eq!(inbox.notified(), 0, "it stayed awake, and needs no call into the kernel");
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert!(matches!(taken[..], [Message::Posted(1), Message::Posted(2)]));
+        assert!(inbox.fall_asleep(), "nothing waits any more");
+        inbox.put(Message::Woken);
+        assert_eq!(inbox.notified(), 1, "who sleeps is woken");
+    }
+}
