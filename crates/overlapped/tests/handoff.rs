@@ -4,7 +4,6 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use overlapped::handoff::{Builder, Choice, Given, Kind, OwnedSocket, Server, VARIABLE, Worker};
@@ -13,14 +12,8 @@ use overlapped::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use overlapped::net::{UnixDatagram, UnixListener, UnixStream};
 use overlapped::process::{Command, Stdio};
 use overlapped::{sleep, spawn, timeout, yield_now};
-use support::{LONG, kill, open_descriptors};
-
-/// As the others' `run`, but one at a time: they count this process's descriptors.
-fn run<T>(main: impl FnOnce() -> T) -> T {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    support::run(main)
-}
+// One at a time: some count this process's descriptors.
+use support::{LONG, kill, open_descriptors, run_alone as run, wait_for};
 
 /// What a worker of these tests does; a variable of its environment tells it.
 const BEHAVIOUR: &str = "HANDOFF_TEST";
@@ -159,16 +152,6 @@ const KILLED: &str = if cfg!(unix) { "signal: 9 (SIGKILL)" } else { "exit code: 
 
 fn ended_with(number: i32) -> String {
     format!("{}: {number}", if cfg!(unix) { "exit status" } else { "exit code" })
-}
-
-/// Waits until something holds; others run meanwhile.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    timeout(LONG, || {
-        while !holds() {
-            sleep(Duration::from_millis(2));
-        }
-    })
-    .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn stop(server: Server) {

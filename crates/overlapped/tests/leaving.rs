@@ -3,18 +3,11 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use overlapped::net::{TcpListener, TcpStream, UdpSocket};
 use overlapped::{JoinHandle, sleep, spawn};
-use support::{LONG, open_descriptors, run, stream_pair};
-
-/// The descriptors are the process's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use support::{LONG, alone, open_descriptors, run, stream_pair, wait_for};
 
 /// Starts tasklets that wait, cancels them, and looks whether all that they had is closed and over.
 fn cancel_all_of(name: &str, start: impl Fn() -> JoinHandle<()>) {
@@ -24,7 +17,8 @@ fn cancel_all_of(name: &str, start: impl Fn() -> JoinHandle<()>) {
         sleep(Duration::from_millis(5));
         first.cancel();
         let _ = first.join();
-        sleep(Duration::from_millis(5));
+        let in_flight = || overlapped::report().unwrap().in_flight.len();
+        wait_for(&format!("{name}: all is over"), || in_flight() == 0);
         let before = open_descriptors();
         for round in 0..3 {
             let handles: Vec<_> = (0..20).map(|_| start()).collect();
@@ -37,9 +31,7 @@ fn cancel_all_of(name: &str, start: impl Fn() -> JoinHandle<()>) {
                 assert!(handle.join().map_or_else(|error| error.is_cancelled(), |()| true), "{name}");
             }
             // Those that they had started end after them.
-            sleep(Duration::from_millis(5));
-            assert_eq!(open_descriptors(), before, "{name}, round {round}: descriptors");
-            assert_eq!(overlapped::report().unwrap().in_flight.len(), 0, "{name}, round {round}: in flight");
+            wait_for(&format!("{name}, round {round}: as before"), || (open_descriptors(), in_flight()) == (before, 0));
         }
     });
 }

@@ -18,7 +18,8 @@ use overlapped::prefork::{Builder, Connection, More, Supervisor, Worker};
 use overlapped::process::{Command, Stdio};
 use overlapped::{JoinHandle, sleep, spawn, timeout, yield_now};
 use socket2::SockRef;
-use support::{LONG, open_descriptors, run};
+// One at a time: one counts this process's descriptors.
+use support::{LONG, open_descriptors, run_alone as run, wait_for};
 
 /// What a worker of these tests does; a variable of its environment tells it.
 const BEHAVIOUR: &str = "PREFORK_TEST";
@@ -167,16 +168,6 @@ fn answered_by(mut stream: &TcpStream, word: &str) -> u32 {
 fn kill(process: u32) {
     // SAFETY: takes no pointers; the process is a child that nobody has waited for yet, or none.
     unsafe { libc::kill(process as libc::pid_t, libc::SIGKILL) };
-}
-
-/// Waits until something holds; others run meanwhile.
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    timeout(LONG, || {
-        while !holds() {
-            sleep(Duration::from_millis(2));
-        }
-    })
-    .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn processes(supervisor: &Supervisor) -> Vec<u32> {

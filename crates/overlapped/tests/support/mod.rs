@@ -13,7 +13,7 @@ pub(crate) use windows::*;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// After so long, a test hangs; on a crowded machine after longer, see [`crowd`].
@@ -26,6 +26,28 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) fn run<T>(main: impl FnOnce() -> T) -> T {
     let _watch = Watch::new();
     overlapped::run(main)
+}
+
+/// While it lives, no other test of this program that asks for it runs: descriptors are the process's.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// [`run`], and [`alone`].
+pub(crate) fn run_alone<T>(main: impl FnOnce() -> T) -> T {
+    let _alone = alone();
+    run(main)
+}
+
+/// Waits until something holds; other tasklets run meanwhile.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LONG, "never: {what}");
+        overlapped::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Aborts the process unless it is dropped in time.
