@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, memory, micro, scaling, structure, text
+from . import accept, echo, files, loop, memory, micro, scaling, structure, text
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -15,6 +15,7 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "text": text.scene,
     "micro": micro.scene,
     "structure": structure.scene,
+    "asyncio": loop.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
 }

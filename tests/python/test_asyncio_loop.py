@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import socket
 import threading
 import time
 import weakref
@@ -441,3 +442,108 @@ class TestTurns:
         with pytest.raises(RuntimeError, match="not initialized"):
             loop.call_soon(print)
         loop._closed = True
+
+
+class TestNumbers:
+    """``getaddrinfo`` of what is in numbers needs no thread."""
+
+    @pytest.mark.parametrize(
+        ("host", "port", "named"),
+        [
+            ("127.0.0.1", 80, {}),
+            ("127.0.0.1", "80", {"type": socket.SOCK_STREAM}),
+            ("::1", 443, {"family": socket.AF_INET6, "flags": socket.AI_NUMERICHOST}),
+            ("0.0.0.0", 0, {"type": socket.SOCK_DGRAM, "flags": socket.AI_PASSIVE}),
+        ],
+    )
+    def test_it_answers_as_the_system_does(self, loop: Any, host: str, port: Any, named: dict[str, Any]) -> None:
+        for _ in range(2):
+            found = loop.run_until_complete(loop.getaddrinfo(host, port, **named))
+            assert found == socket.getaddrinfo(host, port, **named)
+            found.clear()
+        assert loop._default_executor is None
+
+    def test_errors_are_the_systems(self, loop: Any) -> None:
+        for _ in range(2):
+            with pytest.raises(socket.gaierror):
+                loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80, family=socket.AF_INET6))
+
+    def test_a_function_that_a_test_has_put_in_its_place_is_asked(
+        self, loop: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **named: ["asked"])
+        assert loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80)) == ["asked"]
+
+    def test_names_and_what_depends_on_more_are_asked_for_on_a_thread(self, loop: Any) -> None:
+        for number, (host, flags) in enumerate((("localhost", 0), ("127.0.0.1", socket.AI_ADDRCONFIG))):
+            loop._default_executor = None
+            assert loop.run_until_complete(loop.getaddrinfo(host, 80, flags=flags)), number
+            assert loop._default_executor is not None
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop._executor_shutdown_called = False
+
+
+class TestAwaitingWhatIsReady:
+    def test_a_tasklet_that_is_ready_runs_at_once_and_no_turn_passes(self) -> None:
+        async def main() -> None:
+            order: list[str] = []
+            asyncio.get_running_loop().call_soon(order.append, "next turn")
+            assert await overlapped.spawn(lambda: order.append("tasklet") or 5) == 5
+            order.append("coroutine")
+            await asyncio.sleep(0)
+            assert order == ["tasklet", "coroutine", "next turn"]
+
+        run(main())
+
+    def test_it_has_no_running_loop_and_the_coroutine_has_its_own_again(self) -> None:
+        async def main() -> None:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert await overlapped.spawn(asyncio._get_running_loop) is None
+            assert asyncio.get_running_loop() is loop
+            assert asyncio.current_task() is task
+
+        run(main())
+
+    def test_a_coroutine_that_always_finds_one_holds_back_nobody(self) -> None:
+        async def main() -> None:
+            done: list[bool] = []
+            asyncio.get_running_loop().call_soon(done.append, True)
+            while not done:
+                await overlapped.spawn(int)
+
+        run(main())
+
+    def test_one_that_waits_after_all_is_waited_for(self) -> None:
+        async def main() -> None:
+            order: list[str] = []
+
+            def work() -> str:
+                order.append("begun")
+                overlapped.sleep(0.002)
+                return "done"
+
+            other = asyncio.ensure_future(asyncio.sleep(0, order.append("task")))
+            assert await overlapped.spawn(work) == "done"
+            assert order == ["task", "begun"]
+            await other
+
+        run(main())
+
+    def test_a_cancel_of_the_loops_tasklet_meanwhile_is_not_raised_in_the_coroutine(self) -> None:
+        ended: list[str] = []
+
+        async def main() -> None:
+            runner = overlapped.current()
+            try:
+                await overlapped.spawn(runner.cancel)
+                ended.append("awaited")
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        runner = overlapped.spawn(run, main())
+        runner.join()
+        assert isinstance(runner.exception(), overlapped.TaskletExit)
+        assert ended == ["awaited", "cancelled"]

@@ -1,8 +1,9 @@
 """Where the two styles meet: a coroutine awaits a tasklet, a tasklet waits for a coroutine.
 
-Nothing here switches by itself. A tasklet that ends tells the loop by a callback, and a task that ends sets the event
-that a tasklet waits for. An exception keeps its type on the way; only being cancelled is said in the other's word:
-:class:`overlapped.TaskletExit` for a tasklet, :class:`asyncio.CancelledError` for a coroutine.
+A coroutine that awaits a tasklet that is ready switches to it at once. Else nothing here switches by itself: a tasklet
+that ends tells the loop by a callback, and a task that ends sets the event that a tasklet waits for. An exception keeps
+its type on the way; only being cancelled is said in the other's word: :class:`overlapped.TaskletExit` for a tasklet,
+:class:`asyncio.CancelledError` for a coroutine.
 
 A tasklet needs a loop to wait for a coroutine. Where one of ours runs on the thread, it is that one, the first where
 several do: what the coroutine uses (a pool of connections, a lock) most likely belongs to it. Else it is the thread's
@@ -56,7 +57,8 @@ class _End(_asyncio.Future[None]):
 
 def await_tasklet(tasklet: _engine.Tasklet[_T]) -> Generator[Any, None, _T]:
     """What ``await tasklet`` does. The engine calls it."""
-    if tasklet.alive:
+    # One that is ready, as one that was just started, runs here and now: often it has ended then.
+    if tasklet.alive and not (_engine.let_run(tasklet) and not tasklet.alive):
         if tasklet is _engine.current():
             raise RuntimeError("a tasklet cannot wait for itself: this one runs the loop")
         yield from _End(tasklet, _asyncio.get_running_loop())

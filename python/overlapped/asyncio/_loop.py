@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio as _asyncio
 import os as _std_os
+import socket as _std_socket
 import sys
 import threading as _threading
 from asyncio import events as _events
@@ -25,6 +26,7 @@ from weakref import WeakKeyDictionary
 
 from .. import _engine, _os
 from .. import select as _select
+from . import _numeric
 from ._selector import Selector
 
 if hasattr(_engine, "Reactor"):
@@ -93,6 +95,9 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
         ) -> _asyncio.Handle:
             """The engine's, as the others here: see :func:`overlapped._engine.install_loop`."""
 
+        def call_soon_threadsafe(
+            self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> _asyncio.Handle: ...
         def call_later(
             self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
         ) -> _asyncio.TimerHandle: ...
@@ -178,6 +183,18 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
                     self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
             else:
                 self._selector.waiting.reactor.deliver()
+
+    # Names.
+
+    async def getaddrinfo(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
+        if not self._debug and _numeric.may_be(host, port):
+            # Numbers as such, for to hash a constant of the module `socket` is a call of Python's code.
+            numbers = int(family), int(type), int(proto), int(flags)
+            if (found := _numeric.look_up(_std_socket.getaddrinfo, host, port, *numbers)) is not None:
+                return list(found)
+        return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
 
     # The pipe that tells of signals.
 

@@ -1,4 +1,4 @@
-//! The methods by which calls are asked for: `call_soon`, `call_later`, `call_at`, `time`, `_run_once` of the loop, and
+//! The methods by which calls are asked for: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `time`, `_run_once` of the loop, and
 //! `cancel` of its handles.
 //!
 //! Each does what asyncio's does where that is simple. In debug mode, of a loop that is closed, with too few arguments or ones
@@ -28,6 +28,11 @@ pub(crate) fn install_loop(
     handles::load(py, soon, timer)?;
     let methods = vec![
         keywords(c"call_soon", call_soon, c"Call a function in the next turn; as asyncio.loop.call_soon."),
+        keywords(
+            c"call_soon_threadsafe",
+            call_soon_threadsafe,
+            c"Call a function in the next turn, from any thread; as asyncio.loop.call_soon_threadsafe.",
+        ),
         keywords(c"call_later", call_later, c"Call a function after a delay, in seconds; as asyncio.loop.call_later."),
         keywords(c"call_at", call_at, c"Call a function at a point of the loop's time; as asyncio.loop.call_at."),
         fast(c"time", time, c"The loop's time in seconds; as asyncio.loop.time."),
@@ -182,6 +187,29 @@ fn soon<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     Ok(handle)
 }
 
+unsafe extern "C" fn call_soon_threadsafe(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as for `call_soon`.
+    let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, 1) };
+    give(threadsafe(&mut asked).map(Bound::into_ptr))
+}
+
+fn threadsafe<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = asked.py();
+    let standard = standard(py)?;
+    if standard.has_threadsafe_handles || !asked.is_plain() {
+        return asked.leave_to(&standard.call_soon_threadsafe);
+    }
+    let handle = asked.handle(Kind::Soon, 0)?;
+    asked.core.add_ready(&handle)?;
+    asked.core.wake(py);
+    Ok(handle)
+}
+
 unsafe extern "C" fn call_later(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -239,7 +267,7 @@ unsafe extern "C" fn time(_: *mut PyObject, _: *mut *mut PyObject, count: ffi::P
     // SAFETY: called by Python.
     let py = unsafe { Python::assume_attached() };
     give(none_given("time", count).and_then(|()| {
-        let clock = standard(py)?.time.bind(py).getattr(intern!(py, "monotonic"))?;
+        let clock = standard(py)?.time.bind(py).as_any().get_item(intern!(py, "monotonic"))?;
         clock.call0().map(Bound::into_ptr)
     }))
 }

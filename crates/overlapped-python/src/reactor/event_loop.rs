@@ -167,6 +167,16 @@ impl LoopCore {
         }
     }
 
+    /// Ends the loop's wait, or the next one.
+    #[inline]
+    pub(super) fn wake(&self, py: Python<'_>) {
+        if let Some(wait) = self.wait.get(py)
+            && let Ok(wait) = wait.cast::<LoopWait>()
+        {
+            wait.get().wake();
+        }
+    }
+
     fn existing<'py>(&self, py: Python<'py>, field: &Reference) -> PyResult<Bound<'py, PyAny>> {
         field.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the loop was not initialized"))
     }
@@ -223,14 +233,8 @@ impl<'py> Turn<'_, 'py> {
             return Ok(Some(0.0));
         }
         let Some(first) = first else { return Ok(None) };
-        let left: f64 = self.when(&first)?.sub(self.now()?)?.extract()?;
+        let left: f64 = timers.when(&first)?.sub(self.now()?)?.extract()?;
         Ok(Some(left.clamp(0.0, LONGEST_WAIT)))
-    }
-
-    fn when(&self, timer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: `Timers::first` returns nothing else than timers; the GIL is held.
-        let when = unsafe { self.handles.when.taken(self.py(), timer.as_ptr()) };
-        when.ok_or_else(|| pyo3::exceptions::PyAttributeError::new_err("_when"))
     }
 
     fn now(&self) -> PyResult<Bound<'py, PyAny>> {
@@ -270,7 +274,7 @@ impl<'py> Turn<'_, 'py> {
         let timers = Timers { heap: &heap, handles: self.handles };
         let end = self.now()?.add(self.this.getattr(intern!(py, "_clock_resolution"))?)?;
         while let Some(first) = timers.first()? {
-            if self.when(&first)?.ge(&end)? {
+            if !timers.is_due(&first, &end)? {
                 break;
             }
             drop(first);

@@ -196,11 +196,14 @@ impl Handles {
     }
 
     /// Whether it is a `TimerHandle`, of whatever subclass.
+    ///
+    /// # Safety
+    /// A live object.
     #[inline]
-    pub(super) fn is_timer(&self, handle: &Bound<'_, PyAny>) -> bool {
-        self.is_our(Kind::Timer, handle.as_ptr())
-            // SAFETY: both are live, and the second is a type.
-            || unsafe { ffi::PyObject_TypeCheck(handle.as_ptr(), self.theirs[1].as_ptr().cast()) != 0 }
+    pub(super) unsafe fn is_timer(&self, handle: *mut PyObject) -> bool {
+        // SAFETY: the caller's promise; and the class is one.
+        self.is_our(Kind::Timer, handle)
+            || unsafe { ffi::PyObject_TypeCheck(handle, self.theirs[1].as_ptr().cast()) != 0 }
     }
 
     /// Makes a handle for a call, in a copy of the current context where none is given.
@@ -310,8 +313,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// As many as are likely to be asked for in one turn.
-    const MOST: usize = 256;
+    /// More than are often asked for in one turn. What is made anew counts for the collector, which then looks at all of them.
+    const MOST: usize = 1024;
 
     fn has_room(&self) -> bool {
         self.count.load(Ordering::Relaxed) < Kept::MOST

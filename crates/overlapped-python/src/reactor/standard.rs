@@ -2,18 +2,21 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 /// Methods of `asyncio.BaseEventLoop`.
 pub(super) struct Standard {
     run_once: Py<PyAny>,
     pub(super) call_soon: Py<PyAny>,
+    pub(super) call_soon_threadsafe: Py<PyAny>,
+    /// Whether it makes handles that another thread may cancel while they run: since Python 3.14, and of a class of theirs.
+    pub(super) has_threadsafe_handles: bool,
     pub(super) call_later: Py<PyAny>,
     pub(super) call_at: Py<PyAny>,
     /// `cancel` of `asyncio.Handle` and of `asyncio.TimerHandle`.
     pub(super) cancel: [Py<PyAny>; 2],
-    /// The module `time`.
-    pub(super) time: Py<PyAny>,
+    /// What the module `time` has.
+    pub(super) time: Py<PyDict>,
 }
 
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
@@ -27,10 +30,12 @@ pub(super) fn standard(py: Python<'_>) -> PyResult<&Standard> {
         Ok(Standard {
             run_once: method("_run_once")?,
             call_soon: method("call_soon")?,
+            call_soon_threadsafe: method("call_soon_threadsafe")?,
+            has_threadsafe_handles: events.hasattr("_ThreadSafeHandle")?,
             call_later: method("call_later")?,
             call_at: method("call_at")?,
             cancel: [cancel("Handle")?, cancel("TimerHandle")?],
-            time: py.import("time")?.into_any().unbind(),
+            time: py.import("time")?.dict().unbind(),
         })
     })
 }

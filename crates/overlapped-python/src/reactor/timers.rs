@@ -5,10 +5,10 @@
 
 use std::os::raw::c_int;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyFloat, PyList};
 
 use super::handles::Handles;
 
@@ -35,10 +35,28 @@ impl<'py> Timers<'_, 'py> {
             return Ok(None);
         }
         let first = self.heap.get_item(0)?;
-        if !self.handles.is_timer(&first) {
-            return Err(PyTypeError::new_err(format!("{first} is no timer")));
+        if self.is_timer(&first) { Ok(Some(first)) } else { Err(no_timer(&first)) }
+    }
+
+    fn is_timer(&self, object: &Bound<'py, PyAny>) -> bool {
+        // SAFETY: it lives.
+        unsafe { self.handles.is_timer(object.as_ptr()) }
+    }
+
+    /// Whether the first is due before a point in time; one that is not says when it is.
+    pub(super) fn is_due(&self, timer: &Bound<'py, PyAny>, end: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let when = self.when(timer)?;
+        match (when.cast_exact::<PyFloat>(), end.cast_exact::<PyFloat>()) {
+            (Ok(when), Ok(end)) => Ok(when.value() < end.value()),
+            _ => when.lt(end),
         }
-        Ok(Some(first))
+    }
+
+    /// When it is due.
+    pub(super) fn when(&self, timer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: a timer, and the GIL is held.
+        let when = unsafe { self.handles.when.taken(timer.py(), timer.as_ptr()) };
+        when.ok_or_else(|| PyAttributeError::new_err("_when"))
     }
 
     /// The first, where it is not cancelled; those that are go.
@@ -67,7 +85,7 @@ impl<'py> Timers<'_, 'py> {
         let py = self.heap.py();
         let (mut wanted, mut gone) = (Vec::with_capacity(self.len()), Vec::new());
         for timer in self.heap.iter() {
-            if self.handles.is_timer(&timer) && self.is_cancelled(&timer) {
+            if self.is_timer(&timer) && self.is_cancelled(&timer) {
                 self.note(&timer, false);
                 gone.push(timer);
             } else {
@@ -86,19 +104,34 @@ impl<'py> Timers<'_, 'py> {
     pub(super) fn push(&self, timer: &Bound<'py, PyAny>) -> PyResult<()> {
         self.heap.append(timer)?;
         self.note(timer, true);
-        self.rise(self.len() - 1)
+        self.rise(self.len() - 1, 0)
     }
 
     /// Takes the first out, which there is.
     pub(super) fn pop(&self) -> PyResult<Bound<'py, PyAny>> {
         let last = self.len() - 1;
         self.swap(0, last);
-        let first = self.heap.get_item(last)?;
-        self.heap.del_item(last)?;
+        let first = self.take_last()?;
         if last > 1 {
             self.sink(0)?;
         }
         Ok(first)
+    }
+
+    /// Takes the last out of the list, which gives memory back only where it has much to give: `del` does so, and costs more.
+    fn take_last(&self) -> PyResult<Bound<'py, PyAny>> {
+        let last = self.len() - 1;
+        // SAFETY: the list's own fields, with the GIL held; the reference that it had is the caller's.
+        unsafe {
+            let list = self.heap.as_ptr().cast::<ffi::PyListObject>();
+            if (last as isize) >= (*list).allocated / 4 {
+                (*list).ob_base.ob_size = last as isize;
+                return Ok(Bound::from_owned_ptr(self.heap.py(), *(*list).ob_item.add(last)));
+            }
+        }
+        let item = self.heap.get_item(last)?;
+        self.heap.del_item(last)?;
+        Ok(item)
     }
 
     /// Whether it is cancelled.
@@ -117,8 +150,9 @@ impl<'py> Timers<'_, 'py> {
         }
     }
 
-    fn rise(&self, mut place: usize) -> PyResult<()> {
-        while place > 0 {
+    /// Has what is at `place` rise to where it belongs, not above `top`.
+    fn rise(&self, mut place: usize, top: usize) -> PyResult<()> {
+        while place > top {
             let above = (place - 1) / 2;
             if !self.is_before(place, above)? {
                 break;
@@ -129,17 +163,17 @@ impl<'py> Timers<'_, 'py> {
         Ok(())
     }
 
-    fn sink(&self, mut place: usize) -> PyResult<()> {
+    /// Has what is at `top` sink to where it belongs. It goes down all the way first, and rises then: what was last belongs
+    /// far down, and so half of the comparisons are saved (as in `heapq`).
+    fn sink(&self, top: usize) -> PyResult<()> {
+        let mut place = top;
         loop {
             let mut first = 2 * place + 1;
             if first >= self.len() {
-                return Ok(());
+                return self.rise(place, top);
             }
             if first + 1 < self.len() && self.is_before(first + 1, first)? {
                 first += 1;
-            }
-            if !self.is_before(first, place)? {
-                return Ok(());
             }
             self.swap(first, place);
             place = first;
@@ -165,9 +199,8 @@ impl<'py> Timers<'_, 'py> {
         // SAFETY: both are in the list; what is read is kept by them, or held here while Python's code may run.
         unsafe {
             let [one, other] = [one, other].map(|place| self.item(place));
-            let is_timer = |item| self.handles.is_timer(&Bound::from_borrowed_ptr(py, item));
-            if !is_timer(one) || !is_timer(other) {
-                return Err(PyTypeError::new_err("what is no timer is among the loop's timers"));
+            if let Some(item) = [one, other].into_iter().find(|item| !self.handles.is_timer(*item)) {
+                return Err(no_timer(&Bound::from_borrowed_ptr(py, item)));
             }
             let [one, other] = [one, other].map(|timer| self.handles.when.get(timer));
             if ffi::PyFloat_CheckExact(one) != 0 && ffi::PyFloat_CheckExact(other) != 0 {
@@ -185,4 +218,8 @@ impl<'py> Timers<'_, 'py> {
             Ok(before == 1)
         }
     }
+}
+
+fn no_timer(object: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("{object} is no timer, and is among the loop's"))
 }

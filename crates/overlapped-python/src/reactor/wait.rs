@@ -22,6 +22,9 @@ pub(crate) struct LoopWait {
     woken: overlapped::Event,
     /// Whether the loop's tasklet waits: who gives it something to do then wakes it.
     asleep: AtomicBool,
+    /// Whether it was woken since its last wait: one who asks for many calls sets the event once. As all that is here, it is
+    /// used with the GIL held.
+    told: AtomicBool,
     /// What the port brings the loop's transports, while the loop runs.
     reactor: Reference,
     /// That descriptor, while something is registered.
@@ -36,6 +39,7 @@ impl LoopWait {
             watches,
             woken: overlapped::Event::new(),
             asleep: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             reactor: Reference::default(),
             watched: Reference::default(),
         }
@@ -49,7 +53,9 @@ impl LoopWait {
 
     /// Ends the wait, or the next one.
     pub(super) fn wake(&self) {
-        self.woken.set();
+        if !self.told.swap(true, Ordering::Relaxed) {
+            self.woken.set();
+        }
     }
 
     #[getter]
@@ -59,6 +65,8 @@ impl LoopWait {
 
     #[setter]
     fn set_reactor(&self, reactor: Option<Bound<'_, PyAny>>) {
+        // A run that ends takes the event back: the next begins anew.
+        self.told.store(false, Ordering::Relaxed);
         self.reactor.set(reactor);
     }
 
@@ -98,6 +106,7 @@ impl LoopWait {
             woken.map(drop)
         };
         told.map_err(|_| runtime.raise(py))?;
+        self.told.store(false, Ordering::Relaxed);
         self.woken.clear();
         Ok(())
     }
@@ -116,7 +125,7 @@ impl LoopWait {
     #[inline]
     pub(super) fn wake_sleeper(&self) {
         if self.asleep.load(Ordering::Relaxed) {
-            self.woken.set();
+            self.wake();
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Runtime {
     pub(crate) greenlets: Rc<Greenlets>,
     /// By descriptor, whether its last receive brought much. Only a hint: nothing is wrong when it is.
     large: RefCell<Vec<bool>>,
+    /// How often in a row a tasklet was let run at once (`order::let_run`).
+    pub(super) let_run: Cell<u32>,
 }
 
 thread_local! {
@@ -118,7 +120,7 @@ pub(crate) fn thread_of(ident: u64) -> u64 {
 
 impl Runtime {
     pub(crate) fn new(scheduler: Rc<Scheduler>, greenlets: Rc<Greenlets>) -> Rc<Runtime> {
-        Rc::new(Runtime { scheduler, greenlets, large: RefCell::default() })
+        Rc::new(Runtime { scheduler, greenlets, large: RefCell::default(), let_run: Cell::new(0) })
     }
 
     /// Whether the next receive on a socket is likely to bring much.
