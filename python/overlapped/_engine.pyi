@@ -309,8 +309,44 @@ class _local:
     def __delattr__(self, name: str, /) -> None: ...
 
 @final
+class Preemption:
+    """The signal handler that has a thread give way where it has computed for long: see :func:`preempt`.
+
+    ``ours`` and ``standard`` are how the names of the files of this package and of the standard library begin: in the
+    code of the first, and in what that has just called of the second, nobody gives way.
+    """
+
+    def __new__(cls, ours: str, standard: str) -> Preemption: ...
+    def __call__(self, number: int, frame: FrameType | None) -> None: ...
+
+def preempt(interval: float | None, number: int) -> None:
+    """Have threads that are tasklets preempted after ``interval`` seconds of CPU time from now on; None: no longer.
+
+    ``number`` is that of a signal whose handler is a :class:`Preemption`.
+    """
+
+@final
+class no_preempt:
+    """A block in which the thread that runs it is not preempted: others run where it waits, and nowhere else.
+
+    Of use under :mod:`overlapped.monkey` alone, where threads are tasklets and give way, as threads do, when they have
+    computed for :func:`sys.getswitchinterval`. Tasklets of :func:`spawn` never do. Blocks nest::
+
+        with overlapped.no_preempt():
+            balance = account.balance      # nobody comes in between
+            account.balance = balance - amount
+
+    Raises:
+        RuntimeError: it is left by another tasklet than the one that entered it.
+    """
+
+    def __new__(cls) -> no_preempt: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_args: object) -> None: ...
+
+@final
 class MainHandler:
-    """A signal handler around another: what that raises is raised in the main tasklet."""
+    """A signal handler around another that runs that one in the main tasklet, and raises there what it raises."""
 
     def __new__(cls, handler: Callable[[int, FrameType | None], object]) -> MainHandler: ...
     @property

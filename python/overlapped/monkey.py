@@ -12,8 +12,9 @@ standard library's modules took from each other when they were imported is put r
 (``from time import sleep``) before the call stays what it was.
 
 Not touched: ``fcntl`` locks, ``os.sendfile``, ``os.readv`` and its kin, ``os.open`` of a FIFO, ``signal.sigwait`` and
-its kin, and what C extensions do by themselves; these block the thread. A tasklet that computes keeps the thread:
-there is no preemption.
+its kin, and what C extensions do by themselves; these block the thread. A thread that computes gives way after
+:func:`sys.getswitchinterval`, as threads do. In a C function it does not, nor within :class:`overlapped.no_preempt`;
+and tasklets of :func:`overlapped.spawn` never do.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "patch_files",
     "patch_multiprocessing",
     "patch_os",
+    "patch_preemption",
     "patch_queue",
     "patch_select",
     "patch_signal",
@@ -67,6 +69,7 @@ def patch_all(
     multiprocessing: bool = True,
     signal: bool = True,
     asyncio: bool = True,
+    preemption: bool = True,
     stdin: bool = False,
 ) -> None:
     """Patch all that is not switched off. ``stdin`` is only safe where nothing has read from it yet."""
@@ -83,6 +86,7 @@ def patch_all(
         patch_socket: socket,
         patch_ssl: ssl,
         patch_asyncio: asyncio,
+        patch_preemption: preemption and thread,
         patch_stdin: stdin,
     }
     for patch, wanted in chosen.items():
@@ -214,6 +218,21 @@ def patch_signal() -> None:
             handler = ours.getsignal(number)
             if callable(handler):
                 ours.signal(number, handler)
+
+
+def patch_preemption() -> None:
+    """Threads that are tasklets, the main one among them, give way where they compute for long, as threads do."""
+    if _begin("preemption"):
+        import sys
+        import threading
+
+        from . import _preempt as ours
+
+        if threading.current_thread() is not threading.main_thread():
+            _warn("preemption is patched outside of the main thread, whose signals it needs: nobody is preempted")
+            return
+        _replace(sys, {name: getattr(ours, name) for name in ours.__all__})
+        ours.start()
 
 
 def patch_files() -> None:

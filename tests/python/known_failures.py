@@ -27,9 +27,6 @@ KNOWN_FAILURES = {
     "test.test_threading.ThreadTests.test_PyThreadState_SetAsyncExc": (
         "raises an exception in a thread through its thread state; tasklets share that of their thread"
     ),
-    "test.test_threading.InterruptMainTests.test_can_interrupt_tight_loops": (
-        "its threads take turns in loops that never wait; a tasklet that computes keeps the thread"
-    ),
     **dict.fromkeys(
         (
             "test.test_threading.ThreadTests.test_various_ops",

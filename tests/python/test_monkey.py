@@ -385,10 +385,9 @@ class TestSignals:
             def ring(number, frame): raise Rang
             signal.signal(signal.SIGALRM, ring)
             def busy():
-                end = time.perf_counter() + 0.1
-                while time.perf_counter() < end: pass
+                while not stop: pass
                 ended.append(1)
-            ended = []
+            stop, ended = [], []
             thread = threading.Thread(target=busy)
             signal.setitimer(signal.ITIMER_REAL, 0.05)
             try:
@@ -397,6 +396,7 @@ class TestSignals:
             except Rang: pass
             else: assert False
             assert not ended
+            stop.append(1)
             thread.join()
             assert ended
             # To a thread by its identifier.

@@ -5,6 +5,6 @@
 
 pub use crate::interrupt::{Cause, Interrupted, Mask};
 pub use crate::scheduler::{
-    Board, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park,
+    Board, Look, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park,
 };
 pub use crate::select::first_of_as;

@@ -47,6 +47,7 @@
 //! | [`every()`] | `every` | |
 //! | [`timeout()`], [`Deadline`], [`Elapsed`] | `timeout` | here the block is a closure, there a `with`, and a `TimeoutError` |
 //! | [`uncancellable`] | `uncancellable` | the same |
+//! | - | `no_preempt` | for threads of patched programs: no tasklet is interrupted here |
 //! | [`shield`] | `shield` | |
 //! | [`Group`], [`Pool`] | `Group`, `Pool` | one failure is raised here, an `ExceptionGroup` of all there |
 //! | [`wait`] | `wait`, `Waited` | here it says how many have ended, and each handle whether it has |

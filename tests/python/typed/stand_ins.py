@@ -121,6 +121,7 @@ def patched() -> None:
     monkey.patch_files()
     monkey.patch_multiprocessing()
     monkey.patch_os()
+    monkey.patch_preemption()
     monkey.patch_queue()
     monkey.patch_select()
     monkey.patch_signal()

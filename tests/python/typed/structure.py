@@ -31,7 +31,7 @@ def tasklets() -> None:
         raise
     saved: float = overlapped.shield(double, 2)
     read: float = overlapped.offload(double, 3)
-    with overlapped.uncancellable():
+    with overlapped.uncancellable(), overlapped.no_preempt():
         overlapped.run(timeout=1.0)
     print(number, text, failure, me, saved, read)
 

@@ -2,6 +2,9 @@
 //!
 //! `unix` and `windows` export the same items in the same order; what Windows alone has between processes is in a third.
 
+mod clock;
+pub use clock::ThreadClock;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -35,6 +35,9 @@ unsafe extern "C" {
         dict: *mut PyObject,
     ) -> c_int;
 
+    /// Has Python call the handler of a signal as if it had come (C API reference, "Exception Handling").
+    pub(crate) fn PyErr_SetInterruptEx(number: c_int) -> c_int;
+
     /// Sets the `OSError` of an error code of Windows's, and returns null (C API reference, "Exception Handling").
     #[cfg(windows)]
     pub(crate) fn PyErr_SetFromWindowsErr(number: c_int) -> *mut PyObject;

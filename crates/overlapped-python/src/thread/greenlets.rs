@@ -3,7 +3,7 @@
 //! Nothing here calls Python: a state is changed at once, and whatever is dropped is handed to the caller first.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,8 @@ pub(crate) struct Greenlets {
     /// This is the thread to which Python gives signals.
     pub(super) main_thread: bool,
     pub(super) look_for_signals: Cell<bool>,
+    /// Handlers of signals that came while another tasklet ran, with the signals' numbers: see [`signal`](super::signal).
+    pub(super) left_to_main: RefCell<VecDeque<(Py<PyAny>, Py<PyAny>)>>,
     /// The main tasklet is to raise it, and names those that wait: see [`deadlock`](super::deadlock).
     pub(super) deadlock: RefCell<Option<String>>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
@@ -104,6 +106,12 @@ pub(crate) struct Greenlets {
     pub(super) ran: Cell<Option<TaskletId>>,
     /// And it is being told of one.
     pub(super) telling: Cell<bool>,
+    /// Those that are not preempted, and by how many blocks: see [`preempt`](super::preempt).
+    pub(super) unpreempted: RefCell<HashMap<TaskletId, usize>>,
+    /// This thread is watched, so that it can be.
+    pub(super) preempted: Cell<bool>,
+    /// Native code looks for signals: its caller is in the middle of something.
+    pub(super) asks_for_signals: Cell<bool>,
     /// The exceptions by which tasklets were cancelled, for as long as these have them.
     exits: RefCell<HashMap<TaskletId, Py<PyWeakrefReference>>>,
     /// The thread ends, and its greenlets with it.
@@ -121,6 +129,7 @@ impl Greenlets {
             handed_over: Cell::new(None),
             main_thread,
             look_for_signals: Cell::new(false),
+            left_to_main: RefCell::default(),
             deadlock: RefCell::new(None),
             from_signal: Cell::new(None),
             runs: RefCell::default(),
@@ -129,6 +138,9 @@ impl Greenlets {
             victim: Cell::new(None),
             ran: Cell::new(None),
             telling: Cell::new(false),
+            unpreempted: RefCell::default(),
+            preempted: Cell::new(false),
+            asks_for_signals: Cell::new(false),
             exits: RefCell::default(),
             ending: Cell::new(false),
         })

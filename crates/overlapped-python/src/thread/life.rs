@@ -15,7 +15,7 @@ use super::greenlets::Life;
 use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::worker;
-use super::{explain, settings};
+use super::{explain, preempt, settings};
 use crate::python::capi::is_finalizing;
 use crate::python::error::{from_io, no_port};
 
@@ -56,6 +56,7 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     }
     let runtime = Runtime::new(scheduler, greenlets);
     runtime::install(Rc::clone(&runtime));
+    preempt::begin(&runtime)?;
     Ok(runtime)
 }
 
@@ -65,6 +66,7 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
 pub(crate) fn after_fork_in_child() {
     be_main_thread();
     explain::after_fork();
+    preempt::after_fork();
     let Some(runtime) = runtime::take_after_fork() else { return };
     // SAFETY: this is the child, and the other tasklets are forgotten below.
     unsafe { runtime.scheduler.abandon_after_fork() };
@@ -86,6 +88,7 @@ pub(crate) fn end_program(py: Python<'_>) {
         cancel_all(py, &runtime, |life| life.ends_with_program);
     }
     note_end_of_program();
+    preempt::end(py);
     if let Some(runtime) = runtime::take() {
         explain::leave_out(thread_ident());
         // It may be waiting for the GIL, which nobody gets any more when the interpreter has gone.

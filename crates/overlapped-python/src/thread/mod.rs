@@ -5,11 +5,12 @@
 //!   greenlets   which greenlet a tasklet has
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
 //!   settings    what a program may choose
-//!   signal      what handlers raise is the main tasklet's    deadlock  nobody is left to wake anybody
+//!   signal      handlers are the main tasklet's            deadlock  nobody is left to wake anybody
 //!   idle        who waits until nobody is left to run
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
+//!   preempt     who computes for too long gives way
 //!   life        from the first call to the end of the thread, a fork, the end of the program
-//!   tasklet, time, offload, report                           order     who runs when, as Stackless has it
+//!   tasklet, time, offload, report, no_preempt                          order     who runs when, as Stackless has it
 //! ```
 
 mod asyncio;
@@ -18,8 +19,10 @@ mod explain;
 mod greenlets;
 mod idle;
 pub(crate) mod life;
+mod no_preempt;
 mod offload;
 mod order;
+mod preempt;
 mod report;
 pub(crate) mod runtime;
 mod settings;
@@ -45,6 +48,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<time::Alarm>()?;
     module.add_class::<time::Uncancellable>()?;
     module.add_class::<signal::MainHandler>()?;
+    module.add_class::<preempt::Preemption>()?;
+    module.add_class::<no_preempt::NoPreemption>()?;
     for function in [
         wrap_pyfunction!(tasklet::spawn, module)?,
         wrap_pyfunction!(tasklet::current, module)?,
@@ -57,6 +62,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(settings::configure, module)?,
         wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,
+        wrap_pyfunction!(preempt::preempt, module)?,
         wrap_pyfunction!(report::tasklets, module)?,
         wrap_pyfunction!(report::backend, module)?,
         wrap_pyfunction!(report::report, module)?,

@@ -62,23 +62,21 @@ pub(crate) fn throw_from_signal(greenlets: &Greenlets, scheduler: &Scheduler, id
     scheduler.interrupt(id, Cause::Thrown(number));
 }
 
-/// Raises `error` in this thread's main tasklet, which runs at once; gives it back where that is who calls.
-pub(crate) fn throw_in_main(py: Python<'_>, error: PyErr) -> PyResult<()> {
-    let Some(runtime) = existing() else { return Err(error) };
-    let scheduler = &runtime.scheduler;
-    if scheduler.current_tasklet() == TaskletId::ROOT {
-        return Err(error);
-    }
-    throw_from_signal(&runtime.greenlets, scheduler, TaskletId::ROOT, error.into_value(py).into_any());
-    scheduler.yield_now().map_err(|_| runtime.raise(py))
+/// Runs the handlers of signals that have come, from native code: nobody is preempted by that.
+pub(crate) fn check_signals(py: Python<'_>, greenlets: &Greenlets) -> PyResult<()> {
+    greenlets.asks_for_signals.set(true);
+    let checked = py.check_signals();
+    greenlets.asks_for_signals.set(false);
+    checked
 }
 
 /// To be called between the parts of what one call does in several: runs the handlers of signals that have come, as the
 /// standard library's calls do (PEP 475). Without this a signal that comes with a part's end waits for all of them. False
 /// where a handler has raised: the call is to return what it has, and the exception comes right after it.
 pub(crate) fn run_signal_handlers(py: Python<'_>, runtime: &Runtime) -> bool {
-    let Err(error) = py.check_signals() else { return true };
-    let (greenlets, me) = (&runtime.greenlets, runtime.scheduler.current_tasklet());
+    let greenlets = &runtime.greenlets;
+    let Err(error) = check_signals(py, greenlets) else { return true };
+    let me = runtime.scheduler.current_tasklet();
     throw_from_signal(greenlets, &runtime.scheduler, me, error.into_value(py).into_any());
     raise_soon();
     false
@@ -107,7 +105,8 @@ extern "C" fn raise_from_signal(_: *mut c_void) -> c_int {
 }
 
 /// A signal handler around another: Python calls handlers in whatever tasklet runs, while a program expects that they run
-/// in its main thread and that what they raise (`KeyboardInterrupt` above all) ends what that one waits for.
+/// in its main thread, and that what they raise (`KeyboardInterrupt` above all) ends what that one waits for. So another
+/// tasklet leaves the call to the main one, and lets it run.
 #[pyclass(frozen, module = "overlapped._engine")]
 pub(crate) struct MainHandler {
     /// The handler of the program's.
@@ -123,9 +122,35 @@ impl MainHandler {
     }
 
     fn __call__(&self, py: Python<'_>, number: Py<PyAny>, frame: Py<PyAny>) -> PyResult<()> {
-        match self.handler.call1(py, (number, frame)) {
-            Ok(_) => Ok(()),
-            Err(error) => throw_in_main(py, error),
+        let Some(runtime) = existing() else { return self.handler.call1(py, (number, frame)).map(drop) };
+        let (greenlets, scheduler) = (&runtime.greenlets, &runtime.scheduler);
+        // Whatever it does, it does as code of Python's.
+        let in_native_code = greenlets.asks_for_signals.take();
+        if scheduler.current_tasklet() == TaskletId::ROOT {
+            return self.handler.call1(py, (number, frame)).map(drop);
+        }
+        greenlets.left_to_main.borrow_mut().push_back((self.handler.clone_ref(py), number));
+        greenlets.look_for_signals.set(true);
+        scheduler.wake(TaskletId::ROOT);
+        if !in_native_code && !scheduler.is_between() {
+            scheduler.give_way_after_hold();
+        }
+        Ok(())
+    }
+}
+
+/// Runs the handlers that other tasklets have left to the main one, which is the caller. The error is what one raises; those
+/// after it are left.
+pub(super) fn run_handlers_left(py: Python<'_>, greenlets: &Greenlets) -> PyResult<()> {
+    loop {
+        let left = greenlets.left_to_main.borrow_mut().pop_front();
+        let Some((handler, number)) = left else { return Ok(()) };
+        // SAFETY: a borrowed reference to the frame that runs, or null where none does.
+        let frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) };
+        if let Err(error) = handler.call1(py, (number, frame)) {
+            // Those that come after it are not forgotten.
+            greenlets.look_for_signals.set(!greenlets.left_to_main.borrow().is_empty());
+            return Err(error);
         }
     }
 }

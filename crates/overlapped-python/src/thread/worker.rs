@@ -30,7 +30,7 @@ use pyo3::sync::PyOnceLock;
 use super::asyncio::{restore_loop, take_loop};
 use super::greenlets::{Greenlets, Member, Target};
 use super::runtime::{self, Runtime, existing, thread_ident};
-use super::signal::{raise_soon, signal_came, throw_from_signal};
+use super::signal::{check_signals, raise_soon, run_handlers_left, signal_came, throw_from_signal};
 use super::thrown::{is_handled, take_thrown};
 use super::{deadlock, explain, idle, settings, switches};
 use crate::python::greenlet;
@@ -103,9 +103,10 @@ fn arrive(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler, me: Task
 /// Looks for signals, and for a deadlock, for the main tasklet, which has just been gone back to.
 #[inline(never)]
 fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
-    // SAFETY: the GIL is held, and this is the main thread's main tasklet.
-    if greenlets.look_for_signals.take() && unsafe { ffi::PyErr_CheckSignals() } != 0 {
-        throw_from_signal(greenlets, scheduler, TaskletId::ROOT, PyErr::fetch(py).into_value(py).into_any());
+    if greenlets.look_for_signals.take()
+        && let Err(error) = check_signals(py, greenlets).and_then(|()| run_handlers_left(py, greenlets))
+    {
+        throw_from_signal(greenlets, scheduler, TaskletId::ROOT, error.into_value(py).into_any());
     }
     if greenlets.deadlock.borrow().is_some() {
         deadlock::raise(py, greenlets, scheduler);

@@ -53,6 +53,11 @@ impl Scheduler {
         Ok(Some(id))
     }
 
+    /// Has the port polled before the next tasklet is gone to.
+    pub(super) fn poll_next(&self) {
+        self.switches.set(SWITCHES_A_TURN);
+    }
+
     /// A turn of the loop where nobody is ready: until the next tasklet is gone to, none holds the thread.
     ///
     /// # Errors
@@ -131,7 +136,7 @@ impl Scheduler {
 
     /// Whether what runs is no tasklet's: it must not wait, and nothing is told to it.
     #[inline]
-    pub(crate) fn is_between(&self) -> bool {
+    pub fn is_between(&self) -> bool {
         self.between.get()
     }
 

@@ -1,0 +1,187 @@
+//! Preemption: a thread that is a tasklet gives way where it has computed for `sys.getswitchinterval()`, as threads do.
+//!
+//! The scheduler's thread is watched by its CPU time (see the crate's `preempt`). Where it was held for an interval, the
+//! watching thread has Python believe that a signal has come (`PyErr_SetInterruptEx`): no system call is interrupted,
+//! nothing is sent. Python calls the signal's handler, a [`Preemption`], where it next looks, in the code that holds the
+//! thread; and there it gives way, unless it must not:
+//!
+//! - in code of this package, which counts on its tasklet going on to its next wait, and in the standard library's that it
+//!   has just called; in the import system, which does likewise; in a destructor (`__del__`);
+//! - in a tasklet of [`spawn`](super::tasklet::spawn): new code is written to be interrupted at waits alone;
+//! - within `no_preempt` (see [`no_preempt`](super::no_preempt)); on a greenlet of the program's own.
+//!
+//! Then it is asked again soon. What its wait would be told (a cancel, a time-out) is not told here: code that waits for
+//! nothing expects nothing.
+//!
+//! Rejected: `Py_AddPendingCall` (CPython calls none while one is called, so that one who has given way in it would keep all
+//! others from it); a frame evaluation function (PEP 523; each call of a function costs more); a real signal (a program's
+//! system calls end with EINTR).
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use overlapped::engine::TaskletId;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::runtime::{Runtime, existing};
+use super::signal::is_main_thread;
+use crate::python::capi;
+use crate::python::error::from_io;
+use crate::python::greenlet;
+
+/// How long a thread may compute, in nanoseconds of its CPU time; 0 where nobody is preempted.
+static INTERVAL: AtomicU64 = AtomicU64::new(0);
+/// The number of the signal that Python is to believe in.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// Who was asked last must not give way where it was.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+/// What the thread that watches is doing: one of the three below.
+static ASKING: AtomicU8 = AtomicU8::new(QUIET);
+const QUIET: u8 = 0;
+const ASKS: u8 = 1;
+/// It must not ask any more.
+const ENDED: u8 = 2;
+/// After how much more it is asked again.
+const SOON: Duration = Duration::from_micros(500);
+/// How often it is looked whether threads are preempted again, where they are not.
+const IDLE: Duration = Duration::from_millis(100);
+/// How many frames of the standard library's may lie between this package's code and where it is.
+const NEAR: usize = 4;
+/// How many frames are looked through for a destructor.
+const FAR: usize = 50;
+/// The files of this package that begin a thread and the program.
+const BEGIN: [&str; 2] = ["_thread.py", "__main__.py"];
+
+/// Has threads that are tasklets preempted after `interval` seconds from now on; None: not any more. `number` is that of a
+/// signal whose handler is a `Preemption`.
+#[pyfunction]
+pub(crate) fn preempt(interval: Option<f64>, number: c_int) -> PyResult<()> {
+    let nanoseconds = match interval {
+        None => 0,
+        Some(seconds) => {
+            let interval = Duration::try_from_secs_f64(seconds);
+            let interval = interval.map_err(|error| PyValueError::new_err(format!("preempt({seconds}): {error}")))?;
+            u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1)
+        }
+    };
+    SIGNAL.store(number, Ordering::Relaxed);
+    INTERVAL.store(nanoseconds, Ordering::Relaxed);
+    existing().map_or(Ok(()), |runtime| begin(&runtime))
+}
+
+fn interval() -> Option<Duration> {
+    Some(Duration::from_nanos(INTERVAL.load(Ordering::Relaxed))).filter(|interval| !interval.is_zero())
+}
+
+/// Watches this thread from now on, where it is Python's main one and threads are preempted.
+pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
+    let Some(first) = interval().filter(|_| is_main_thread()) else { return Ok(()) };
+    if runtime.greenlets.preempted.replace(true) {
+        return Ok(());
+    }
+    let look = |held: bool| {
+        let Some(interval) = interval() else { return Some(IDLE) };
+        if !held {
+            return Some(interval);
+        }
+        if !ask() {
+            return None;
+        }
+        Some(if REFUSED.swap(false, Ordering::Relaxed) { SOON } else { interval })
+    };
+    runtime.scheduler.preempt(first, Box::new(look)).map_err(from_io)
+}
+
+/// Has Python call the handler, soon; false where the program ends.
+fn ask() -> bool {
+    if ASKING.compare_exchange(QUIET, ASKS, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        return false;
+    }
+    // SAFETY: it takes a number, needs no GIL, and writes to memory that is always there.
+    unsafe { capi::PyErr_SetInterruptEx(SIGNAL.load(Ordering::Relaxed)) };
+    // Up to Python 3.12 the main thread only looks for what another has noted when it has given the GIL away and has it back.
+    #[cfg(not(any(windows, Py_3_13)))]
+    Python::attach(|_| ());
+    ASKING.store(QUIET, Ordering::SeqCst);
+    true
+}
+
+/// The end of the program: nobody asks any more when this returns, for the GIL neither.
+pub(super) fn end(py: Python<'_>) {
+    while ASKING.compare_exchange(QUIET, ENDED, Ordering::SeqCst, Ordering::SeqCst) == Err(ASKS) {
+        py.detach(std::thread::yield_now);
+    }
+}
+
+/// The child after a fork has no such thread, whatever it was doing.
+pub(super) fn after_fork() {
+    ASKING.store(QUIET, Ordering::SeqCst);
+}
+
+/// The handler of the signal that has a thread give way. To the program the signal has none.
+#[pyclass(frozen, module = "overlapped._engine")]
+pub(crate) struct Preemption {
+    /// Where the code of this package is.
+    ours: Py<PyString>,
+    /// And that of the standard library.
+    standard: Py<PyString>,
+}
+
+#[pymethods]
+impl Preemption {
+    /// Both folders as the names of code's files begin.
+    #[new]
+    fn new(ours: Py<PyString>, standard: Py<PyString>) -> Preemption {
+        Preemption { ours, standard }
+    }
+
+    fn __call__(&self, py: Python<'_>, _number: Bound<'_, PyAny>, frame: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let (Some(runtime), Some(frame)) = (existing(), frame) else { return Ok(()) };
+        if is_preemptible(py, &runtime) && self.may_stop_at(py, frame)? {
+            runtime.scheduler.give_way_after_hold();
+        } else {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Preemption {
+    /// Whether code may be stopped where it is: see the top of this module.
+    fn may_stop_at(&self, py: Python<'_>, frame: Bound<'_, PyAny>) -> PyResult<bool> {
+        let (ours, standard) = (self.ours.to_str(py)?, self.standard.to_str(py)?);
+        let mut near = true;
+        let mut next = Some(frame);
+        for depth in 0..FAR {
+            let Some(frame) = next else { break };
+            let code = frame.getattr("f_code")?;
+            let (file, name) = (code.getattr("co_filename")?, code.getattr("co_name")?);
+            let file = file.cast::<PyString>()?.to_cow()?;
+            if name.cast::<PyString>()?.to_cow()? == "__del__" {
+                return Ok(false);
+            }
+            if near && (file.starts_with(ours) || file.starts_with("<frozen importlib")) {
+                // What begins a thread, or the program, lies under all of its code.
+                return Ok(depth > 0 && BEGIN.iter().any(|begin| file.ends_with(begin)));
+            }
+            near = near && depth < NEAR && file.starts_with(standard);
+            next = frame.getattr("f_back")?.extract()?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the tasklet that runs is a thread to Python, on a greenlet of its own, that lets others run.
+fn is_preemptible(py: Python<'_>, runtime: &Runtime) -> bool {
+    let (greenlets, me) = (&runtime.greenlets, runtime.scheduler.current_tasklet());
+    let is_thread = || greenlets.member(py, me).is_some_and(|member| !member.life.ends_with_program);
+    let is_its_own = || greenlets.greenlet(py, me).is_some_and(|own| own.is(&greenlet::current(py)));
+    !runtime.scheduler.is_between()
+        && !greenlets.asks_for_signals.get()
+        && !greenlets.unpreempted.borrow().contains_key(&me)
+        && (me == TaskletId::ROOT || is_thread())
+        && is_its_own()
+}

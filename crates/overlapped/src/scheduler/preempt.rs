@@ -1,0 +1,82 @@
+//! Who holds the thread is asked to give way: a face that can interrupt its tasklets is told of each that has computed for
+//! an interval without a switch.
+//!
+//! A thread of its own sleeps by the CPU time of the scheduler's, so that it costs nothing while that waits, and a wake-up
+//! an interval while it is busy. It reads one number that the scheduler writes at each switch. What to do about a hold, and
+//! whether it is done at all, is the face's: Rust's tasklets cannot be interrupted, Python's can where they execute code.
+//!
+//! Rejected: a timer of the system's with a signal (it ends what waits in system calls, with EINTR, and a program may want
+//! the signal); a thread that wakes by the time of day (an idle program would wake 200 times a second).
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use overlapped_port::sys::ThreadClock;
+
+use super::Scheduler;
+
+/// What is called on another thread after each interval of the scheduler's CPU time, with whether one tasklet has held the
+/// thread since the last time: returns the next interval; `None` ends it.
+pub type Look = Box<dyn FnMut(bool) -> Option<Duration> + Send>;
+
+impl Scheduler {
+    /// Has `look` called, on a thread of its own, after each interval of this one's CPU time, the first of which is
+    /// `interval`.
+    ///
+    /// # Errors
+    /// Where the system has no thread for it, or no clock.
+    pub fn preempt(&self, interval: Duration, mut look: Look) -> io::Result<()> {
+        let (board, clock) = (Arc::clone(self.board()), ThreadClock::of_this_thread()?);
+        let looks = move || {
+            let (mut seen, mut interval) = (board.beat(), interval);
+            while clock.sleep(interval).is_ok() {
+                let beat = board.beat();
+                let Some(next) = look(beat == seen && !beat.rests()) else { return };
+                (seen, interval) = (beat, next);
+            }
+        };
+        std::thread::Builder::new().name("overlapped-preempt".into()).spawn(looks).map(drop)
+    }
+
+    /// Lets the others run before the tasklet that has held the thread goes on, those too whom the port or a timer can
+    /// make ready. What this one is told waits until it waits itself.
+    pub fn give_way_after_hold(self: &Rc<Self>) {
+        self.poll_next();
+        self.let_others_run();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::scheduler::current;
+    use crate::{run, yield_now};
+
+    const INTERVAL: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn who_holds_the_thread_is_told_of_again_and_again_and_who_yields_is_not() {
+        run(|| {
+            let (looks, held) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+            let look = {
+                let (looks, held) = (Arc::clone(&looks), Arc::clone(&held));
+                move |is_held| {
+                    held.fetch_add(u32::from(is_held), Ordering::Relaxed);
+                    (looks.fetch_add(1, Ordering::Relaxed) < 1000).then_some(INTERVAL)
+                }
+            };
+            current().unwrap().preempt(INTERVAL, Box::new(look)).unwrap();
+            while looks.load(Ordering::Relaxed) < 4 {
+                yield_now();
+            }
+            assert_eq!(held.load(Ordering::Relaxed), 0);
+            while held.load(Ordering::Relaxed) < 3 {
+                std::hint::spin_loop();
+            }
+        });
+    }
+}

@@ -1,0 +1,34 @@
+"""Preemption of threads that are tasklets: which signal Python is made to believe in, and how long they may compute."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from . import _engine
+from ._signal import _signal as set_handler
+
+__all__ = ["setswitchinterval"]
+
+_setswitchinterval = sys.setswitchinterval
+
+SIGNAL = {"linux": 16, "win32": 4}.get(sys.platform, 7)
+"""A signal that nobody sends, by its number: none comes, and its handler is called all the same.
+
+SIGSTKFLT on Linux, where nothing makes it (signal(7)); SIGEMT elsewhere on Unix; SIGILL on Windows, whose processor's
+errors Python never hears of. A program that sets a handler for it is not preempted any more.
+"""
+
+
+def start() -> None:
+    """Have threads that are tasklets give way after :func:`sys.getswitchinterval` from now on."""
+    ours, standard = (os.path.join(Path(file).parent, "") for file in (__file__, os.__file__))
+    set_handler(SIGNAL, _engine.Preemption(ours, standard))
+    _engine.preempt(sys.getswitchinterval(), SIGNAL)
+
+
+def setswitchinterval(interval: float, /) -> None:
+    """Set how long a thread may compute, in seconds; one that is a tasklet does so by its CPU time."""
+    _setswitchinterval(interval)
+    _engine.preempt(interval, SIGNAL)

@@ -1,0 +1,309 @@
+"""Threads that are tasklets give way where they compute, as threads do; handlers of signals run in the main one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import needs
+from load import crowd
+
+HEAD = """
+import concurrent.futures, os, queue, select, signal, socket, subprocess, sys, threading, time
+import overlapped
+came = []
+soon = lambda: threading.Timer(0.05, came.append, (1,)).start()
+"""
+
+
+def run(code: str, *, under: bool = True) -> str:
+    """What a program says, which ends by itself."""
+    command = [sys.executable, *(["-m", "overlapped"] if under else []), "-c", HEAD + code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+LOOPS = {
+    "computing": "soon()\nwhile not came: pass",
+    "a clock": "soon()\nwhile not came: time.monotonic()",
+    "Queue.get_nowait": """
+q = queue.Queue(); threading.Timer(0.05, q.put, (1,)).start()
+while True:
+    try: q.get_nowait(); break
+    except queue.Empty: pass
+""",
+    "Queue.put_nowait": """
+q = queue.Queue(1); q.put(1); threading.Timer(0.05, q.get).start()
+while True:
+    try: q.put_nowait(1); break
+    except queue.Full: pass
+""",
+    "SimpleQueue.get_nowait": """
+q = queue.SimpleQueue(); threading.Timer(0.05, q.put, (1,)).start()
+while True:
+    try: q.get_nowait(); break
+    except queue.Empty: pass
+""",
+    "Queue.empty": "q = queue.Queue(); threading.Timer(0.05, q.put, (1,)).start()\nwhile q.empty(): pass",
+    "Event.is_set": "e = threading.Event(); threading.Timer(0.05, e.set).start()\nwhile not e.is_set(): pass",
+    "Event.wait(0)": "e = threading.Event(); threading.Timer(0.05, e.set).start()\nwhile not e.wait(0): pass",
+    "Lock.acquire(False)": """
+l = threading.Lock(); l.acquire(); threading.Timer(0.05, l.release).start()
+while not l.acquire(False): pass
+""",
+    "Lock.locked": """
+l = threading.Lock(); l.acquire(); threading.Timer(0.05, l.release).start()
+while l.locked(): pass
+""",
+    "Thread.is_alive": "t = threading.Timer(0.05, int); t.start()\nwhile t.is_alive(): pass",
+    "Future.done": """
+with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    future = pool.submit(time.sleep, 0.05)
+    while not future.done(): pass
+""",
+    "recv of a non-blocking socket": """
+a, b = socket.socketpair(); a.setblocking(False); threading.Timer(0.05, b.send, (b"x",)).start()
+while True:
+    try: a.recv(1); break
+    except BlockingIOError: pass
+""",
+    "select(0)": "soon()\nwhile not came: select.select([], [], [], 0)" if sys.platform != "win32" else "pass",
+    "a path that appears": """
+import tempfile
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "it"); threading.Timer(0.05, lambda: open(path, "w").close()).start()
+    while not os.path.exists(path): pass
+""",
+    "a generator": "soon()\nfor _ in iter(lambda: bool(came), True): pass",
+    "a key function of sort": "soon()\nwhile not came: sorted(range(100), key=lambda number: -number)",
+    "in a thread": """
+def spin():
+    while not came: pass
+soon(); t = threading.Thread(target=spin); t.start(); t.join()
+""",
+    "three threads": """
+def spin():
+    while not came: pass
+soon(); all = [threading.Thread(target=spin) for _ in range(3)]
+for t in all: t.start()
+for t in all: t.join()
+""",
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_that_asks_again_and_again_lets_the_other_threads_run(loop: str) -> None:
+    assert run(LOOPS[loop] + "\nprint('others ran')") == "others ran\n"
+
+
+def test_two_threads_that_compute_take_turns() -> None:
+    assert (
+        run("""
+turns = []
+def compute(me):
+    while len(turns) < 20:
+        if turns[-1:] != [me]: turns.append(me)
+threads = [threading.Thread(target=compute, args=(me,)) for me in "ab"]
+for t in threads: t.start()
+for t in threads: t.join()
+print("".join(turns[:20]) in ("ab" * 10, "ba" * 10))
+""")
+        == "True\n"
+    )
+
+
+def test_a_time_out_that_is_due_while_its_thread_computes_comes_with_its_next_wait() -> None:
+    assert (
+        run("""
+def work():
+    try:
+        with overlapped.timeout(0.01):
+            while not came: pass
+            reached.append(True)
+            time.sleep(60)
+    except TimeoutError:
+        print("at the wait", reached)
+reached = []
+soon(); t = threading.Thread(target=work); t.start(); t.join()
+""")
+        == "at the wait [True]\n"
+    )
+
+
+def test_who_asks_for_it_is_not_preempted_and_is_so_again_afterwards() -> None:
+    assert (
+        run("""
+with overlapped.no_preempt():
+    with overlapped.no_preempt(): pass
+    soon(); begun = time.thread_time()
+    while time.thread_time() - begun < 0.3: pass
+    print(came)
+while not came: pass
+print(came)
+""")
+        == "[]\n[1]\n"
+    )
+
+
+def test_a_tasklet_of_new_code_is_not_preempted() -> None:
+    assert (
+        run("""
+def compute():
+    soon(); begun = time.thread_time()
+    while time.thread_time() - begun < 0.3: pass
+    print(came)
+overlapped.spawn(compute).join()
+while not came: pass
+""")
+        == "[]\n"
+    )
+
+
+def test_a_destructor_is_not_preempted() -> None:
+    assert (
+        run("""
+class Slow:
+    def __del__(self):
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.3: pass
+        print(came)
+soon(); Slow()
+while not came: pass
+""")
+        == "[]\n"
+    )
+
+
+def test_a_program_sees_nothing_of_it() -> None:
+    assert (
+        run("""
+soon(); calls = []
+sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_filename))
+while not came: pass
+sys.setprofile(None)
+print([file for file in calls if "overlapped" in file and "_preempt" in file])
+print({signal.getsignal(number) for number in signal.valid_signals() if number not in (
+    signal.SIGINT, getattr(signal, "SIGPIPE", 0), getattr(signal, "SIGXFSZ", 0))} <= {signal.SIG_DFL, None})
+""")
+        == "[]\nTrue\n"
+    )
+
+
+def test_the_interval_is_python_s() -> None:
+    assert (
+        run("""
+sys.setswitchinterval(100.0)
+begun = time.thread_time(); soon()
+while time.thread_time() - begun < 0.3: pass
+print(came, sys.getswitchinterval())
+""")
+        == "[] 100.0\n"
+    )
+
+
+def test_whoever_patches_without_it_has_none() -> None:
+    assert (
+        run(
+            """
+from overlapped import monkey
+monkey.patch_all(preemption=False)
+import threading, time
+came = []; threading.Timer(0.05, came.append, (1,)).start()
+begun = time.thread_time()
+while time.thread_time() - begun < 0.3: pass
+print(came)
+""",
+            under=False,
+        )
+        == "[]\n"
+    )
+
+
+@needs("os.fork")
+def test_a_forked_child_preempts_too() -> None:
+    assert (
+        run("""
+soon()
+while not came: pass
+if (child := os.fork()) == 0:
+    came.clear(); soon()
+    while not came: pass
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""")
+        == "7\n"
+    )
+
+
+@needs("signal.SIGUSR1")
+@pytest.mark.parametrize("work", ["for _ in range(1000): pass", "time.sleep(0.05)", "while not came: pass"])
+def test_a_handler_runs_in_the_main_thread_whichever_runs_when_the_signal_comes(work: str) -> None:
+    code = f"""
+def handler(number, frame):
+    print(threading.current_thread() is threading.main_thread(), number == signal.SIGUSR1, frame is not None)
+    came.append(1)
+signal.signal(signal.SIGUSR1, handler)
+def work():
+    os.kill(os.getpid(), signal.SIGUSR1)
+    {work}
+t = threading.Thread(target=work); t.start(); t.join()
+"""
+    assert run(code) == run(code, under=False) == "True True True\n"
+
+
+@needs("signal.SIGUSR1")
+def test_handlers_of_signals_that_come_together_all_run_also_where_the_first_raises() -> None:
+    assert (
+        run("""
+def raises(number, frame): raise ZeroDivisionError
+signal.signal(signal.SIGUSR1, raises)
+signal.signal(signal.SIGUSR2, lambda number, frame: came.append(number))
+def work():
+    os.kill(os.getpid(), signal.SIGUSR1); os.kill(os.getpid(), signal.SIGUSR2)
+try: threading.Thread(target=work).start(); time.sleep(60)
+except ZeroDivisionError: print("raised in the main thread")
+while not came: pass
+""")
+        == "raised in the main thread\n"
+    )
+
+
+@needs("signal.SIGTERM")
+def test_a_handler_that_joins_workers_which_compute_ends_the_program_in_order() -> None:
+    assert (
+        run("""
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.02: pass
+    print("done")
+def end(number, frame):
+    stop.set()
+    for t in workers: t.join()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+workers = [threading.Thread(target=work) for _ in range(2)]
+for t in workers: t.start()
+threading.Timer(0.05, signal.raise_signal, (signal.SIGTERM,)).start()
+while True: time.sleep(60)
+""")
+        == "done\ndone\n"
+    )
+
+
+def test_only_the_main_thread_sets_handlers() -> None:
+    assert run("""
+def work():
+    for set in (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), lambda: signal.set_wakeup_fd(-1)):
+        try: set()
+        except ValueError as error: print(error)
+t = threading.Thread(target=work); t.start(); t.join()
+""") == (
+        "signal only works in main thread of the main interpreter\n"
+        "set_wakeup_fd only works in main thread of the main interpreter\n"
+    )
