@@ -565,6 +565,9 @@ class Receiving:
     def tell_end(self) -> None:
         """Tell the protocol of the end, where it is next and wanted."""
 
+    def close(self, socket: Any, /) -> None:
+        """Call the socket's ``close``, now or when the receive in flight on it has ended."""
+
     def forget(self) -> None:
         """Say that it is closed."""
 

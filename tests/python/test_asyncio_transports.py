@@ -281,24 +281,38 @@ def test_an_end_while_bytes_wait_comes_after_them() -> None:
     run_all(main())
 
 
-def test_a_connection_is_lost_when_nothing_is_in_flight_on_its_socket_any_more() -> None:
-    class Looks(Recorder):
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.note(self.transport._receiving.in_flight)
-
+def test_a_connection_is_lost_at_once_and_its_socket_closed_when_nothing_is_in_flight_on_it() -> None:
     async def main() -> None:
-        transport, protocol, theirs = await connected(Looks())
+        transport, protocol, theirs = await connected(Recorder())
         # The port takes up the receive.
         await asyncio.sleep(0)
+        receiving, ours = transport._receiving, transport._sock
         # As where the last bytes go out in the turn in which the transport was closed.
         transport._loop._remove_reader(transport._sock_fd)
         transport._call_connection_lost(None)
-        while len(protocol.calls) < 2:
+        assert protocol.calls == ["made", ("lost", None)]
+        assert receiving.in_flight and ours.fileno() >= 0
+        while receiving.in_flight:
             await asyncio.sleep(0)
-        assert protocol.calls == ["made", False]
+        assert ours.fileno() < 0
         theirs.close()
 
     run_all(main())
+
+
+def test_what_was_closed_in_the_loops_last_turn_is_closed_when_it_has_stopped() -> None:
+    async def main() -> socket.socket:
+        transport, _, theirs = await connected(Recorder())
+        await asyncio.sleep(0)
+        ours: socket.socket = transport._sock
+        transport.abort()
+        await asyncio.sleep(0)
+        theirs.close()
+        return ours
+
+    loop = overlapped.asyncio.new_event_loop()
+    assert loop.run_until_complete(main()).fileno() < 0
+    loop.close()
 
 
 def test_a_reset_is_told_as_such() -> None:

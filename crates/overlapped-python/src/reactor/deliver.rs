@@ -193,7 +193,7 @@ impl Reactor {
         let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
         let inbox = Rc::clone(&self.inbox);
         let socket = receiving.get().descriptor;
-        // SAFETY: the transport closes its descriptor when nothing is in flight on it (`_call_connection_lost`), and is kept
+        // SAFETY: the transport has its descriptor closed when nothing is in flight on it (`Receiving::close`), and that is kept
         // until then.
         let started = unsafe {
             if receiving.get().source == Source::Stream {
@@ -242,6 +242,7 @@ impl Reactor {
         } else {
             let receiving = self.receives.borrow_mut().remove(key);
             receiving.get().state().flight = None;
+            receiving.get().close_if_asked(py)?;
             receiving
         };
         let this = receiving.get();

@@ -51,6 +51,8 @@ pub(super) struct State {
     buffered: bool,
     /// Who has sent the last datagram.
     pub(super) sender: Option<(Py<PyAny>, Address)>,
+    /// The socket or pipe of a transport that is closed: its own `close` is called when nothing is in flight on it.
+    closing: Option<Py<PyAny>>,
 }
 
 /// What a transport reads from.
@@ -158,6 +160,16 @@ impl Receiving {
         }
     }
 
+    /// Closes the transport's socket or pipe, now or when what is in flight on it has ended.
+    ///
+    /// # Errors
+    /// What its `close` raises now.
+    #[pyo3(signature = (socket, /))]
+    fn close(&self, py: Python<'_>, socket: Py<PyAny>) -> PyResult<()> {
+        self.state().closing = Some(socket);
+        if self.in_flight() { Ok(()) } else { self.close_if_asked(py) }
+    }
+
     /// The transport is closed.
     fn forget(&self) {
         let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -176,6 +188,7 @@ impl Receiving {
         }
         if let Ok(state) = self.state.try_lock() {
             visit.call(&state.context)?;
+            visit.call(&state.closing)?;
         }
         Ok(())
     }
@@ -201,6 +214,15 @@ impl Receiving {
         let state = self.state();
         let (object, address) = state.sender.as_ref()?;
         object.is(sender).then(|| address.clone())
+    }
+
+    /// Closes the socket or pipe where the transport has, and nothing is in flight on it any more.
+    ///
+    /// # Errors
+    /// What its `close` raises.
+    pub(super) fn close_if_asked(&self, py: Python<'_>) -> PyResult<()> {
+        let socket = self.state().closing.take();
+        socket.map_or(Ok(()), |socket| socket.call_method0(py, intern!(py, "close")).map(drop))
     }
 
     /// The next bytes that were kept, where they are wanted.
