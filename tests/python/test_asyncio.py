@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
 import signal
 import sys
 import threading
@@ -197,6 +198,27 @@ class TestLoop:
         with ticker:
             assert run(main()) == (b"cba", 7)
             assert ticker.ticks > 3
+
+    @unix_only("asyncio's selector loop has no child processes there")
+    def test_a_child_keeps_its_number_until_its_transport_knows_of_its_end(self) -> None:
+        """Else a signal that is sent in between reaches whoever has got the number."""
+
+        async def main() -> None:
+            child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(100)")
+            child.kill()
+            # The loop waits here; who watches the child does not.
+            while not has_ended(child.pid):
+                overlapped.sleep(0.001)
+            for _ in range(10):
+                overlapped.sleep(0.001)
+            assert has_ended(child.pid) and child.returncode is None
+            child.kill()
+            assert await child.wait() == -signal.SIGKILL
+
+        def has_ended(pid: int) -> bool:
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+        run(main())
 
     @unix_only("asyncio's selector loop has no child processes there")
     def test_a_child_process_is_killed(self) -> None:

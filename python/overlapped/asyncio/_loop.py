@@ -256,20 +256,31 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
 
         def _tell_of_end(self, pid: int, transport: Any) -> None:
             try:
-                try:
-                    status = _std_os.waitstatus_to_exitcode(_os.waitpid(pid, 0)[1])
-                except ChildProcessError:
-                    # Somebody else has taken its status; where that was its own `Popen`, that knows.
-                    known = transport._proc and transport._proc.returncode
-                    status = 255 if known is None else known
-                    if known is None:
-                        _logger.warning("Unknown child process pid %d, will report returncode 255", pid)
+                _os.await_end(pid, _threading.TIMEOUT_MAX)
                 if self.is_closed():
                     _logger.warning("Loop %r that handles pid %r is closed", self, pid)
+                    _take_status(pid, transport)
                 else:
-                    self.call_soon_threadsafe(transport._process_exited, status)
+                    self.call_soon_threadsafe(self._publish_end, pid, transport)
             finally:
                 self._children.discard(_engine.current())
+
+        def _publish_end(self, pid: int, transport: Any) -> None:
+            # The status is taken only here: until the transport knows, its signals go to a number that is the child's.
+            transport._process_exited(_take_status(pid, transport))
+
+
+def _take_status(pid: int, transport: Any) -> int:
+    """The status of a child process that has ended, as Popen's ``returncode``."""
+    try:
+        return _std_os.waitstatus_to_exitcode(_os._waitpid(pid, _std_os.WNOHANG)[1])
+    except ChildProcessError:
+        # Somebody else has taken its status; where that was its own `Popen`, that knows.
+        known: int | None = transport._proc and transport._proc.returncode
+        if known is None:
+            _logger.warning("Unknown child process pid %d, will report returncode 255", pid)
+            return 255
+        return known
 
 
 def _watcher_of_the_program() -> Any:
