@@ -22,7 +22,7 @@ export APT_CONFIG=$apt/apt.conf
 apt-get update --quiet=2
 only_needed=(--no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances)
 mapfile -t packages < <(
-  apt-cache depends --recurse "${only_needed[@]}" python3.14 python3.14-venv python3-pip-whl libstdc++6 |
+  apt-cache depends --recurse "${only_needed[@]}" python3.14 python3.14-venv libpython3.14-testsuite python3-pip-whl libstdc++6 |
     grep -E '^(lib|python3|zlib1g)' | grep -v -E 'debian-installer|selinux|slang|newt' | sort -u
 )
 (cd "$apt/debs" && apt-get download --quiet=2 "${packages[@]}")

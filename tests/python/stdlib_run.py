@@ -22,7 +22,7 @@ needs_tests = pytest.mark.skipif(
 )
 
 PLAIN = ["-m", "test"]
-OUR_LOOP = [str(Path(__file__).with_name("programs") / "our_loop.py")]
+OUR_LOOP = [str(Path(__file__).with_name("programs") / "with_loop.py"), "overlapped.asyncio:EventLoop", "test"]
 """What runs tests with our event loop in the place of the standard one."""
 
 LOOP_MODULES = [
