@@ -1,6 +1,9 @@
 //! What can go wrong in the readiness backend alone: the traps that its module documentation names.
 #![cfg(unix)]
 
+#[path = "conformance/patience.rs"]
+mod patience;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -11,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use overlapped_port::sys::MSG_WAITALL;
 use overlapped_port::{Completion, Config, Interest, Kind, Op, OpId, Outcome, Port, Submitted};
+use patience::patience;
 use socket2::{Domain, SockRef, Socket, Type};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a test counts what the backend does while nothing happens.
 const A_WHILE: Duration = Duration::from_millis(200);
@@ -47,7 +49,7 @@ fn begin(port: &mut Port, op: Op<'static>) -> OpId {
 /// The next completion; the tests have one operation in flight at a time where they call this.
 fn completion(port: &mut Port) -> std::io::Result<Outcome> {
     let mut completions: Vec<Completion> = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while completions.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "no completion: {}", port.report());
@@ -227,7 +229,7 @@ fn what_is_always_ready_gives_way() {
     }
     peer.send_to(b"x", other.local_addr().unwrap()).unwrap();
     let mut arrived = Vec::new();
-    port.poll(Some(PATIENCE), &mut arrived).unwrap();
+    port.poll(Some(patience()), &mut arrived).unwrap();
     assert!(arrived.iter().any(|completion| completion.token == NEW), "{arrived:?}");
     assert!(arrived.len() < MANY, "{} in one turn", arrived.len());
     let left = MANY + 1 - arrived.len();
@@ -357,7 +359,7 @@ fn begin_as(port: &mut Port, op: Op<'static>, token: u64) -> Submitted {
 /// Polls until there are so many completions.
 fn completions(port: &mut Port, count: usize) -> Vec<Completion> {
     let mut completions: Vec<Completion> = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while completions.len() < count {
         assert!(Instant::now() < deadline, "{completions:?} of {count}: {}", port.report());
         port.poll(Some(Duration::from_millis(50)), &mut completions).unwrap();

@@ -1,6 +1,9 @@
 //! What can go wrong in the io_uring backend alone: the traps that its module documentation names.
 #![cfg(target_os = "linux")]
 
+#[path = "conformance/patience.rs"]
+mod patience;
+
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -8,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use overlapped_port::sys::MSG_WAITALL;
 use overlapped_port::{Address, Completion, Config, Interest, Kind, Op, OpId, Outcome, Port, Submitted};
+use patience::patience;
 use socket2::{Domain, SockRef, Socket, Type};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a test counts what the backend does while nothing happens.
 const A_WHILE: Duration = Duration::from_millis(200);
@@ -54,7 +56,7 @@ fn begin(port: &mut Port, op: Op<'static>) -> OpId {
 /// The next completions.
 fn completions(port: &mut Port) -> Vec<Completion> {
     let mut completions = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while completions.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "no completion: {}", port.report());
@@ -279,7 +281,7 @@ fn more_completions_than_the_queue_holds_all_come() {
             port.recycle(buffer).unwrap();
         }
     }
-    port.shutdown(PATIENCE).unwrap();
+    port.shutdown(patience()).unwrap();
     drop(sockets);
 }
 

@@ -317,6 +317,11 @@ pub(crate) fn forks() -> u32 {
 /// Begins to count.
 pub(crate) fn count_forks() {}
 
+/// There are no numbers to keep: a handle's says nothing.
+pub(crate) fn keep_standard_numbers() -> Vec<OwnedFile> {
+    Vec::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,9 +339,4 @@ mod tests {
         assert!(shown(&name).starts_with(r"\\?\"));
         assert_eq!(system_path(Path::new("a\0b")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
-}
-
-/// There are no numbers to keep: a handle's says nothing.
-pub(crate) fn keep_standard_numbers() -> Vec<OwnedFile> {
-    Vec::new()
 }

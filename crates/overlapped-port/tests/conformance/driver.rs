@@ -21,10 +21,8 @@ use overlapped_port::{
 };
 use socket2::SockAddr;
 
+use crate::patience::{PATIENCE, patience};
 use crate::system;
-
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a test watches for what must not happen.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(25);
@@ -155,17 +153,20 @@ impl Driver {
         std::mem::take(&mut self.own)
     }
 
-    /// Polls until `condition` holds, and fails after [`PATIENCE`]. No poll ends before something comes: one that looked
+    /// Polls until `condition` holds, and fails after [`patience`]. No poll ends before something comes: one that looked
     /// again by itself would find what nothing had told it of, and a wake-up that was lost would not show.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Driver) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let (begun, mut limit) = (Instant::now(), PATIENCE);
         while !condition(self) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "not within {PATIENCE:?}: {what}\n{}", self.port().report());
-            self.turn(left);
+            if begun.elapsed() >= limit {
+                limit = patience();
+            }
+            let left = limit.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "not within {limit:?}: {what}\n{}", self.port().report());
+            let came = self.turn(left);
             assert!(
-                Instant::now() < deadline || !condition(self),
+                came > 0 || begun.elapsed() < limit || !condition(self),
                 "nothing told the port of it: {what}\n{}",
                 self.port().report()
             );
@@ -304,7 +305,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let ended = self.end(PATIENCE);
+        let ended = self.end(patience());
         if !std::thread::panicking() {
             ended.expect("the port shuts down");
         }

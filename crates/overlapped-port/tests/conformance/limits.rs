@@ -9,6 +9,7 @@ use overlapped_port::{Config, Op};
 
 use crate::driver::{Driver, assert_cancelled, bytes_at, socket as new_socket};
 use crate::loopback::{datagram_pair, listener, pair};
+use crate::patience::patience;
 use crate::system;
 
 crate::on_every_backend!(
@@ -175,7 +176,7 @@ fn ports_of_one_thread_do_not_disturb_each_other(config: Config) {
     for (at, received) in [(0, b"x"), (2, b"y"), (3, b"z")] {
         assert_eq!(drivers[at].received(receives[at]).unwrap(), received);
     }
-    drivers.swap_remove(0).shutdown(Duration::from_secs(5)).unwrap();
+    drivers.swap_remove(0).shutdown(patience()).unwrap();
     for driver in &mut drivers {
         driver.send(raw_socket(&client), b"on").unwrap();
         assert_eq!(driver.recv(raw_socket(&server), 8).unwrap(), b"on");

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::driver::PATIENCE;
+use crate::patience::patience;
 
 /// A listener on a port that the system chose.
 pub(crate) fn listener() -> TcpListener {
@@ -18,8 +18,8 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     assert_eq!(peer, client.local_addr().unwrap(), "nobody else connects to this port");
     // Reads and writes that a test makes itself must not hang either.
     for socket in [&client, &server] {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(patience())).unwrap();
+        socket.set_write_timeout(Some(patience())).unwrap();
         socket.set_nodelay(true).unwrap();
     }
     (client, server)
@@ -28,7 +28,7 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
 /// A datagram socket on a port that the system chose.
 pub(crate) fn datagram_socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a datagram socket on loopback");
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(patience())).unwrap();
     socket
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn shrink_buffers(sender: &TcpStream, receiver: &TcpStream) {
 
 /// Whether the peer has closed its end: nobody holds it open any more.
 pub(crate) fn is_closed_by_peer(socket: &mut TcpStream) -> io::Result<bool> {
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience()))?;
     match socket.read(&mut [0; 1]) {
         Ok(0) => Ok(true),
         Ok(_) => Ok(false),

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use overlapped_port::sys::{MSG_WAITALL, raw_socket};
 use overlapped_port::{Buffer, Config, Op, Outcome};
 
-use crate::driver::{Driver, Flight, PATIENCE};
+use crate::driver::{Driver, Flight};
 use crate::loopback::pair;
+use crate::patience::patience;
 
 crate::on_every_backend!(
     a_buffer_of_another_port_is_refused_and_goes_back_to_its_own,
@@ -74,7 +75,7 @@ fn a_buffer_outlives_its_port(config: Config) {
     let mut driver = with_one_buffer(config.clone());
     let mut sockets = pair();
     let buffer = take(&mut driver, &mut sockets, b"read later");
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
     // What the next port has is other memory.
     let mut next = with_one_buffer(config);
     let other = take(&mut next, &mut sockets, b"something else");

@@ -433,7 +433,7 @@ impl World {
     /// Ends every stream, receives what is left, and compares the files with their models.
     fn finish(mut self) {
         let streams = self.streams;
-        let deadline = Instant::now() + crate::driver::PATIENCE;
+        let deadline = Instant::now() + crate::patience::patience();
         let old = |direction: &Direction| direction.stream <= streams;
         while self.directions.iter().any(old) || !self.awaited.is_empty() || !self.calls.is_empty() {
             let report = self.driver.port().report();

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use overlapped_port::sys::{raw_file, raw_socket};
 use overlapped_port::{Config, Interest, Lane, Op, Submitted};
 
-use crate::driver::{Driver, PATIENCE, bytes_at};
+use crate::driver::{Driver, bytes_at};
 use crate::loopback::{listener, pair};
+use crate::patience::patience;
 use crate::system;
 
 crate::on_every_backend!(
@@ -68,7 +69,7 @@ fn busy(config: Config) -> Busy {
 
 fn a_port_with_operations_in_flight_shuts_down(config: Config) {
     let Busy { driver, listener, sockets } = busy(config);
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
     drop(listener);
     for (mut client, server) in sockets {
         drop(server);
@@ -87,12 +88,12 @@ fn a_port_with_a_hundred_receives_on_one_socket_shuts_down(config: Config) {
     for _ in 0..100 {
         driver.begin_recv(raw_socket(&server), 10, 0);
     }
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
 }
 
 fn a_port_that_was_shut_down_begins_nothing(config: Config) {
     let mut port = config.start().unwrap();
-    port.shutdown(PATIENCE).unwrap();
+    port.shutdown(patience()).unwrap();
     let (_client, server) = pair();
     let (ran, has_run) = std::sync::mpsc::channel();
     let function = Box::new(move || {
@@ -123,7 +124,7 @@ fn a_port_with_unpolled_completions_shuts_down(config: Config) {
         driver.begin_recv_provided(raw_socket(&server), 8);
         (&client).write_all(b"12345678").unwrap();
     }
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
     // What was in flight has either happened or not: nothing changes any more.
     let length = file.metadata().unwrap().len();
     assert_eq!(length % 1000, 0);
@@ -136,8 +137,8 @@ fn a_port_with_timers_and_posts_shuts_down(config: Config) {
     port.set_timer(Instant::now() + Duration::from_secs(3600), 1);
     port.waker().post(2);
     let start = Instant::now();
-    port.shutdown(PATIENCE).unwrap();
-    assert!(start.elapsed() < PATIENCE / 2, "a timer holds nobody up");
+    port.shutdown(patience()).unwrap();
+    assert!(start.elapsed() < patience() / 2, "a timer holds nobody up");
 }
 
 fn a_socket_that_was_never_taken_is_closed(config: Config) {
@@ -147,7 +148,7 @@ fn a_socket_that_was_never_taken_is_closed(config: Config) {
     driver.begin_accept(raw_socket(&listener));
     driver.turn(Duration::ZERO);
     let mut clients: Vec<_> = (0..5).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
     drop(listener);
     for client in &mut clients {
         assert!(crate::loopback::is_closed_by_peer(client).unwrap(), "somebody holds the accepted socket open");
@@ -164,7 +165,7 @@ fn shutdown_waits_for_a_call(config: Config) {
         Ok(0)
     });
     driver.turn(Duration::ZERO);
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
     assert_eq!(Arc::strong_count(&witness), 1, "it ran to its end, or was dropped unrun");
 }
 
@@ -197,7 +198,7 @@ fn closes_every_descriptor(config: &Config, end: impl Fn(Driver)) {
         let Busy { driver, listener, sockets } = busy(config.clone());
         end(driver);
         drop((listener, sockets));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let left: BTreeSet<_> = system::open_handles().difference(&before).cloned().collect();
             if left.is_empty() {
@@ -211,7 +212,7 @@ fn closes_every_descriptor(config: &Config, end: impl Fn(Driver)) {
 }
 
 fn shutdown_closes_every_descriptor(config: Config) {
-    closes_every_descriptor(&config, |driver| driver.shutdown(PATIENCE).unwrap());
+    closes_every_descriptor(&config, |driver| driver.shutdown(patience()).unwrap());
 }
 
 fn drop_closes_every_descriptor(config: Config) {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use overlapped_port::sys::{raw_file, raw_socket};
 use overlapped_port::{Config, Lane, Op, OpenMode};
 
-use crate::driver::{Driver, PATIENCE, count};
+use crate::driver::{Driver, count};
 use crate::loopback::pair;
+use crate::patience::patience;
 use crate::system;
 
 crate::on_every_backend!(
@@ -171,7 +172,7 @@ fn a_function_that_is_taken_back_is_dropped_outside_of_every_lock(config: Config
     impl Drop for Waits {
         fn drop(&mut self) {
             self.0.send(()).unwrap();
-            let went_on = self.1.recv_timeout(PATIENCE).is_ok();
+            let went_on = self.1.recv_timeout(patience()).is_ok();
             self.2.send(went_on).unwrap();
         }
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use overlapped_port::sys::raw_socket;
 use overlapped_port::{Completion, Config, Outcome, Port};
 
-use crate::driver::{Driver, OWN, PATIENCE};
+use crate::driver::{Driver, OWN};
 use crate::loopback::pair;
+use crate::patience::patience;
 
 crate::on_every_backend!(
     a_wake_ends_a_poll,
@@ -28,8 +29,8 @@ crate::on_every_backend!(
 #[track_caller]
 fn sleep(port: &mut Port, completions: &mut Vec<Completion>) {
     let start = Instant::now();
-    port.poll(Some(PATIENCE), completions).unwrap();
-    assert!(start.elapsed() < PATIENCE, "nothing ended the poll");
+    port.poll(Some(patience()), completions).unwrap();
+    assert!(start.elapsed() < patience(), "nothing ended the poll");
 }
 
 fn a_wake_ends_a_poll(config: Config) {
@@ -185,7 +186,7 @@ fn a_waker_outlives_its_port(config: Config) {
     let mut port = config.start().unwrap();
     let waker = port.waker();
     let second = waker.clone();
-    port.shutdown(PATIENCE).unwrap();
+    port.shutdown(patience()).unwrap();
     waker.wake();
     waker.post(1);
     std::thread::spawn(move || {

@@ -8,8 +8,9 @@ use overlapped_port::{Config, Op};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::system;
-use crate::driver::{Driver, PATIENCE, bytes_at};
+use crate::driver::{Driver, bytes_at};
 use crate::loopback::{listener, pair};
+use crate::patience::patience;
 
 crate::on_every_backend!(
     a_connect_that_waits_is_cancelled,
@@ -52,7 +53,7 @@ fn a_close_that_lingers_holds_up_nobody(config: Config) {
     let mut driver = Driver::new(config);
     for as_file in [false, true] {
         let (mut client, server) = pair();
-        SockRef::from(&server).set_linger(Some(100 * PATIENCE)).unwrap();
+        SockRef::from(&server).set_linger(Some(100 * patience())).unwrap();
         server.set_nonblocking(true).unwrap();
         let mut sent = 0;
         while let Ok(count) = (&server).write(&bytes_at(0, sent, 4096)) {

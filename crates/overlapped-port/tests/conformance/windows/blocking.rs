@@ -7,7 +7,8 @@ use std::time::Duration;
 use overlapped_port::Config;
 use overlapped_port::sys::raw_file;
 
-use crate::driver::{Driver, PATIENCE};
+use crate::driver::Driver;
+use crate::patience::patience;
 
 crate::on_every_backend!(
     a_file_is_read_and_written,
@@ -116,5 +117,5 @@ fn a_port_with_a_read_that_blocks_shuts_down(config: Config) {
     let (reader, _writer) = std::io::pipe().unwrap();
     let read = driver.begin_read(raw_file(&reader), 64, None);
     driver.assert_waits(read);
-    driver.shutdown(PATIENCE).unwrap();
+    driver.shutdown(patience()).unwrap();
 }
