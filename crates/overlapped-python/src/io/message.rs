@@ -13,8 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::calls::{count, due, never_waits, operate, waiting};
 use super::descriptor::{self, TRUE_LENGTH};
-use super::socket::{count, due, never_waits, operate, waiting};
 use super::stdlib::Socket;
 use crate::python::buffer::View;
 use crate::python::bytes::NewBytes;

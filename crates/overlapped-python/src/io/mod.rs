@@ -1,5 +1,6 @@
 //! Sockets, files and what is ready: the standard library's objects, with the port's operations.
 
+mod calls;
 pub(crate) mod descriptor;
 mod file;
 mod first_of;
@@ -8,6 +9,7 @@ mod readiness;
 mod settle;
 mod socket;
 mod stdlib;
+mod transfer;
 mod whole;
 
 use pyo3::prelude::*;

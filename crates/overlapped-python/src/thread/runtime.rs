@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{Interrupted, Scheduler, TaskletId};
-use overlapped_port::sys::RawSocket;
 use overlapped_port::{Op, Outcome};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::expectations::Expectations;
 use super::greenlets::Greenlets;
 use super::thrown;
 use crate::python::capi::is_finalizing;
@@ -21,10 +21,9 @@ use crate::python::capi::is_finalizing;
 pub(crate) struct Runtime {
     pub(crate) scheduler: Rc<Scheduler>,
     pub(crate) greenlets: Rc<Greenlets>,
-    /// By descriptor, whether its last receive brought much. Only a hint: nothing is wrong when it is.
-    large: RefCell<Vec<bool>>,
     /// How often in a row a tasklet was let run at once (`order::let_run`).
     pub(super) let_run: Cell<u32>,
+    pub(crate) expectations: Expectations,
 }
 
 thread_local! {
@@ -120,26 +119,7 @@ pub(crate) fn thread_of(ident: u64) -> u64 {
 
 impl Runtime {
     pub(crate) fn new(scheduler: Rc<Scheduler>, greenlets: Rc<Greenlets>) -> Rc<Runtime> {
-        Rc::new(Runtime { scheduler, greenlets, large: RefCell::default(), let_run: Cell::new(0) })
-    }
-
-    /// Whether the next receive on a socket is likely to bring much.
-    pub(crate) fn expects_large(&self, socket: RawSocket) -> bool {
-        self.large.borrow().get(socket as usize).copied().unwrap_or(false)
-    }
-
-    /// Notes whether a receive on a socket brought much.
-    pub(crate) fn expect_large(&self, socket: RawSocket, large: bool) {
-        let mut hints = self.large.borrow_mut();
-        let index = socket as usize;
-        if index >= hints.len() {
-            // Windows's numbers may be far apart; beyond this there is no hint.
-            if !large || index > 1 << 20 {
-                return;
-            }
-            hints.resize(index + 1, false);
-        }
-        hints[index] = large;
+        Rc::new(Runtime { scheduler, greenlets, let_run: Cell::new(0), expectations: Expectations::default() })
     }
 
     /// Runs one operation to its end: see [`Scheduler::operate`].

@@ -1,6 +1,7 @@
 //! Unix: the number is the descriptor, for files and for sockets.
 
 use std::ffi::{OsStr, c_int};
+use std::mem::MaybeUninit;
 use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -133,6 +134,27 @@ pub(crate) const TRUE_LENGTH: c_int = 0;
 
 /// The flag of a receive or a send that is not to wait.
 pub(crate) const NOT_TO_WAIT: c_int = libc::MSG_DONTWAIT;
+
+/// How much memory a receive on a stream is given that is allowed `size` bytes and likely to bring `expected`: with a byte
+/// more it is not full, and so few more cost the allocator no second piece when the rest is given back.
+pub(crate) fn room(size: usize, expected: usize) -> usize {
+    size.min(expected.saturating_add(16))
+}
+
+/// How many bytes could be received from a stream at once, 0 also where nobody can tell. An error of the socket's stays.
+pub(crate) fn unread(socket: RawSocket) -> usize {
+    let mut count: c_int = 0;
+    // SAFETY: the call fills an `int`; of a closed descriptor it fails.
+    let asked = unsafe { libc::ioctl(socket, libc::FIONREAD, &raw mut count) };
+    if asked < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
+}
+
+/// Receives what is there, and does not wait; returns how many bytes.
+pub(crate) fn receive_what_is_there(socket: RawSocket, memory: &mut [MaybeUninit<u8>]) -> usize {
+    // SAFETY: the memory is there, and may be filled.
+    let received = unsafe { libc::recv(socket, memory.as_mut_ptr().cast(), memory.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(received).unwrap_or(0)
+}
 
 /// The flag of a receive from the queue of errors, which never waits.
 #[cfg(target_os = "linux")]

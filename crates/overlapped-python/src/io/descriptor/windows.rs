@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::UdpSocket;
 use std::os::windows::io::{BorrowedHandle, FromRawHandle, FromRawSocket};
 
@@ -53,6 +53,21 @@ pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
     // What has no position cannot be asked for it either.
     let _ = file.seek(SeekFrom::End(0));
     written
+}
+
+/// How much memory a receive on a stream is given that is allowed `size` bytes: all of it, for no call here takes the rest.
+pub(crate) fn room(size: usize, _expected: usize) -> usize {
+    size
+}
+
+/// How many bytes could be received at once: nobody can tell.
+pub(crate) fn unread(_: RawSocket) -> usize {
+    0
+}
+
+/// Receives what is there: nothing.
+pub(crate) fn receive_what_is_there(_: RawSocket, _: &mut [MaybeUninit<u8>]) -> usize {
+    0
 }
 
 /// Whether the error is that the descriptor is closed, or not open for this.
