@@ -22,7 +22,7 @@ ASKED = 16 << 10
 def expecting(pair):
     """A client and a server that has received some messages of the usual size."""
     client, server = pair
-    for _ in range(20):
+    for _ in range(50):
         message = pattern(USUAL)
         client.sendall(message)
         assert receive_exactly(server, USUAL) == message

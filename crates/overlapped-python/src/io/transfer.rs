@@ -26,6 +26,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Instant;
 
+use overlapped_port::sys::RawSocket;
 use overlapped_port::{Op, Outcome};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -355,29 +356,35 @@ impl Call {
     fn received(&mut self, py: Python<'_>, outcome: Outcome) -> *mut PyObject {
         let socket = self.socket.descriptor();
         let Some(object) = self.object.take() else {
-            let expectations = &self.runtime().expectations;
             return self.runtime().scheduler.consume(outcome, |bytes| {
-                expectations.end(socket, bytes.len());
+                self.learn(socket, bytes.len());
                 // SAFETY: the GIL is held; the bytes are copied. Null, with an error set, where there is no memory.
                 unsafe { ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize) }
             });
         };
         let received = count(&outcome);
         if received < self.length || received >= self.asked {
-            self.runtime().expectations.end(socket, received);
+            self.learn(socket, received);
             return give(object.finish(py, received));
         }
         give(self.take_rest(py, object))
+    }
+
+    /// Notes what a receive has brought. What one is told by flags, as a look ahead is, says nothing of the next.
+    fn learn(&self, socket: RawSocket, brought: usize) {
+        if self.flags == 0 {
+            self.runtime().expectations.end(socket, brought);
+        }
     }
 
     /// The object is full, and was made for less than the caller allows: takes what else is there, in line with it.
     #[cold]
     #[inline(never)]
     fn take_rest(&self, py: Python<'_>, mut object: NewBytes) -> PyResult<*mut PyObject> {
-        let (socket, expectations) = (self.socket.descriptor(), &self.runtime().expectations);
+        let (socket, runtime) = (self.socket.descriptor(), self.runtime());
         // Who has begun to receive since may have had what follows.
         let is_last =
-            expectations.begun(socket) == self.begun && self.runtime().scheduler.in_flight_on_socket(socket) == 0;
+            runtime.expectations.begun(socket) == self.begun && runtime.scheduler.in_flight_on_socket(socket) == 0;
         let rest = if is_last { descriptor::unread(socket).min(self.asked - self.length) } else { 0 };
         let mut received = self.length;
         if rest > 0 {
@@ -385,7 +392,7 @@ impl Call {
             received += descriptor::receive_what_is_there(socket, &mut object.memory()[self.length..]);
         }
         // It may have been more.
-        expectations.end(socket, if is_last { received } else { 2 * received });
+        self.learn(socket, if is_last { received } else { 2 * received });
         object.finish(py, received)
     }
 

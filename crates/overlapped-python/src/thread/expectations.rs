@@ -23,7 +23,7 @@ struct Expectation {
 impl Expectation {
     /// A receive has brought so much: a lesser amount is believed by and by, for messages differ.
     fn learn(&mut self, brought: u32) {
-        self.bytes = brought.max(self.bytes - self.bytes.saturating_sub(brought) / 4);
+        self.bytes = brought.max(self.bytes - self.bytes.saturating_sub(brought).div_ceil(4));
     }
 }
 
