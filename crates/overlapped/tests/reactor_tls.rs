@@ -6,13 +6,12 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use overlapped::net::{SocketAddr, TcpListener, TcpStream};
-use overlapped::reactor::{self, Listening, Protocol, Tls, Transport};
+use overlapped::reactor::{Listening, Protocol, Tls, Transport};
 use overlapped::{Queue, spawn};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS12;
 use rustls::{
@@ -20,45 +19,8 @@ use rustls::{
     StreamOwned,
 };
 use support::protocols::{Echo, Tells, Told, bytes, next, turns};
+use support::tls::{client, client_config, client_of, own, roots, server, server_config};
 use support::{pattern, run, stream_pair};
-
-/// A certificate for `localhost`, and its key.
-fn own() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-    let (certificate, key) = MADE.get_or_init(|| {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        (made.cert.der().to_vec(), made.signing_key.serialize_der())
-    });
-    (certificate.clone().into(), PrivateKeyDer::try_from(key.clone()).unwrap())
-}
-
-/// Who believes it.
-fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add(own().0).unwrap();
-    roots
-}
-
-fn server_config() -> ServerConfig {
-    let (certificate, key) = own();
-    ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()
-}
-
-fn server() -> Tls {
-    Tls::server(Arc::new(server_config()))
-}
-
-fn client_config() -> ClientConfig {
-    ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
-}
-
-fn client_of(config: ClientConfig) -> Tls {
-    Tls::client(Arc::new(config), "localhost".try_into().unwrap())
-}
-
-fn client() -> Tls {
-    client_of(client_config())
-}
 
 /// A client in blocking style.
 fn blocking<S: Read + Write>(stream: S) -> StreamOwned<ClientConnection, S> {
@@ -540,127 +502,6 @@ fn what_comes_with_the_handshake_waits_while_reading_is_paused_and_nothing_is_lo
         transport.resume_reading();
         assert_eq!(bytes(&told, 17), b"at once, and more");
         assert_eq!(next(&told), Told::Lost(Ok(())));
-    });
-}
-
-/// Speaks plainly until its peer has said `until`, answers, and starts TLS.
-struct Starts {
-    tls: Tls,
-    until: &'static [u8],
-    answer: &'static [u8],
-    heard: Vec<u8>,
-    then: Option<Tells>,
-    started: Queue<Transport>,
-    lives: Rc<Cell<u32>>,
-}
-
-impl Protocol for Starts {
-    fn data_received(&mut self, transport: &Transport, bytes: &[u8]) {
-        self.heard.extend(bytes);
-        if let Some(rest) = self.heard.strip_prefix(self.until) {
-            transport.write(self.answer);
-            let started = self.tls.start(transport, rest, self.then.take().unwrap()).unwrap();
-            started.write(b"in secret");
-            self.started.try_put(started).unwrap();
-        }
-    }
-    fn connection_lost(&mut self, _: io::Result<()>) {
-        unreachable!("it is told nothing more");
-    }
-}
-
-impl Drop for Starts {
-    fn drop(&mut self) {
-        self.lives.set(self.lives.get() - 1);
-    }
-}
-
-#[test]
-fn tls_starts_in_the_middle_of_a_plain_conversation() {
-    run(|| {
-        let lives = Rc::new(Cell::new(2));
-        let starts = |tls, until: &'static [u8], answer: &'static [u8]| {
-            let ((tells, told), started) = (Tells::new(), Queue::new());
-            let (heard, lives) = (Vec::new(), Rc::clone(&lives));
-            (Starts { tls, until, answer, heard, then: Some(tells), started: started.clone(), lives }, told, started)
-        };
-        let (near, far) = stream_pair();
-        let (far_protocol, far_told, _) = starts(server(), b"STARTTLS\n", b"220 go ahead\n");
-        let (near_protocol, near_told, near_started) = starts(client(), b"220 go ahead\n", b"");
-        reactor::attach(far, far_protocol).unwrap();
-        let near = reactor::attach(near, near_protocol).unwrap();
-        near.write(b"STAR");
-        turns();
-        near.write(b"TTLS\n");
-        for told in [&near_told, &far_told] {
-            assert_eq!(next(told), Told::Made);
-            assert_eq!(bytes(told, 9), b"in secret");
-        }
-        assert_eq!(lives.get(), 0, "the plain ones are dropped");
-        near_started.try_get().unwrap().close();
-        assert_eq!(next(&near_told), Told::Lost(Ok(())));
-        assert_eq!((next(&far_told), next(&far_told)), (Told::End, Told::Lost(Ok(()))));
-    });
-}
-
-#[test]
-fn tls_starts_with_what_came_of_it_in_one_piece_with_the_last_plain_bytes() {
-    run(|| {
-        let ((tells, told), started) = (Tells::new(), Queue::new());
-        let (until, answer, heard) = (&b"PROXY TCP4 ...\r\n"[..], &b""[..], Vec::new());
-        let lives = Rc::new(Cell::new(1));
-        let (mut near, far) = stream_pair();
-        let mut session = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
-        let mut first = until.to_vec();
-        session.write_tls(&mut first).unwrap();
-        near.write_all(&first).unwrap();
-        let starts = Starts { tls: server(), until, answer, heard, then: Some(tells), started, lives };
-        reactor::attach(far, starts).unwrap();
-        let mut stream = StreamOwned::new(session, near);
-        stream.write_all(b"hello").unwrap();
-        let mut secret = [0; 9];
-        stream.read_exact(&mut secret).unwrap();
-        assert_eq!(&secret, b"in secret");
-        assert_eq!(next(&told), Told::Made);
-        assert_eq!(bytes(&told, 5), b"hello");
-    });
-}
-
-#[test]
-fn tls_starts_from_a_tasklet_though_reading_was_paused_and_on_tls_as_well() {
-    run(|| {
-        let (near, far) = stream_pair();
-        let ((near_protocol, near_told), (far_protocol, far_told)) = (Tells::new(), Tells::new());
-        let near = reactor::attach(near, near_protocol).unwrap();
-        let far = reactor::attach(far, far_protocol).unwrap();
-        assert_eq!((next(&near_told), next(&far_told)), (Told::Made, Told::Made));
-        far.pause_reading();
-        let (mut near, mut far) = (near, far);
-        for layers in 0..3 {
-            let ((near_protocol, near_told), (far_protocol, far_told)) = (Tells::new(), Tells::new());
-            near = client().start(&near, b"", near_protocol).unwrap();
-            far = server().start(&far, b"", far_protocol).unwrap();
-            assert_eq!((next(&near_told), next(&far_told)), (Told::Made, Told::Made));
-            let sent = pattern(layers, 200_000);
-            near.write(&sent);
-            assert!(bytes(&far_told, sent.len()) == sent);
-        }
-    });
-}
-
-#[test]
-fn on_a_connection_that_is_over_tls_does_not_start() {
-    run(|| {
-        let (near, _far) = stream_pair();
-        let (tells, told) = Tells::new();
-        let near = reactor::attach(near, tells).unwrap();
-        assert_eq!(next(&told), Told::Made);
-        near.close();
-        let (tells, never) = Tells::new();
-        let error = client().start(&near, b"", tells).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotConnected);
-        assert_eq!(next(&told), Told::Lost(Ok(())), "who was told is told on");
-        assert!(never.is_empty());
     });
 }
 

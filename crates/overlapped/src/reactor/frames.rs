@@ -18,7 +18,8 @@ pub trait FrameProtocol<C: Codec>: 'static {
     fn connection_made(&mut self, _transport: &FrameTransport<C>) {}
 
     /// A frame has come. Frames that came in one piece with it follow, unless the connection is closed here; a pause of
-    /// reading holds back what comes after that piece.
+    /// reading holds back what comes after that piece. Where TLS is started here (`Tls::start`, on
+    /// [`FrameTransport::transport`], with nothing received), what follows the frame is TLS, and this is told no more.
     fn frame_received(&mut self, transport: &FrameTransport<C>, frame: C::Frame);
 
     /// The peer has ended its side, after a whole frame.
@@ -127,7 +128,8 @@ impl<C: Codec + 'static, P: FrameProtocol<C>> Protocol for Frames<C, P> {
     fn data_received(&mut self, transport: &Transport, bytes: &[u8]) {
         self.unread.push(bytes);
         let frames = self.of(transport);
-        while !transport.is_closing() {
+        // Where a frame has started TLS, what follows it is no frame, and this is told no more.
+        while !transport.is_closing() && !transport.passes_on(|| self.unread.take_rest()) {
             // The codec is free again while the protocol writes with it.
             let taken = self.unread.take(&mut *self.codec.borrow_mut());
             match taken {
@@ -142,7 +144,12 @@ impl<C: Codec + 'static, P: FrameProtocol<C>> Protocol for Frames<C, P> {
         let frames = self.of(transport);
         let taken = self.unread.take_last(&mut *self.codec.borrow_mut());
         match taken {
-            Ok(Some(last)) => self.protocol.frame_received(&frames, last),
+            Ok(Some(last)) => {
+                self.protocol.frame_received(&frames, last);
+                if transport.passes_on(Vec::new) {
+                    return AtEnd::Close;
+                }
+            }
             Ok(None) => {}
             Err(error) => {
                 transport.abort_with(error.into());

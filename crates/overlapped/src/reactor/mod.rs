@@ -70,6 +70,7 @@ mod guard;
 mod listen;
 mod process;
 mod protocol;
+mod settle;
 mod socket;
 mod stream;
 #[cfg(feature = "rustls")]

@@ -18,7 +18,6 @@ use std::io;
 use std::mem;
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
 
 use overlapped_port::sys::{CANCELLED, raw_file, raw_socket};
 use overlapped_port::{Op, Outcome};
@@ -26,6 +25,7 @@ use socket2::Socket;
 
 use super::guard::guarded_for;
 use super::protocol::{Told, put_back, take_place};
+use super::settle::{Settles, settle_soon};
 use super::transport::Carrier;
 use super::{AtEnd, Endpoint, Protocol, Transport};
 use crate::blocking::fillable;
@@ -306,17 +306,7 @@ impl Stream {
 
     /// Settles it on the loop's next turn, unless that is sure to happen before.
     pub(super) fn settle_soon(&self) {
-        let Some(scheduler) = self.scheduler.upgrade() else { return };
-        if self.settles.replace(true) {
-            return;
-        }
-        let me = Weak::clone(&self.me);
-        scheduler.call_at(Instant::now(), move |_| {
-            if let Some(me) = me.upgrade() {
-                me.settles.set(false);
-                me.settle();
-            }
-        });
+        settle_soon(&self.me, &self.scheduler);
     }
 
     /// Does what there is to do. Called by the loop.
@@ -617,6 +607,15 @@ impl Carrier for Stream {
         self.settle_soon();
     }
 
+    fn is_handed_over(&self) -> bool {
+        self.protocol.borrow().is_some()
+    }
+
+    fn pass_on(&self, rest: Vec<u8>) {
+        self.state.borrow_mut().came.push_front(Came::Bytes(rest));
+        self.settle_soon();
+    }
+
     fn peer_addr(&self) -> io::Result<Endpoint> {
         let state = self.state.borrow();
         let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
@@ -627,6 +626,16 @@ impl Carrier for Stream {
         let state = self.state.borrow();
         let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
         end.endpoint(Socket::local_addr)
+    }
+}
+
+impl Settles for Stream {
+    fn is_sure(&self) -> &Cell<bool> {
+        &self.settles
+    }
+
+    fn settle(self: &Rc<Self>) {
+        Stream::settle(self);
     }
 }
 

@@ -22,6 +22,11 @@ pub(super) trait Carrier {
     /// Tells another protocol from now on, which is told first that the connection is made; the former is told no more.
     #[cfg_attr(not(feature = "rustls"), expect(dead_code, reason = "what begins in the middle is TLS"))]
     fn hand_over(&self, protocol: Box<dyn Protocol>);
+    /// Within a callback: whether that has handed the connection over.
+    fn is_handed_over(&self) -> bool;
+    /// Bytes that came in one piece with those that have made who was told hand over: the other is told of them, before
+    /// all else.
+    fn pass_on(&self, rest: Vec<u8>);
     /// What TLS has negotiated, where it is there and has.
     #[cfg(feature = "rustls")]
     fn negotiated(&self) -> Option<Negotiated> {
@@ -58,6 +63,18 @@ impl Transport {
     /// side, the connection is closed then.
     pub fn write_eof(&self) {
         self.0.write_eof();
+    }
+
+    /// Within a callback that has had another told from now on, gives that one what has come after. Says whether it has.
+    pub(super) fn passes_on(&self, rest: impl FnOnce() -> Vec<u8>) -> bool {
+        let is_handed_over = self.0.is_handed_over();
+        if is_handed_over {
+            let rest = rest();
+            if !rest.is_empty() {
+                self.0.pass_on(rest);
+            }
+        }
+        is_handed_over
     }
 
     /// Closes the connection when what was written has gone out; nothing more is received. A peer that does not read holds it

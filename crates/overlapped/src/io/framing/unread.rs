@@ -29,6 +29,11 @@ impl Unread {
         self.bytes
     }
 
+    /// Takes the bytes that are left, as they are.
+    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+        std::mem::take(self).into_bytes()
+    }
+
     /// How many bytes there are.
     pub(super) fn len(&self) -> usize {
         self.end - self.start

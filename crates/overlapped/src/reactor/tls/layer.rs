@@ -9,7 +9,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::Connection;
 
@@ -17,6 +17,7 @@ use super::Negotiated;
 use super::state::{Next, State};
 use crate::reactor::guard::guarded_for;
 use crate::reactor::protocol::{Told, put_back, take_place};
+use crate::reactor::settle::{Settles, settle_soon};
 use crate::reactor::transport::Carrier;
 use crate::reactor::{AtEnd, Endpoint, Protocol, Transport};
 use crate::scheduler::{Scheduler, Timer, try_current};
@@ -146,17 +147,7 @@ impl Layer {
 
     /// Settles it on the loop's next turn, unless that is sure to happen before.
     fn settle_soon(&self) {
-        let Some(scheduler) = self.scheduler.upgrade() else { return };
-        if self.settles.replace(true) {
-            return;
-        }
-        let me = Weak::clone(&self.me);
-        scheduler.call_at(Instant::now(), move |_| {
-            if let Some(me) = me.upgrade() {
-                me.settles.set(false);
-                me.settle();
-            }
-        });
+        settle_soon(&self.me, &self.scheduler);
     }
 
     /// Tells what there is to be told. Called by the loop.
@@ -268,6 +259,15 @@ impl Carrier for Layer {
         self.settle_soon();
     }
 
+    fn is_handed_over(&self) -> bool {
+        self.protocol.borrow().is_some()
+    }
+
+    fn pass_on(&self, rest: Vec<u8>) {
+        self.state.borrow_mut().came_before(rest);
+        self.settle_soon();
+    }
+
     fn negotiated(&self) -> Option<Negotiated> {
         self.state.borrow().negotiated()
     }
@@ -278,6 +278,16 @@ impl Carrier for Layer {
 
     fn local_addr(&self) -> io::Result<Endpoint> {
         self.below().local_addr()
+    }
+}
+
+impl Settles for Layer {
+    fn is_sure(&self) -> &Cell<bool> {
+        &self.settles
+    }
+
+    fn settle(self: &Rc<Self>) {
+        Layer::settle(self);
     }
 }
 

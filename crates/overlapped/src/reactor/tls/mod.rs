@@ -173,6 +173,8 @@ impl Tls {
     /// for an answer before it begins. Where it should wait, and there is something nevertheless, somebody may have put it
     /// there: such a connection is better aborted (RFC 3207, 6).
     ///
+    /// Within a [`FrameProtocol`](super::FrameProtocol) it is nothing: what has come behind the frame goes to TLS by itself.
+    ///
     /// # Errors
     /// `NotConnected` where the connection is closed, closes or is lost; as for [`Tls::connect`]. `protocol` is told nothing
     /// then.

@@ -107,6 +107,12 @@ impl State {
         (self.made, self.told_full) = (false, false);
     }
 
+    /// These bytes were told of already, and are another's: before all that has come since.
+    pub(super) fn came_before(&mut self, mut bytes: Vec<u8>) {
+        bytes.append(&mut self.came);
+        self.came = bytes;
+    }
+
     /// Records have come. What of them was in order before an error is told nevertheless.
     pub(super) fn decrypt(&mut self, mut records: &[u8]) -> io::Result<()> {
         // After the peer's end, rustls takes no more (RFC 8446, 6.1: it is ignored).
