@@ -6,6 +6,7 @@ tasklet alone, and ends early with the exception that another tasklet throws int
 
 import io
 import socket as _socket
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, TypeVarTuple, final
@@ -450,6 +451,20 @@ def in_flight() -> int:
 
 def own_descriptors() -> list[int]:
     """The descriptors of the ports of all threads: not the program's to close."""
+
+if sys.platform == "win32":
+    class Tree:
+        """A job that a child is in, with all that it starts."""
+
+        def kill(self) -> None:
+            """End all that is in it."""
+
+    def tie_and_resume(process: int, thread: int, tree: bool, with_parent: bool) -> Tree:
+        """Put a child that has begun suspended into jobs, and let its thread go on; both by their handles."""
+
+else:
+    def end_with_parent(parent: int) -> None:
+        """Have this process, which was just forked off ``parent``, end when the thread that has forked does (Linux)."""
 
 def after_fork_in_child() -> None:
     """Go on as the main tasklet of a new process, on a port of its own."""

@@ -24,6 +24,7 @@ MODULES = [
     "test_queue",
     "test_time",
     "test_subprocess",
+    "test_pty",
     "test_logging",
     "test_ssl",
     "test_io",

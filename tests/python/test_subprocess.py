@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import shutil
 import signal
 import subprocess as std
 import sys
@@ -166,6 +168,92 @@ def test_start_options_are_the_standard_librarys(tmp_path):
     finally:
         os.close(read)
         os.close(write)
+
+
+def said(option, value, script, **more):
+    """What a child that is started with this option writes."""
+    shell = ["sh", "-c", script]
+    done = subprocess.run(shell, **{option: value}, **more, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    return done.stdout.split()
+
+
+def inheritable():
+    """A descriptor that children inherit, unless told otherwise."""
+    read, write = os.pipe()
+    os.close(read)
+    os.set_inheritable(write, True)
+    return write
+
+
+TESTED_ELSEWHERE = {
+    *("self", "args", "bufsize", "stdin", "stdout", "stderr", "text", "cwd", "env", "pass_fds", "shell"),
+    *("start_new_session", "creationflags", "startupinfo", "encoding", "errors", "universal_newlines"),
+}
+
+
+@needs("os.fork")
+def test_each_option_of_unix_does_what_it_does_in_the_standard_library():
+    tested = set()
+
+    def check(option, value, script, expected, **more):
+        tested.add(option)
+        assert said(option, value, script, **more) == expected, option
+
+    check("executable", shutil.which("bash"), "echo ${BASH_VERSION:+bash}", ["bash"])
+    kept = inheritable()
+    try:
+        for value, expected in ((True, ["closed"]), (False, ["open"])):
+            script = f"test -e /dev/fd/{kept} && echo open || echo closed"
+            check("close_fds", value, script, expected)
+    finally:
+        os.close(kept)
+    check("preexec_fn", lambda: os.nice(1) and None, "nice", [str(os.nice(0) + 1)])
+    check("umask", 0o27, "umask", ["0027"])
+    check("process_group", 0, "test $(ps -o pgid= -p $$) = $$ && echo leads", ["leads"])
+    # Python itself ignores SIGPIPE, the thirteenth.
+    ignores = "test $((0x$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/self/status) >> 12 & 1)) = 1 && echo yes || echo no"
+    if sys.platform == "linux":
+        check("restore_signals", True, ignores, ["no"])
+        check("restore_signals", False, ignores, ["yes"])
+    tested |= {"restore_signals", "pipesize"}
+    user, group, more = (65534, 65533, [65532]) if os.geteuid() == 0 else (os.getuid(), os.getgid(), None)
+    check("user", user, "id -u", [str(user)])
+    check("group", group, "id -g", [str(group)])
+    if more is not None:
+        check("extra_groups", more, "id -G", [str(group), "65532"], group=group)
+    tested.add("extra_groups")
+    for option, value in (("creationflags", 8), ("startupinfo", object())):
+        with pytest.raises(ValueError, match="only supported on Windows"):
+            said(option, value, "true")
+    options = set(inspect.signature(std.Popen.__init__).parameters)
+    assert options == tested | TESTED_ELSEWHERE, "an option that no test has"
+
+
+@needs("fcntl.F_GETPIPE_SZ")
+def test_the_size_of_pipes_is_as_asked():
+    import fcntl
+
+    with subprocess.Popen(python(""), stdout=subprocess.PIPE, pipesize=8192) as process:
+        assert fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) == 8192
+
+
+def test_options_of_text_do_what_they_do_in_the_standard_library():
+    script = "import sys; sys.stdout.buffer.write(b'\\xe9\\r\\n\\xff')"
+    texts = [{"encoding": "latin-1"}, {"encoding": "utf-8", "errors": "replace"}, {"bufsize": 0}]
+    if sys.platform != "win32":
+        texts.append({"universal_newlines": True, "errors": "surrogateescape"})
+    for options in texts:
+        outputs = [module.run(python(script), stdout=subprocess.PIPE, **options).stdout for module in (std, subprocess)]
+        assert outputs[0] == outputs[1], options
+
+
+@needs("subprocess.STARTUPINFO")
+def test_options_of_windows_reach_the_system():
+    info = subprocess.STARTUPINFO(dwFlags=subprocess.STARTF_USESHOWWINDOW, wShowWindow=subprocess.SW_HIDE)
+    for kind, ties in ((subprocess.Popen, {}), (subprocess.Child, {"own_tree": True, "kill_on_parent_exit": True})):
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        process = kind(python("raise SystemExit(3)"), startupinfo=info, creationflags=flags, **ties)
+        assert process.wait(60) == 3
 
 
 def test_shell_and_getoutput():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from overlapped import asyncio, handoff, io, monkey, select, socket, ssl, subprocess
@@ -56,6 +57,13 @@ def children() -> bytes:
     code, said = subprocess.getstatusoutput("true")
     text: str = said + subprocess.getoutput("true")
     whole: subprocess.CompletedProcess[bytes] = subprocess.run(["true"], capture_output=True)
+    tied: subprocess.Child = subprocess.Child(["true"], own_tree=True, kill_on_parent_exit=True)
+    tied.kill_tree()
+    if sys.platform != "win32":
+        with subprocess.Pty() as pty:
+            pty.resize(24, 80)
+            rows, columns = pty.size()
+            print(rows, columns, pty.terminal(), subprocess.Child(["true"], pty=pty), pty.read(10))
     print(status, code, text)
     return whole.stdout + subprocess.check_output(["true"])
 

@@ -23,7 +23,7 @@ pub use unix::{End, Process, Starter, Watch, end_with, terminal};
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{End, Process, Starter, Watch};
+pub use windows::{End, Job, Process, Starter, Watch, resume_thread, tie};
 
 /// How a child is tied to other processes, from its start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ pub(crate) mod descriptor;
 mod file;
 mod first_of;
 mod message;
+mod process;
 mod readiness;
 mod settle;
 mod socket;
@@ -46,5 +47,5 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
-    Ok(())
+    process::add_to(module)
 }

@@ -1,8 +1,7 @@
 //! Windows: jobs, in which a child is with all that it starts.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::process::Child;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -14,7 +13,7 @@ use windows_sys::Win32::System::JobObjects::{
 
 /// A job. What is in it when the last handle is closed runs on, unless it was made to end with it.
 #[derive(Debug)]
-pub(super) struct Job(OwnedHandle);
+pub struct Job(OwnedHandle);
 
 impl Job {
     /// An empty job.
@@ -51,17 +50,20 @@ impl Job {
         Ok(JOB.get_or_init(|| job))
     }
 
-    /// Puts a child into it. One may be in several, each within the one before (Windows 8, "Nested Jobs").
-    pub(super) fn take(&self, child: &Child) -> io::Result<()> {
+    /// Puts a process into it. One may be in several, each within the one before (Windows 8, "Nested Jobs").
+    pub(super) fn take(&self, process: BorrowedHandle<'_>) -> io::Result<()> {
         // SAFETY: both handles are open.
-        if unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), child.as_raw_handle()) } != 0 {
+        if unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), process.as_raw_handle()) } != 0 {
             return Ok(());
         }
         Err(io::Error::last_os_error())
     }
 
     /// Ends all that is in it.
-    pub(super) fn kill(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kill(&self) -> io::Result<()> {
         // SAFETY: the handle is open.
         if unsafe { TerminateJobObject(self.0.as_raw_handle(), 1) } != 0 {
             return Ok(());

@@ -5,4 +5,5 @@ mod job;
 mod start;
 
 pub use child::{End, Process, Watch};
-pub use start::Starter;
+pub use job::Job;
+pub use start::{Starter, resume_thread, tie};

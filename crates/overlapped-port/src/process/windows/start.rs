@@ -5,7 +5,7 @@
 //! the standard library's stable interface, and its own start would have to be written anew.)
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::process::{Child, Command};
 
@@ -44,20 +44,26 @@ impl Starter {
         let child = command.spawn();
         command.creation_flags(self.flags);
         held(child?, |child| {
-            if ties.ends_with_parent {
-                Job::of_this_process()?.take(child)?;
-            }
-            let tree = if ties.tree { Some(Job::new()?) } else { None };
-            if let Some(tree) = &tree {
-                tree.take(child)?;
-            }
-            let process = Process::of(child, tree)?;
+            let process = Process::of(child, tie(child.as_handle(), ties)?)?;
             if self.flags & CREATE_SUSPENDED == 0 {
                 resume(child)?;
             }
             Ok(process)
         })
     }
+}
+
+/// Ties a process that has begun suspended. Says in what job its tree is, if it is to have one.
+///
+/// # Errors
+/// What the system says of the job: the process has to be ended then.
+pub fn tie(process: BorrowedHandle<'_>, ties: Ties) -> io::Result<Option<Job>> {
+    if ties.ends_with_parent {
+        Job::of_this_process()?.take(process)?;
+    }
+    let tree = if ties.tree { Some(Job::new()?) } else { None };
+    tree.as_ref().map_or(Ok(()), |tree| tree.take(process))?;
+    Ok(tree)
 }
 
 /// A child with what stands for it. One that nobody would hold has to end.
@@ -89,7 +95,7 @@ fn resume(child: &Child) -> io::Result<()> {
     let mut found = unsafe { Thread32First(all.as_raw_handle(), &raw mut entry) } != 0;
     while found {
         if entry.th32OwnerProcessID == child.id() {
-            return resume_thread(entry.th32ThreadID);
+            return resume_thread(open_thread(entry.th32ThreadID)?.as_handle());
         }
         // SAFETY: as above.
         found = unsafe { Thread32Next(all.as_raw_handle(), &raw mut entry) } != 0;
@@ -97,14 +103,21 @@ fn resume(child: &Child) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::NotFound, "the thread of a child that was to go on was not found"))
 }
 
-fn resume_thread(id: u32) -> io::Result<()> {
+fn open_thread(id: u32) -> io::Result<OwnedHandle> {
     // SAFETY: takes no pointers.
     let thread = unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, id) };
     if thread.is_null() {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a new handle, and this is its only owner.
-    let thread = unsafe { OwnedHandle::from_raw_handle(thread) };
+    Ok(unsafe { OwnedHandle::from_raw_handle(thread) })
+}
+
+/// Lets a thread that has begun suspended go on (ResumeThread).
+///
+/// # Errors
+/// What the system says.
+pub fn resume_thread(thread: BorrowedHandle<'_>) -> io::Result<()> {
     // SAFETY: the handle is open.
     if unsafe { ResumeThread(thread.as_raw_handle()) } == u32::MAX { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
