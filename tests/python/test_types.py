@@ -45,7 +45,9 @@ overlapped\..*-redefinition
 # Types within functions, and names that the checker itself makes up.
 overlapped\._thread\.Unraisable@\d+
 overlapped\..*<callable subtype of object>
-# stubtest does not know a TypeVarTuple, an alias as text, a Literal with "|", and who made a named tuple generic.
+# stubtest does not know a TypeVarTuple, an alias as text, a Literal with "|", who made a named tuple generic, and
+# that an int with attributes is a base that goes with no other.
+overlapped\._ties\.Flags
 overlapped\..*\._?Ts
 overlapped\.stackless\._hooks\.(Channel|Schedule)Callback
 overlapped\._journal\.Choice
