@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from load import crowd
+
 PROGRAMS = Path(__file__).parent / "programs"
 COUNT = 100
 UNDER = [pytest.param([], id="plain"), pytest.param(["-m", "overlapped"], id="overlapped")]
@@ -26,7 +28,7 @@ def run(under: list[str], program: str, *arguments: object) -> str:
         [sys.executable, *under, str(PROGRAMS / program), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=100 * crowd(),
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
@@ -54,7 +56,7 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "redis.log").open("w") as log:
         server = subprocess.Popen([command, *options], stdout=log, stderr=log)
     try:
-        deadline = time.perf_counter() + 20
+        deadline = time.perf_counter() + 20 * crowd()
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -18,6 +18,7 @@ import pytest
 
 import overlapped
 from conftest import WINDOWS, unix_only
+from load import crowd
 from overlapped import _channel, _channel_frames, handoff, sleep, socket, spawn
 from overlapped._journal import Journal, NotYours
 
@@ -384,7 +385,7 @@ def rust() -> str:
 def test_a_server_in_one_language_and_workers_in_the_other_work_together(rust, server):
     python = [sys.executable, str(ROOT / "examples" / "handoff.py")]
     command = [rust, *python] if server == "Rust" else [*python, rust]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500 * crowd())
     assert (done.returncode, done.stderr) == (0, "")
     assert re.match(r"handoff: 1000 connections through 4 workers .* 10 workers killed", done.stdout), done.stdout
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from conftest import AWAIT_CONTROL_C, INTERRUPTED, WINDOWS, needs, press_control_c
+from load import crowd
 from overlapped import sleep, spawn
 
 Result = tuple[int, str, str]
@@ -43,7 +44,7 @@ def interrupted(tmp_path: Path) -> Callable[[str], Result]:
             first = process.stdout.readline()
             time.sleep(0.05)
             press_control_c(process)
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=20 * crowd())
         finally:
             process.kill()
         return process.returncode, first + output, errors
@@ -372,7 +373,7 @@ def test_a_handler_runs_between_the_parts_of_a_big_write(how: str) -> None:
                 write()
             if how != "sendall":
                 os.close(ours)
-            output, _ = reader.communicate(timeout=20)
+            output, _ = reader.communicate(timeout=20 * crowd())
             count, digest = output.split()
             assert 0 < int(count) < len(data)
             assert hashlib.sha256(data[: int(count)]).hexdigest() == digest.decode()

@@ -272,7 +272,7 @@ def test_control_c_ends_it(waits_for: str, tmp_path: Path) -> None:
             time.sleep(0.1)
             press_control_c(process)
             errors = process.stderr.read()
-            status = process.wait(timeout=10)
+            status = process.wait(timeout=10 * crowd())
         finally:
             process.kill()
     assert status == INTERRUPTED
