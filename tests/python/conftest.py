@@ -223,6 +223,13 @@ class Ticker:
             overlapped.sleep(0.001)
             self.ticks += 1
 
+    def let_tick(self, times: int) -> None:
+        """Blocks its thread, which must be another, until it has ticked so often: whom that holds up fails."""
+        deadline = time.monotonic() + TIME_LIMIT / 2 * crowd()
+        while self.ticks < times:
+            assert time.monotonic() < deadline, f"{self.ticks} ticks, and no more"
+            time.sleep(0.001)
+
 
 @pytest.fixture
 def ticker() -> Ticker:

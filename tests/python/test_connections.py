@@ -273,7 +273,7 @@ def test_getaddrinfo_is_the_standard_one():
 
 def test_getaddrinfo_blocks_only_the_caller(monkeypatch, ticker):
     def slow(*arguments):
-        time.sleep(0.3)
+        ticker.let_tick(30)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))]
 
     monkeypatch.setattr(socket, "_getaddrinfo", slow)
@@ -281,7 +281,6 @@ def test_getaddrinfo_blocks_only_the_caller(monkeypatch, ticker):
         lookups = [spawn(socket.getaddrinfo, "slow.example", 80) for _ in range(3)]
         for lookup in lookups:
             assert lookup.result()[0][4] == ("127.0.0.1", 1)
-    assert ticker.ticks >= 30
 
 
 def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, listener):
@@ -289,7 +288,7 @@ def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, liste
 
     def slow(host, *arguments):
         looked_up.append(host)
-        time.sleep(0.3)
+        ticker.let_tick(30)
         return std_socket.getaddrinfo("127.0.0.1", *arguments)
 
     monkeypatch.setattr(socket, "_getaddrinfo", slow)
@@ -297,7 +296,6 @@ def test_names_in_addresses_are_looked_up_on_the_side(monkeypatch, ticker, liste
         client.connect(("name.example", listener.getsockname()[1]))
         listener.accept()[0].close()
     assert looked_up == ["name.example"]
-    assert ticker.ticks >= 30
 
 
 def test_other_lookups():
