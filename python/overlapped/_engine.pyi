@@ -580,9 +580,6 @@ class Receiving:
     def tell_end(self) -> None:
         """Tell the protocol of the end, where it is next and wanted."""
 
-    def close(self, socket: Any, /) -> None:
-        """Call the socket's ``close``, now or when the receive in flight on it has ended."""
-
     def forget(self) -> None:
         """Say that it is closed."""
 
@@ -639,6 +636,9 @@ class Reactor:
 
     def stop(self, receiving: Receiving) -> None:
         """Cancel its receive."""
+
+    def end(self, receiving: Receiving) -> None:
+        """Have nothing in flight any more for a transport that is closed."""
 
     def watch(self, descriptor: int) -> None:
         """Have the loop woken when the descriptor is readable."""

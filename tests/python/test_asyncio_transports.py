@@ -281,38 +281,44 @@ def test_an_end_while_bytes_wait_comes_after_them() -> None:
     run_all(main())
 
 
-def test_a_connection_is_lost_at_once_and_its_socket_closed_when_nothing_is_in_flight_on_it() -> None:
+def test_a_connection_is_lost_at_once_with_nothing_in_flight_on_its_socket_which_is_closed_then() -> None:
+    class Looks(Recorder):
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.note(self.transport._receiving.in_flight)
+
     async def main() -> None:
-        transport, protocol, theirs = await connected(Recorder())
+        transport, protocol, theirs = await connected(Looks())
         # The port takes up the receive.
         await asyncio.sleep(0)
-        receiving, ours = transport._receiving, transport._sock
+        ours = transport._sock
         # As where the last bytes go out in the turn in which the transport was closed.
         transport._loop._remove_reader(transport._sock_fd)
+        assert transport._receiving.in_flight
         transport._call_connection_lost(None)
-        assert protocol.calls == ["made", ("lost", None)]
-        assert receiving.in_flight and ours.fileno() >= 0
-        while receiving.in_flight:
-            await asyncio.sleep(0)
+        assert protocol.calls == ["made", False]
         assert ours.fileno() < 0
+        # The loop has not run since, and the peer sees the end.
+        assert theirs.recv(1) == b""
         theirs.close()
 
     run_all(main())
 
 
-def test_what_was_closed_in_the_loops_last_turn_is_closed_when_it_has_stopped() -> None:
-    async def main() -> socket.socket:
-        transport, _, theirs = await connected(Recorder())
+def test_what_has_come_for_a_transport_that_is_closed_is_dropped_and_others_get_theirs() -> None:
+    async def main() -> None:
+        lost, other = await connected(Recorder()), await connected(Recorder())
         await asyncio.sleep(0)
-        ours: socket.socket = transport._sock
-        transport.abort()
-        await asyncio.sleep(0)
-        theirs.close()
-        return ours
+        for _, _, theirs in (lost, other):
+            theirs.send(b"bytes")
+        _engine.give_way()
+        lost[0]._loop._remove_reader(lost[0]._sock_fd)
+        lost[0]._call_connection_lost(None)
+        await other[1].wait_for_bytes(5)
+        assert lost[1].calls == ["made", ("lost", None)]
+        lost[2].close()
+        await close(other[0], other[2])
 
-    loop = overlapped.asyncio.new_event_loop()
-    assert loop.run_until_complete(main()).fileno() < 0
-    loop.close()
+    run_all(main())
 
 
 def test_a_reset_is_told_as_such() -> None:

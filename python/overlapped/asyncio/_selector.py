@@ -115,6 +115,11 @@ class Selector(_selectors.BaseSelector):
             self.waiting.reactor.stop(receiving)
         return True
 
+    def end(self, receiving: _engine.Receiving) -> None:
+        """Have nothing in flight for a transport that receives no more, when this returns."""
+        if self.waiting.reactor is not None:
+            self.waiting.reactor.end(receiving)
+
     def select(self, timeout: float | None = None) -> list[tuple[_selectors.SelectorKey, int]]:
         """Wait at most ``timeout`` seconds; return what is ready, nothing where the loop was woken."""
         if not _STANDS_FOR_ALL and self._watch is None and self.get_map():

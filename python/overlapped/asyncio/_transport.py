@@ -6,10 +6,10 @@ handle. Those of datagrams and pipes have a poll on the port, and take what is t
 ``write`` and ``sendto`` try at once, as asyncio's do. All else is the standard library's code: flow control, ends,
 errors and their texts, what is patched and looked at.
 
-A transport that is being closed still has its receive or poll in flight, if for a moment: ``connection_lost`` is
-called when asyncio's calls it, for programs count the turns until then, and the descriptor is closed when that has
-ended. What comes to a stream after :meth:`pause_reading` is kept, and told after :meth:`resume_reading`: who takes the
-socket of a paused transport elsewhere may miss some bytes.
+A transport that is closed still has its receive or poll in flight: that is ended before ``connection_lost`` is called,
+in the turn in which asyncio calls it. Programs count the turns until then, and a peer sees the end at once, also where
+the loop's thread then waits for something else. What comes to a stream after :meth:`pause_reading` is kept, and told
+after :meth:`resume_reading`: who takes the socket of a paused transport elsewhere may miss some bytes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class OnPort:
 
     _loop: Any
     _receiving: _engine.Receiving
-    _OWNED = "_sock"
-    """The attribute with what is closed in the end."""
     _IDLE, _POLLING = "read=idle", "read=polling"
 
     def __repr__(self) -> str:
@@ -46,7 +44,7 @@ class OnPort:
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         self._receiving.forget()
         if self._receiving.in_flight:
-            setattr(self, self._OWNED, _ClosedLater(self._receiving, getattr(self, self._OWNED)))
+            self._loop._selector.end(self._receiving)
         super()._call_connection_lost(exc)  # type: ignore[misc]
 
     def _fail(self, exc: BaseException, message: str) -> None:
@@ -129,7 +127,6 @@ class DatagramTransport(OnPort, _selector_events._SelectorDatagramTransport, _as
 class ReadPipeTransport(OnPort, _unix_events._UnixReadPipeTransport):  # type: ignore[misc,name-defined]
     """The end of a pipe that is read; see :class:`asyncio.ReadTransport`."""
 
-    _OWNED = "_pipe"
     _IDLE, _POLLING = " idle", " polling"
 
     def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:
@@ -149,7 +146,6 @@ class ReadPipeTransport(OnPort, _unix_events._UnixReadPipeTransport):  # type: i
 class WritePipeTransport(OnPort, _unix_events._UnixWritePipeTransport):  # type: ignore[misc,name-defined]
     """The end of a pipe that is written to; see :class:`asyncio.WriteTransport`. It polls for the other's end."""
 
-    _OWNED = "_pipe"
     _IDLE = _POLLING = "idle"
 
     def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:
@@ -170,16 +166,6 @@ class WritePipeTransport(OnPort, _unix_events._UnixWritePipeTransport):  # type:
         self._loop._add_writer(self._fileno, self._write_ready)
         self._buffer += memoryview(data)[sent:]
         self._maybe_pause_protocol()
-
-
-class _ClosedLater:
-    """Stands for the socket or pipe of a transport that is closed while it has something in flight."""
-
-    def __init__(self, receiving: _engine.Receiving, owned: Any) -> None:
-        self._receiving, self._owned = receiving, owned
-
-    def close(self) -> None:
-        self._receiving.close(self._owned)
 
 
 _engine.install_transport(StreamTransport)

@@ -98,6 +98,30 @@ impl Reactor {
         }
     }
 
+    /// Has nothing in flight any more for a transport that is stopped and closed; what has come for it is dropped.
+    ///
+    /// # Errors
+    /// The port's.
+    fn end(&self, py: Python<'_>, receiving: &Bound<'_, Receiving>) -> PyResult<()> {
+        let runtime = runtime(py)?;
+        self.stop(receiving);
+        while receiving.get().in_flight() {
+            // The system has taken up the cancel when this returns; that it ends what waits for a socket or pipe is certain.
+            runtime.scheduler.turn(Some(std::time::Duration::ZERO)).map_err(crate::python::error::from_io)?;
+            let last = {
+                let (landed, receives) = (self.inbox.landed.borrow(), self.receives.borrow());
+                landed.iter().find(|landed| !landed.more && receives[landed.key].is(receiving)).map(|landed| landed.key)
+            };
+            if let Some(key) = last {
+                self.inbox.landed.borrow_mut().retain(|landed| landed.key != key);
+                let its = self.receives.borrow_mut().remove(key);
+                receiving.get().state().flight = None;
+                drop(its);
+            }
+        }
+        Ok(())
+    }
+
     /// Watches a descriptor, which stays open, until it is readable; nothing new where one is watched already.
     pub(super) fn watch(&self, py: Python<'_>, descriptor: i32) -> PyResult<()> {
         if self.inbox.watch.get().is_some() || self.inbox.readable.get() {
@@ -193,8 +217,7 @@ impl Reactor {
         let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
         let inbox = Rc::clone(&self.inbox);
         let socket = receiving.get().descriptor;
-        // SAFETY: the transport has its descriptor closed when nothing is in flight on it (`Receiving::close`), and that is kept
-        // until then.
+        // SAFETY: the transport ends what is in flight before it closes its descriptor (`Reactor::end`), and is kept until then.
         let started = unsafe {
             if receiving.get().source == Source::Stream {
                 runtime.scheduler.start_multishot(Op::RecvMultishot { socket }, move |_, result, more| {
@@ -242,7 +265,6 @@ impl Reactor {
         } else {
             let receiving = self.receives.borrow_mut().remove(key);
             receiving.get().state().flight = None;
-            receiving.get().close_if_asked(py)?;
             receiving
         };
         let this = receiving.get();

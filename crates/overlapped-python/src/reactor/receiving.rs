@@ -51,8 +51,6 @@ pub(super) struct State {
     buffered: bool,
     /// Who has sent the last datagram.
     pub(super) sender: Option<(Py<PyAny>, Address)>,
-    /// The socket or pipe of a transport that is closed: its own `close` is called when nothing is in flight on it.
-    closing: Option<Py<PyAny>>,
 }
 
 /// What a transport reads from.
@@ -122,7 +120,7 @@ impl Receiving {
 
     /// Whether a receive is in flight: then the socket is to stay open.
     #[getter]
-    fn in_flight(&self) -> bool {
+    pub(super) fn in_flight(&self) -> bool {
         self.state().flight.is_some()
     }
 
@@ -160,16 +158,6 @@ impl Receiving {
         }
     }
 
-    /// Closes the transport's socket or pipe, now or when what is in flight on it has ended.
-    ///
-    /// # Errors
-    /// What its `close` raises now.
-    #[pyo3(signature = (socket, /))]
-    fn close(&self, py: Python<'_>, socket: Py<PyAny>) -> PyResult<()> {
-        self.state().closing = Some(socket);
-        if self.in_flight() { Ok(()) } else { self.close_if_asked(py) }
-    }
-
     /// The transport is closed.
     fn forget(&self) {
         let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -188,7 +176,6 @@ impl Receiving {
         }
         if let Ok(state) = self.state.try_lock() {
             visit.call(&state.context)?;
-            visit.call(&state.closing)?;
         }
         Ok(())
     }
@@ -214,15 +201,6 @@ impl Receiving {
         let state = self.state();
         let (object, address) = state.sender.as_ref()?;
         object.is(sender).then(|| address.clone())
-    }
-
-    /// Closes the socket or pipe where the transport has, and nothing is in flight on it any more.
-    ///
-    /// # Errors
-    /// What its `close` raises.
-    pub(super) fn close_if_asked(&self, py: Python<'_>) -> PyResult<()> {
-        let socket = self.state().closing.take();
-        socket.map_or(Ok(()), |socket| socket.call_method0(py, intern!(py, "close")).map(drop))
     }
 
     /// The next bytes that were kept, where they are wanted.
