@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
+.PHONY: loops sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -26,6 +26,11 @@ test-rust test-python test-pythons test-windows: test-%: tools-for-tests
 sanitize:
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh
 	@$(PYTHON) scripts/sanitize.py $(TOOLS)
+
+## What others wrote to test asyncio's loops, on ours, the standard one, uvloop and zuvloop: docs/loops.md, in an hour.
+## CPython 3.14, which zuvloop needs, is taken from target/python3.14 where benches/python3.14.sh has unpacked it.
+loops: $(VENV)/.built
+	@$(BIN)/python scripts/loops/compare.py $(LOOPS)
 
 ## Formatting, lints, types, and links in the documentation.
 check: $(VENV)/.built

@@ -17,7 +17,6 @@ name that another process might have, and what they count is their own process's
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +30,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from pythons import find  # noqa: E402
 
 from load import crowd  # noqa: E402
 
@@ -252,26 +253,6 @@ def pythons(backends: list[str]) -> Iterable[Part]:
 def windows(backends: list[str]) -> Iterable[Part]:
     """What runs on Windows, under Wine; the script says how to leave it out."""
     yield Part("Windows, under Wine", ["bash", "scripts/test-windows.sh"], {"PYTHON": sys.executable})
-
-
-def find(version: str) -> str | None:
-    """A CPython of that version that starts: on the path, or one of pyenv's or uv's."""
-    home = Path.home()
-    folders = [
-        Path(os.environ.get("PYENV_ROOT", home / ".pyenv"), "versions").glob(f"{version}.*"),
-        (home / ".local" / "share" / "uv" / "python").glob(f"cpython-{version}.*"),
-    ]
-    candidates = [shutil.which(f"python{version}")]
-    candidates += [str(folder / "bin" / "python3") for some in folders for folder in sorted(some)]
-    question = "import sys, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
-    for candidate in filter(None, candidates):
-        try:
-            answer = subprocess.run([candidate, "-c", question], capture_output=True, text=True, timeout=30)
-        except OSError:
-            continue
-        if answer.stdout.split() == ["cpython", version]:
-            return candidate
-    return None
 
 
 def building() -> Part:

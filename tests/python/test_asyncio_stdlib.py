@@ -1,6 +1,6 @@
 """asyncio's own tests with our event loop in the place of the standard one.
 
-scripts/asyncio_tests.py shows them beside the standard loop's.
+`make loops` shows them beside other loops', on each CPython.
 """
 
 from __future__ import annotations

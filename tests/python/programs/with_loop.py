@@ -7,6 +7,7 @@ The class is changed where asyncio keeps it, for a policy would not reach the te
 from __future__ import annotations
 
 import asyncio
+import os
 import pkgutil
 import runpy
 import sys
@@ -35,4 +36,6 @@ if hasattr(where, "EventLoop"):
 if hasattr(where, "_UnixDefaultEventLoopPolicy"):
     where._UnixDefaultEventLoopPolicy._loop_factory = InPlace
 del sys.argv[:2]
+# As with ``-m``: not this program's folder.
+sys.path[0] = os.getcwd()
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

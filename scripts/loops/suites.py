@@ -1,0 +1,181 @@
+"""Suites that others wrote for asyncio's loops, each module run in a process of its own, and how their tests ended.
+
+A test that hangs would take the rest of its module with it: when nothing has been written for `PATIENCE` seconds the
+run is ended, the test that had begun last counts as failed, and the module runs again without it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from load import crowd  # noqa: E402
+from stdlib_run import LOOP_MODULES  # noqa: E402
+
+WITH_LOOP = ROOT / "tests" / "python" / "programs" / "with_loop.py"
+LOOPS = {
+    "standard": "asyncio:SelectorEventLoop",
+    "ours": "overlapped.asyncio:EventLoop",
+    "uvloop": "uvloop:Loop",
+    "zuvloop": "zuvloop:EventLoop",
+}
+PATIENCE = 60
+"""Seconds without output after which a test hangs; more on a crowded machine."""
+MOST_HANGS = 8
+"""A module is not begun anew more often than that."""
+
+
+@dataclass
+class Result:
+    """How a module's tests ended, by name; what was skipped is not among them."""
+
+    ran: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+    """Those of the failed that hang."""
+    note: str = ""
+    """What kept the module from its end."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How a suite's modules are run, and how what a run has written is read."""
+
+    modules: list[str]
+    arguments: Callable[[str, Path, list[str]], list[str]]
+    """Of a module, a folder for its results, and the tests to leave out: what follows ``python -m``."""
+    begun: re.Pattern[str]
+    """A line that says that a test has begun, or its beginning."""
+    read: Callable[[Path, str], Result]
+    """Of the folder and the output."""
+    folder: str = ""
+    """Where it runs: a source distribution by its requirement, else a temporary folder."""
+
+    def run(self, python: Path, loop: str, module: str, folder: Path | None = None) -> Result:
+        """Runs a module with one of `LOOPS`, begun anew after each test that hangs."""
+        hung: list[str] = []
+        while True:
+            with tempfile.TemporaryDirectory() as results:
+                arguments = self.arguments(module, Path(results), hung)
+                # The standard loop runs the tests as they are.
+                program = ["-m"] if loop == "standard" else [str(WITH_LOOP), LOOPS[loop]]
+                output, ended = run_until_silent([str(python), *program, *arguments], folder or Path(results))
+                result = self.read(Path(results), output)
+            begun = self.begun.findall(output)
+            result.hung = sorted(hung)
+            if ended or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
+                result.failed = sorted({*result.failed, *hung})
+                result.ran = sorted({*result.ran, *hung})
+                if not ended or not result.ran:
+                    result.note = "hangs" if not ended else output[-300:]
+                return result
+            hung.append(begun[-1])
+
+
+def run_until_silent(command: list[str], folder: Path) -> tuple[str, bool]:
+    """A command's output, and whether it came to its end by itself."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        size, since = 0, time.monotonic()
+        while True:
+            try:
+                process.wait(timeout=1)
+                ended = True
+                break
+            except subprocess.TimeoutExpired:
+                if os.fstat(output.fileno()).st_size > size:
+                    size, since = os.fstat(output.fileno()).st_size, time.monotonic()
+                elif time.monotonic() - since > PATIENCE * min(crowd(), 2):
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    ended = False
+                    break
+        output.seek(0)
+        return output.read().decode(errors="replace"), ended
+
+
+def read_junit(folder: Path, _output: str) -> Result:
+    """Results in the form of JUnit, as regrtest and pytest write them."""
+    file = folder / "results.xml"
+    result = Result()
+    for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
+        name = case.get("name", "")
+        if case.get("classname"):
+            name = f"{case.get('classname')}.{name}"
+        bad = case.find("failure") is not None or case.find("error") is not None
+        if case.find("skipped") is None or bad:
+            result.ran.append(name)
+            result.failed += [name] * bad
+    return result
+
+
+def read_trial(_folder: Path, output: str) -> Result:
+    """What trial's verbose reporter says: a line a test, ``NAME ... [OK]``."""
+    result = Result()
+    for name, how in TRIAL_LINE.findall(output):
+        if how in ("OK", "EXPECTED FAILURE", "FAIL", "ERROR"):
+            result.ran.append(name)
+        if how in ("FAIL", "ERROR"):
+            result.failed.append(name)
+    return result
+
+
+TRIAL_LINE = re.compile(r"^(twisted\.[\w.]+) \.\.\.[^\[]*\[([A-Z ]+)\]", re.MULTILINE)
+
+
+def _asyncio(module: str, results: Path, without: list[str]) -> list[str]:
+    ignored = [word for name in without for word in ("--ignore", name)]
+    return ["test", "-v", "-u", "network", "--junit-xml", str(results / "results.xml"), *ignored, module]
+
+
+def _trial(module: str, results: Path, without: list[str]) -> list[str]:
+    # It runs the tests of a module by name, and has no option for those that it shall leave out.
+    arguments = ["--reactor=asyncio", "--reporter=timing", f"--temp-directory={results / 'trial'}", module]
+    return ["twisted.trial", *arguments]
+
+
+def _pytest(*left_out: str) -> Callable[[str, Path, list[str]], list[str]]:
+    def arguments(module: str, results: Path, without: list[str]) -> list[str]:
+        junit = [f"--junit-xml={results / 'results.xml'}", f"--basetemp={results / 'tmp'}"]
+        plain = ["-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:xdist", "-v", "--tb=short", "--color=no"]
+        deselected = [f"--deselect={name}" for name in without]
+        return ["pytest", *plain, *junit, *deselected, *left_out, module]
+
+    return arguments
+
+
+PYTEST_BEGUN = re.compile(r"^(tests/\S+::[^\n]*?) (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|$)", re.MULTILINE)
+
+SUITES = {
+    "asyncio": Suite(LOOP_MODULES, _asyncio, re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE), read_junit),
+    "twisted": Suite(
+        [
+            "twisted.internet.test.test_process",
+            "twisted.internet.test.test_tcp",
+            "twisted.internet.test.test_udp",
+            "twisted.test.test_process",
+        ],
+        _trial,
+        re.compile(r"^(twisted\.[\w.]+) \.\.\.", re.MULTILINE),
+        read_trial,
+    ),
+    "aiohttp": Suite(
+        ["tests"], _pytest("-m", "not dev_mode and not autobahn and not internal"), PYTEST_BEGUN, read_junit, "aiohttp"
+    ),
+    "anyio": Suite(["tests"], _pytest("-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_junit, "anyio"),
+}

@@ -1,0 +1,101 @@
+"""docs/loops.md, from the results that are kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from suites import LOOPS, ROOT, SUITES, Result
+
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+from known_failures import KNOWN_FAILURES_OF_THE_LOOP
+
+MIXINS = re.compile(
+    r"test\.test_asyncio\.(test_events\.EPollEventLoopTests|test_sock_lowlevel\.EPollEventLoopTests"
+    r"|test_server\.(SelectorStartServerTests|TestServer2)|test_buffered_proto\.BufferedProtocolSelectorTests"
+    r"|test_subprocess\.Subprocess(Threaded)?(Pidfd|Safe)?WatcherTests)\."
+)
+"""The tests that CPython's loops share, each once: those of events and sockets are there for each kind of selector."""
+
+TOP = """\
+# Others' tests of asyncio's loops, on ours
+
+Written by `scripts/loops/compare.py` (`make loops`), which says what is run. A cell tells how many tests have passed of
+those that were run; skipped ones are not counted. Ours is in the place of the standard loop, wherever that is made.
+"""
+
+
+def path(folder: Path, version: str, suite: str, module: str, loop: str) -> Path:
+    """Where a run's result is kept."""
+    return folder / f"{version},{suite},{module},{loop}.json"
+
+
+def document(folder: Path) -> str:
+    """All tables; what has not been run is not in them."""
+    results: dict[tuple[str, str], dict[str, dict[str, Result]]] = {}
+    for file in sorted(folder.glob("*.json")):
+        version, suite, module, loop = file.name.removesuffix(".json").split(",")
+        result = Result(**json.loads(file.read_text()))
+        results.setdefault((suite, version), {}).setdefault(module, {})[loop] = result
+    parts = [TOP]
+    for suite in SUITES:
+        for version in sorted(version for name, version in results if name == suite):
+            modules = results[suite, version]
+            parts.append(f"## {TITLES[suite]}, CPython {version}\n")
+            parts += [_table(suite, modules), _failures(suite, modules)]
+    return "\n".join(filter(None, parts))
+
+
+TITLES = {
+    "asyncio": "CPython's own tests of asyncio",
+    "twisted": "Twisted's tests with --reactor=asyncio",
+    "aiohttp": "aiohttp's tests",
+    "anyio": "anyio's tests of its asyncio backend",
+}
+
+
+def _table(suite: str, modules: dict[str, dict[str, Result]]) -> str:
+    loops = [loop for loop in LOOPS if any(loop in each for each in modules.values())]
+    order = [module for module in SUITES[suite].modules if module in modules]
+    lines = ["| | " + " | ".join(loops) + " |", "|---|" + "---|" * len(loops)]
+    for module in order:
+        cells = (_cell(modules[module].get(loop)) for loop in loops)
+        lines.append(f"| `{module}` | " + " | ".join(cells) + " |")
+    if suite == "asyncio":
+        cells = (_cell(_shared(each[loop] for each in modules.values() if loop in each)) for loop in loops)
+        lines.append("| of these, shared by all loops | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _shared(results: Iterable[Result]) -> Result:
+    """The tests of `MIXINS`."""
+    every = list(results)
+    return Result(
+        [name for result in every for name in result.ran if MIXINS.match(name)],
+        [name for result in every for name in result.failed if MIXINS.match(name)],
+        note=next((result.note for result in every if result.note), ""),
+    )
+
+
+def _cell(result: Result | None) -> str:
+    if result is None:
+        return ""
+    if not result.ran:
+        return "did not run"
+    cell = f"{len(result.ran) - len(result.failed)} of {len(result.ran)}"
+    return cell + (f" ({len(result.hung)} hang)" if result.hung else "") + (", then hangs" if result.note else "")
+
+
+def _failures(suite: str, modules: dict[str, dict[str, Result]]) -> str:
+    """What fails on ours, and whether it does on the standard loop."""
+    lines = []
+    for each in modules.values():
+        standard = each.get("standard", Result())
+        for name in each.get("ours", Result()).failed:
+            reason = KNOWN_FAILURES_OF_THE_LOOP.get(name, "")
+            why = "fails on the standard loop, too" if name in standard.failed else reason or "not explained"
+            lines.append(f"- `{name}`: {why}")
+    return "Failed on ours:\n\n" + "\n".join(lines) + "\n" if lines else ""

@@ -1,0 +1,26 @@
+"""Which other CPythons there are on this machine."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def find(version: str) -> str | None:
+    """A CPython of that version that starts: on the path, or one of pyenv's or uv's."""
+    home = Path.home()
+    folders = [
+        Path(os.environ.get("PYENV_ROOT", home / ".pyenv"), "versions").glob(f"{version}.*"),
+        (home / ".local" / "share" / "uv" / "python").glob(f"cpython-{version}.*"),
+    ]
+    candidates = [shutil.which(f"python{version}")]
+    candidates += [str(folder / "bin" / "python3") for some in folders for folder in sorted(some)]
+    question = "import sys, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
+    for candidate in filter(None, candidates):
+        try:
+            answer = subprocess.run([candidate, "-c", question], capture_output=True, text=True, timeout=30)
+        except OSError:
+            continue
+        if answer.stdout.split() == ["cpython", version]:
+            return candidate
+    return None
