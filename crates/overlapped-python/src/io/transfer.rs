@@ -10,12 +10,13 @@
 //! **Objects of the right size.** A receive into a buffer of the port's holds no memory while it waits, and its bytes are
 //! copied. Where a stream brings much, that copy costs more than memory: the next receive goes straight into the object that
 //! is returned. It is made for what the last ones brought, not for all that the caller allows: to make 16 KiB and give 12 of
-//! them back cost a tenth of an echo of 4 KiB over 500 connections. Where it is filled and more has come, that is taken too,
-//! so the caller sees nothing of this: a message that is there is not cut but where the caller cuts it.
+//! them back cost an eighth to a quarter of an echo of 4 KiB over 500 connections. Where it is filled and more has come, that is
+//! taken too, so the caller sees nothing of this: a message that is there is not cut but where the caller cuts it. (Not where
+//! others receive on the same socket, or send: what follows may be theirs then. The next receive brings it.)
 //!
 //! **What was tried and did not pay**, of a server's CPU time a request of 64 bytes over 8, 50 and 500 connections. A `send`
-//! that is tried at once (send(2)) needs no switch, and costs 7 to 19% more: each such call wakes the peer, where a turn's
-//! sends go out together. A receive that polls first (`IORING_RECVSEND_POLL_FIRST`) costs 6% more at 8 connections and saves
+//! that is tried at once (send(2)) needs no switch, and costs 8 to 19% more: it is a call for each, where a turn's sends
+//! enter the kernel together. A receive that polls first (`IORING_RECVSEND_POLL_FIRST`) costs 6% more at 8 connections and saves
 //! 2% at 50: of a busy server's receives nine in ten, and three in four, find their bytes at their first try. Rejected without
 //! a trial: a `send` that answers before the system has the bytes. What a program does next would overtake them, and be it to
 //! compute for a second or to end; and errors would come to the wrong call.
