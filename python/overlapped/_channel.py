@@ -11,7 +11,7 @@ from typing import Any
 
 from . import socket, subprocess
 from ._channel_errors import ProtocolError
-from ._channel_frames import End, Frames
+from ._channel_frames import End, Frames, inherited_end
 
 CONTEXT_LIMIT = 1 << 20
 VARIABLE = "OVERLAPPED_HANDOFF"
@@ -39,21 +39,13 @@ class Channel(Frames):
         return process, cls(end)
 
     @classmethod
-    def inherited(cls, text: str | None) -> Channel:
-        """The channel that the variable `VARIABLE` tells of, with this text.
+    def inherited(cls) -> Channel:
+        """A worker's channel.
 
         Raises:
             RuntimeError: there is none.
         """
-        why = "this process was not started as a worker:"
-        if text is None:
-            raise RuntimeError(f"{why} {VARIABLE} is not set")
-        if not text.isdecimal():
-            raise RuntimeError(f"{why} {VARIABLE} is {text!r}, which is no descriptor's number")
-        try:
-            return cls(End.inherited(int(text)))
-        except LookupError as error:
-            raise RuntimeError(f"{why} {error.args[0]}") from None
+        return cls(inherited_end(VARIABLE))
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a message."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ else:
 if TYPE_CHECKING:
     from . import socket
 
-__all__ = ["End", "Frames", "frame"]
+__all__ = ["End", "Frames", "frame", "inherited_end"]
 
 _ROOM = 64 * 1024
 """How much is read at once."""
@@ -29,6 +30,23 @@ _ROOM = 64 * 1024
 
 def frame(kind: int, body: bytes) -> bytes:
     return struct.pack("!IB", 1 + len(body), kind) + body
+
+
+def inherited_end(variable: str) -> End:
+    """A worker's end of its channel, that a variable of its environment tells of.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    why, text = "this process was not started as a worker:", os.environ.get(variable)
+    if text is None:
+        raise RuntimeError(f"{why} {variable} is not set")
+    if not text.isdecimal():
+        raise RuntimeError(f"{why} {variable} is {text!r}, which is no descriptor's number")
+    try:
+        return End.inherited(int(text))
+    except LookupError as error:
+        raise RuntimeError(f"{why} {error.args[0]}") from None
 
 
 class Frames:

@@ -27,13 +27,15 @@ class End:
         """In the order of the messages that they belong to; None for one that was lost."""
 
     @classmethod
-    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], End]:
-        """Start a worker."""
+    def start(
+        cls, command: Any, options: dict[str, Any], descriptors: int = 0
+    ) -> tuple[subprocess.Popen[bytes], End]:
+        """Start a worker, from which so many descriptors are taken at once."""
         ours, theirs = socket.socketpair()
         try:
             # Their end is closed here: the worker alone has it then, and its end is seen.
             with theirs:
-                return subprocess.Popen(command, **{**options, "stdin": theirs}), cls(ours, descriptors=0)
+                return subprocess.Popen(command, **{**options, "stdin": theirs}), cls(ours, descriptors)
         except BaseException:
             ours.close()
             raise
@@ -55,13 +57,13 @@ class End:
 
     @staticmethod
     def process() -> bytes:
-        """What a hello says of this process: a descriptor finds its way without."""
+        """What the two sides' first words say of their processes: a descriptor finds its way without."""
         return b""
 
     def is_process(self, number: int) -> None:
-        """Learn what a worker's hello said of its process."""
+        """Learn what the other side has said of its process."""
 
-    def tell(self, given: socket.socket) -> bytes:
+    def tell(self, given: socket.socket | int) -> bytes:
         """The bytes of a message that are about its socket."""
         return b""
 

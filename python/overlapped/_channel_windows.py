@@ -7,12 +7,12 @@ What that returns is for one process and one use, and goes within the message. T
 
 from __future__ import annotations
 
+import _socket
 import _winapi
 import ctypes
 import msvcrt
 import os
 import secrets
-import socket as _std
 import struct
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from . import _os, socket, subprocess
 # What the types of other systems do not know.
 _api: Any = _winapi
 _runtime: Any = msvcrt
-_std_socket: Any = _std
+_Socket: Any = _socket.socket
 _kernel: Any = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009
 _kernel.CancelIoEx.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
@@ -47,11 +47,13 @@ class End:
         self._descriptor = descriptor
         """The C runtime's; -1 once it is closed."""
         self._process = process
-        """The other side's, in a server."""
+        """The other side's, where that gets sockets."""
         self._is_cut = False
 
     @classmethod
-    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], End]:
+    def start(
+        cls, command: Any, options: dict[str, Any], descriptors: int = 0
+    ) -> tuple[subprocess.Popen[bytes], End]:
         """Start a worker. It alone inherits its end: the standard library tells the system what goes along."""
         ours, theirs = _pipe()
         try:
@@ -86,22 +88,26 @@ class End:
 
     @staticmethod
     def process() -> bytes:
-        """What a hello says of this process: for this one, sockets are shared. It need not be the one that was started,
-        which may have started it, as a virtual environment's ``python.exe`` does.
+        """What the two sides' first words say of their processes: for these, sockets are shared. The worker's need not
+        be the one that was started, which may have started it, as a virtual environment's ``python.exe`` does.
         """
         return struct.pack("!I", os.getpid())
 
     def is_process(self, number: int) -> None:
-        """Learn what a worker's hello said of its process."""
+        """Learn what the other side has said of its process."""
         self._process = number
 
-    def tell(self, given: socket.socket) -> bytes:
+    def tell(self, given: socket.socket | int) -> bytes:
         """The bytes of a message that are about its socket: zeroes where the system refuses, for a dead process's."""
         try:
-            told: bytes = getattr(given, "share")(self._process)  # noqa: B009
-            return told
+            borrowed = _Socket(fileno=given if isinstance(given, int) else given.fileno())
+            try:
+                told: bytes = borrowed.share(self._process)
+            finally:
+                borrowed.detach()
         except OSError:
             return bytes(self.TOLD)
+        return told
 
     def send(self, data: bytes, given: socket.socket | int | None) -> None:
         """Send bytes, which tell of a socket; left in the middle, the channel has ended."""
@@ -140,7 +146,7 @@ class End:
         if not any(told):
             return None
         try:
-            handle: int = _std_socket.fromshare(told).detach()
+            handle: int = _Socket(fileno=told).detach()
             return handle
         except OSError:
             return None

@@ -1,16 +1,17 @@
 """The channel between a supervisor and a worker of :mod:`overlapped.prefork`: messages, and the sockets that go along.
 
-The messages are those of the table in the Rust crate's ``overlapped::prefork``.
+The messages are those of the table in the Rust crate's ``overlapped::prefork``. What differs by system is an `End`: see
+`_channel_unix` and `_channel_windows`.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from . import socket
+from . import subprocess
 from ._channel_errors import ProtocolError
-from ._channel_frames import End, Frames
+from ._channel_frames import End, Frames, inherited_end
 
 UNREAD_LIMIT = 1 << 20
 """The most bytes that can go with a connection."""
@@ -23,31 +24,67 @@ GREETING = b"overlapped prefork"
 HELLO, WELCOME, REFUSED, LISTENER, READY, DRAIN, CONNECTION, TAKEN, BACK = range(1, 10)
 TWO = struct.Struct("!HH")
 NUMBER = struct.Struct("!Q")
+PROCESS = struct.Struct("!I")
 HEAD = struct.Struct("!QH")
 """What a connection's body begins with: its number, and the place of its listener."""
 
 ON_THE_WAY = 64
 """How many connections may be on their way in one direction and not taken over yet."""
 
-_LONGEST = 1 + HEAD.size + UNREAD_LIMIT
+_LONGEST = 1 + HEAD.size + End.TOLD + UNREAD_LIMIT
 
 
 class Message(NamedTuple):
     kind: int
     body: bytes
+    """What is told of a socket is not in it."""
     descriptor: int | None
-    """None too where it was lost: this process had no descriptor left."""
+    """The socket that came along; None too where it was lost: this process had no descriptor left, most likely."""
 
 
 class Channel(Frames):
     """Messages on a stream, each with the descriptor that came with it."""
 
-    def __init__(self, stream: socket.socket) -> None:
-        super().__init__(End(stream, descriptors=ON_THE_WAY), _LONGEST, range(HELLO, BACK + 1), _is_body)
+    def __init__(self, end: End) -> None:
+        super().__init__(end, _LONGEST, range(HELLO, BACK + 1), _is_body)
+
+    @classmethod
+    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Channel]:
+        """Start a worker, whose standard input is the other end."""
+        process, end = End.start(command, options, ON_THE_WAY)
+        return process, cls(end)
+
+    @classmethod
+    def inherited(cls) -> Channel:
+        """A worker's channel.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        return cls(inherited_end(VARIABLE))
 
     def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
-        """Send a message, with a descriptor along."""
+        """Send a message, with a socket along."""
+        if descriptor is not None:
+            head = _heads(kind)
+            body = body[:head] + self._end.tell(descriptor) + body[head:]
         self.send_frame(kind, body, descriptor)
+
+    def hello(self) -> None:
+        """Say which versions this speaks."""
+        self.send(HELLO, GREETING + TWO.pack(VERSION, VERSION) + End.process())
+
+    def welcome(self, listeners: int) -> None:
+        """Say which version is spoken, and how many listeners follow."""
+        self.send(WELCOME, TWO.pack(VERSION, listeners) + End.process())
+
+    def first_words(self, message: Message) -> tuple[int, int]:
+        """Learn what a hello or a welcome says: its two numbers."""
+        said = message.body[len(GREETING) :] if message.kind == HELLO else message.body
+        if len(said) > TWO.size:
+            self._end.is_process(PROCESS.unpack_from(said, TWO.size)[0])
+        one, other = TWO.unpack_from(said)
+        return one, other
 
     def receive(self) -> Message | None:
         """The next message; None at the end.
@@ -60,23 +97,32 @@ class Channel(Frames):
         kind, body = received
         if kind not in (LISTENER, CONNECTION):
             return Message(kind, body, None)
+        head = _heads(kind)
         try:
-            return Message(kind, body, self._end.own(b""))
+            descriptor = self._end.own(body[head:][: End.TOLD])
         except LookupError:
             raise ProtocolError(f"a message of kind {kind} came without its descriptor") from None
+        return Message(kind, body[:head] + body[head + End.TOLD :], descriptor)
+
+
+def _heads(kind: int) -> int:
+    """How many bytes of a message come before what is told of its socket."""
+    return HEAD.size if kind == CONNECTION else 0
 
 
 def _is_body(kind: int, body: bytes) -> bool:
     if kind == HELLO:
-        return len(body) == len(GREETING) + TWO.size and body.startswith(GREETING)
+        return body.startswith(GREETING) and _is_body(WELCOME, body[len(GREETING) :])
     if kind == WELCOME:
-        return len(body) == TWO.size
-    if kind in (REFUSED, LISTENER):
+        return len(body) in (TWO.size, TWO.size + PROCESS.size)
+    if kind == REFUSED:
         return body.decode(errors="ignore").encode() == body
+    if kind == LISTENER:
+        return len(body) >= End.TOLD and _is_body(REFUSED, body[End.TOLD :])
     if kind == READY:
         return not body
     if kind == DRAIN:
         return body in (b"\0", b"\1")
     if kind == CONNECTION:
-        return len(body) >= HEAD.size
+        return len(body) >= HEAD.size + End.TOLD
     return len(body) == NUMBER.size

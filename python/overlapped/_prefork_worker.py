@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
-import sys
+from _socket import close as _close_socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,18 +16,14 @@ from ._prefork_channel import (
     BACK,
     CONNECTION,
     DRAIN,
-    GREETING,
     HEAD,
-    HELLO,
     LISTENER,
     NUMBER,
     ON_THE_WAY,
     READY,
     REFUSED,
     TAKEN,
-    TWO,
     UNREAD_LIMIT,
-    VARIABLE,
     VERSION,
     WELCOME,
     Channel,
@@ -38,7 +33,7 @@ from ._queue import Queue, ShutDown
 from ._timeout import timeout
 from .socket import socket as Socket
 
-__all__ = ["Connection", "More", "Worker", "refuse_windows"]
+__all__ = ["Connection", "More", "Worker"]
 
 T = TypeVar("T")
 
@@ -47,11 +42,6 @@ _ACCEPTED_AHEAD = 16
 """How many connections are accepted before the server's code has asked for them: others can take the rest."""
 _REST = 0.05
 """How many seconds a listener rests after an error."""
-
-
-def refuse_windows() -> None:
-    if sys.platform == "win32":
-        raise NotImplementedError("workers do not share listeners on Windows so far")
 
 
 class More(enum.Enum):
@@ -174,10 +164,9 @@ class Connection:
                 data = self.socket.recv(_READ_AT_ONCE)
             else:
                 # What has come already is a request that was made before the server stopped.
-                try:
-                    data = self.socket.recv(_READ_AT_ONCE, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    data = b""
+                data = b""
+                with contextlib.suppress(TimeoutError), timeout(0):
+                    data = self.socket.recv(_READ_AT_ONCE)
             if data is not None:
                 request += data
                 return More.BYTES if data else More.END
@@ -203,8 +192,8 @@ class Worker:
 
     Made, it has the server's listeners and accepts nothing yet: the time to initialise. Whoever fails then ends the
     process, and the old worker serves on. :meth:`serve` does the rest; a server with a loop of its own calls
-    :meth:`ready` and :meth:`next`. Made once in a process: the channel is its standard input, which is ``/dev/null``
-    after that.
+    :meth:`ready` and :meth:`next`. Made once in a process: the channel is its standard input, which is `os.devnull` after
+    that.
 
     Raises:
         RuntimeError: this process was not started as a worker, or has made one before.
@@ -212,7 +201,6 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        refuse_windows()
         self._names: list[str] = []
         self._phase = _Phase.SERVING
         self._bell = _Bell()
@@ -223,19 +211,22 @@ class Worker:
         self._next_number = 0
         self._room = _engine.Semaphore(ON_THE_WAY)
         self._listeners: list[socket.socket] | None = []
-        self._channel = Channel(_inherited())
-        self._channel.send(HELLO, GREETING + TWO.pack(VERSION, VERSION))
-        kind, body, _ = self._first()
-        if kind == REFUSED:
-            raise ConnectionRefusedError(f"the supervisor refuses this worker: {body.decode()}")
-        if kind != WELCOME or TWO.unpack(body)[0] != VERSION:
-            raise ProtocolError(f"the first message is of kind {kind}, and no welcome")
-        for _ in range(TWO.unpack(body)[1]):
+        self._channel = Channel.inherited()
+        self._channel.hello()
+        first = self._first()
+        if first.kind == REFUSED:
+            raise ConnectionRefusedError(f"the supervisor refuses this worker: {first.body.decode()}")
+        version, listeners = self._channel.first_words(first) if first.kind == WELCOME else (0, 0)
+        if version != VERSION:
+            raise ProtocolError(f"the first message is of kind {first.kind}, and no welcome to version {VERSION}")
+        for _ in range(listeners):
             kind, name, descriptor = self._first()
             if kind != LISTENER:
                 raise ProtocolError(f"a message of kind {kind} came in place of a listener")
             if descriptor is None:
-                raise OSError("a listener came and was lost: no descriptor is left")
+                raise OSError(
+                    "a listener came and was lost, most likely for this process has no descriptor left"
+                )
             self._names.append(name.decode())
             self._listeners.append(socket.socket(fileno=descriptor))
 
@@ -279,7 +270,7 @@ class Worker:
                 self._channel.send(TAKEN, number)
             except OSError:
                 # The supervisor, where it lives, gives it to another.
-                os.close(descriptor)
+                _close_socket(descriptor)
                 continue
             return Connection(self, socket.socket(fileno=descriptor), place, unread)
         return None
@@ -355,7 +346,7 @@ class Worker:
                 self._arrivals.put((descriptor, place, number, unread))
             except ShutDown:
                 if descriptor is not None:
-                    os.close(descriptor)
+                    _close_socket(descriptor)
                 self._channel.send(BACK, number)
         elif kind in (TAKEN, BACK) and body in self._giving:
             answer = self._giving.pop(body)
@@ -382,18 +373,3 @@ class Worker:
             answer.known.wait()
         if not answer.taken:
             raise ConnectionAbortedError("the supervisor cannot take it, or is gone")
-
-
-def _inherited() -> socket.socket:
-    why = "this process was not started as a worker:"
-    if os.environ.get(VARIABLE) != "0":
-        raise RuntimeError(f"{why} {VARIABLE} is not set, or is no 0")
-    stream = None
-    with contextlib.suppress(OSError):
-        stream = socket.socket(fileno=os.dup(0))
-    if stream is None or (stream.family, stream.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
-        raise RuntimeError(f"{why} its standard input is no Unix stream socket")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    return stream

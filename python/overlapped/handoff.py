@@ -85,7 +85,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._channel = _Channel.inherited(os.environ.get(VARIABLE))
+        self._channel = _Channel.inherited()
         self._over = False
         """Whether the server has said that nothing more comes."""
         self._channel.hello()

@@ -37,7 +37,7 @@ left for it, it goes to the next, and waits where there is none. What a worker h
 The protocol is that of the Rust crate's ``overlapped::prefork``, whose documentation has it byte by byte and says what
 was rejected: a supervisor in one language and workers in the other work together.
 
-Not on Windows so far, where :class:`Supervisor` and :class:`Worker` raise :exc:`NotImplementedError`.
+On Windows all is the same, and no manager of services is told.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
+from _socket import close as _close_socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +59,6 @@ from ._prefork_channel import (
     BACK,
     CONNECTION,
     DRAIN,
-    GREETING,
     HEAD,
     HELLO,
     LISTENER,
@@ -66,15 +67,13 @@ from ._prefork_channel import (
     READY,
     REFUSED,
     TAKEN,
-    TWO,
     UNREAD_LIMIT,
     VARIABLE,
     VERSION,
-    WELCOME,
     Channel,
 )
 from ._prefork_service import Service
-from ._prefork_worker import Connection, More, Worker, refuse_windows
+from ._prefork_worker import Connection, More, Worker
 from ._queue import Queue, ShutDown
 
 __all__ = [
@@ -200,8 +199,9 @@ class Supervisor:
 
     ``command`` is what each is started with, as :class:`subprocess.Popen` takes it, or a function of its place, from 0
     on, that returns that; ``options`` are ``Popen``'s. Their standard input is the channel. ``listeners`` have names,
-    under which workers know them; they are the supervisor's from then on, non-blocking (``O_NONBLOCK``) in whatever
-    other handles they have as well, and stay open in it: whoever connects while no worker is there waits in their line.
+    under which workers know them; they are the supervisor's from then on, on Unix non-blocking (``O_NONBLOCK``) in
+    whatever other handles they have as well, and stay open in it: whoever connects while no worker is there waits in
+    their line.
     Pairs of names and listeners may have the same name twice (:func:`overlapped.systemd.listeners`). All workers are
     ready when this returns. ``ready_limit`` is how many seconds one may take until then, ``drain_limit`` how many one
     that is replaced may take until it has ended what it began: then it is ended.
@@ -229,7 +229,6 @@ class Supervisor:
         tell_systemd: bool = False,
         **options: Any,
     ) -> None:
-        refuse_windows()
         self._listeners = list(listeners.items() if isinstance(listeners, Mapping) else listeners)
         if workers < 1 or not self._listeners:
             raise ValueError("prefork: at least one worker, and one listener")
@@ -249,10 +248,11 @@ class Supervisor:
         self._places: list[_Member] = []
         self._keepers: list[_engine.Tasklet[None]] = []
         try:
-            for _, listener in self._listeners:
-                # All workers share the mode. Each would set it for its own calls else, and take it from another's,
-                # which waits then for the next client, and its worker with it.
-                os.set_blocking(listener.fileno(), False)
+            if sys.platform != "win32":
+                for _, listener in self._listeners:
+                    # All workers share the mode. Each would set it for its own calls else, and take it from another's,
+                    # which waits then for the next client, and its worker with it. AcceptEx blocks in neither.
+                    os.set_blocking(listener.fileno(), False)
             for place in range(workers):
                 self._places.append(self._launch(place, command))
             until = time.monotonic() + ready_limit
@@ -351,18 +351,10 @@ class Supervisor:
     def _launch(self, place: int, command: Command) -> _Member:
         """Starts a worker for a place, in which it is not yet."""
         words = command(place) if callable(command) else command
-        ours, theirs = socket.socketpair()
-        options = {**self._options, "stdin": theirs}
-        options["env"] = {**(options.get("env") or os.environ), VARIABLE: "0"}
-        try:
-            # Their end is closed here: the worker alone has it then, and its end is seen.
-            with theirs:
-                process = subprocess.Popen(words, **options)
-        except BaseException:
-            ours.close()
-            raise
+        options = {**self._options, "env": {**(self._options.get("env") or os.environ), VARIABLE: "0"}}
+        process, channel = Channel.start(words, options)
         self._numbers += 1
-        member = _Member(self._numbers, place, self._generation, process, Channel(ours))
+        member = _Member(self._numbers, place, self._generation, process, channel)
         self._alive[member.number] = member
         _engine.spawn(self._attend, member)
         return member
@@ -458,12 +450,12 @@ class Supervisor:
             return False
         if message.kind != HELLO:
             raise ProtocolError(f"the first message is of kind {message.kind}, and no hello")
-        lowest, highest = TWO.unpack(message.body[len(GREETING) :])
+        lowest, highest = channel.first_words(message)
         if not lowest <= VERSION <= highest:
             why = f"it speaks versions {lowest} to {highest}, the supervisor {VERSION} to {VERSION}"
             channel.send(REFUSED, why.encode())
             raise ProtocolError(why)
-        channel.send(WELCOME, TWO.pack(VERSION, len(self._listeners)))
+        channel.welcome(len(self._listeners))
         for name, listener in self._listeners:
             channel.send(LISTENER, name.encode(), listener.fileno())
         return True
@@ -481,10 +473,12 @@ class Supervisor:
         elif kind == CONNECTION:
             number, place = HEAD.unpack_from(body)
             if place >= len(self._listeners):
+                if descriptor is not None:
+                    _close_socket(descriptor)
                 raise ProtocolError(f"a connection came from listener {place}, which there is not")
             if descriptor is None or self._stopping.is_set():
                 if descriptor is not None:
-                    os.close(descriptor)
+                    _close_socket(descriptor)
                 member.send(BACK, NUMBER.pack(number))
             else:
                 self._book.add(_Moved(descriptor, body[NUMBER.size :]), member.number)
@@ -493,7 +487,7 @@ class Supervisor:
             (number,) = NUMBER.unpack(body)
             try:
                 if kind == TAKEN:
-                    os.close(self._book.taken(member.number, number).descriptor)
+                    _close_socket(self._book.taken(member.number, number).descriptor)
                     self._taken += 1
                 else:
                     self._book.back(member.number, number)
@@ -523,7 +517,7 @@ class Supervisor:
 
     def _lose(self, out: list[_Moved]) -> None:
         for moved in out:
-            os.close(moved.descriptor)
+            _close_socket(moved.descriptor)
         self._lost += len(out)
 
 

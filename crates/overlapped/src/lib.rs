@@ -94,7 +94,6 @@ pub mod net;
 mod offload;
 mod panics;
 mod pool;
-#[cfg(unix)]
 pub mod prefork;
 pub mod process;
 pub mod reactor;
@@ -111,6 +110,7 @@ mod tasklet;
 mod ticket;
 mod time;
 mod wait_list;
+mod workers;
 
 pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, Sending, channel};

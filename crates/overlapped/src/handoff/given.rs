@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use socket2::{SockRef, Type};
 
-use super::sys::{self, OwnedSocket, Stream};
 use super::wire::Message;
 use crate::net::{TcpListener, TcpStream, UdpSocket};
 use crate::sync::Semaphore;
 use crate::time::uncancellable;
+use crate::workers::sys::{self, OwnedSocket, Stream};
 
 /// The writing end of a worker's channel.
 pub(super) struct Sender {

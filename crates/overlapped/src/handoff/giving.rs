@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::sys::OwnedSocket;
 use crate::scheduler::pass_on;
 use crate::sync::{Event, Permit};
+use crate::workers::sys::OwnedSocket;
 
 /// A socket on its way: see [`Server::give`](super::Server::give). Dropped, it goes on; what comes back is closed then.
 #[derive(Debug)]

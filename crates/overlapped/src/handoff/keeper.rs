@@ -10,15 +10,15 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::delay::Delay;
 use super::receiver::{Arrived, Receiver, breach};
 use super::shared::Shared;
-use super::sys::{self, Stream};
-use super::wire::{self, Message, VERSIONS};
+use super::wire::{self, Message, VARIABLE, VERSIONS};
 use crate::process::{Child, Command};
 use crate::sync::Event;
 use crate::tasklet::{Builder, JoinHandle};
 use crate::time::{timeout, uncancellable};
+use crate::workers::delay::Delay;
+use crate::workers::sys::{self, Stream};
 
 /// A worker that says no hello for so long is ended: it hangs, or is no worker.
 const TIME_FOR_HELLO: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ pub(super) struct Started {
 
 impl Started {
     pub(super) fn start(command: Command) -> io::Result<Started> {
-        let (child, stream) = sys::start(command)?;
+        let (child, stream) = sys::start(command, VARIABLE)?;
         let stream = Rc::new(stream);
         Ok(Started { id: child.id(), process: Watcher::over(child, Rc::clone(&stream))?, stream })
     }
@@ -153,19 +153,29 @@ fn write(shared: &Shared, place: usize, stream: &Stream) {
     loop {
         assigned.clear();
         while let Some((number, gift)) = shared.next_for(place) {
-            let told = sys::tell(stream, &gift.socket);
+            let socket = sys::borrow(&gift.socket);
+            let told = sys::tell(stream, socket);
             let Ok(bytes) = wire::give(number, &told, &gift.context) else {
                 unreachable!("its length was looked at before")
             };
-            if sys::send(stream, &bytes, Some(&gift.socket)).is_err() {
+            if sys::send(stream, &bytes, Some(socket)).is_err() {
                 // It has ended, or this is to: the keeper takes back what it has, this one too.
                 return;
             }
         }
         if shared.is_done() {
-            return sys::end(stream);
+            return finish(stream);
         }
         assigned.wait();
+    }
+}
+
+/// Tells a worker that nothing more comes.
+fn finish(stream: &Stream) {
+    if !sys::end(stream) {
+        let Ok(bytes) = Message::End.to_bytes() else { unreachable!("it is short") };
+        // One whose other side is gone has ended anyway.
+        let _ = sys::send(stream, &bytes, None);
     }
 }
 

@@ -89,16 +89,13 @@
 //! }
 //! ```
 
-pub(crate) mod delay;
 mod given;
 mod giving;
-pub(crate) mod incoming;
 mod journal;
 mod keeper;
 mod receiver;
 mod server;
 mod shared;
-pub(crate) mod sys;
 mod wire;
 mod worker;
 
@@ -106,6 +103,6 @@ pub use self::given::{Given, Kind};
 pub use self::giving::{Giving, NotTaken};
 pub use self::journal::Choice;
 pub use self::server::{Builder, Server, WorkerStatus};
-pub use self::sys::OwnedSocket;
 pub use self::wire::{CONTEXT_LIMIT, VARIABLE};
 pub use self::worker::Worker;
+pub use crate::workers::sys::OwnedSocket;

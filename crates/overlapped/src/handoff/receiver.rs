@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::incoming::Incoming;
-use super::sys::{self, OwnedSocket, Stream};
 use super::wire::{self, Message};
+use crate::workers::incoming::Incoming;
+use crate::workers::sys::{self, OwnedSocket, Stream};
 
 /// A message, and the socket that came with it.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ mod tests {
     }
 
     fn give(stream: &Stream, number: u64, socket: &OwnedSocket, context: &[u8]) -> Vec<u8> {
-        wire::give(number, &sys::tell(stream, socket), context).unwrap()
+        wire::give(number, &sys::tell(stream, sys::borrow(socket)), context).unwrap()
     }
 
     fn number_of(arrived: Option<Arrived>) -> u64 {
@@ -81,7 +81,7 @@ mod tests {
                     let socket = some_socket();
                     let bytes = give(&ours, number, &socket, &vec![7; number as usize * 1000]);
                     let (first, rest) = bytes.split_at(1 + number as usize % 13);
-                    sys::send(&ours, first, Some(&socket)).unwrap();
+                    sys::send(&ours, first, Some(sys::borrow(&socket))).unwrap();
                     crate::yield_now();
                     sys::send(&ours, rest, None).unwrap();
                 }
@@ -155,7 +155,7 @@ mod tests {
             let (ours, theirs) = Stream::pair().unwrap();
             let socket = some_socket();
             let bytes = give(&ours, 5, &socket, b"context");
-            sys::send(&ours, &bytes[..9], Some(&socket)).unwrap();
+            sys::send(&ours, &bytes[..9], Some(sys::borrow(&socket))).unwrap();
             let mut receiver = Receiver::of_worker();
             let late = crate::timeout(Duration::from_millis(5), || receiver.receive(&theirs));
             assert!(late.is_err());
@@ -175,7 +175,8 @@ mod tests {
                 (taken, true, true, "a worker, which has none to give"),
             ] {
                 let (ours, theirs) = Stream::pair().unwrap();
-                sys::send(&ours, &bytes, with_socket.then(some_socket).as_ref()).unwrap();
+                let socket = with_socket.then(some_socket);
+                sys::send(&ours, &bytes, socket.as_ref().map(sys::borrow)).unwrap();
                 drop(ours);
                 let mut receiver = if of_server { Receiver::of_server() } else { Receiver::of_worker() };
                 let error = loop {
@@ -203,7 +204,7 @@ mod tests {
                     noise.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..8)]].concat());
                 }
                 let socket = (chance.bool() && !noise.is_empty()).then(some_socket);
-                sys::send(&ours, &noise, socket.as_ref()).unwrap();
+                sys::send(&ours, &noise, socket.as_ref().map(sys::borrow)).unwrap();
                 drop(ours);
                 let mut receiver = Receiver::of_worker();
                 while let Ok(Some(_)) = receiver.receive(&theirs) {}

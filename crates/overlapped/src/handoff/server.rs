@@ -9,13 +9,13 @@ use super::giving::{Gift, Giving, NotTaken, Outcome};
 use super::journal::{Choice, Journal};
 use super::keeper::{self, Started};
 use super::shared::{Place, Shared};
-use super::sys::OwnedSocket;
 #[cfg(doc)]
 use super::wire::CONTEXT_LIMIT;
 use crate::process::Command;
 use crate::scheduler::pass_on;
 use crate::sync::{Event, Semaphore};
 use crate::tasklet::{self, JoinHandle};
+use crate::workers::sys::OwnedSocket;
 
 /// How a [`Server`] is to be.
 #[derive(Clone, Debug)]

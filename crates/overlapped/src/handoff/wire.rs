@@ -1,7 +1,7 @@
 //! The messages as bytes: see the table in [`super`].
 
-use super::sys::TOLD;
 use crate::io::framing::{Codec, FrameError, LengthPrefixed};
+use crate::workers::sys::TOLD;
 
 /// The most bytes of context that can go with a socket: 1 MiB.
 pub const CONTEXT_LIMIT: usize = 1 << 20;

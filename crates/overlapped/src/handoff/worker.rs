@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::given::{Given, Sender};
 use super::receiver::{Arrived, Receiver, breach};
-use super::sys;
-use super::wire::{Message, VERSIONS};
+use super::wire::{Message, VARIABLE, VERSIONS};
+use crate::workers::sys;
 
 /// The channel of a process that a [`Server`](super::Server) has started, in Rust or in Python.
 ///
@@ -27,7 +27,7 @@ impl Worker {
     /// `NotFound` where this process was not started as a worker, or has called this before; `Unsupported` where the
     /// server does not speak this version, with its words; `UnexpectedEof` where it is gone.
     pub fn from_environment() -> io::Result<Worker> {
-        let stream = sys::inherited()?;
+        let stream = sys::inherited(VARIABLE)?;
         let sender = Rc::new(Sender::new(stream));
         let mut worker = Worker { receiver: Receiver::of_worker(), sender, is_over: false };
         let (lowest, highest) = VERSIONS;

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::desk::{Desk, Phase};
-use super::stream::Stream;
+use super::sys::Stream;
 use crate::net::Shutdown;
 use crate::time::timeout;
+use crate::workers::sys::{OwnedSocket, borrow};
 
 /// What is read at once.
 const ROOM: usize = 8 * 1024;
@@ -105,7 +105,7 @@ impl Connection {
     /// the bytes are too many.
     pub fn give(mut self, unread: &[u8]) -> Result<(), NotGiven> {
         self.unread.splice(0..0, unread.iter().copied());
-        match self.desk.give(self.stream.as_fd(), self.listener, &self.unread) {
+        match self.desk.give(borrow(&self.stream), self.listener, &self.unread) {
             Ok(()) => Ok(()),
             Err(error) => {
                 let interrupted = crate::interrupt::level_in(&error).is_some();
@@ -123,7 +123,7 @@ impl Connection {
     }
 
     /// The system's socket, for a [`TcpStream`](crate::net::TcpStream), and the bytes that are to be read before it.
-    pub fn into_socket(self) -> (OwnedFd, Vec<u8>) {
+    pub fn into_socket(self) -> (OwnedSocket, Vec<u8>) {
         (self.stream.into_socket(), self.unread)
     }
 }
@@ -154,9 +154,17 @@ impl Write for Connection {
     }
 }
 
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+#[cfg(unix)]
+impl std::os::fd::AsFd for Connection {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        borrow(&self.stream)
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for Connection {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        borrow(&self.stream)
     }
 }
 

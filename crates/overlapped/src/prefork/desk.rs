@@ -3,15 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use super::bell::Bell;
 use super::channel::{ON_THE_WAY, Sender};
-use super::stream::Stream;
+use super::sys::Stream;
 use super::wire::{Message, UNREAD_LIMIT};
 use crate::select::first_of;
 use crate::sync::{Event, Permit, Queue, Semaphore};
+use crate::workers::sys::{BorrowedSocket, OwnedSocket};
 
 /// What a worker is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Phase {
 /// What has come for the server's code.
 pub(super) enum Arrival {
     Accepted { stream: Stream, listener: u16, _room: Permit },
-    Moved { number: u64, socket: OwnedFd, listener: u16, unread: Vec<u8> },
+    Moved { number: u64, socket: OwnedSocket, listener: u16, unread: Vec<u8> },
 }
 
 /// What has become of a connection that was given away.
@@ -78,7 +78,7 @@ impl Desk {
     }
 
     /// Gives a connection to the supervisor, and waits for its word.
-    pub(super) fn give(&self, socket: BorrowedFd<'_>, listener: u16, unread: &[u8]) -> io::Result<()> {
+    pub(super) fn give(&self, socket: BorrowedSocket<'_>, listener: u16, unread: &[u8]) -> io::Result<()> {
         if unread.len() > UNREAD_LIMIT {
             let message = format!("{} unread bytes, where {UNREAD_LIMIT} are allowed", unread.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -93,8 +93,8 @@ impl Desk {
         self.next.set(number + 1);
         let answer = Rc::new(Answer::default());
         self.giving.borrow_mut().insert(number, Rc::clone(&answer));
-        let sent = self.sender.send(&Message::Connection { number, listener, unread: unread.to_vec() }, Some(socket));
-        if let Err(error) = sent {
+        let message = Message::Connection { number, listener, told: self.sender.tell(socket), unread: unread.to_vec() };
+        if let Err(error) = self.sender.send(&message, Some(socket)) {
             self.giving.borrow_mut().remove(&number);
             return Err(error);
         }

@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,12 @@ use super::book::NotYours;
 use super::channel::{Receiver, Sender, breach};
 use super::shared::{Moved, Shared};
 use super::wire::{Message, VARIABLE, VERSIONS};
-use crate::net::UnixStream;
 use crate::process::{Child, Command};
 use crate::select::{after, first_of};
 use crate::sync::{Event, Queue};
 use crate::tasklet::{Builder, JoinHandle};
 use crate::time::uncancellable;
+use crate::workers::sys;
 
 /// What a worker is to get.
 pub(super) enum Outgoing {
@@ -46,12 +45,8 @@ pub(super) struct Member {
 
 impl Member {
     /// Starts a worker, which is not ready then.
-    pub(super) fn start(shared: &Rc<Shared>, place: usize, mut command: Command) -> io::Result<Rc<Member>> {
-        let (ours, theirs) = UnixStream::pair()?;
-        command.stdin(std::os::fd::OwnedFd::from(theirs)).env(VARIABLE, "0").kill_on_drop(true);
-        let child = command.spawn()?;
-        // Their end goes with the command: the worker alone has it then, and its end is seen.
-        drop(command);
+    pub(super) fn start(shared: &Rc<Shared>, place: usize, command: Command) -> io::Result<Rc<Member>> {
+        let (child, ours) = sys::start(command, VARIABLE)?;
         let member = Rc::new(Member {
             id: shared.next_id(),
             place,
@@ -189,8 +184,9 @@ fn write(member: &Member, sender: &Sender) {
         let sent = match outgoing {
             Outgoing::Message(message) => sender.send(&message, None),
             Outgoing::Connection(number, moved) => {
-                let message = Message::Connection { number, listener: moved.listener, unread: moved.unread.clone() };
-                sender.send(&message, Some(moved.socket.as_fd()))
+                let (socket, listener, unread) = (sys::borrow(&moved.socket), moved.listener, moved.unread.clone());
+                let message = Message::Connection { number, listener, told: sender.tell(socket), unread };
+                sender.send(&message, Some(socket))
             }
         };
         if sent.is_err() {
@@ -203,7 +199,7 @@ fn write(member: &Member, sender: &Sender) {
 /// Hears which versions a worker speaks, and gives it the listeners; false where it has ended.
 fn welcome(shared: &Shared, sender: &Sender, receiver: &mut Receiver) -> io::Result<bool> {
     let Some((message, _)) = receiver.receive(sender.stream())? else { return Ok(false) };
-    let Message::Hello { lowest, highest } = message else {
+    let Message::Hello { lowest, highest, process } = message else {
         return Err(breach(format!("the first message is {}", message.name())));
     };
     let version = highest.min(VERSIONS.1);
@@ -212,10 +208,12 @@ fn welcome(shared: &Shared, sender: &Sender, receiver: &mut Receiver) -> io::Res
         sender.send(&Message::Refused { why: why.clone() }, None)?;
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
+    sys::is_process(sender.stream(), process);
     let listeners = shared.listeners.len() as u16;
-    sender.send(&Message::Welcome { version, listeners }, None)?;
+    sender.send(&Message::Welcome { version, listeners, process: sys::process() }, None)?;
     for (name, listener) in &shared.listeners {
-        sender.send(&Message::Listener { name: name.clone() }, Some(listener.as_fd()))?;
+        let socket = sys::borrow(listener);
+        sender.send(&Message::Listener { told: sender.tell(socket), name: name.clone() }, Some(socket))?;
     }
     Ok(true)
 }
@@ -228,7 +226,7 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver:
                 member.ready.set();
                 shared.takes_connections(member);
             }
-            Message::Connection { number, listener, unread } if usize::from(listener) < shared.listeners.len() => {
+            Message::Connection { number, listener, unread, .. } if usize::from(listener) < shared.listeners.len() => {
                 let is_taken = socket.is_some_and(|socket| {
                     let moved = Moved { socket, listener, unread };
                     shared.moves(member, moved)

@@ -18,7 +18,8 @@
 //! served or moved like any other. They are non-blocking from before the first worker has them, and for good: accept(2)
 //! has no form of its own that does not block, and all workers share the mode. Where each set it for its own calls, as
 //! the port does with a listener that is in blocking mode, one would take it away under another's call; that waits then
-//! for the next client, with all its worker has, and the worker hears nothing until it is ended at the drain limit.
+//! for the next client, with all its worker has, and the worker hears nothing until it is ended at the drain limit. On
+//! Windows nothing is set: AcceptEx does not block in either mode.
 //!
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.
@@ -29,6 +30,7 @@
 //! its own child alone (`NotifyAccess=main`).
 //!
 //! ```no_run
+//! # #[cfg(unix)] fn serve() -> std::io::Result<()> {
 //! # use overlapped::{net::TcpListener, prefork::Builder, process::Command, systemd};
 //! let mut listeners = systemd::listeners()?;
 //! if listeners.is_empty() {
@@ -37,24 +39,30 @@
 //! }
 //! let builder = Builder::new(4).listen_all(listeners).tell_systemd(true);
 //! let supervisor = builder.start(|_| Command::new("./worker"))?;
-//! # std::io::Result::Ok(())
+//! # Ok(()) }
 //! ```
 //!
+//! **On Windows** all is the same, with what is otherwise there by nature: connections are TCP's, and no manager of services
+//! is told. A socket stays associated with the completion port on which it had its first operation, whoever gets it. So
+//! the worker that accepts first has a listener's packets, and the operations of the others, and of its successors, have an
+//! event each in their place; so have those on a connection that has moved. The results are the same, somewhat dearer
+//! ([`handoff`](crate::handoff)).
+//!
 //! # The protocol
-//! Python's `overlapped.prefork` speaks the same. The channel is a Unix stream socket that belongs to the two alone: it is
-//! the worker's standard input, and `OVERLAPPED_PREFORK` in its environment is the descriptor's number, `0`. A frame is its
-//! length in four bytes (of what follows; at most 1 MiB and 11 bytes), its kind in one, and its body; numbers are in network
-//! order.
+//! Python's `overlapped.prefork` speaks the same. The channel is a Unix stream socket, on Windows a pipe for overlapped
+//! calls, that belongs to the two alone: it is the worker's standard input, and `OVERLAPPED_PREFORK` in its environment is
+//! the descriptor's number, `0`. A frame is its length in four bytes (of what follows; at most 1 MiB and 11 bytes, on
+//! Windows 628 more), its kind in one, and its body; numbers are in network order.
 //!
 //! | kind | from | body |
 //! |---|---|---|
-//! | 1 hello | worker, first | `overlapped prefork`, then the lowest and the highest version that it speaks, 2 bytes each |
-//! | 2 welcome | supervisor, first | the version that both speak from now on, and how many listeners follow, 2 bytes each; this describes version 1 |
+//! | 1 hello | worker, first | `overlapped prefork`, then the lowest and the highest version that it speaks, 2 bytes each; on Windows its process's number, 4 bytes |
+//! | 2 welcome | supervisor, first | the version that both speak from now on, and how many listeners follow, 2 bytes each; on Windows its process's number, 4 bytes; this describes version 1 |
 //! | 3 refused | supervisor, first | why, in UTF-8 |
-//! | 4 listener | supervisor, after welcome | its name, in UTF-8; with the frame's first byte goes the descriptor, which is non-blocking and stays so |
+//! | 4 listener | supervisor, after welcome | on Windows the `WSAPROTOCOL_INFOW`, 628 bytes; its name, in UTF-8. On Unix, with the frame's first byte goes the descriptor, which is non-blocking and stays so |
 //! | 5 ready | worker | nothing |
 //! | 6 drain | supervisor | a byte: 1 where connections are to be given away, 0 where the server stops |
-//! | 7 connection | either | a number of the sender's, 8 bytes; the listener's place, 2 bytes; unread bytes; with the frame's first byte goes the descriptor |
+//! | 7 connection | either | a number of the sender's, 8 bytes; the listener's place, 2 bytes; on Windows the `WSAPROTOCOL_INFOW` for the other side's process, 628 bytes, all zeroes where the system refused one; unread bytes. On Unix, with the frame's first byte goes the descriptor |
 //! | 8 taken | either | the number of the other side's |
 //! | 9 back | either | the number: the sender cannot take it, or does not want it |
 //!
@@ -72,8 +80,6 @@
 //! - A cancelled accept or read in place of the bell that [`Connection::read_more`] hears: a cancel stays until its tasklet
 //!   has ended, and a tasklet that drains still has a request to answer.
 //! - To pass connections from the old to the new worker directly: where either dies, nobody has a copy.
-//!
-//! On Unix. On Windows there is none so far.
 //!
 //! ```no_run
 //! use overlapped::prefork::{Builder, Connection, More, Worker};
@@ -123,8 +129,8 @@ mod desk;
 mod member;
 mod service;
 mod shared;
-mod stream;
 mod supervisor;
+mod sys;
 mod wire;
 mod worker;
 
@@ -132,3 +138,4 @@ pub use self::connection::{Connection, More, NotGiven};
 pub use self::supervisor::{Builder, Moves, Supervisor, WorkerStatus};
 pub use self::wire::{UNREAD_LIMIT, VARIABLE};
 pub use self::worker::Worker;
+pub use crate::workers::sys::OwnedSocket;

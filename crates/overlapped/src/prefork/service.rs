@@ -1,4 +1,4 @@
-//! The server as a service of systemd's: what the manager hears of it, and when.
+//! The server as a service of the system's manager: what that hears of it, and when.
 //!
 //! From the beginning of a stop it hears of nothing else: a restart that was under way then ends without a word. To
 //! tell is not left early (one that is told to leave stops the server, which is what there is to tell), and waits only
@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
+use super::sys::manager;
 use crate::select::{after, first_of};
-use crate::systemd;
 use crate::tasklet::{Builder, JoinHandle};
 use crate::time::uncancellable;
 
@@ -34,7 +34,7 @@ impl Service {
     /// # Errors
     /// Where the variables of the watchdog are wrong.
     pub(super) fn new(tell: bool) -> io::Result<Service> {
-        let interval = if tell { systemd::watchdog_interval()? } else { None };
+        let interval = if tell { manager::watchdog_interval()? } else { None };
         Ok(Service { tell, phase: Cell::new(Phase::Silent), interval, watchdog: RefCell::default() })
     }
 
@@ -43,7 +43,7 @@ impl Service {
         if !self.tell {
             return Ok(());
         }
-        systemd::ready()?;
+        manager::ready()?;
         self.phase.set(Phase::Serving);
         if let Some(interval) = self.interval {
             let name = Builder::new().name("systemd watchdog");
@@ -54,14 +54,14 @@ impl Service {
 
     /// Workers are replaced until the value is dropped.
     pub(super) fn reloads(&self) -> Reloading<'_> {
-        self.say(systemd::reloading);
+        self.say(manager::reloading);
         Reloading(self)
     }
 
     pub(super) fn stops(&self) {
         if self.phase.get() == Phase::Serving {
             self.phase.set(Phase::Stopping);
-            let _ = uncancellable(systemd::stopping);
+            let _ = uncancellable(manager::stopping);
         }
     }
 
@@ -85,7 +85,7 @@ pub(super) struct Reloading<'a>(&'a Service);
 
 impl Drop for Reloading<'_> {
     fn drop(&mut self) {
-        self.0.say(systemd::ready);
+        self.0.say(manager::ready);
     }
 }
 
@@ -93,7 +93,7 @@ impl Drop for Reloading<'_> {
 fn feed(rest: Duration) {
     loop {
         // The manager may be busy, or starting anew.
-        let _ = systemd::watchdog();
+        let _ = manager::watchdog();
         if first_of(&mut [&mut after(rest)]).is_err() {
             return;
         }

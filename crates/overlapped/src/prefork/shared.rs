@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,13 +12,14 @@ use super::member::{Member, Outgoing};
 use crate::process::Command;
 use crate::select::{after, first_of};
 use crate::sync::{Event, Semaphore};
+use crate::workers::sys::OwnedSocket;
 
 /// How long a worker gets no connections after it has given one back.
 const REST: Duration = Duration::from_millis(50);
 
 /// A connection on its way from one worker to another.
 pub(super) struct Moved {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: OwnedSocket,
     pub(super) listener: u16,
     pub(super) unread: Vec<u8>,
 }
@@ -56,7 +56,7 @@ impl Place {
 pub(super) type Commands = Box<dyn FnMut(usize) -> Command>;
 
 pub(super) struct Shared {
-    pub(super) listeners: Vec<(String, OwnedFd)>,
+    pub(super) listeners: Vec<(String, OwnedSocket)>,
     pub(super) places: Vec<Place>,
     pub(super) commands: RefCell<Commands>,
     pub(super) generation: Cell<u64>,
@@ -75,7 +75,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        listeners: Vec<(String, OwnedFd)>,
+        listeners: Vec<(String, OwnedSocket)>,
         workers: usize,
         commands: Commands,
         (ready_limit, drain_limit): (Duration, Duration),

@@ -1,30 +1,29 @@
 //! What a server's owner calls.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-use socket2::SockRef;
 
 use super::member::Member;
 use super::service::Service;
 use super::shared::{Commands, Shared};
-use crate::handoff::delay::Delay;
+use super::sys::ready_to_share;
 use crate::process::Command;
 use crate::select::{after, first_of};
 use crate::sync::{Permit, Semaphore};
-#[cfg(doc)]
+#[cfg(all(doc, unix))]
 use crate::systemd;
 use crate::tasklet::{self, JoinHandle};
 use crate::time::deadline_after;
+use crate::workers::delay::Delay;
+use crate::workers::sys::OwnedSocket;
 
 /// How a [`Supervisor`] is to be.
 #[derive(Debug)]
 #[must_use = "nothing begins before it is started"]
 pub struct Builder {
     workers: usize,
-    listeners: Vec<(String, OwnedFd)>,
+    listeners: Vec<(String, OwnedSocket)>,
     ready_limit: Duration,
     drain_limit: Duration,
     tell_systemd: bool,
@@ -40,13 +39,13 @@ impl Builder {
     /// Adds a listener, TCP or Unix, from which all workers accept, and the name under which they know it. The supervisor
     /// keeps it open, so that whoever connects while no worker is there waits in its line. It is non-blocking from
     /// [`Builder::start`] on (`O_NONBLOCK`, fcntl(2)), in whatever other handles it has as well.
-    pub fn listen(mut self, name: impl Into<String>, listener: impl Into<OwnedFd>) -> Builder {
+    pub fn listen(mut self, name: impl Into<String>, listener: impl Into<OwnedSocket>) -> Builder {
         self.listeners.push((name.into(), listener.into()));
         self
     }
 
     /// Adds listeners with their names: those of [`systemd::listeners`].
-    pub fn listen_all(mut self, listeners: impl IntoIterator<Item = (String, OwnedFd)>) -> Builder {
+    pub fn listen_all(mut self, listeners: impl IntoIterator<Item = (String, OwnedSocket)>) -> Builder {
         self.listeners.extend(listeners);
         self
     }
@@ -88,7 +87,7 @@ impl Builder {
         }
         for (_, listener) in &self.listeners {
             // Before the first worker has it: see the module's documentation.
-            SockRef::from(listener).set_nonblocking(true)?;
+            ready_to_share(listener)?;
         }
         let limits = (self.ready_limit, self.drain_limit);
         let service = Service::new(self.tell_systemd)?;

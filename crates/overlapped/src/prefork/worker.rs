@@ -6,14 +6,15 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::channel::{Receiver, Sender, breach, inherited};
+use super::channel::{Receiver, Sender, breach};
 use super::connection::Connection;
 use super::desk::{Arrival, Desk, Phase};
-use super::stream::{Listener, Stream};
-use super::wire::{Message, VERSIONS};
+use super::sys::{Listener, Stream};
+use super::wire::{Message, VARIABLE, VERSIONS};
 use crate::select::{after, first_of};
 use crate::sync::Semaphore;
 use crate::tasklet::Builder;
+use crate::workers::sys;
 
 /// How many connections a worker accepts before the server's code has asked for them. More wait in the listener's line,
 /// where other workers can take them.
@@ -35,19 +36,22 @@ pub struct Worker {
 
 impl Worker {
     /// Takes the channel that this process has inherited, and the listeners that come through it. Once: standard input is
-    /// `/dev/null` after that.
+    /// the system's null device after that.
     ///
     /// # Errors
     /// `NotFound` where this process was not started as a worker, or has called this before; `Unsupported` where the
     /// supervisor does not speak this version, with its words; `UnexpectedEof` where it is gone.
     pub fn from_environment() -> io::Result<Worker> {
-        let sender = Sender::new(inherited()?);
+        let sender = Sender::new(sys::inherited(VARIABLE)?);
         let mut receiver = Receiver::default();
         let (lowest, highest) = VERSIONS;
-        sender.send(&Message::Hello { lowest, highest }, None)?;
+        sender.send(&Message::Hello { lowest, highest, process: sys::process() }, None)?;
         let mut next = || receiver.receive(sender.stream())?.ok_or_else(gone);
         let count = match next()?.0 {
-            Message::Welcome { version, listeners } if (lowest..=highest).contains(&version) => listeners,
+            Message::Welcome { version, listeners, process } if (lowest..=highest).contains(&version) => {
+                sys::is_process(sender.stream(), process);
+                listeners
+            }
             Message::Refused { why } => {
                 let message = format!("the supervisor refuses this worker: {why}");
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));
@@ -57,12 +61,14 @@ impl Worker {
         let (mut listeners, mut names) = (Vec::new(), Vec::new());
         for _ in 0..count {
             match next()? {
-                (Message::Listener { name }, Some(socket)) => {
+                (Message::Listener { name, .. }, Some(socket)) => {
                     names.push(name);
                     listeners.push(Listener::of(socket));
                 }
                 (Message::Listener { .. }, None) => {
-                    return Err(io::Error::other("a listener came and was lost: no descriptor is left"));
+                    return Err(io::Error::other(
+                        "a listener came and was lost, most likely for this process has no descriptor left",
+                    ));
                 }
                 (message, _) => return Err(breach(format!("{} came in place of a listener", message.name()))),
             }
@@ -198,7 +204,7 @@ fn hear(desk: &Desk, mut receiver: Receiver) {
                 desk.begin(if moving { Phase::Moving } else { Phase::Stopping });
                 true
             }
-            Message::Connection { number, listener, unread } => {
+            Message::Connection { number, listener, unread, .. } => {
                 let arrived = socket.map(|socket| Arrival::Moved { number, socket, listener, unread });
                 // One without its descriptor, for which there was no room, goes back, and so does one that is too late.
                 let is_here = arrived.is_some_and(|arrived| desk.arrivals.put(arrived).is_ok());

@@ -1,4 +1,4 @@
-//! Listeners and connections of both kinds: TCP and Unix.
+//! Unix: listeners and connections of both kinds, TCP and Unix; the manager of services is systemd.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,22 +6,30 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::SockRef;
 
 use crate::net::{Shutdown, TcpListener, TcpStream, UnixListener, UnixStream};
+pub(in crate::prefork) use crate::systemd as manager;
+
+/// Readies a listener for several processes, before the first of them has it: see the documentation of [`prefork`].
+///
+/// [`prefork`]: crate::prefork
+pub(in crate::prefork) fn ready_to_share(listener: &OwnedFd) -> io::Result<()> {
+    SockRef::from(listener).set_nonblocking(true)
+}
 
 fn is_unix(socket: &OwnedFd) -> bool {
     SockRef::from(socket).local_addr().is_ok_and(|address| address.is_unix())
 }
 
-pub(super) enum Listener {
+pub(in crate::prefork) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Listener {
-    pub(super) fn of(socket: OwnedFd) -> Listener {
+    pub(in crate::prefork) fn of(socket: OwnedFd) -> Listener {
         if is_unix(&socket) { Listener::Unix(socket.into()) } else { Listener::Tcp(socket.into()) }
     }
 
-    pub(super) fn accept(&self) -> io::Result<Stream> {
+    pub(in crate::prefork) fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
             Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
@@ -30,24 +38,24 @@ impl Listener {
 }
 
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(in crate::prefork) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 impl Stream {
-    pub(super) fn of(socket: OwnedFd) -> Stream {
+    pub(in crate::prefork) fn of(socket: OwnedFd) -> Stream {
         if is_unix(&socket) { Stream::Unix(socket.into()) } else { Stream::Tcp(socket.into()) }
     }
 
-    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+    pub(in crate::prefork) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(how),
             Stream::Unix(stream) => stream.shutdown(how),
         }
     }
 
-    pub(super) fn into_socket(self) -> OwnedFd {
+    pub(in crate::prefork) fn into_socket(self) -> OwnedFd {
         match self {
             Stream::Tcp(stream) => stream.into(),
             Stream::Unix(stream) => stream.into(),
