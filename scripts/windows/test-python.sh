@@ -10,7 +10,7 @@ folder=$PWD/target/windows-python
 package=$PWD/target/windows-package
 # Left out: what needs fork, Unix sockets or a redis server, and the standard library's tests, which have a way of their own.
 LEFT_OUT=(fork unix clients stdlib)
-PROGRAMS=(examples explain handoff interrupt main monkey readme ssl)
+PROGRAMS=(examples explain handoff interrupt main monkey prefork readme ssl)
 
 "$here/windows-python.sh" "$folder"
 version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -21,10 +21,10 @@ PYO3_CROSS_PYTHON_VERSION=$version "$PYTHON" -m maturin build --quiet --release 
 export PYTHONPATH="Z:${package//\//\\};Z:${folder//\//\\}\\packages"
 export PYTHONDONTWRITEBYTECODE=1
 
-# A server and a worker of the hand-off's other language.
-cargo build --quiet --package overlapped --example handoff --target x86_64-pc-windows-gnu
-program=$PWD/target/x86_64-pc-windows-gnu/debug/examples/handoff.exe
-export OVERLAPPED_TEST_RUST_HANDOFF="Z:${program//\//\\}"
+# Servers and workers of the hand-off's and prefork's other language.
+cargo build --quiet --package overlapped --example handoff --example prefork --target x86_64-pc-windows-gnu
+examples=Z:${PWD//\//\\}'\target\x86_64-pc-windows-gnu\debug\examples'
+export OVERLAPPED_TEST_RUST_HANDOFF="$examples\handoff.exe" OVERLAPPED_TEST_RUST_PREFORK="$examples\prefork.exe"
 
 # Under Wine 8, a Python whose output is a regular file ends with an error (WinError 6): hence cat, which is not waited
 # for: a program that a failed test has left may hold its input.

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use overlapped::process::{Child, Command, Stdio};
-use overlapped::{attempted, run, sleep, spawn, timeout, yield_now};
+use overlapped::{attempted, is_cancelled, run, sleep, spawn, timeout, uncancellable, yield_now};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -126,6 +126,27 @@ fn a_killed_child_says_so() {
         child.signal(libc::SIGTERM).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
         assert!(child.signal(libc::SIGTERM).is_ok());
+    });
+}
+
+#[test]
+fn whoever_is_told_to_leave_while_a_child_runs_hears_so_from_the_wait_and_can_still_end_the_child() {
+    run(|| {
+        for limit in [None, Some(LONG)] {
+            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+            let waiter = spawn(move || {
+                let waited = match limit {
+                    None => child.wait().map(Some),
+                    Some(limit) => child.wait_timeout(limit),
+                };
+                assert!(is_cancelled(&waited.unwrap_err()));
+                child.kill().unwrap();
+                uncancellable(|| child.wait()).unwrap()
+            });
+            yield_now();
+            waiter.cancel();
+            assert!(!waiter.join().unwrap().success());
+        }
     });
 }
 

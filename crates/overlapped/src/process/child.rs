@@ -242,13 +242,8 @@ fn await_end(process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
             let ended = Event::new();
             let theirs = ended.clone();
             let _watch = process.on_end(move || theirs.set())?;
-            match deadline {
-                None => ended.wait(),
-                Some(deadline) => {
-                    return Ok(ended.wait_timeout(deadline.saturating_duration_since(Instant::now())).is_ok());
-                }
-            }
-            Ok(true)
+            // One that is told to leave hears so as where a descriptor is waited for.
+            Ok(ended.wait_until(deadline)?)
         }
     }
 }
