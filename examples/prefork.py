@@ -8,6 +8,7 @@ As a service of systemd's (Type=notify-reload) it serves the sockets that system
 Windows has no such signals: there the scene gives the orders itself.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -43,9 +44,10 @@ def supervise(listeners: list[tuple[str, socket.socket]], other: list[str]) -> N
     """Serves until it is told to stop. Each restart is an upgrade to the other one of two programs, which may be the
     same.
     """
-    for name, order in SIGNALS.items():
-        if number := getattr(signal, name, None):
-            signal.signal(number, lambda number, _, order=order: orders.put(order))
+    signal.signal(signal.SIGINT, lambda *_: orders.put("stop"))
+    signal.signal(signal.SIGTERM, lambda *_: orders.put("stop"))
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, lambda *_: orders.put("restart"))
     programs = [THIS, other]
     supervisor = prefork.Supervisor(4, programs[0], listeners, tell_systemd=True)
     begun.set()
@@ -57,9 +59,6 @@ def supervise(listeners: list[tuple[str, socket.socket]], other: list[str]) -> N
         except OSError as error:
             print(f"the old workers go on: {error}", file=sys.stderr)
     supervisor.stop(30)
-
-
-SIGNALS: dict[str, Order] = {"SIGHUP": "restart", "SIGINT": "stop", "SIGTERM": "stop"}
 
 
 def give(order: Order) -> None:
@@ -103,7 +102,7 @@ def scene(other: list[str]) -> None:
         one.result()
     give("stop")
     server.result()
-    for old, new in zip(generations, generations[1:], strict=False):
+    for old, new in itertools.pairwise(generations):
         assert not old & new, "a worker outlived its restart"
     counts = ", then ".join(str(len(generation)) for generation in generations)
     print(

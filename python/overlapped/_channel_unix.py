@@ -27,9 +27,7 @@ class End:
         """In the order of the messages that they belong to; None for one that was lost."""
 
     @classmethod
-    def start(
-        cls, command: Any, options: dict[str, Any], descriptors: int = 0
-    ) -> tuple[subprocess.Popen[bytes], End]:
+    def start(cls, command: Any, options: dict[str, Any], descriptors: int = 0) -> tuple[subprocess.Popen[bytes], End]:
         """Start a worker, from which so many descriptors are taken at once."""
         ours, theirs = socket.socketpair()
         try:

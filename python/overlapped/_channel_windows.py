@@ -51,9 +51,7 @@ class End:
         self._is_cut = False
 
     @classmethod
-    def start(
-        cls, command: Any, options: dict[str, Any], descriptors: int = 0
-    ) -> tuple[subprocess.Popen[bytes], End]:
+    def start(cls, command: Any, options: dict[str, Any], descriptors: int = 0) -> tuple[subprocess.Popen[bytes], End]:
         """Start a worker. It alone inherits its end: the standard library tells the system what goes along."""
         ours, theirs = _pipe()
         try:

@@ -192,8 +192,8 @@ class Worker:
 
     Made, it has the server's listeners and accepts nothing yet: the time to initialise. Whoever fails then ends the
     process, and the old worker serves on. :meth:`serve` does the rest; a server with a loop of its own calls
-    :meth:`ready` and :meth:`next`. Made once in a process: the channel is its standard input, which is `os.devnull` after
-    that.
+    :meth:`ready` and :meth:`next`. Made once in a process: the channel is its standard input, which is `os.devnull`
+    after that.
 
     Raises:
         RuntimeError: this process was not started as a worker, or has made one before.
@@ -224,9 +224,7 @@ class Worker:
             if kind != LISTENER:
                 raise ProtocolError(f"a message of kind {kind} came in place of a listener")
             if descriptor is None:
-                raise OSError(
-                    "a listener came and was lost, most likely for this process has no descriptor left"
-                )
+                raise OSError("a listener came and was lost, most likely for this process has no descriptor left")
             self._names.append(name.decode())
             self._listeners.append(socket.socket(fileno=descriptor))
 

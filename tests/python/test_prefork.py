@@ -284,8 +284,8 @@ def test_listeners_that_workers_share_do_not_block_whoever_comes_too_late_for_a_
 
 CONNECTIONS, ROUNDS = map(int, os.environ.get("PREFORK_SCENE", "30 4" if WINDOWS else "200 10").split())
 """How many connections, and how many restarts and kills. ``PREFORK_SCENE="10000 100"`` is for more, which wants as many
-descriptors here, a part of them in each worker, and some to spare (``ulimit -n 16384``). Under Wine, where a process takes
-its time to start, fewer."""
+descriptors here, a part of them in each worker, and some to spare (``ulimit -n 16384``). Under Wine, where a process
+takes its time to start, fewer."""
 WORKERS = 4 if "PREFORK_SCENE" in os.environ else 2
 
 
@@ -354,8 +354,8 @@ def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what
 
 @pytest.fixture(scope="module")
 def rust() -> str:
-    """The Rust program of this scene, which is a supervisor and a worker as examples/prefork.py is. On Windows a variable
-    says where it is, for there is no cargo there.
+    """The Rust program of this scene, a supervisor and a worker as examples/prefork.py is. On Windows a variable says
+    where it is, for there is no cargo there.
     """
     if WINDOWS:
         if (program := os.environ.get("OVERLAPPED_TEST_RUST_PREFORK")) is None:
