@@ -361,9 +361,8 @@ def rust() -> str:
         if (program := os.environ.get("OVERLAPPED_TEST_RUST_PREFORK")) is None:
             pytest.skip("OVERLAPPED_TEST_RUST_PREFORK does not say where the Rust program is")
         return program
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--package", "overlapped", "--example", "prefork"], cwd=ROOT, check=True
-    )
+    build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", "rustls", "--example", "prefork"]
+    subprocess.run(build, cwd=ROOT, check=True)
     return str(ROOT / "target" / "debug" / "examples" / "prefork")
 
 
