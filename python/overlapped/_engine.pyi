@@ -667,7 +667,9 @@ def install_pipe_transport(transport: type) -> None:
 def give_way() -> None:
     """Say that something was answered without a wait: after some times in a row, the others run."""
 
-def keep_loops_apart(get: Callable[[], object], set: Callable[[object], None]) -> None:
+def keep_loops_apart(
+    get: Callable[[], object], set: Callable[[object], None], swap_task: Callable[..., object] | None = None
+) -> None:
     """Give each tasklet a running loop of its own, by asyncio's functions that get and set that of the thread."""
 
 def read_descriptor(descriptor: int, size: int) -> bytes | None:

@@ -57,7 +57,10 @@ def _mind_asyncio() -> None:
         events: Any = _sys.modules["asyncio.events"]
         if hasattr(events, "_set_running_loop"):
             _asyncio_minded = True
-            _engine.keep_loops_apart(events._get_running_loop, events._set_running_loop)
+            # Since Python 3.14 the task that runs is the thread's, not the loop's.
+            tasks = _sys.modules.get("_asyncio") if _sys.version_info >= (3, 14) else None
+            swap = getattr(tasks, "_swap_current_task", None)
+            _engine.keep_loops_apart(events._get_running_loop, events._set_running_loop, swap)
 
 
 _asyncio_minded = False

@@ -42,7 +42,7 @@ class TestHandles:
         assert isinstance(later, asyncio.TimerHandle)
         assert at.when() == 7
         assert repr(soon) == "<Handle print()>"
-        assert repr(later) == f"<TimerHandle when={later.when()} print(1)>"
+        assert repr(later) == repr(asyncio.TimerHandle(later.when(), print, (1,), loop))
         assert at < later
 
     def test_a_cancelled_one_is_not_called_and_says_so(self, loop: Any) -> None:
@@ -221,9 +221,10 @@ class TestCalls:
         handle = loop.call_soon(int, "no number")
         loop.call_soon(loop.stop)
         loop.run_forever()
-        assert [context["message"] for context in told] == ["Exception in callback int('no number')"]
+        (message,) = [context["message"] for context in told]
+        # Since Python 3.14 the arguments are left out.
+        assert message in ("Exception in callback int('no number')", "Exception in callback int()")
         assert isinstance(told[0]["exception"], ValueError)
-        assert told[0]["exception"].__traceback__ is None or told[0]["exception"].__traceback__.tb_frame
         assert told[0]["handle"] is handle
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
@@ -242,14 +243,17 @@ class TestCalls:
         one_turn(loop)
         assert called == [1]
 
-    def test_a_context_that_is_entered_already_is_an_error_of_that_call(self, loop: Any) -> None:
-        told: list[str] = []
-        loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+    def test_a_context_that_is_entered_already_is_an_error_of_that_call(
+        self, loop: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        called: list[int] = []
         context = contextvars.copy_context()
-        loop.call_soon(print, context=context)
-        context.run(one_turn, loop)
-        assert len(told) == 1
-        assert "is already entered" in told[0]
+        loop.call_soon(called.append, 1, context=context)
+        loop.call_soon(called.append, 2)
+        with caplog.at_level(logging.ERROR):
+            context.run(one_turn, loop)
+        assert called == [2]
+        assert "is already entered" in caplog.text
 
     def test_a_callback_may_block_its_loops_tasklet_and_another_give_it_calls(self, loop: Any) -> None:
         order: list[str] = []
@@ -501,6 +505,18 @@ class TestAwaitingWhatIsReady:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
             assert await overlapped.spawn(asyncio._get_running_loop) is None
             assert asyncio.get_running_loop() is loop
+            assert asyncio.current_task() is task
+
+        run(main())
+
+    def test_it_may_run_a_loop_of_its_own(self) -> None:
+        async def inner() -> str:
+            await asyncio.sleep(0.001)
+            return "inner"
+
+        async def main() -> None:
+            task = asyncio.current_task()
+            assert await overlapped.spawn(run, inner()) == "inner"
             assert asyncio.current_task() is task
 
         run(main())

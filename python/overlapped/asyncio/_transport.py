@@ -65,6 +65,9 @@ class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # typ
 
     _sock: Any
 
+    # What each write looks at, in places that it knows.
+    __slots__ = ("_buffer", "_conn_lost", "_empty_waiter", "_eof", "_sock_fd")
+
     def __init__(
         self, loop: Any, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None
     ) -> None:

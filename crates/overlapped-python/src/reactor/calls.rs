@@ -262,14 +262,11 @@ fn is_none(object: *mut PyObject) -> bool {
     object == unsafe { ffi::Py_None() }
 }
 
-/// `loop.time()`: the module's clock, as it is now: tests put others there.
+/// `loop.time()`.
 unsafe extern "C" fn time(_: *mut PyObject, _: *mut *mut PyObject, count: ffi::Py_ssize_t) -> *mut PyObject {
     // SAFETY: called by Python.
     let py = unsafe { Python::assume_attached() };
-    give(none_given("time", count).and_then(|()| {
-        let clock = standard(py)?.time.bind(py).as_any().get_item(intern!(py, "monotonic"))?;
-        clock.call0().map(Bound::into_ptr)
-    }))
+    give(none_given("time", count).and_then(|()| standard(py)?.now(py)).map(Bound::into_ptr))
 }
 
 unsafe extern "C" fn turn(this: *mut PyObject, _: *mut *mut PyObject, count: ffi::Py_ssize_t) -> *mut PyObject {

@@ -13,68 +13,13 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use pyo3::exceptions::PyImportError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-/// Where a slot lies in an instance.
-#[derive(Clone, Copy)]
-pub(super) struct Slot(isize);
-
-impl Slot {
-    fn of(class: &Bound<'_, PyAny>, name: &str) -> PyResult<Slot> {
-        let descriptor = class.getattr(name)?;
-        // SAFETY: the type is compared before anything is read.
-        unsafe {
-            if ffi::Py_TYPE(descriptor.as_ptr()) != &raw mut ffi::PyMemberDescr_Type {
-                return Err(unknown(name));
-            }
-            let descriptor: *const ffi::PyMemberDescrObject = descriptor.as_ptr().cast();
-            Ok(Slot((*(*descriptor).d_member).offset))
-        }
-    }
-
-    /// # Safety
-    /// `handle` is an instance of the class whose slot it is, or of a subclass.
-    #[inline]
-    unsafe fn place(self, handle: *mut PyObject) -> *mut *mut PyObject {
-        // SAFETY: the caller's promise.
-        unsafe { handle.byte_offset(self.0).cast() }
-    }
-
-    /// What is in it, borrowed; null where nothing is.
-    ///
-    /// # Safety
-    /// As for `place`, with the GIL held.
-    #[inline]
-    pub(super) unsafe fn get(self, handle: *mut PyObject) -> *mut PyObject {
-        // SAFETY: the caller's promise.
-        unsafe { *self.place(handle) }
-    }
-
-    /// The same, as a reference of the caller's own.
-    ///
-    /// # Safety
-    /// As for `get`.
-    #[inline]
-    pub(super) unsafe fn taken<'py>(self, py: Python<'py>, handle: *mut PyObject) -> Option<Bound<'py, PyAny>> {
-        // SAFETY: the caller's promise.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.get(handle)) }
-    }
-
-    /// Puts an object there, whose reference is given up; what was there is dropped, which may run any code.
-    ///
-    /// # Safety
-    /// As for `get`.
-    #[inline]
-    pub(super) unsafe fn put(self, handle: *mut PyObject, object: *mut PyObject) {
-        // SAFETY: the caller's promise.
-        unsafe { ffi::Py_XDECREF(self.place(handle).replace(object)) };
-    }
-}
+use crate::python::slot::{Slot, unknown};
 
 /// asyncio's classes, ours, and their slots.
 pub(super) struct Handles {
@@ -345,11 +290,4 @@ impl Kept {
 /// The file in which a function is written.
 fn file_of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     function.getattr("__code__")?.getattr("co_filename")
-}
-
-fn unknown(what: &str) -> PyErr {
-    let version = Python::version_str();
-    PyImportError::new_err(format!(
-        "overlapped does not know the insides of asyncio's handles in this Python ({version}): {what}"
-    ))
 }

@@ -1,8 +1,9 @@
 //! asyncio's own loop, for whatever is not simply to be done.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyTuple};
 
 /// Methods of `asyncio.BaseEventLoop`.
 pub(super) struct Standard {
@@ -16,7 +17,9 @@ pub(super) struct Standard {
     /// `cancel` of `asyncio.Handle` and of `asyncio.TimerHandle`.
     pub(super) cancel: [Py<PyAny>; 2],
     /// What the module `time` has.
-    pub(super) time: Py<PyDict>,
+    time: Py<PyDict>,
+    /// Its clock as it was found.
+    monotonic: Py<PyAny>,
 }
 
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
@@ -36,13 +39,36 @@ pub(super) fn standard(py: Python<'_>) -> PyResult<&Standard> {
             call_at: method("call_at")?,
             cancel: [cancel("Handle")?, cancel("TimerHandle")?],
             time: py.import("time")?.dict().unbind(),
+            monotonic: py.import("time")?.getattr("monotonic")?.unbind(),
         })
     })
 }
 
 impl Standard {
+    /// The time that the module's clock tells, as that is now: tests put others there.
+    pub(super) fn now<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let clock = self.time.bind(py).as_any().get_item(intern!(py, "monotonic"))?;
+        match seconds().filter(|_| clock.is(&self.monotonic)) {
+            Some(seconds) => Ok(PyFloat::new(py, seconds).into_any()),
+            None => clock.call0(),
+        }
+    }
+
     pub(super) fn run_once(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = event_loop.py();
         self.run_once.bind(py).call1(PyTuple::new(py, [event_loop])?).map(drop)
     }
+}
+
+/// What `time.monotonic` tells, where it is known which of the system's clocks that is (CPython, Python/pytime.c).
+fn seconds() -> Option<f64> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call fills what it is given.
+        if unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) } == 0 {
+            return Some((now.tv_sec * 1_000_000_000 + now.tv_nsec) as f64 / 1e9);
+        }
+    }
+    None
 }

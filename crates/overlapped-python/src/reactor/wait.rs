@@ -18,6 +18,7 @@ use crate::thread::life::runtime;
 pub(crate) struct LoopWait {
     /// Whether one descriptor stands for all that are registered, and is watched by the port (see
     /// `python/overlapped/asyncio/_selector.py`).
+    #[cfg_attr(windows, expect(dead_code, reason = "there the selector is asked each time"))]
     watches: bool,
     woken: overlapped::Event,
     /// Whether the loop's tasklet waits: who gives it something to do then wakes it.

@@ -2,16 +2,38 @@
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::{intern, types::PyBytes};
 
 use super::at_once::{self, is_not_now};
 use super::receiving::{Receiving, fatal};
 use crate::python::class::{fast, give, install, keywords};
 use crate::python::error::from_io;
+use crate::python::slot::Slot;
+
+/// The slots of the class of our transports of streams: what each write looks at.
+struct Slots {
+    buffer: Slot,
+    eof: Slot,
+    lost: Slot,
+    empty_waiter: Slot,
+    descriptor: Slot,
+}
+
+static SLOTS: PyOnceLock<Slots> = PyOnceLock::new();
 
 /// Puts the native `write` on the class of our transports.
 #[pyfunction]
 pub(crate) fn install_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    let slot = |name| Slot::of(class, name);
+    let slots = Slots {
+        buffer: slot("_buffer")?,
+        eof: slot("_eof")?,
+        lost: slot("_conn_lost")?,
+        empty_waiter: slot("_empty_waiter")?,
+        descriptor: slot("_sock_fd")?,
+    };
+    let _ = SLOTS.set(class.py(), slots);
     install(class, vec![fast(c"write", write, c"Write some data. It is not to be changed before it was sent.")])
 }
 
@@ -34,11 +56,10 @@ unsafe extern "C" fn write(
 }
 
 fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-    let bytes = match data.cast_exact::<PyBytes>() {
-        Ok(bytes) if !bytes.as_bytes().is_empty() && is_clear(py, transport)? => bytes.as_bytes(),
+    let (bytes, descriptor) = match (data.cast_exact::<PyBytes>(), descriptor_if_clear(transport)?) {
+        (Ok(bytes), Some(descriptor)) if !bytes.as_bytes().is_empty() => (bytes.as_bytes(), descriptor),
         _ => return transport.call_method1(intern!(py, "_write"), (data,)).map(drop),
     };
-    let descriptor: i32 = transport.getattr(intern!(py, "_sock_fd"))?.extract()?;
     let write_later = |count| transport.call_method1(intern!(py, "_write_later"), (data, count)).map(drop);
     match at_once::send(descriptor, bytes) {
         Ok(count) if count == bytes.len() => Ok(()),
@@ -48,12 +69,22 @@ fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAn
     }
 }
 
-/// Whether bytes may go out now: none wait before them, the side is not ended, the connection not lost, no file on its way.
-fn is_clear(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<bool> {
-    Ok(!transport.getattr(intern!(py, "_buffer"))?.is_truthy()?
-        && !transport.getattr(intern!(py, "_eof"))?.is_truthy()?
-        && !transport.getattr(intern!(py, "_conn_lost"))?.is_truthy()?
-        && transport.getattr(intern!(py, "_empty_waiter"))?.is_none())
+/// The socket, where bytes may go out now: none wait before them, the side is not ended, the connection not lost, no file on
+/// its way.
+fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<i32>> {
+    let py = transport.py();
+    let Some(slots) = SLOTS.get(py) else { return Ok(None) };
+    let inside = transport.as_ptr();
+    // SAFETY: `write` is of that class, and the GIL is held.
+    let [buffer, eof, lost, waiter, descriptor] = unsafe {
+        [slots.buffer, slots.eof, slots.lost, slots.empty_waiter, slots.descriptor].map(|slot| slot.taken(py, inside))
+    };
+    let (Some(buffer), Some(eof), Some(lost), Some(waiter), Some(descriptor)) = (buffer, eof, lost, waiter, descriptor)
+    else {
+        return Ok(None);
+    };
+    let is_clear = buffer.is_empty()? && !eof.is_truthy()? && !lost.is_truthy()? && waiter.is_none();
+    if is_clear { descriptor.extract().map(Some) } else { Ok(None) }
 }
 
 /// Puts the native `sendto` on the class of our datagram transports.
