@@ -256,6 +256,28 @@ def test_options_of_windows_reach_the_system():
         assert process.wait(60) == 3
 
 
+def faults_after(start):
+    """How many pages of 64 MiB have to be copied, or marked as this process's own again, after a child was started."""
+    import resource
+
+    heap = bytearray(64 << 20)
+    pages = range(0, len(heap), resource.getpagesize())
+    for page in pages:
+        heap[page] = 1
+    start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for page in pages:
+        heap[page] = 2
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux does at a fork")
+def test_a_start_does_not_copy_the_page_tables():
+    forked = faults_after(lambda: subprocess.Popen(["true"], preexec_fn=lambda: None).wait(60))
+    started = faults_after(lambda: subprocess.Child(["true"], own_tree=True).wait(60))
+    assert started * 10 < forked
+
+
 def test_shell_and_getoutput():
     assert subprocess.getstatusoutput("echo text") == (0, "text")
     assert subprocess.run("exit 3", shell=True).returncode == 3

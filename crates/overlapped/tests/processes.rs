@@ -256,3 +256,37 @@ fn an_end_of_a_pipe_becomes_a_file_and_back() {
         assert!(child.wait().unwrap().success());
     });
 }
+
+/// How many pages of 64 MiB have to be copied, or marked as this process's own again, after a child was started.
+#[cfg(target_os = "linux")]
+fn faults_after(start: impl FnOnce()) -> i64 {
+    fn faults() -> i64 {
+        // SAFETY: all zeroes is such a structure, and the place lives through the call.
+        unsafe {
+            let mut usage: libc::rusage = std::mem::zeroed();
+            assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage), 0);
+            usage.ru_minflt
+        }
+    }
+    let mut heap = vec![1_u8; 64 << 20];
+    start();
+    let before = faults();
+    heap.iter_mut().step_by(4096).for_each(|byte| *byte = 2);
+    std::hint::black_box(&heap);
+    faults() - before
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_does_not_copy_the_page_tables() {
+    run(|| {
+        let start = |command: &mut Command| assert!(command.own_tree(true).status().unwrap().success());
+        let forked = faults_after(|| {
+            let mut command = Command::new("true");
+            // SAFETY: it does nothing.
+            start(unsafe { command.pre_exec(|| Ok(())) });
+        });
+        let started = faults_after(|| start(&mut Command::new("true")));
+        assert!(started * 10 < forked, "{started} with a start, {forked} with a fork");
+    });
+}
