@@ -678,6 +678,12 @@ def read_descriptor(descriptor: int, size: int) -> bytes | None:
 def write_descriptor(descriptor: int, data: Buffer) -> int | None:
     """Write all of ``data``, unless something goes wrong in between; None where :func:`os.write` is to do it."""
 
+def as_builtin(function: _T, like: object) -> _T:
+    """Make a function look like a built-in one.
+
+    It is no method of a class that has it as an attribute, and is shown and pickled by the other's name and module.
+    """
+
 def sleep_as_time(seconds: float, /) -> None:
     """As :func:`sleep`, with the errors of :func:`time.sleep`."""
 

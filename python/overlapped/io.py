@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _io as _c
 import _pyio  # type: ignore[import-not-found]
+import copyreg as _copyreg
 import io as _std
 import os as _os
 import warnings as _warnings
@@ -38,6 +39,14 @@ class _StandIn(_ABCMeta):
         return super().__instancecheck__(instance) or (standard is not None and isinstance(instance, standard))
 
 
+def _in_io(name: str) -> Any:
+    return getattr(_std, name)
+
+
+# They say that they come from the module in C, which has the standard library's: pickled are they as what `io` has.
+_copyreg.pickle(_StandIn, lambda stand_in: (_in_io, (stand_in.__name__,)))
+
+
 def _open_on_port(path: Any, flags: int) -> int:
     """The opener of files that name none: opens on the port."""
     descriptor: int = _engine.open(_os.fsencode(path), flags, path)
@@ -47,6 +56,7 @@ def _open_on_port(path: Any, flags: int) -> int:
 class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
     """A raw file whose reads and writes block only the calling tasklet. Made and used like :class:`io.FileIO`."""
 
+    __module__ = _c.FileIO.__module__
     _stands_for = _c.FileIO
 
     # read, readinto, readall and write are native methods: see install_file below.
@@ -186,6 +196,4 @@ def _open_checked(
 
 
 _open_checked.__name__ = _open_checked.__qualname__ = "open"
-_open_checked.__doc__ = _std.open.__doc__
-# The built-in is no method of a class that has it as an attribute; this must not become one either.
-open = staticmethod(_open_checked)
+open = _engine.as_builtin(_open_checked, _std.open)

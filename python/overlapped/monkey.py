@@ -19,6 +19,7 @@ and tasklets of :func:`overlapped.spawn` never do.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -126,6 +127,8 @@ def patch_thread() -> None:
         _warn("threads are patched outside of the main thread: signals and the end of the program look for it")
     lock, rlock = _thread.LockType, _thread.RLock
     _replace(_thread, {name: getattr(ours, name) for name in ours.__all__})
+    # What `threading.Lock` is pickled by: a function of that name up to 3.12, and from then on the class.
+    ours.LockType.__name__ = ours.LockType.__qualname__ = "lock" if sys.version_info >= (3, 13) else "allocate_lock"
     _renew_locks(lock, rlock)
     _renew_main_thread(threading)
     ours._forget_dummies(threading)
@@ -371,6 +374,7 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
     for name, new in names.items():
         old = getattr(module, name, new)
         if old is not new:
+            _rename(new, module)
             _originals.setdefault((module.__name__, name), old)
             setattr(module, name, new)
             replaced[id(old)] = new
@@ -386,6 +390,14 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
                 _rebind_class(value, replaced)
             elif isinstance(value, FunctionType):
                 _rebind_defaults(value, replaced)
+
+
+def _rename(new: Any, module: ModuleType) -> None:
+    """Have something say that it comes from the module that it stands in, by whose name it is pickled and shown."""
+    if str(getattr(new, "__module__", None)).partition(".")[0] == __package__:
+        # A function of a type's has no module that could be set.
+        with contextlib.suppress(AttributeError, TypeError):
+            new.__module__ = module.__name__
 
 
 def _standard_modules() -> Iterator[ModuleType]:

@@ -183,8 +183,7 @@ if hasattr(_std, "poll"):
         return made
 
     _make_poll.__name__ = _make_poll.__qualname__ = "poll"
-    # As the built-in function, it is no method of a class that has it as an attribute.
-    poll: Any = staticmethod(_make_poll)  # type: ignore[no-redef]
+    poll: Any = _engine.as_builtin(_make_poll, _poll)  # type: ignore[no-redef]
 
 
 if hasattr(_std, "epoll"):

@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     python::greenlet::load(module.py())?;
+    module.add_function(wrap_pyfunction!(python::builtin::as_builtin, module)?)?;
     thread::add_to(module)?;
     sync::add_to(module)?;
     reactor::add_to(module)?;

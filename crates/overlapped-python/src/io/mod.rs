@@ -37,7 +37,6 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(readiness::give_way, module)?,
         wrap_pyfunction!(readiness::read_descriptor, module)?,
         wrap_pyfunction!(readiness::write_descriptor, module)?,
-        wrap_pyfunction!(readiness::sleep_as_time, module)?,
         wrap_pyfunction!(file::install_file, module)?,
         wrap_pyfunction!(whole::install_whole, module)?,
         wrap_pyfunction!(descriptor::open, module)?,
@@ -47,5 +46,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
+    // To Python its name is `sleep`, as that of the one that stands in the module already.
+    module.add("sleep_as_time", wrap_pyfunction!(readiness::sleep_as_time, module)?)?;
     process::add_to(module)
 }

@@ -77,7 +77,7 @@ pub(crate) fn write_descriptor(py: Python<'_>, descriptor: c_int, data: &Bound<'
 
 /// As `time.sleep`: with its errors.
 #[pyfunction]
-#[pyo3(signature = (seconds, /))]
+#[pyo3(name = "sleep", signature = (seconds, /))]
 pub(crate) fn sleep_as_time(py: Python<'_>, seconds: f64) -> PyResult<()> {
     if seconds.is_nan() {
         return Err(pyo3::exceptions::PyValueError::new_err("Invalid value NaN (not a number)"));

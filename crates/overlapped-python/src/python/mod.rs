@@ -1,6 +1,7 @@
 //! The ground floor: Python's objects, greenlets, errors and time, before there is any tasklet.
 
 pub(crate) mod buffer;
+pub(crate) mod builtin;
 pub(crate) mod bytes;
 pub(crate) mod capi;
 pub(crate) mod class;

@@ -117,7 +117,9 @@ impl Lock {
 
     fn __repr__(slf: Bound<'_, Lock>) -> String {
         let how = if slf.get().locked() { "locked" } else { "unlocked" };
-        format!("<{how} overlapped.Lock object at {:p}>", slf.as_ptr())
+        // As `_thread` shows its own, where this stands for that.
+        let name = if is_in_thread_module(&slf) { "_thread.lock" } else { "overlapped.Lock" };
+        format!("<{how} {name} object at {:p}>", slf.as_ptr())
     }
 }
 
@@ -222,6 +224,12 @@ impl RLock {
     fn __repr__(slf: Bound<'_, RLock>) -> String {
         let (owner, count) = (slf.get().owner.load(Ordering::Relaxed), slf.get().count.load(Ordering::Relaxed));
         let how = if count > 0 { "locked" } else { "unlocked" };
-        format!("<{how} overlapped.RLock object owner={owner} count={count} at {:p}>", slf.as_ptr())
+        let module = if is_in_thread_module(&slf) { "_thread" } else { "overlapped" };
+        format!("<{how} {module}.RLock object owner={owner} count={count} at {:p}>", slf.as_ptr())
     }
+}
+
+/// Whether an object's class says that it comes from `_thread`.
+fn is_in_thread_module(object: &Bound<'_, PyAny>) -> bool {
+    object.get_type().getattr("__module__").is_ok_and(|module| module.eq("_thread").unwrap_or(false))
 }

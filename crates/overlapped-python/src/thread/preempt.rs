@@ -178,7 +178,7 @@ impl Preemption {
 fn is_preemptible(py: Python<'_>, runtime: &Runtime) -> bool {
     let (greenlets, me) = (&runtime.greenlets, runtime.scheduler.current_tasklet());
     let is_thread = || greenlets.member(py, me).is_some_and(|member| !member.life.ends_with_program);
-    let is_its_own = || greenlets.greenlet(py, me).is_some_and(|own| own.is(&greenlet::current(py)));
+    let is_its_own = || greenlets.greenlet(py, me).is_some_and(|own| own.is(greenlet::current(py)));
     !runtime.scheduler.is_between()
         && !greenlets.asks_for_signals.get()
         && !greenlets.unpreempted.borrow().contains_key(&me)
