@@ -19,16 +19,21 @@ use std::sync::Arc;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use crate::ahead;
 use crate::scheduler::{Scheduler, Switcher, TaskletId};
 use crate::stack::{Bounds, OverflowWatch, PooledStack, StackPool};
 
 /// A tasklet that has started.
 struct Started {
     body: Coroutine<(), (), (), PooledStack>,
-    yielder: *const Yielder<(), ()>,
+    /// The address up to which its stack was in use when it was left.
+    left_at: usize,
     bounds: Bounds,
     name: Option<Arc<str>>,
 }
+
+/// How much of a stack is used when a wait ends: the frames of the wait, in bytes.
+const LIVELY: usize = 512;
 
 /// What a tasklet does, on its own stack. It does not panic.
 pub(crate) type Body = Box<dyn FnOnce(&Rc<Scheduler>)>;
@@ -51,6 +56,8 @@ pub(crate) struct Coroutines {
     watch: OverflowWatch,
     /// How the tasklet that runs gets back to the loop.
     yielder: Cell<*const Yielder<(), ()>>,
+    /// Of the stack that was left last.
+    left_at: Cell<usize>,
     /// What tasklets that never began have left.
     left: RefCell<Vec<Box<dyn Any>>>,
 }
@@ -119,6 +126,7 @@ impl Coroutines {
             stack_size,
             watch: OverflowWatch::new(),
             yielder: Cell::new(ptr::null()),
+            left_at: Cell::new(0),
             left: RefCell::default(),
         })
     }
@@ -152,15 +160,28 @@ impl Coroutines {
         }
     }
 
+    /// Has what the switches after the next one need fetched: of one that is known already, its stack; of the one after it,
+    /// what is known.
+    #[inline]
+    fn fetch_ahead(&self, scheduler: &Scheduler) {
+        let Some((first, second)) = scheduler.upcoming() else { return };
+        let tasklets = self.tasklets.borrow();
+        if let Some(Tasklet::Suspended(started)) = tasklets.get(first.index()) {
+            ahead::fetch(started.left_at, LIVELY);
+        }
+        if let Some(Tasklet::Suspended(started)) = tasklets.get(second.index()) {
+            ahead::fetch(ptr::from_ref::<Started>(started).addr(), size_of::<Started>());
+        }
+    }
+
     /// Switches to a tasklet's stack, and back where it parks or ends.
     #[inline]
     fn go_on(&self, started: &mut Started) -> CoroutineResult<(), ()> {
-        self.yielder.set(started.yielder);
         // SAFETY: `started` keeps the name until `clear`.
         unsafe { self.watch.set_current(started.bounds, started.name.as_deref().unwrap_or_default()) };
         let result = started.body.resume(());
         self.watch.clear();
-        started.yielder = self.yielder.get();
+        started.left_at = self.left_at.get();
         result
     }
 
@@ -173,7 +194,7 @@ impl Coroutines {
             unsafe { (*this).yielder.set(yielder) };
             function(&scheduler);
         });
-        Started { body, yielder: ptr::null(), bounds, name }
+        Started { body, left_at: 0, bounds, name }
     }
 }
 
@@ -182,9 +203,13 @@ impl Coroutines {
 unsafe impl Switcher for Rc<Coroutines> {
     fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
         if me != TaskletId::ROOT {
-            // SAFETY: `resume` (or the coroutine's first lines) has put the running coroutine's own yielder here, and
-            // it lives on that coroutine's stack, which is this one.
-            unsafe { (*self.yielder.get()).suspend(()) };
+            let here = 0_u8;
+            self.left_at.set((&raw const here).addr());
+            let yielder = self.yielder.get();
+            // SAFETY: the coroutine's first lines, or these after its last wait, have put its own yielder here, and it lives
+            // on that coroutine's stack, which is this one.
+            unsafe { (*yielder).suspend(()) };
+            self.yielder.set(yielder);
             return;
         }
         let between = NoUnwind;
@@ -192,7 +217,10 @@ unsafe impl Switcher for Rc<Coroutines> {
             // SAFETY: this is the switcher, and goes to the one that is named.
             match unsafe { scheduler.next() } {
                 Ok(Some(TaskletId::ROOT)) => return std::mem::forget(between),
-                Ok(Some(id)) => self.resume(scheduler, id),
+                Ok(Some(id)) => {
+                    self.fetch_ahead(scheduler);
+                    self.resume(scheduler, id);
+                }
                 Ok(None) => scheduler.rest(None).unwrap_or_else(|error| port_failed(&error)),
                 Err(error) => port_failed(&error),
             }

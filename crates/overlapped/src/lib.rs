@@ -75,6 +75,7 @@
 //! [`Duration`]: std::time::Duration
 #![deny(unsafe_code)]
 
+mod ahead;
 mod attempt;
 mod blocking;
 mod channel;

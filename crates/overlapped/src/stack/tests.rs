@@ -78,6 +78,20 @@ fn sizes_are_rounded_up_and_kept_apart() {
     assert!(error.to_string().contains("KiB for"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn stacks_begin_all_over_the_upper_half_of_their_last_page() {
+    let mut pool = StackPool::new();
+    let stacks: Vec<PooledStack> = (0..64).map(|_| pool.take(SIZE).unwrap()).collect();
+    let page = sys::page_size();
+    let mut places: Vec<usize> =
+        stacks.iter().map(|stack| stack.bounds().base.next_multiple_of(page) - stack.bounds().base).collect();
+    assert!(places.iter().all(|place| place % 64 == 0 && *place < page / 2), "{places:?}");
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 32);
+}
+
 #[test]
 fn coroutines_run_on_reused_stacks() {
     let mut pool = StackPool::new();
@@ -179,7 +193,7 @@ fn a_frame_that_begins_deep_in_the_guard_is_an_overflow_too() {
         let watch = OverflowWatch::new();
         let bounds = stack.bounds();
         let mut tasklet = Tasklet::with_stack(stack, move |_: &Yielder<(), ()>, ()| {
-            let frame = (bounds.base - bounds.size - depth) as *mut usize;
+            let frame = (bounds.limit + sys::guard_size() - depth) as *mut usize;
             // SAFETY: there is none: the fault is what is tested.
             unsafe { black_box(frame).write_volatile(1) };
             depth
@@ -235,17 +249,18 @@ fn each_thread_has_its_own_watch() {
 /// The lowest and highest usable byte, and their distance.
 #[cfg(unix)]
 fn usable(stack: &PooledStack) -> (*mut u8, *mut u8) {
-    let Bounds { base, size, .. } = stack.bounds();
-    ((base - size) as *mut u8, (base - 1) as *mut u8)
+    let Bounds { base, limit, .. } = stack.bounds();
+    ((limit + sys::guard_size()) as *mut u8, (base - 1) as *mut u8)
 }
 
 /// How many pages of a stack are in memory.
 #[cfg(unix)]
 fn resident(stack: &PooledStack) -> usize {
     let (lowest, _) = usable(stack);
-    let mut pages = vec![0_u8; stack.bounds().size / sys::page_size()];
+    let mut pages = vec![0_u8; stack.bounds().size / sys::page_size() + 1];
+    let length = pages.len() * sys::page_size();
     // SAFETY: the range is mapped, and there is a byte for each of its pages.
-    let result = unsafe { libc::mincore(lowest.cast(), stack.bounds().size, pages.as_mut_ptr().cast()) };
+    let result = unsafe { libc::mincore(lowest.cast(), length, pages.as_mut_ptr().cast()) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     pages.iter().filter(|&&page| page & 1 != 0).count()
 }

@@ -26,6 +26,11 @@ use super::valgrind::Registration;
 const SLAB_BYTES: usize = 64 << 20;
 const SLAB_STACKS: usize = 256;
 
+/// In how many places of its last page a stack may begin, and how far they are apart: a line of the cache. They leave half
+/// of the page to a tasklet that waits.
+const COLOURS: usize = 32;
+const LINE: usize = 64;
+
 /// `MADV_GUARD_INSTALL` of Linux's asm-generic/mman-common.h. Other systems know no such advice and refuse it.
 const GUARD_INSTALL: libc::c_int = 102;
 
@@ -226,7 +231,8 @@ impl Slabs {
     /// Makes a stack that has never been used.
     #[cold]
     pub(super) fn carve(&mut self) -> io::Result<PooledStack> {
-        let stride = self.size + guard_size();
+        // A page more, in which stacks begin at different places.
+        let stride = guard_size() + self.size + page_size();
         let (slab, carved) = match &mut self.current {
             Some(current) if (current.1 + 1) * stride <= current.0.length => current,
             current => {
@@ -236,9 +242,10 @@ impl Slabs {
         };
         let offset = *carved * stride;
         slab.guard(offset, self.guards)?;
-        *carved += 1;
         let limit = slab.start as usize + offset;
-        let bounds = Bounds { limit, base: limit + stride, size: self.size };
+        let base = limit + stride - *carved % COLOURS * LINE;
+        let bounds = Bounds { limit, base, size: self.size };
+        *carved += 1;
         let registration = Registration::new(bounds.base - bounds.size..bounds.base);
         Ok(PooledStack { bounds, slab: Rc::clone(slab), _registration: registration })
     }
@@ -261,19 +268,18 @@ impl PooledStack {
     /// Returns the memory of a stack that is not in use to the system; its addresses and its guard stay.
     #[cold]
     pub(super) fn release_memory(&mut self) {
-        let Bounds { limit, base, .. } = self.bounds;
-        let offset = limit + guard_size() - self.slab.start as usize;
+        let offset = self.bounds.limit + guard_size() - self.slab.start as usize;
         // Locked memory refuses (EINVAL), and stays.
-        let _ = self.slab.advise(offset, base - limit - guard_size(), system::RELEASE);
+        let _ = self.slab.advise(offset, self.bounds.size + page_size(), system::RELEASE);
     }
 }
 
-// SAFETY: `base` is the end of a page and thus aligned; the bytes at `limit` are a guard (`Slabs::carve`), above it are at least
+// SAFETY: `base` is the end of a line of the cache and thus aligned; the bytes at `limit` are a guard (`Slabs::carve`), above it are at least
 // `MIN_STACK_SIZE` bytes, which no other stack shares and which stay mapped while `slab` is held.
 unsafe impl Stack for PooledStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        // SAFETY: the end of a mapping is not address 0.
+        // SAFETY: it lies above the guard, and the kernel maps nothing at address 0.
         unsafe { StackPointer::new_unchecked(self.bounds.base) }
     }
 
