@@ -423,3 +423,75 @@ fn what_the_submission_queue_has_no_room_for_is_begun_later() {
     });
     refused.join().unwrap();
 }
+
+/// Has the port wait for one event, after which a send is the only thing to do.
+fn bring_one_event(port: &mut Port, client: &TcpStream, server: &TcpStream) {
+    (&*client).write_all(b"?").unwrap();
+    assert_eq!(run(port, recv(server, 1, 0)).unwrap(), 1);
+}
+
+#[test]
+fn a_send_with_nothing_beside_it_is_done_at_once_and_the_next_one_by_the_ring() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    let next = |port: &mut Port| submit(port, send(&server, 64), 0);
+    assert!(matches!(next(&mut port), Submitted::Pending(_)), "no wait has been");
+    assert_eq!(count(completion(&mut port)).unwrap(), 64);
+    bring_one_event(&mut port, &client, &server);
+    assert!(matches!(next(&mut port), Submitted::Done(Ok(Outcome::Count(64)))));
+    assert!(matches!(next(&mut port), Submitted::Pending(_)), "who sends without end would keep the others waiting");
+    assert_eq!(count(completion(&mut port)).unwrap(), 64);
+    (&client).read_exact(&mut [0; 3 * 64]).unwrap();
+}
+
+#[test]
+fn a_send_with_others_beside_it_goes_with_them() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    let (other_client, other) = pair();
+    bring_one_event(&mut port, &client, &server);
+    begin(&mut port, recv(&other, 1, 0));
+    begin(&mut port, send(&server, 64));
+    (&other_client).write_all(b"!").unwrap();
+    let sent = |done: Completion| count(done.result).unwrap() == 64;
+    while !completions(&mut port).into_iter().any(sent) {}
+    (&client).read_exact(&mut [0; 64]).unwrap();
+}
+
+#[test]
+fn what_a_socket_does_not_take_at_once_of_a_send_alone_the_ring_sends() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    bring_one_event(&mut port, &client, &server);
+    let sent: &'static [u8] = (0..32 << 20).map(|n: u32| (n >> 8 ^ n) as u8).collect::<Vec<_>>().leak();
+    begin(&mut port, Op::Send { socket: server.as_raw_fd(), buffer: sent, flags: 0, all: true });
+    let reader = std::thread::spawn(move || {
+        let mut received = vec![0; sent.len()];
+        (&client).read_exact(&mut received).map(|()| received)
+    });
+    assert_eq!(count(completion(&mut port)).unwrap(), sent.len());
+    assert!(reader.join().unwrap().unwrap() == sent, "all of it, in order");
+}
+
+#[test]
+fn a_send_alone_waits_for_those_before_it_on_its_socket() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    server.set_nonblocking(true).unwrap();
+    let mut filled = 0;
+    while let Ok(count) = (&server).write(&[7; 1 << 16]) {
+        filled += count;
+    }
+    let first = begin(&mut port, send(&server, 1 << 20));
+    entries_meanwhile(&mut port);
+    bring_one_event(&mut port, &client, &server);
+    (&client).read_exact(&mut vec![0; filled]).unwrap();
+    begin(&mut port, Op::Send { socket: server.as_raw_fd(), buffer: b"last", flags: 0, all: true });
+    let mut received = vec![0; (1 << 20) + 4];
+    let reader = std::thread::spawn(move || (&client).read_exact(&mut received).map(|()| received));
+    let mut ended = 0;
+    while ended < 2 {
+        ended += completions(&mut port).len();
+    }
+    assert!(reader.join().unwrap().unwrap().ends_with(b"\x07last"), "{first:?} came first");
+}

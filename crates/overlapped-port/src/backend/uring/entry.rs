@@ -308,12 +308,7 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
             kind = Kind::Message(Parts { message: std::ptr::from_mut(message.0).cast(), flags, all, done: 0 });
             opcode::RecvMsg::new(Fd(socket), header).flags(flags as u32).build()
         }
-        Op::Send { socket, buffer, flags, all } => {
-            let start = buffer.as_ptr().cast_mut();
-            let rest = Rest { start, left: buffer.len(), flags: send_flags(flags), done: 0 };
-            kind = if all { Kind::SendAll(rest) } else { Kind::Send };
-            rest.send(socket)
-        }
+        Op::Send { socket, buffer, flags, all } => return send(socket, buffer, flags, all, 0),
         Op::SendMessage { socket, message, flags } => {
             kind = Kind::Send;
             let header: *const MessageHeader = send_header(message);
@@ -376,6 +371,13 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
     (entry, kind)
 }
 
+/// The send of what `buffer` has after the first `done` bytes, which were sent before.
+pub(super) fn send(socket: i32, buffer: &[u8], flags: i32, all: bool, done: usize) -> (Entry, Kind) {
+    let start = buffer[done..].as_ptr().cast_mut();
+    let rest = Rest { start, left: buffer.len() - done, flags: send_flags(flags), done };
+    (rest.send(socket), if all { Kind::SendAll(rest) } else { Kind::Send })
+}
+
 /// What shutdown(2) calls the direction.
 pub(super) fn shutdown_how(how: Shutdown) -> i32 {
     match how {
@@ -428,7 +430,7 @@ fn recv_flags(flags: i32) -> (i32, bool) {
     (flags & !(libc::MSG_DONTWAIT | libc::MSG_WAITALL), all)
 }
 
-fn send_flags(flags: i32) -> i32 {
+pub(super) fn send_flags(flags: i32) -> i32 {
     flags | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT
 }
 

@@ -9,7 +9,8 @@
 //! **Numbers.** An operation's number in the kernel is its [`OpId`]. The backend's own requests have generation 0, and in
 //! place of the slot a purpose with a slot ([`Internal`]). What becomes of an operation is decided in [`step`] and done in
 //! [`progress`]; in which order operations are served is told in [`lanes`], which shape an operation has in the kernel in
-//! [`entry`], how the ring is set up in [`setup`]; what is read with no trip through the ring in [`cached`].
+//! [`entry`], how the ring is set up in [`setup`]; what is read with no trip through the ring in [`cached`], what is sent so in
+//! [`alone`].
 //!
 //! **Accepts go one by one.** A multishot accept ([`Op::AcceptMultishot`]) takes all that stands in the backlog with the entry
 //! that a turn makes anyhow: a bare loop enters the kernel 0.28 times a connection with it, and ours once. It does not stand in
@@ -22,6 +23,7 @@
 //! **Nothing is written after the end.** The kernel tears a closed ring down in its own time. In flight are then the poll
 //! of the notifier, and perhaps a pause: neither touches memory of ours that goes away.
 
+mod alone;
 mod buffers;
 mod cached;
 mod descriptor;
@@ -44,6 +46,7 @@ use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode};
 
+use self::alone::Alone;
 use self::buffers::BufferRing;
 use self::cached::Cached;
 use self::lanes::Lanes;
@@ -79,6 +82,7 @@ pub(super) struct Uring {
     ring: IoUring,
     buffers: Rc<BufferRing>,
     cached: Cached,
+    alone: Alone,
     facts: Vec<String>,
     enter_flags: EnterFlags,
     notifier: Arc<Notifier>,
@@ -118,6 +122,7 @@ impl Uring {
             ring,
             buffers,
             cached: Cached::default(),
+            alone: Alone::default(),
             facts,
             enter_flags,
             notifier,
@@ -177,6 +182,14 @@ impl Uring {
         // SAFETY: takes no pointers.
         let done = unsafe { libc::shutdown(socket, entry::shutdown_how(how)) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }
+    }
+
+    /// Whether a send would be the only thing to enter the kernel for, and its turn has come.
+    fn is_alone(&mut self, socket: i32) -> bool {
+        self.alone.may_be()
+            && self.ring.submission().is_empty()
+            && self.late.is_empty()
+            && self.lanes.first(usize::try_from(socket).unwrap_or(usize::MAX), lanes::Side::Out).is_none()
     }
 
     /// Copies the completions out of the queue, so that the kernel has all of it again.
@@ -288,7 +301,16 @@ impl Backend for Uring {
         if let Err(error) = self.make_room(id.slot(), side.map(|_| handle)) {
             return Started::Done(Err(error), None);
         }
-        let (entry, kind) = entry::prepare(op, self.buffers.size());
+        let (entry, kind) = match op {
+            Op::Send { socket, buffer, flags, all } if self.is_alone(socket) => {
+                match self.alone.send(socket, buffer, flags) {
+                    Some(Ok(sent)) if all && sent < buffer.len() => entry::send(socket, buffer, flags, all, sent),
+                    Some(result) => return Started::Done(result, None),
+                    None => entry::send(socket, buffer, flags, all, 0),
+                }
+            }
+            op => entry::prepare(op, self.buffers.size()),
+        };
         self.open(id, handle, entry, kind, side);
         Started::InFlight
     }
@@ -302,6 +324,7 @@ impl Backend for Uring {
         let entered = self.enter(if hurry { Some(Duration::ZERO) } else { timeout });
         self.reap();
         self.settle();
+        self.alone.brought(self.events.len());
         events.append(&mut self.events);
         entered
     }
