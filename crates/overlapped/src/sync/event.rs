@@ -52,10 +52,13 @@ impl Event {
     pub fn set(&self) {
         let mut state = self.state();
         state.set = true;
-        let waiters: Vec<Waiter> =
-            std::iter::from_fn(|| state.waiting.serve(()).ok()).map(|claimant| claimant.waiter).collect();
+        let mut served = || state.waiting.serve(()).ok().map(|claimant| claimant.waiter);
+        // Mostly there is one at most, for whom no memory is needed.
+        let Some(first) = served() else { return };
+        let others: Vec<Waiter> = std::iter::from_fn(served).collect();
         drop(state);
-        waiters.iter().for_each(Waiter::wake);
+        first.wake();
+        others.iter().for_each(Waiter::wake);
     }
 
     /// Takes it back.
