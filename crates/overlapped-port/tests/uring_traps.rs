@@ -495,3 +495,24 @@ fn a_send_alone_waits_for_those_before_it_on_its_socket() {
     }
     assert!(reader.join().unwrap().unwrap().ends_with(b"\x07last"), "{first:?} came first");
 }
+
+/// The poll that stands in for it is on what the number meant; the send itself would go by the number.
+#[test]
+fn a_send_that_rests_goes_to_nobody_else_who_is_given_its_number() {
+    let Some(mut port) = port(Config::new()) else { return };
+    let (client, server) = pair();
+    let (stranger, other) = pair();
+    server.set_nonblocking(true).unwrap();
+    while (&server).write(&[0; 1 << 16]).is_ok() {}
+    begin(&mut port, send(&server, 64));
+    entries_meanwhile(&mut port);
+    let kept = server.try_clone().unwrap();
+    // SAFETY: takes no pointers; both are open.
+    assert!(unsafe { libc::dup2(other.as_raw_fd(), server.as_raw_fd()) } >= 0);
+    let reader = std::thread::spawn(move || while (&client).read(&mut [0; 1 << 16]).unwrap() > 0 {});
+    assert_eq!(count(completion(&mut port)).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    stranger.set_nonblocking(true).unwrap();
+    assert_eq!((&stranger).read(&mut [0; 64]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(kept);
+    reader.join().unwrap();
+}

@@ -90,6 +90,8 @@ pub(super) struct Uring {
     requests: Vec<Request>,
     /// Those that wait for a buffer, the first first; some may have ended since.
     parked: VecDeque<OpId>,
+    /// How many of them have ended since.
+    unparked: usize,
     lanes: Lanes,
     doubts: Vec<Doubt>,
     /// Entries for which the submission queue had no room, although it was flushed.
@@ -128,6 +130,7 @@ impl Uring {
             notifier,
             requests: Vec::new(),
             parked: VecDeque::new(),
+            unparked: 0,
             lanes: Lanes::default(),
             doubts: Vec::new(),
             late: VecDeque::new(),

@@ -7,7 +7,8 @@
 //! cost every operation a system call; behind such a one a poll stands in for the second. Where that says that there is
 //! something to be had, and the first does not take it, the first waits for something else: it is passed over
 //! ([`Uring::pass_over`]). Who is called up and finds that the number means something else by then ends with `EBADF`; so does
-//! who has waited for a buffer meanwhile, for such a one is not in the kernel either.
+//! who has waited for a buffer meanwhile, for such a one is not in the kernel either, and who is to be issued again after a poll
+//! or a watch, which the kernel keeps on what the number meant before.
 
 use std::io;
 
@@ -73,6 +74,11 @@ fn note_identity(request: &mut Request) {
     if request.identity.is_none() {
         request.identity = Descriptor(request.handle).identity();
     }
+}
+
+/// Whether its handle means something else than when that was noted.
+fn has_moved(request: &Request) -> bool {
+    request.identity.is_some() && Descriptor(request.handle).identity() != request.identity
 }
 
 impl Uring {
@@ -181,7 +187,7 @@ impl Uring {
     /// It is the turn of the operation in `slot`.
     fn call_up(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
-        if request.identity.is_some() && Descriptor(request.handle).identity() != request.identity {
+        if has_moved(request) {
             let (number, lane) = (request.handle as usize, request.side);
             // They all have looked, and saw the same.
             return lane.map_or((), |lane| self.turn_all_away(number, lane));
@@ -228,9 +234,10 @@ impl Uring {
             let Some(id) = self.parked.pop_front() else { return false };
             let request = &mut self.requests[id.slot()];
             if request.id != id || request.state != State::Parked {
+                self.unparked = self.unparked.saturating_sub(1);
                 continue;
             }
-            if Descriptor(request.handle).identity() != request.identity {
+            if has_moved(request) {
                 let action = request.turn_away();
                 self.act(id.slot(), action);
                 continue;
@@ -247,8 +254,23 @@ impl Uring {
     pub(super) fn ask_to_cancel(&mut self, id: OpId) {
         let slot = id.slot();
         let Some(request) = self.requests.get_mut(slot).filter(|request| request.id == id) else { return };
+        let was_parked = request.state == State::Parked;
         let action = request.cancel();
         self.act(slot, action);
+        if was_parked {
+            self.forget_parked();
+        }
+    }
+
+    /// One of those that wait for a buffer has ended. It stays in the queue, which would be searched for it, until half of the
+    /// queue are such.
+    fn forget_parked(&mut self) {
+        self.unparked += 1;
+        if 2 * self.unparked > self.parked.len() {
+            let requests = &self.requests;
+            self.parked.retain(|id| requests[id.slot()].id == *id && requests[id.slot()].state == State::Parked);
+            self.unparked = 0;
+        }
     }
 
     /// Asks the kernel to cancel what it has of the operation in `slot`.
@@ -344,12 +366,14 @@ impl Uring {
         let request = &mut self.requests[slot];
         match action {
             Action::Wait => {}
+            Action::Issue if has_moved(request) => {
+                let action = request.has_moved();
+                self.act(slot, action);
+            }
             Action::Issue => self.issue(slot),
             Action::Poll(events) => {
-                if request.side.is_some() {
-                    // It waits anyhow; who comes behind it need not doubt it then.
-                    note_identity(request);
-                }
+                // It waits anyhow; who comes behind it need not doubt it then.
+                note_identity(request);
                 let entry = entry::poll(request.handle, events);
                 self.push(&entry.user_data(Internal::StandIn(slot).to_u64()));
             }
@@ -358,6 +382,7 @@ impl Uring {
                 self.push(&entry.user_data(Internal::StandIn(slot).to_u64()));
             }
             Action::Watch(events) => {
+                note_identity(request);
                 let entry = entry::watch(request.handle, events);
                 self.push(&entry.user_data(Internal::Watch(slot).to_u64()));
             }
@@ -432,6 +457,24 @@ mod tests {
         assert!(uring.ring.submission().is_empty(), "it is watched still");
         uring.complete_internal(Internal::Notifier.to_u64() as u32 as usize, 1, false);
         assert_eq!(uring.ring.submission().len(), 1);
+    }
+
+    #[test]
+    fn those_that_were_cancelled_while_they_waited_for_a_buffer_are_not_kept() {
+        let Some(mut uring) = uring() else { return };
+        let all: Vec<Buffer> = (0..4).map(|index| uring.buffers.take(index, 1)).collect();
+        let (entry, _) = entry::prepare(crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::READABLE }, 64);
+        uring.make_room(1, None).unwrap();
+        uring.open(OpId::new(1, 1), 0, entry.clone(), Kind::Provided, None);
+        for generation in 1..=1000 {
+            let id = OpId::new(0, generation);
+            uring.open(id, 0, entry.clone(), Kind::Provided, None);
+            uring.ask_to_cancel(id);
+        }
+        assert!(uring.parked.len() < 4, "{} are kept", uring.parked.len());
+        assert_eq!((uring.parked.front(), uring.events.len()), (Some(&OpId::new(1, 1)), 1000));
+        drop(all);
+        assert!(!uring.unpark() && uring.parked.is_empty());
     }
 
     #[test]

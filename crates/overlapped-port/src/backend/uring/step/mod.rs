@@ -348,6 +348,11 @@ impl Request {
         self.cancel()
     }
 
+    /// It was to be issued again, and its handle means something else by now.
+    pub(super) fn has_moved(&mut self) -> Action {
+        self.end(Err(libc::EBADF), None)
+    }
+
     /// It is in line: a poll is to find out whether the one before it waits for the same.
     pub(super) fn guard(&mut self) -> Action {
         self.state = State::Guarding;
