@@ -321,6 +321,24 @@ def test_what_has_come_for_a_transport_that_is_closed_is_dropped_and_others_get_
     run_all(main())
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_was_ready_runs_before_a_protocol_is_told_of_what_has_come(debug: bool) -> None:
+    """As with asyncio's readers: a coroutine that was started is there for the answer."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_debug(debug)
+        transport, protocol, theirs = await connected(Recorder())
+        await asyncio.sleep(0)
+        theirs.send(b"bytes")
+        _engine.give_way()
+        asyncio.get_running_loop().call_soon(protocol.note, "soon")
+        await protocol.wait_for("data")
+        assert protocol.calls == ["made", "soon", "data"]
+        await close(transport, theirs)
+
+    run_all(main())
+
+
 def test_a_reset_is_told_as_such() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -177,12 +177,9 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
         def _process_events(self, event_list: Any) -> None:
             if event_list:
                 super()._process_events(event_list)  # type: ignore[misc]
-            if self._debug:
-                if self._selector.waiting.reactor.has_come:
-                    # So that what takes long is told of.
-                    self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
-            else:
-                self._selector.waiting.reactor.deliver()
+            if self._selector.waiting.reactor.has_come:
+                # After what was ready before, as asyncio's readers; in debug mode what takes long is told of.
+                self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
 
     # Names.
 

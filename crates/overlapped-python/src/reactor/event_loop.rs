@@ -193,9 +193,15 @@ pub(super) fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()>
     }
     let turn = Turn { this, core, handles };
     let timeout = turn.timeout()?;
-    turn.wait(&selector, timeout)?;
+    let has_come = turn.wait(&selector, timeout)?;
+    let before = turn.ready()?.len()?;
     turn.take_due()?;
-    turn.run_ready()
+    let due = turn.ready()?.len()? - before;
+    turn.run_ready(before)?;
+    if has_come {
+        turn.deliver()?;
+    }
+    turn.run_ready(due)
 }
 
 struct Turn<'a, 'py> {
@@ -241,8 +247,8 @@ impl<'py> Turn<'_, 'py> {
         self.this.call_method0(intern!(self.py(), "time"))
     }
 
-    /// Waits, and sees to what has come for descriptors and transports.
-    fn wait(&self, selector: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<()> {
+    /// Waits, and sees to what has come for descriptors; says whether something may have come for transports.
+    fn wait(&self, selector: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
         let py = self.py();
         let process = intern!(py, "_process_events");
         #[cfg(unix)]
@@ -255,13 +261,25 @@ impl<'py> Turn<'_, 'py> {
                 wait.wait(py, timeout)?;
                 if reactor.borrow().take_readable() {
                     let events = selector.call_method0(intern!(py, "_ask"))?;
-                    return self.this.call_method1(process, (events,)).map(drop);
+                    return self.this.call_method1(process, (events,)).map(|_| false);
                 }
-                return reactor.borrow().deliver(py);
+                return Ok(true);
             }
         }
         let events = selector.call_method1(intern!(py, "select"), (timeout,))?;
-        self.this.call_method1(process, (events,)).map(drop)
+        self.this.call_method1(process, (events,)).map(|_| false)
+    }
+
+    /// Tells the protocols of what has come: after the calls that were ready before, as asyncio's readers do, and before timers.
+    fn deliver(&self) -> PyResult<()> {
+        #[cfg(unix)]
+        {
+            let wait = self.core.existing(self.py(), &self.core.wait)?.cast_into::<LoopWait>()?;
+            if let Some(reactor) = wait.get().its_reactor(self.py())? {
+                reactor.borrow().deliver(self.py())?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves the timers that are due to what is ready.
@@ -285,10 +303,10 @@ impl<'py> Turn<'_, 'py> {
         Ok(())
     }
 
-    /// Makes the calls that are ready, and not those that they ask for: these come with the next turn, after a look at the port.
-    fn run_ready(&self) -> PyResult<()> {
+    /// Makes so many of the calls that are ready; those that they ask for come with the next turn, after a look at the port.
+    fn run_ready(&self, count: usize) -> PyResult<()> {
         let ready = self.ready()?;
-        let mut left = ready.len()?;
+        let mut left = count;
         while left > 0 {
             left -= 1;
             let handle = Deque::of(&ready).popleft()?;
