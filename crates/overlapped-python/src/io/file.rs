@@ -11,7 +11,7 @@ use overlapped_port::{Op, Outcome};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyTuple, PyType};
 
 use super::descriptor::{at_end, file, is_refused, never_waits, remaining};
 use super::settle::settle;
@@ -24,14 +24,16 @@ use crate::thread::runtime::to_error;
 use crate::thread::signal::run_signal_handlers;
 
 static BASE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The first piece of a file whose size is not known, and the least by which the next ones grow.
 const PIECE: usize = 64 << 10;
 
 /// Puts the native methods on `class`, a subclass of `io.FileIO`.
 #[pyfunction]
-pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn install_file(class: Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
+    let _ = CLASS.set(py, class.clone().unbind());
     BASE.get_or_try_init(py, || py.import("_io")?.getattr("FileIO").map(Bound::unbind))?;
     let methods = vec![
         fast(c"read", read, c"read(size=-1, /)\n--\n\nReads at most size bytes, in one operation; all to the end of the file where it is negative or None.\nOnly the calling tasklet waits."),
@@ -40,6 +42,11 @@ pub(crate) fn install_file(class: Bound<'_, PyAny>) -> PyResult<()> {
         fast(c"readall", readall, c"readall()\n--\n\nReads to the end of the file; only the calling tasklet waits."),
     ];
     install(&class, methods)
+}
+
+/// The class that has them.
+pub(super) fn class(py: Python<'_>) -> Option<Py<PyType>> {
+    CLASS.get(py).map(|class| class.clone_ref(py))
 }
 
 /// Calls the standard library's method of that name: it says what is wrong.

@@ -10,6 +10,7 @@ mod readiness;
 mod settle;
 mod socket;
 mod stdlib;
+mod text;
 mod transfer;
 mod whole;
 

@@ -6,7 +6,8 @@
 //!
 //! A line takes 25 ns to be read, and a method in Python round it ten times as long. So these methods are native, find the
 //! object's locks at a fixed place in it (a slot), and call the C function that is behind the standard library's method.
-//! Iteration goes past the look-up of `readline` too, where nobody has made a subclass that might have its own.
+//! Iteration goes past the look-up of `readline` too, where nobody has made a subclass that might have its own. What a text
+//! file has at hand needs neither the lock nor that function: see [`text`](super::text).
 //!
 //! Rejected: no lock until a second tasklet is seen to use the file, for the first is then in the middle of a call that holds
 //! none; to let iteration run in the standard library's own way, which is for its own classes alone.
@@ -22,6 +23,8 @@ use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyTuple, PyType};
 
+use super::file;
+use super::text::{self, Below};
 use crate::python::class::install;
 use crate::sync::file_lock::FileLock;
 
@@ -80,10 +83,12 @@ const READS: usize = 7;
 const READLINE: usize = 5;
 const FLUSH: usize = 9;
 const TELL: usize = 11;
+const WRITE: usize = 13;
 
 /// The classes of the standard library that ours are made from.
 const BASES: [&str; 5] = ["BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair", "TextIOWrapper"];
 const CLASSES: usize = BASES.len();
+const TEXT: usize = 4;
 
 /// A method of the standard library's.
 struct Base {
@@ -107,7 +112,8 @@ struct Class {
     slot: usize,
     methods: [Option<Base>; NAMES.len()],
     next: Option<ffi::iternextfunc>,
-    is_text: bool,
+    /// What may be under it, of a text file.
+    below: Option<Below>,
 }
 
 static TABLE: [OnceLock<Class>; CLASSES] = [const { OnceLock::new() }; CLASSES];
@@ -145,10 +151,17 @@ pub(crate) fn install_whole(class: &Bound<'_, PyType>, sample: &Bound<'_, PyAny>
         }
         next
     };
-    let entry = Class { itself: class.clone().unbind(), slot, methods, next, is_text: name == "TextIOWrapper" };
+    let below = if number == TEXT { below(py) } else { None };
+    let entry = Class { itself: class.clone().unbind(), slot, methods, next, below };
     // Where the module is imported anew, all but the class is as it was; the new one iterates as a subclass does.
     let _ = TABLE[number].set(entry);
     Ok(())
+}
+
+/// Our classes under a text file's, which are made before.
+fn below(py: Python<'_>) -> Option<Below> {
+    let [reader, writer, both, ..] = TABLE.each_ref().map(|class| class.get().map(|class| class.itself.clone_ref(py)));
+    Some(Below { raw: file::class(py)?, buffers: [reader?, writer?, both?] })
 }
 
 /// Whether the slot of the class is where a subclass with one slot has it: after all that its base has.
@@ -261,7 +274,13 @@ unsafe extern "C" fn method<const CLASS: usize, const NAME: usize>(
         // Without locks it was not initialised: its base says so.
         let Some(whole) = class.whole(py, slf) else { return base.call(slf, args, count) };
         let whole = whole.get();
-        let lock = whole.reading.as_ref().filter(|_| NAME < READS).unwrap_or(&whole.writing);
+        let lock = whole.lock::<NAME>();
+        if CLASS == TEXT
+            && lock.is_free()
+            && let Some(done) = class.at_once::<NAME>(slf, args, count)
+        {
+            return done;
+        }
         if let Err(error) = lock.take(py) {
             error.restore(py);
             return ptr::null_mut();
@@ -296,9 +315,14 @@ unsafe extern "C" fn next<const CLASS: usize>(slf: *mut PyObject) -> *mut PyObje
             // Its `readline` may be its own.
             return class.next.map_or(ptr::null_mut(), |next| next(slf));
         }
-        let whole = class.whole(py, slf).filter(|_| class.is_text);
+        let whole = class.whole(py, slf).filter(|_| class.below.is_some());
         if let Some(whole) = &whole {
             whole.get().iterates.store(true, Ordering::Relaxed);
+            if whole.get().lock::<READLINE>().is_free()
+                && let Some(line) = class.at_once::<READLINE>(slf, ptr::null_mut(), 0)
+            {
+                return line;
+            }
         }
         let line = method::<CLASS, READLINE>(slf, ptr::null_mut(), 0);
         if line.is_null() || ffi::PyObject_Size(line) != 0 {
@@ -312,7 +336,37 @@ unsafe extern "C" fn next<const CLASS: usize>(slf: *mut PyObject) -> *mut PyObje
     }
 }
 
+impl Whole {
+    /// The lock of the method with this number.
+    #[inline]
+    fn lock<const NAME: usize>(&self) -> &FileLock {
+        self.reading.as_ref().filter(|_| NAME < READS).unwrap_or(&self.writing)
+    }
+}
+
 impl Class {
+    /// What a method of a text file returns, where that needs no wait: a new reference, or null with an error set.
+    ///
+    /// # Safety
+    /// The GIL is held; `slf` is an object of this class, a text file's, whose lock is free, and there are `count` arguments.
+    #[inline]
+    unsafe fn at_once<const NAME: usize>(
+        &self,
+        slf: *mut PyObject,
+        args: *mut *mut PyObject,
+        count: isize,
+    ) -> Option<*mut PyObject> {
+        // SAFETY: the caller's promise. A subclass may have more to say on what is closed.
+        unsafe {
+            let below = self.below.as_ref().filter(|_| ffi::Py_TYPE(slf).cast() == self.itself.as_ptr())?;
+            match (NAME, count) {
+                (READLINE, 0) => text::line_at_hand(slf, below),
+                (WRITE, 1) => text::keep(slf, *args, below),
+                _ => None,
+            }
+        }
+    }
+
     /// The locks of an object, where it was initialised.
     ///
     /// # Safety

@@ -51,6 +51,12 @@ impl FileLock {
         self.wait(py, me)
     }
 
+    /// Whether nobody has it, or waits for it. A call that cannot wait, and so lets nobody else run, needs no more than this.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == 0 && self.waiting.load(Ordering::Relaxed) == 0
+    }
+
     fn is_taken_by(&self, me: u64) -> bool {
         self.owner.compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
