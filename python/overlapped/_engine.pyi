@@ -699,6 +699,18 @@ def thread_of(ident: int) -> int:
 def call_at_end(function: Callable[[], object]) -> None:
     """Call ``function()`` when the calling tasklet has ended; never for a thread's main one."""
 
+def begin_thread(
+    function: Callable[[_T], object],
+    thread: _T,
+    active: dict[int, _T],
+    note: Callable[[_T, int, int, Lock], object],
+) -> None:
+    """Start ``function(thread)`` in a tasklet with an empty context, after ``note(thread, identifier, native, lock)``.
+
+    That is its identifier, that of the system's thread, and a lock that is held until it has ended; until then
+    ``active[identifier]`` is ``thread``.
+    """
+
 def release_at_end(lock: Lock) -> None:
     """Release ``lock``, if it is then held, when the calling tasklet has ended."""
 

@@ -37,7 +37,6 @@ import _thread as _real
 LockType = lock = allocate_lock = allocate = Lock
 
 _real_count = _real._count
-_running = 0
 
 _started: set[int] = set()
 """The identifiers of the threads that run and were started here."""
@@ -45,7 +44,7 @@ _started: set[int] = set()
 
 def _count() -> int:
     """How many threads run that were started here; the main one is none of them."""
-    return _running + _real_count()
+    return len(_started) + _real_count()
 
 
 def _forget_dummies(threading: Any) -> None:
@@ -91,11 +90,9 @@ start_new = start_new_thread
 
 
 def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    global _running
-    _running += 1
     me = get_ident()
     _started.add(me)
-    hooks = sys.gettrace(), sys.getprofile()
+    trace, profile = sys.gettrace(), sys.getprofile()
     try:
         function(*args, **kwargs)
     except SystemExit:
@@ -103,13 +100,16 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
     except BaseException as error:
         _report(error, function)
     finally:
-        _running -= 1
         _started.discard(me)
-        # A thread's end is that of its hooks, which Python keeps for the thread that all tasklets share.
-        if hooks[0] is None and sys.gettrace() is not None:
-            sys.settrace(None)
-        if hooks[1] is None and sys.getprofile() is not None:
-            sys.setprofile(None)
+        _end_hooks(trace, profile)
+
+
+def _end_hooks(trace: object, profile: object) -> None:
+    """A thread's end is that of its hooks, which Python keeps for the thread that all tasklets share."""
+    if trace is None and sys.gettrace() is not None:
+        sys.settrace(None)
+    if profile is None and sys.getprofile() is not None:
+        sys.setprofile(None)
 
 
 def _set_sentinel() -> Lock:
@@ -155,8 +155,16 @@ class _ThreadHandle:
         self.ident: int | None = None
         self._state = "new"
         self._daemon = True
-        self._ended = Lock()
-        self._ended.acquire()
+        self._ended: Lock | None = None
+
+    def _begin(self, ident: int | None, ended: Lock, daemon: bool) -> None:
+        self.ident, self._ended, self._daemon, self._state = ident, ended, daemon, "running"
+        if not daemon:
+            _handles.add(self)
+
+    def _note_end(self) -> None:
+        self._state = "done"
+        _handles.discard(self)
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
@@ -165,10 +173,9 @@ class _ThreadHandle:
     def _set_done(self) -> None:
         if self._state == "new":
             raise RuntimeError("thread not started")
-        if self._state == "running":
-            self._state = "done"
+        if self._ended is not None and self._state == "running":
             self._ended.release()
-        _handles.discard(self)
+        self._note_end()
 
     def join(self, timeout: float | None = None, /) -> None:
         """Wait until the thread has ended, at most ``timeout`` seconds."""
@@ -177,8 +184,10 @@ class _ThreadHandle:
         if self._state == "running" and self.ident == get_ident():
             raise RuntimeError("Cannot join current thread")
         # Released once, by the one that ends; each that waited passes it on.
-        if self._ended.acquire(True, -1 if timeout is None or timeout < 0 else timeout):
+        if self._ended is not None and self._ended.acquire(True, -1 if timeout is None or timeout < 0 else timeout):
             self._ended.release()
+            # One that was cancelled before it began has not noted it.
+            self._note_end()
 
     def __repr__(self) -> str:
         return f"<_ThreadHandle object: ident={self.ident}>"
@@ -201,10 +210,7 @@ def start_joinable_thread(
     if handle._state != "new":
         raise RuntimeError("thread already started")
     sys.audit("_thread.start_joinable_thread", function, int(daemon), handle)
-    handle._state = "running"
-    handle._daemon = daemon
-    if not daemon:
-        _handles.add(handle)
+    handle._begin(None, _held(), daemon)
     try:
         handle.ident = start_thread(_run_joinable, (function, handle))
     except BaseException:
@@ -216,18 +222,23 @@ def start_joinable_thread(
 
 def _run_joinable(function: Callable[[], object], handle: _ThreadHandle) -> None:
     handle.ident = get_ident()
-    release_at_end(handle._ended)
+    release_at_end(cast(Lock, handle._ended))
     try:
         _run(function, (), {})
     finally:
-        handle._state = "done"
-        _handles.discard(handle)
+        handle._note_end()
 
 
 def _make_thread_handle(ident: int, /) -> _ThreadHandle:
     handle = _ThreadHandle()
-    handle.ident, handle._state = ident, "running"
+    handle._begin(ident, _held(), daemon=True)
     return handle
+
+
+def _held() -> Lock:
+    lock = Lock()
+    lock.acquire()
+    return lock
 
 
 def _shutdown() -> None:
@@ -244,10 +255,9 @@ def _get_main_thread_ident() -> int:
 
 def _after_fork_in_child() -> None:
     """Of all tasklets only the one that forked has come along."""
-    global _running
     me = get_ident()
     for handle in list(_handles):
         if handle.ident != me:
             handle._set_done()
-    _running = 0
-    _started.intersection_update({me})
+    # That one is the child's main one.
+    _started.clear()

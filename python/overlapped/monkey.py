@@ -119,6 +119,7 @@ def patch_thread() -> None:
     import threading
 
     from . import _thread as ours
+    from . import _threading
 
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others or _thread._count():
@@ -132,6 +133,7 @@ def patch_thread() -> None:
     _renew_locks(lock, rlock)
     _renew_main_thread(threading)
     ours._forget_dummies(threading)
+    _threading.patch(threading)
     if "logging" in sys.modules:
         for reference in sys.modules["logging"]._handlerList:
             handler = reference()

@@ -82,6 +82,112 @@ class TestThreads:
             assert seen[1].exc_traceback.tb_frame.f_code is fail.__code__
         """)
 
+    def test_one_runs_to_its_first_wait_before_start_returns(self, patched: RunPython) -> None:
+        patched("""
+            import threading, time
+            order = []
+            def run():
+                me = threading.current_thread()
+                assert me is thread and me.ident == threading.get_ident() and me.is_alive()
+                assert me.native_id == threading.get_native_id() and me._started.is_set()
+                order.append("runs")
+                time.sleep(0)
+                order.append("goes on")
+            thread = threading.Thread(target=run)
+            assert thread.ident is thread.native_id is None and not thread._started.is_set()
+            assert not thread.is_alive() and "initial" in repr(thread)
+            thread.start()
+            order.append("started")
+            assert "started" in repr(thread) and str(thread.ident) in repr(thread)
+            thread.join()
+            assert order == ["runs", "started", "goes on"] and "stopped" in repr(thread), order
+            try: thread.start()
+            except RuntimeError as error: assert "once" in str(error)
+            else: assert False
+        """)
+
+    def test_what_a_program_puts_in_the_place_of_a_threads_parts_is_used(self, patched: RunPython) -> None:
+        patched("""
+            import sys, threading
+            seen = []
+            class Own(threading.Thread):
+                def _bootstrap_inner(self):
+                    seen.append("own")
+                    super()._bootstrap_inner()
+            thread = Own(target=seen.append, args=("run",))
+            thread.start(); thread.join()
+            assert seen == ["own", "run"] and thread not in threading.enumerate()
+
+            name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+            def fail(*_, **__): raise threading.ThreadError
+            before = getattr(threading, name)
+            setattr(threading, name, fail)
+            thread = threading.Thread(target=print)
+            try: thread.start()
+            except threading.ThreadError: pass
+            else: assert False
+            setattr(threading, name, before)
+            thread = threading.Thread(target=seen.append, args=("again",))
+            thread.start(); thread.join()
+            assert seen[2:] == ["again"] and threading.enumerate() == [threading.main_thread()]
+            asked = []
+            sys.addaudithook(lambda event, arguments: asked.append(event) if event.startswith("_thread") else None)
+            threading.Thread(target=print, args=("",), kwargs={"end": ""}).start()
+            assert asked == ["_thread" + name.replace("_", ".", 1)]
+        """)
+
+    def test_one_that_is_cancelled_before_it_begins_leaves_nothing(self, patched: RunPython) -> None:
+        patched("""
+            import gc, threading, overlapped
+            def start():
+                thread.start()
+            thread = threading.Thread(target=print)
+            # It is not yet: others are first, and one of them ends it.
+            overlapped.spawn(start)
+            def cancel():
+                next(found for found in gc.get_objects() if id(found) == thread.ident).cancel()
+            overlapped.spawn(cancel)
+            overlapped.run()
+            thread.join()
+            assert not thread.is_alive() and threading.enumerate() == [threading.main_thread()]
+        """)
+
+    def test_nothing_is_left_of_those_that_have_ended(self, patched: RunPython) -> None:
+        patched("""
+            import gc, threading, weakref
+            gate = threading.Event()
+            left = []
+            for number in range(20):
+                thread = threading.Thread(target=gate.wait, daemon=number % 2 == 0)
+                thread.start()
+                left.append(weakref.ref(thread))
+            del thread
+            assert len(threading._dangling) == 21 == len(list(threading._dangling))
+            gate.set()
+            while threading.active_count() > 1: threading.Event().wait(0.001)
+            gc.collect()
+            assert not any(reference() for reference in left) and len(threading._dangling) == 1
+        """)
+
+    def test_a_traceback_has_no_frame_of_ours(self, patched: RunPython) -> None:
+        patched(
+            """
+            import sys, threading, traceback
+            seen = []
+            threading.excepthook = lambda args: seen.append(traceback.extract_tb(args.exc_traceback))
+            def fail(): 1 / 0
+            thread = threading.Thread(target=fail)
+            thread.start(); thread.join()
+            assert [frame.name for frame in seen[0]] == ["_bootstrap_inner", "run", "fail"], seen
+            assert seen[0][0].filename == threading.__file__ and seen[0][0].line == "self.run()"
+            def worse(args): raise ValueError("the hook's")
+            threading.excepthook = worse
+            thread = threading.Thread(target=fail)
+            thread.start(); thread.join()
+            """,
+            errors="ValueError: the hook's",
+        )
+
     def test_context_and_hooks_are_a_threads_own(self, patched: RunPython) -> None:
         patched("""
             import contextvars, sys, threading

@@ -25,6 +25,11 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    /// One that is held, by nobody in particular.
+    pub(crate) fn held() -> Lock {
+        Lock { inner: Mutex::new(overlapped::Semaphore::new(0)), taker: AtomicU64::new(0) }
+    }
+
     fn semaphore(&self) -> overlapped::Semaphore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

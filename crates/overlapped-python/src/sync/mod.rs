@@ -27,6 +27,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
         wrap_pyfunction!(threads::get_ident, module)?,
         wrap_pyfunction!(threads::start_thread, module)?,
+        wrap_pyfunction!(threads::begin_thread, module)?,
         wrap_pyfunction!(threads::thread_of, module)?,
         wrap_pyfunction!(threads::release_at_end, module)?,
         wrap_pyfunction!(threads::call_at_end, module)?,

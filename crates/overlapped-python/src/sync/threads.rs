@@ -4,9 +4,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::lock::Lock;
+use crate::thread::life::runtime;
 use crate::thread::runtime::ident;
 use crate::thread::tasklet::in_tasklet;
-use crate::thread::tasklet::start_as_thread;
+use crate::thread::tasklet::{begin_as_thread, prepare_thread, start_as_thread};
 
 /// The identifier of the tasklet that runs; the main tasklet of a thread has the thread's own. As `_thread.get_ident`.
 #[pyfunction]
@@ -23,6 +24,42 @@ pub(crate) fn start_thread(
     kwargs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<u64> {
     Ok(start_as_thread(function, args, kwargs)?.as_ptr() as u64)
+}
+
+/// Starts `function(thread)` in a tasklet, as [`start_thread`] does, after `note(thread, identifier, native, lock)`: its
+/// identifier, that of the system's thread, and a lock that is held until it has ended. Until then, `active[identifier]` is
+/// `thread`: before it begins, and also where it never does.
+///
+/// All is noted before anybody else can run: the caller may be preempted whenever it comes back to Python's code.
+#[pyfunction]
+pub(crate) fn begin_thread(
+    function: Bound<'_, PyAny>,
+    thread: Bound<'_, PyAny>,
+    active: Bound<'_, PyDict>,
+    note: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = function.py();
+    let runtime = runtime(py)?;
+    let lock = Py::new(py, Lock::held())?;
+    let tasklet = prepare_thread(function, PyTuple::new(py, [&thread])?)?;
+    let ident = (tasklet.as_ptr() as u64).into_pyobject(py)?.into_any();
+    note.call1((&thread, &ident, runtime.native_id(py)?, &lock))?;
+    active.set_item(&ident, &thread)?;
+    let (of_active, of_thread, of_ident) = (active.unbind(), thread.unbind(), ident.unbind());
+    tasklet.get().at_end(move |py| {
+        let active = of_active.bind(py);
+        // Its program may have taken it out itself, and the identifier is another's when it is free.
+        if let Ok(Some(found)) = active.get_item(&of_ident)
+            && found.is(&of_thread)
+            && let Err(error) = active.del_item(&of_ident)
+        {
+            error.write_unraisable(py, None);
+        }
+        // Not held where somebody has released it, as everybody may.
+        drop(lock.get().release());
+    });
+    begin_as_thread(&runtime, tasklet);
+    Ok(())
 }
 
 /// Has `lock` released when the calling tasklet has ended, if it is then held; a thread's main tasklet never does.

@@ -1,7 +1,7 @@
 //! What this thread has: its scheduler and its greenlets; and who runs on it. How that begins and ends is in
 //! [`life`](super::life).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub(crate) struct Runtime {
     /// How often in a row a tasklet was let run at once (`order::let_run`).
     pub(super) let_run: Cell<u32>,
     pub(crate) expectations: Expectations,
+    /// What `_thread.get_native_id` returns here.
+    native_id: OnceCell<Py<PyAny>>,
 }
 
 thread_local! {
@@ -119,7 +121,28 @@ pub(crate) fn thread_of(ident: u64) -> u64 {
 
 impl Runtime {
     pub(crate) fn new(scheduler: Rc<Scheduler>, greenlets: Rc<Greenlets>) -> Rc<Runtime> {
-        Rc::new(Runtime { scheduler, greenlets, let_run: Cell::new(0), expectations: Expectations::default() })
+        Rc::new(Runtime {
+            scheduler,
+            greenlets,
+            let_run: Cell::new(0),
+            expectations: Expectations::default(),
+            native_id: OnceCell::new(),
+        })
+    }
+
+    /// The system's identifier of this thread, as `_thread.get_native_id` returns it, without a system call; `None` of
+    /// Python's where the system has none.
+    pub(crate) fn native_id(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(known) = self.native_id.get() {
+            return Ok(known.clone_ref(py));
+        }
+        let asked = match py.import("_thread")?.getattr_opt("get_native_id")? {
+            Some(function) => function.call0()?.unbind(),
+            None => py.None(),
+        };
+        // A finalizer may have asked meanwhile; the answer is the same.
+        let _ = self.native_id.set(asked.clone_ref(py));
+        Ok(asked)
     }
 
     /// Runs one operation to its end: see [`Scheduler::operate`].

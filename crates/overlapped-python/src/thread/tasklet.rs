@@ -484,9 +484,24 @@ pub(crate) fn start_as_thread(
     args: Bound<'_, PyTuple>,
     kwargs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<Py<Tasklet>> {
-    // SAFETY: returns a new reference or null with an error set.
-    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
+    let context = empty_context(function.py())?;
     start(function, args, kwargs, context, &OF_THREAD)
+}
+
+/// The object of a tasklet that is to [`begin_as_thread`], and then to call `function(*args)`.
+pub(crate) fn prepare_thread(function: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Py<Tasklet>> {
+    let context = empty_context(function.py())?;
+    prepare(function, args, None, context)
+}
+
+/// Adds such a tasklet to this thread's.
+pub(crate) fn begin_as_thread(runtime: &Runtime, tasklet: Py<Tasklet>) {
+    begin(runtime, tasklet, &OF_THREAD);
+}
+
+fn empty_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: returns a new reference or null with an error set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
 }
 
 /// Makes a tasklet that will call `function` in `context`, which nobody else may enter.
@@ -533,8 +548,7 @@ fn begin(runtime: &Runtime, tasklet: Py<Tasklet>, life: &'static Life) {
 #[pyfunction]
 #[pyo3(signature = (tasklet, function, *args))]
 pub(crate) fn spawn_there(tasklet: &Tasklet, function: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<bool> {
-    // SAFETY: returns a new reference or null with an error set.
-    let context = unsafe { Bound::from_owned_ptr_or_err(function.py(), ffi::PyContext_New())? };
+    let context = empty_context(function.py())?;
     let started = prepare(function, args, None, context)?;
     // It is called between two tasklets of that thread, which waits in its port without the GIL.
     Ok(tasklet.waiter().call(Box::new(move || {
