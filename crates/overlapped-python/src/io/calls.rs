@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use super::descriptor::{NOT_TO_WAIT, OF_ERRORS, without_waiting};
+use super::descriptor::{NOT_TO_WAIT, OF_ERRORS, TRUE_LENGTH, without_waiting};
 use super::stdlib::Socket;
 use crate::thread::runtime::{Runtime, program_ends, to_error};
 
@@ -65,9 +65,14 @@ pub(crate) fn never_waits(socket: Socket, flags: c_int) -> bool {
 }
 
 /// The flags for an operation of the port's.
-#[cfg_attr(windows, expect(clippy::no_effect, clippy::identity_op, reason = "Windows has no such flag"))]
 pub(crate) fn waiting(flags: c_int) -> c_int {
     flags & !NOT_TO_WAIT
+}
+
+/// Whether a receive is to say how long a datagram was that it cuts.
+#[cfg_attr(not(target_os = "linux"), expect(clippy::bad_bit_mask, reason = "only Linux has the flag"))]
+pub(crate) fn tells_true_length(flags: c_int) -> bool {
+    flags & TRUE_LENGTH != 0
 }
 
 /// The descriptor of a closed socket object: -1, also as Windows's unsigned number.

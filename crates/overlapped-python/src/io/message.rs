@@ -13,8 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::calls::{count, due, never_waits, operate, waiting};
-use super::descriptor::{self, TRUE_LENGTH};
+use super::calls::{count, due, never_waits, operate, tells_true_length, waiting};
+use super::descriptor;
 use super::stdlib::Socket;
 use crate::python::buffer::View;
 use crate::python::bytes::NewBytes;
@@ -67,7 +67,7 @@ pub(crate) fn receive_message(
 ) -> PyResult<Received<Option<Py<PyAny>>>> {
     let py = socket.py();
     let mut bytes = NewBytes::new(py, size)?;
-    if flags & TRUE_LENGTH != 0 {
+    if tells_true_length(flags) {
         bytes.clear();
     }
     let (count, control, flags, address) = receive(socket, vec![bytes.plain()], room, flags)?;

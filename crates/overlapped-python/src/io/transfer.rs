@@ -35,8 +35,8 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::calls::{base, count, due, never_waits, waiting};
-use super::descriptor::{self, TRUE_LENGTH};
+use super::calls::{base, count, due, never_waits, tells_true_length, waiting};
+use super::descriptor;
 use super::stdlib::Socket;
 use crate::python::buffer::View;
 use crate::python::bytes::NewBytes;
@@ -201,7 +201,7 @@ impl Call {
         // Of a receive that tells the message's true length, what is beyond the buffer is nobody's to show.
         let is_plain = self.socket.is_stream() && flags == 0;
         self.length = match expected {
-            None if is_plain || size <= PROVIDED && flags & TRUE_LENGTH == 0 => {
+            None if is_plain || size <= PROVIDED && !tells_true_length(flags) => {
                 self.length = size.min(PROVIDED);
                 return Ok(());
             }
@@ -209,7 +209,7 @@ impl Call {
             _ => size,
         };
         let object = self.object.insert(NewBytes::new(py, self.length)?);
-        if flags & TRUE_LENGTH != 0 {
+        if tells_true_length(flags) {
             object.clear();
         }
         self.start = object.memory().as_mut_ptr().cast();
