@@ -144,8 +144,12 @@ class Part:
                 say(f"\n-- {self.name} runs, since {passed:.0f} s {self.whereabouts()}")
 
     def kill(self) -> None:
-        """Ends it, with what it has started."""
+        """Ends it, with all of its session: timeout(1) begins a process group of its own."""
         if process := self.process:
+            for other in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(ProcessLookupError):
+                    if os.getsid(int(other.name)) == process.pid != int(other.name):
+                        os.kill(int(other.name), signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
