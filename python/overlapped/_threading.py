@@ -242,7 +242,13 @@ def _teller(threading: Any) -> Callable[[Any, BaseException], None]:
     def failed(thread: Any, error: BaseException) -> None:
         # The frame of `live` is none of the program's.
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-        fail(_Failing(thread, error))
+        failing = _Failing(thread, error)
+        try:
+            fail(failing)
+        finally:
+            # The error's traceback has a frame that has the one, and that has this frame: no circle is left.
+            vars(failing).clear()
+            del thread, error
 
     return failed
 

@@ -197,3 +197,5 @@ def _open_checked(
 
 _open_checked.__name__ = _open_checked.__qualname__ = "open"
 open = _engine.as_builtin(_open_checked, _std.open)
+# From Python 3.12 on that says that it comes from the module in C, which has the standard library's.
+open.__module__ = "io"

@@ -26,12 +26,13 @@ def outcome(action):
 for name in sys.argv[1:]:
     module, _, name = name.partition(".")
     thing = getattr(sys.modules[module], name, None)
-    at = outcome(lambda: {"posix": "os", "nt": "os", "_queue": "queue"}.get(thing.__module__, thing.__module__))
+    in_c = {"posix": "os", "nt": "os", "_queue": "queue", "_io": "io"}
+    at = outcome(lambda: in_c.get(thing.__module__, thing.__module__))
     print(module, name, at, outcome(lambda: pickle.loads(pickle.dumps(thing)) is thing),
           outcome(lambda: copy.deepcopy(thing) is thing))
 for make in (threading.Lock, threading.RLock, threading.local):
     thing = make()
-    print(re.sub("0x[0-9a-f]+", "", repr(thing)), outcome(lambda: copy.copy(thing) and 1),
+    print(re.sub("0x[0-9A-Fa-f]+", "", repr(thing)), outcome(lambda: copy.copy(thing) and 1),
           outcome(lambda: pickle.dumps(thing) and 1))
 print(open, inspect.isroutine(open), inspect.signature(open), functools.wraps(open)(lambda: 1).__name__)
 class HasIt: open = open

@@ -75,8 +75,9 @@ while True:
     "a path that appears": """
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, "it"); threading.Timer(0.05, lambda: open(path, "w").close()).start()
+    path = os.path.join(folder, "it"); t = threading.Timer(0.05, lambda: open(path, "w").close()); t.start()
     while not os.path.exists(path): pass
+    t.join()
 """,
     "a generator": "soon()\nfor _ in iter(lambda: bool(came), True): pass",
     "a key function of sort": "soon()\nwhile not came: sorted(range(100), key=lambda number: -number)",
@@ -179,18 +180,15 @@ while not came: pass
 
 
 def test_a_program_sees_nothing_of_it() -> None:
-    assert (
-        run("""
+    code = """
 soon(); calls = []
 sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_filename))
 while not came: pass
 sys.setprofile(None)
-print([file for file in calls if "overlapped" in file and "_preempt" in file])
-print({signal.getsignal(number) for number in signal.valid_signals() if number not in (
-    signal.SIGINT, getattr(signal, "SIGPIPE", 0), getattr(signal, "SIGXFSZ", 0))} <= {signal.SIG_DFL, None})
-""")
-        == "[]\nTrue\n"
-    )
+print([file for file in calls if "_preempt" in file])
+print([signal.getsignal(number) for number in signal.valid_signals() if number != signal.SIGINT])
+"""
+    assert run(code) == run(code, under=False)
 
 
 def test_the_interval_is_python_s() -> None:

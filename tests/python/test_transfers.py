@@ -9,6 +9,7 @@ import sys
 import greenlet
 import pytest
 
+from conftest import unix_only
 from overlapped import sleep, socket, spawn
 from streams import pattern
 
@@ -127,6 +128,7 @@ def test_an_object_that_is_no_bytes_is_kept_while_it_is_sent(pair):
     data.clear()
 
 
+@unix_only("its frames are made otherwise")
 def test_stacks_of_all_that_wait_on_a_socket_are_equally_deep():
     pairs = [socket.socketpair() for _ in range(4)]
     full = pattern(8 << 20)

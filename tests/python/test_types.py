@@ -55,6 +55,8 @@ overlapped\._ends\.Waited\.__class_getitem__
 # The standard library's as annotated there, and what stands in for it.
 overlapped\.select\._poll
 overlapped\.subprocess\._PollSelector\._selector_cls
+# It has a cache.
+overlapped\.asyncio\._numeric\.look_up
 # Windows's alone.
 overlapped\._(winapi|channel_windows)
 """

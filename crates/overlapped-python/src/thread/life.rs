@@ -56,7 +56,6 @@ fn make(py: Python<'_>) -> PyResult<Rc<Runtime>> {
     }
     let runtime = Runtime::new(scheduler, greenlets);
     runtime::install(Rc::clone(&runtime));
-    preempt::begin(&runtime)?;
     Ok(runtime)
 }
 

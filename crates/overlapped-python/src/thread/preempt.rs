@@ -52,8 +52,9 @@ const IDLE: Duration = Duration::from_millis(100);
 const NEAR: usize = 4;
 /// How many frames are looked through for a destructor.
 const FAR: usize = 50;
-/// The files of this package that begin a thread and the program.
-const BEGIN: [&str; 2] = ["_thread.py", "__main__.py"];
+/// The files of this package, and their functions, under which all of a thread's code lies, or the program's.
+const BEGIN: [(&str, &str); 4] =
+    [("_thread.py", "_run"), ("_thread.py", "_run_joinable"), ("_threading.py", "live"), ("__main__.py", "run")];
 
 /// Has threads that are tasklets preempted after `interval` seconds from now on; None: not any more. `number` is that of a
 /// signal whose handler is a `Preemption`.
@@ -69,14 +70,15 @@ pub(crate) fn preempt(interval: Option<f64>, number: c_int) -> PyResult<()> {
     };
     SIGNAL.store(number, Ordering::Relaxed);
     INTERVAL.store(nanoseconds, Ordering::Relaxed);
-    existing().map_or(Ok(()), |runtime| begin(&runtime))
+    Ok(())
 }
 
 fn interval() -> Option<Duration> {
     Some(Duration::from_nanos(INTERVAL.load(Ordering::Relaxed))).filter(|interval| !interval.is_zero())
 }
 
-/// Watches this thread from now on, where it is Python's main one and threads are preempted.
+/// Watches this thread from now on, where it is Python's main one and threads are preempted: to be called where one begins.
+/// Not before, for a fork beside a thread of the system's has Python warn, from 3.12 on.
 pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
     let Some(first) = interval().filter(|_| is_main_thread()) else { return Ok(()) };
     if runtime.greenlets.preempted.replace(true) {
@@ -160,12 +162,12 @@ impl Preemption {
             let code = frame.getattr("f_code")?;
             let (file, name) = (code.getattr("co_filename")?, code.getattr("co_name")?);
             let file = file.cast::<PyString>()?.to_cow()?;
-            if name.cast::<PyString>()?.to_cow()? == "__del__" {
+            let name = name.cast::<PyString>()?.to_cow()?;
+            if name == "__del__" {
                 return Ok(false);
             }
             if near && (file.starts_with(ours) || file.starts_with("<frozen importlib")) {
-                // What begins a thread, or the program, lies under all of its code.
-                return Ok(depth > 0 && BEGIN.iter().any(|begin| file.ends_with(begin)));
+                return Ok(depth > 0 && BEGIN.iter().any(|(begins, by)| name == *by && file.ends_with(begins)));
             }
             near = near && depth < NEAR && file.starts_with(standard);
             next = frame.getattr("f_back")?.extract()?;

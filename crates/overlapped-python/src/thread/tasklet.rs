@@ -17,6 +17,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::asyncio::await_tasklet;
 use super::greenlets::{Life, Member};
 use super::life::runtime;
+use super::preempt;
 use super::runtime::{Runtime, existing};
 use super::thrown::{exit_type, keep_thrown, take};
 use crate::python::class::generic;
@@ -485,12 +486,16 @@ pub(crate) fn start_as_thread(
     kwargs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<Py<Tasklet>> {
     let context = empty_context(function.py())?;
+    let here = runtime(function.py())?;
+    preempt::begin(&here)?;
     start(function, args, kwargs, context, &OF_THREAD)
 }
 
 /// The object of a tasklet that is to [`begin_as_thread`], and then to call `function(*args)`.
 pub(crate) fn prepare_thread(function: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Py<Tasklet>> {
     let context = empty_context(function.py())?;
+    let here = runtime(function.py())?;
+    preempt::begin(&here)?;
     prepare(function, args, None, context)
 }
 
