@@ -15,12 +15,6 @@ KNOWN_FAILURES = {
         "wants the repr to begin with '_io.BufferedReader', the name of the C type itself; that of a subclass has no"
         " module"
     ),
-    "test.test_io.CMiscIOTest.test___all__": (
-        "wants every name of io to say that it comes from io or _io; ours say overlapped.io"
-    ),
-    "test.test_threading.MiscTestCase.test__all__": (
-        "wants every name of threading to say that it comes from threading or _thread; ours say builtins or overlapped"
-    ),
     "test.test_threading.ThreadTests.test_disallow_instantiation": (
         "wants the type of a lock not to be callable; ours is what threading.Lock is, as in Python 3.13"
     ),
@@ -52,7 +46,7 @@ KNOWN_FAILURES_OF_THE_LOOP = {
 }
 """Those of asyncio's own tests that do not pass with our event loop in the place of the standard one. Strict, too."""
 
-ASKS_LESS_BEFORE = {"test.test_io.CMiscIOTest.test___all__": (3, 11, 7)}
+ASKS_LESS_BEFORE: dict[str, tuple[int, int, int]] = {}
 """What is known to fail from this version of Python on: an earlier test, as that of Debian 12, looks for less."""
 
 SKIPPED = {

@@ -120,7 +120,10 @@ fn control_c_reaches_the_child_and_a_dropped_terminal_hangs_up() {
         (&pty).write_all(b"\x03").unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
 
-        let mut child = shell("echo ready; exec sleep 60").spawn_on(&pty).unwrap();
+        // Whoever runs the tests may ignore it, as nohup(1) does, and its children with it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", "sh", "-c", "echo ready; exec sleep 60"]);
+        let mut child = command.spawn_on(&pty).unwrap();
         read_until(&pty, "ready");
         drop(pty);
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGHUP));

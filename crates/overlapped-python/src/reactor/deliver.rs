@@ -238,10 +238,17 @@ impl Reactor {
     /// Tells of what was kept, for as long as it is wanted.
     fn deliver_kept(&self, py: Python<'_>) -> PyResult<()> {
         for receiving in self.resumed.take() {
+            let mut has_told = false;
             while let Some(bytes) = receiving.get().take_kept() {
+                has_told = true;
                 receiving.get().tell_bytes(py, &bytes)?;
             }
-            receiving.get().tell_end_soon(py)?;
+            // As asyncio, which reads once a turn.
+            if has_told {
+                receiving.get().tell_end_soon(py)?;
+            } else {
+                receiving.get().tell_end(py)?;
+            }
         }
         Ok(())
     }

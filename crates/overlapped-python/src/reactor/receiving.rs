@@ -143,7 +143,7 @@ impl Receiving {
     }
 
     /// Tells the protocol of the end, or ends the transport with the error that came in its place.
-    fn tell_end(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn tell_end(&self, py: Python<'_>) -> PyResult<()> {
         let end = {
             let mut state = self.state();
             if state.is_at_end() { state.unread.pop_front() } else { None }
