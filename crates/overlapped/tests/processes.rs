@@ -286,7 +286,9 @@ fn a_start_does_not_copy_the_page_tables() {
             // SAFETY: it does nothing.
             start(unsafe { command.pre_exec(|| Ok(())) });
         });
-        let started = faults_after(|| start(&mut Command::new("true")));
+        // Some of the tests that run beside this one fork, and have pages copied.
+        let once = |_| faults_after(|| start(&mut Command::new("true")));
+        let started = (0..10).map(once).min().unwrap();
         assert!(started * 10 < forked, "{started} with a start, {forked} with a fork");
     });
 }
