@@ -7,7 +7,7 @@
 //! A line takes 25 ns to be read, and a method in Python round it ten times as long. So these methods are native, find the
 //! object's locks at a fixed place in it (a slot), and call the C function that is behind the standard library's method.
 //! Iteration goes past the look-up of `readline` too, where nobody has made a subclass that might have its own. What a text
-//! file has at hand needs neither the lock nor that function: see [`text`](super::text).
+//! file has at hand needs neither the lock nor that function: see [`text`].
 //!
 //! Rejected: no lock until a second tasklet is seen to use the file, for the first is then in the middle of a call that holds
 //! none; to let iteration run in the standard library's own way, which is for its own classes alone.
