@@ -7,11 +7,10 @@ stream and how a socket goes along, is an `End`: see `_channel_unix` and `_chann
 from __future__ import annotations
 
 import struct
-from typing import Any
 
-from . import socket, subprocess
+from . import socket
 from ._channel_errors import ProtocolError
-from ._channel_frames import End, Frames, inherited_end
+from ._channel_frames import End, Frames
 
 CONTEXT_LIMIT = 1 << 20
 VARIABLE = "OVERLAPPED_HANDOFF"
@@ -29,23 +28,9 @@ _MOST = 1 + NUMBER.size + End.TOLD + CONTEXT_LIMIT
 class Channel(Frames):
     """Messages on a stream, each with the descriptor that came with it."""
 
-    def __init__(self, end: End) -> None:
-        super().__init__(end, _MOST, range(HELLO, END + 1), _is_body)
-
-    @classmethod
-    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Channel]:
-        """Start a worker, whose standard input is the other end."""
-        process, end = End.start(command, options)
-        return process, cls(end)
-
-    @classmethod
-    def inherited(cls) -> Channel:
-        """A worker's channel.
-
-        Raises:
-            RuntimeError: there is none.
-        """
-        return cls(inherited_end(VARIABLE))
+    variable = VARIABLE
+    _longest = _MOST
+    _kinds = range(HELLO, END + 1)
 
     def send(self, kind: int, body: bytes) -> None:
         """Send a message."""
@@ -92,15 +77,15 @@ class Channel(Frames):
             raise ProtocolError(f"number {NUMBER.unpack(number)[0]} came without its descriptor") from None
         return kind, number + context, descriptor
 
-
-def _is_body(kind: int, body: bytes) -> bool:
-    if kind == HELLO:
-        lengths = (len(GREETING) + VERSIONS.size, len(GREETING) + VERSIONS.size + PROCESS.size)
-        return len(body) in lengths and body.startswith(GREETING)
-    if kind == REFUSED:
-        return body.decode(errors="ignore").encode() == body
-    if kind == GIVE:
-        return len(body) >= NUMBER.size + End.TOLD
-    if kind == END:
-        return not body
-    return len(body) == (2 if kind == WELCOME else NUMBER.size)
+    @staticmethod
+    def _is_body(kind: int, body: bytes) -> bool:
+        if kind == HELLO:
+            lengths = (len(GREETING) + VERSIONS.size, len(GREETING) + VERSIONS.size + PROCESS.size)
+            return len(body) in lengths and body.startswith(GREETING)
+        if kind == REFUSED:
+            return body.decode(errors="ignore").encode() == body
+        if kind == GIVE:
+            return len(body) >= NUMBER.size + End.TOLD
+        if kind == END:
+            return not body
+        return len(body) == (2 if kind == WELCOME else NUMBER.size)

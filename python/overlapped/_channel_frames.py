@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from . import _engine
+from . import _engine, subprocess
 from ._channel_errors import ProtocolError
 
 if sys.platform == "win32":
@@ -22,7 +22,7 @@ else:
 if TYPE_CHECKING:
     from . import socket
 
-__all__ = ["End", "Frames", "frame", "inherited_end"]
+__all__ = ["End", "Frames", "frame"]
 
 _ROOM = 64 * 1024
 """How much is read at once."""
@@ -32,31 +32,50 @@ def frame(kind: int, body: bytes) -> bytes:
     return struct.pack("!IB", 1 + len(body), kind) + body
 
 
-def inherited_end(variable: str) -> End:
-    """A worker's end of its channel, that a variable of its environment tells of.
+class Frames(ABC):
+    """Frames on one end of a channel, whose kinds and bodies are checked."""
 
-    Raises:
-        RuntimeError: there is none.
-    """
-    why, text = "this process was not started as a worker:", os.environ.get(variable)
-    if text is None:
-        raise RuntimeError(f"{why} {variable} is not set")
-    if not text.isdecimal():
-        raise RuntimeError(f"{why} {variable} is {text!r}, which is no descriptor's number")
-    try:
-        return End.inherited(int(text))
-    except LookupError as error:
-        raise RuntimeError(f"{why} {error.args[0]}") from None
+    variable: ClassVar[str]
+    """The variable of a worker's environment that says which of its descriptors is the channel."""
+    _longest: ClassVar[int]
+    """The most bytes of a frame."""
+    _kinds: ClassVar[range]
+    _at_once: ClassVar[int] = 0
+    """How many descriptors are taken at once from a worker."""
 
-
-class Frames:
-    """Frames on one end of a channel, whose kinds and bodies are checked; ``longest`` is the most bytes of one."""
-
-    def __init__(self, end: End, longest: int, kinds: range, is_body: Callable[[int, bytes], bool]) -> None:
+    def __init__(self, end: End) -> None:
         self._end = end
-        self._longest, self._kinds, self._is_body = longest, kinds, is_body
         self._bytes = bytearray()
         self._turn = _engine.Lock()
+
+    @classmethod
+    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Self]:
+        """Start a worker, whose standard input is the other end."""
+        environment = {**(options.get("env") or os.environ), cls.variable: "0"}
+        process, end = End.start(command, {**options, "env": environment}, cls._at_once)
+        return process, cls(end)
+
+    @classmethod
+    def inherited(cls) -> Self:
+        """A worker's channel.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        why, text = "this process was not started as a worker:", os.environ.get(cls.variable)
+        if text is None:
+            raise RuntimeError(f"{why} {cls.variable} is not set")
+        if not text.isdecimal():
+            raise RuntimeError(f"{why} {cls.variable} is {text!r}, which is no descriptor's number")
+        try:
+            return cls(End.inherited(int(text)))
+        except LookupError as error:
+            raise RuntimeError(f"{why} {error.args[0]}") from None
+
+    @staticmethod
+    @abstractmethod
+    def _is_body(kind: int, body: bytes) -> bool:
+        """Whether a frame of that kind may have such a body."""
 
     def close(self) -> None:
         self._end.close()

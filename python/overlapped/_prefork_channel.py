@@ -7,11 +7,10 @@ The messages are those of the table in the Rust crate's ``overlapped::prefork``.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from . import subprocess
 from ._channel_errors import ProtocolError
-from ._channel_frames import End, Frames, inherited_end
+from ._channel_frames import End, Frames
 
 UNREAD_LIMIT = 1 << 20
 """The most bytes that can go with a connection."""
@@ -45,23 +44,10 @@ class Message(NamedTuple):
 class Channel(Frames):
     """Messages on a stream, each with the descriptor that came with it."""
 
-    def __init__(self, end: End) -> None:
-        super().__init__(end, _LONGEST, range(HELLO, BACK + 1), _is_body)
-
-    @classmethod
-    def start(cls, command: Any, options: dict[str, Any]) -> tuple[subprocess.Popen[bytes], Channel]:
-        """Start a worker, whose standard input is the other end."""
-        process, end = End.start(command, options, ON_THE_WAY)
-        return process, cls(end)
-
-    @classmethod
-    def inherited(cls) -> Channel:
-        """A worker's channel.
-
-        Raises:
-            RuntimeError: there is none.
-        """
-        return cls(inherited_end(VARIABLE))
+    variable = VARIABLE
+    _longest = _LONGEST
+    _kinds = range(HELLO, BACK + 1)
+    _at_once = ON_THE_WAY
 
     def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
         """Send a message, with a socket along."""
@@ -104,25 +90,25 @@ class Channel(Frames):
             raise ProtocolError(f"a message of kind {kind} came without its descriptor") from None
         return Message(kind, body[:head] + body[head + End.TOLD :], descriptor)
 
+    @staticmethod
+    def _is_body(kind: int, body: bytes) -> bool:
+        if kind == HELLO:
+            return body.startswith(GREETING) and Channel._is_body(WELCOME, body[len(GREETING) :])
+        if kind == WELCOME:
+            return len(body) in (TWO.size, TWO.size + PROCESS.size)
+        if kind == REFUSED:
+            return body.decode(errors="ignore").encode() == body
+        if kind == LISTENER:
+            return len(body) >= End.TOLD and Channel._is_body(REFUSED, body[End.TOLD :])
+        if kind == READY:
+            return not body
+        if kind == DRAIN:
+            return body in (b"\0", b"\1")
+        if kind == CONNECTION:
+            return len(body) >= HEAD.size + End.TOLD
+        return len(body) == NUMBER.size
+
 
 def _heads(kind: int) -> int:
     """How many bytes of a message come before what is told of its socket."""
     return HEAD.size if kind == CONNECTION else 0
-
-
-def _is_body(kind: int, body: bytes) -> bool:
-    if kind == HELLO:
-        return body.startswith(GREETING) and _is_body(WELCOME, body[len(GREETING) :])
-    if kind == WELCOME:
-        return len(body) in (TWO.size, TWO.size + PROCESS.size)
-    if kind == REFUSED:
-        return body.decode(errors="ignore").encode() == body
-    if kind == LISTENER:
-        return len(body) >= End.TOLD and _is_body(REFUSED, body[End.TOLD :])
-    if kind == READY:
-        return not body
-    if kind == DRAIN:
-        return body in (b"\0", b"\1")
-    if kind == CONNECTION:
-        return len(body) >= HEAD.size + End.TOLD
-    return len(body) == NUMBER.size

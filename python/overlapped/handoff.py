@@ -28,7 +28,6 @@ that ends is started again, after a growing delay where it had taken nothing ove
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket as _std_socket
 import time
@@ -387,8 +386,7 @@ class Server:
 
     def _start(self, place: int) -> tuple[subprocess.Popen[bytes], _Channel]:
         command = self._command(place) if callable(self._command) else self._command
-        options = {**self._options, "env": {**(self._options.get("env") or os.environ), VARIABLE: "0"}}
-        return _Channel.start(command, options)
+        return _Channel.start(command, self._options)
 
     def _assign(self) -> None:
         while (place := self._journal.assign()) is not None:

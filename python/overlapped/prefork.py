@@ -351,8 +351,7 @@ class Supervisor:
     def _launch(self, place: int, command: Command) -> _Member:
         """Starts a worker for a place, in which it is not yet."""
         words = command(place) if callable(command) else command
-        options = {**self._options, "env": {**(self._options.get("env") or os.environ), VARIABLE: "0"}}
-        process, channel = Channel.start(words, options)
+        process, channel = Channel.start(words, self._options)
         self._numbers += 1
         member = _Member(self._numbers, place, self._generation, process, channel)
         self._alive[member.number] = member
