@@ -134,9 +134,6 @@ def _initializer(threading: Any, has_handle: bool) -> Callable[..., None]:
 
 def _starter(threading: Any) -> Callable[[Any], Any]:
     """``Thread.start``, up to Python 3.12."""
-    standard, ours, active = threading.Thread.start, threading._start_new_thread, threading._active
-    bootstrap, inner = threading.Thread._bootstrap, threading.Thread._bootstrap_inner
-    live, audit = _live(threading, None), sys.audit
 
     def note(self: Any, ident: int, native_id: int, lock: Lock) -> None:
         self._ident, self._native_id, self._tstate_lock = ident, native_id, lock
@@ -147,30 +144,14 @@ def _starter(threading: Any) -> Callable[[Any], Any]:
         if self._has_event:
             self._started.set()
 
-    def start(self: Any) -> Any:
-        kind = type(self)
-        if (
-            self._ident is not None
-            or not self._initialized
-            or threading._start_new_thread is not ours
-            or kind._bootstrap is not bootstrap
-            or kind._bootstrap_inner is not inner
-        ):
-            # It was started before, or somebody has another way to start it.
-            return standard(self)
-        audit("_thread.start_new_thread", self._bootstrap, (), None)
-        begin_thread(live, self, active, note)
-        # Lets it run.
-        sleep()
+    def audited(self: Any) -> tuple[Any, ...]:
+        return self._bootstrap, (), None
 
-    return start
+    return _start(threading, "start_new_thread", _live(threading, None), note, audited)
 
 
 def _joinable_starter(threading: Any) -> Callable[[Any], Any]:
     """``Thread.start`` of Python 3.13."""
-    standard, ours, active = threading.Thread.start, threading._start_joinable_thread, threading._active
-    bootstrap, inner = threading.Thread._bootstrap, threading.Thread._bootstrap_inner
-    live, audit = _live(threading, _thread._ThreadHandle._note_end), sys.audit
 
     def note(self: Any, ident: int, native_id: int, lock: Lock) -> None:
         self._ident, self._native_id = ident, native_id
@@ -178,18 +159,38 @@ def _joinable_starter(threading: Any) -> Callable[[Any], Any]:
         if self._has_event:
             self._started.set()
 
+    def audited(self: Any) -> tuple[Any, ...]:
+        return self._bootstrap, int(self._daemonic), self._handle
+
+    return _start(threading, "start_joinable_thread", _live(threading, _thread._ThreadHandle._note_end), note, audited)
+
+
+def _start(
+    threading: Any,
+    function: str,
+    live: Callable[[Any], None],
+    note: Callable[[Any, int, int, Lock], None],
+    audited: Callable[[Any], tuple[Any, ...]],
+) -> Callable[[Any], Any]:
+    """``Thread.start`` in the place of that which calls ``function`` of :mod:`_thread`; ``note`` enters the thread."""
+    standard, taken_as, active, audit = threading.Thread.start, f"_{function}", threading._active, sys.audit
+    ours = getattr(threading, taken_as)
+    bootstrap, inner = threading.Thread._bootstrap, threading.Thread._bootstrap_inner
+
     def start(self: Any) -> Any:
         kind = type(self)
         if (
             self._ident is not None
             or not self._initialized
-            or threading._start_joinable_thread is not ours
+            or getattr(threading, taken_as) is not ours
             or kind._bootstrap is not bootstrap
             or kind._bootstrap_inner is not inner
         ):
+            # It was started before, or somebody has another way to start it.
             return standard(self)
-        audit("_thread.start_joinable_thread", self._bootstrap, int(self._daemonic), self._handle)
+        audit(f"_thread.{function}", *audited(self))
         begin_thread(live, self, active, note)
+        # Lets it run.
         sleep()
 
     return start
