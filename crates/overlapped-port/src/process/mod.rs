@@ -15,15 +15,26 @@
 
 use std::io;
 
+use crate::sys::RawSocket;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{End, Process, Starter, Watch, end_with, terminal};
+pub use unix::{Process, Starter, Watch, end_with, terminal};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{End, Job, Process, Starter, Watch, resume_thread, tie};
+pub use windows::{Job, Process, Starter, Watch, resume_thread, tie};
+
+/// How to learn of a process's end.
+#[derive(Debug)]
+pub enum End {
+    /// [`Op::Poll`](crate::Op::Poll) says that this is readable.
+    Readable(RawSocket),
+    /// [`Process::on_end`] tells.
+    Told,
+}
 
 /// How a child is tied to other processes, from its start on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

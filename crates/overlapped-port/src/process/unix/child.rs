@@ -9,17 +9,8 @@ use std::process::{Child, ExitStatus};
 use self::no_pidfd::{by_descriptor, open, send};
 #[cfg(target_os = "linux")]
 use self::pidfd::{by_descriptor, open, send};
-use crate::process::no_tree;
-use crate::sys::{RawSocket, block_signals};
-
-/// How to learn of a process's end.
-#[derive(Debug)]
-pub enum End {
-    /// [`Op::Poll`](crate::Op::Poll) says that this is readable.
-    Readable(RawSocket),
-    /// [`Process::on_end`] tells.
-    Told,
-}
+use crate::process::{End, no_tree};
+use crate::sys::block_signals;
 
 /// A child of this process. Dropping it neither ends the child nor asks how it ended.
 #[derive(Debug)]

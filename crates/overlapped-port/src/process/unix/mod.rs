@@ -4,5 +4,5 @@ mod child;
 mod start;
 pub mod terminal;
 
-pub use child::{End, Process, Watch};
+pub use child::{Process, Watch};
 pub use start::{Starter, end_with};

@@ -15,17 +15,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::job::Job;
-use crate::process::no_tree;
-use crate::sys::RawSocket;
-
-/// How to learn of a process's end.
-#[derive(Debug)]
-pub enum End {
-    /// [`Op::Poll`](crate::Op::Poll) says that this is readable.
-    Readable(RawSocket),
-    /// [`Process::on_end`] tells.
-    Told,
-}
+use crate::process::{End, no_tree};
 
 /// A child of this process. Dropping it does not end the child.
 #[derive(Debug)]
