@@ -21,6 +21,25 @@ pub(crate) fn install(class: &Bound<'_, PyAny>, methods: Vec<ffi::PyMethodDef>) 
     Ok(())
 }
 
+/// All that a method was called with, the named arguments at the end.
+///
+/// # Safety
+/// Python calls it, with `count` arguments and the values of `names`, which may be null: they live as long as the call.
+pub(crate) unsafe fn all_given<'a>(
+    args: *const *mut PyObject,
+    count: isize,
+    names: *mut PyObject,
+) -> &'a [*mut PyObject] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        match (count + named) as usize {
+            0 => &[],
+            all => std::slice::from_raw_parts(args, all),
+        }
+    }
+}
+
 /// The definition of a method that takes positional arguments alone.
 pub(crate) fn fast(name: &'static CStr, method: ffi::PyCFunctionFast, doc: &'static CStr) -> ffi::PyMethodDef {
     ffi::PyMethodDef {

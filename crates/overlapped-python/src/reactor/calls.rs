@@ -4,8 +4,6 @@
 //! Each does what asyncio's does where that is simple. In debug mode, of a loop that is closed, with too few arguments or ones
 //! that are named, asyncio's own method is called: it knows the errors, and where a handle was made.
 
-use std::slice;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -15,7 +13,7 @@ use pyo3::types::{PyFloat, PyTuple, PyType};
 use super::event_loop::{LoopCore, run_once};
 use super::handles::{self, Kind, handles};
 use super::standard::standard;
-use crate::python::class::{fast, give, install, keywords};
+use crate::python::class::{all_given, fast, give, install, keywords};
 
 /// Puts the native methods on the class of our loops and on those of its handles.
 #[pyfunction]
@@ -76,9 +74,8 @@ impl<'a, 'py> Asked<'a, 'py> {
     ) -> Asked<'a, 'py> {
         // SAFETY: the caller's promise: there are as many as are said, and all live as long as the call.
         unsafe {
-            let count = count as usize;
-            let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
-            let all = if count + named == 0 { &[][..] } else { slice::from_raw_parts(args, count + named) };
+            let (all, count) = (all_given(args, count, names), count as usize);
+            let named = all.len() - count;
             let is_context = named == 1 && is_named_context(py, ffi::PyTuple_GET_ITEM(names, 0));
             let context = if is_context { Some(all[count]) } else { None };
             let context = context.filter(|context| *context != ffi::Py_None());
@@ -165,16 +162,23 @@ unsafe fn is_named_context(py: Python<'_>, name: *mut PyObject) -> bool {
     name == context || unsafe { ffi::PyUnicode_Compare(name, context) == 0 }
 }
 
-unsafe extern "C" fn call_soon(
-    this: *mut PyObject,
-    args: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: called by Python, as a method of the class's.
-    let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, 1) };
-    give(soon(&mut asked).map(Bound::into_ptr))
+/// A method of the class's that Python calls with names: what `$how` does, given so many arguments at the least.
+macro_rules! method {
+    ($name:ident, $least:literal, $how:ident) => {
+        unsafe extern "C" fn $name(
+            this: *mut PyObject,
+            args: *const *mut PyObject,
+            count: ffi::Py_ssize_t,
+            names: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: called by Python, as a method of the class's.
+            let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, $least) };
+            give($how(&mut asked).map(Bound::into_ptr))
+        }
+    };
 }
+
+method!(call_soon, 1, soon);
 
 fn soon<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = asked.py();
@@ -187,16 +191,7 @@ fn soon<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     Ok(handle)
 }
 
-unsafe extern "C" fn call_soon_threadsafe(
-    this: *mut PyObject,
-    args: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as for `call_soon`.
-    let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, 1) };
-    give(threadsafe(&mut asked).map(Bound::into_ptr))
-}
+method!(call_soon_threadsafe, 1, threadsafe);
 
 fn threadsafe<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = asked.py();
@@ -210,16 +205,7 @@ fn threadsafe<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     Ok(handle)
 }
 
-unsafe extern "C" fn call_later(
-    this: *mut PyObject,
-    args: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as for `call_soon`.
-    let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, 2) };
-    give(later(&mut asked).map(Bound::into_ptr))
-}
+method!(call_later, 2, later);
 
 fn later<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = asked.py();
@@ -236,16 +222,7 @@ fn later<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     asked.set_timer(when)
 }
 
-unsafe extern "C" fn call_at(
-    this: *mut PyObject,
-    args: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as for `call_soon`.
-    let mut asked = unsafe { Asked::new(Python::assume_attached(), &this, args, count, names, 2) };
-    give(at(&mut asked).map(Bound::into_ptr))
-}
+method!(call_at, 2, at);
 
 fn at<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = asked.py();

@@ -160,20 +160,21 @@ impl LoopCore {
     /// Wakes the loop where its tasklet waits.
     #[inline]
     pub(super) fn wake_sleeper(&self, py: Python<'_>) {
-        if let Some(wait) = self.wait.get(py)
-            && let Ok(wait) = wait.cast::<LoopWait>()
-        {
-            wait.get().wake_sleeper();
-        }
+        self.with_wait(py, LoopWait::wake_sleeper);
     }
 
     /// Ends the loop's wait, or the next one.
     #[inline]
     pub(super) fn wake(&self, py: Python<'_>) {
+        self.with_wait(py, LoopWait::wake);
+    }
+
+    #[inline]
+    fn with_wait(&self, py: Python<'_>, wake: impl FnOnce(&LoopWait)) {
         if let Some(wait) = self.wait.get(py)
             && let Ok(wait) = wait.cast::<LoopWait>()
         {
-            wait.get().wake();
+            wake(wait.get());
         }
     }
 

@@ -7,7 +7,7 @@ use pyo3::{intern, types::PyBytes};
 
 use super::at_once::{self, is_not_now};
 use super::receiving::{Receiving, fatal};
-use crate::python::class::{fast, give, install, keywords};
+use crate::python::class::{all_given, fast, give, install, keywords};
 use crate::python::error::from_io;
 use crate::python::slot::Slot;
 
@@ -104,11 +104,8 @@ unsafe extern "C" fn send_to(
 ) -> *mut PyObject {
     // SAFETY: called by Python, so the GIL is held, and there are as many arguments as are said, the named ones at the end.
     let (py, transport, args) = unsafe {
-        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
-        let all = (count + named) as usize;
-        let args: &[*mut PyObject] = if all == 0 { &[] } else { std::slice::from_raw_parts(args, all) };
         let py = Python::assume_attached();
-        (py, Bound::from_borrowed_ptr(py, transport), args)
+        (py, Bound::from_borrowed_ptr(py, transport), all_given(args, count, names))
     };
     let as_usual = names.is_null() && (1..=2).contains(&args.len());
     // SAFETY: arguments live as long as the call.

@@ -7,7 +7,7 @@
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
 //!   settings    what a program may choose
 //!   signal      handlers are the main tasklet's            deadlock  nobody is left to wake anybody
-//!   idle        who waits until nobody is left to run
+//!   idle        who waits until nobody is left to run       inside    who is inside of a `with` statement
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   preempt     who computes for too long gives way
 //!   life        from the first call to the end of the thread, a fork, the end of the program
@@ -20,6 +20,7 @@ mod expectations;
 mod explain;
 mod greenlets;
 mod idle;
+mod inside;
 pub(crate) mod life;
 mod no_preempt;
 mod offload;

@@ -4,7 +4,7 @@
 use std::mem::ManuallyDrop;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Cause, Mask, Scheduler, Timer, Waiter};
@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::inside::Inside;
 use super::life::runtime;
 use super::runtime::{existing, program_ends, thread_ident};
 use super::thrown::{keep_due, take_thrown};
@@ -160,14 +161,8 @@ impl Drop for Alarm {
 #[pyclass(frozen, name = "uncancellable", module = "overlapped")]
 #[derive(Default)]
 pub(crate) struct Uncancellable {
-    /// Who is inside, the last to enter at the end, and how to leave; `None` where the thread had no tasklets.
-    inside: Mutex<Vec<(Waiter, Option<Mask>)>>,
-}
-
-impl Uncancellable {
-    fn inside(&self) -> MutexGuard<'_, Vec<(Waiter, Option<Mask>)>> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// `None` where the thread had no tasklets.
+    inside: Inside<Option<Mask>>,
 }
 
 #[pymethods]
@@ -180,21 +175,13 @@ impl Uncancellable {
     fn __enter__(&self, py: Python<'_>) -> PyResult<()> {
         // At the end of the program nobody waits on the port, and nobody is cancelled.
         let here = if program_ends() { existing() } else { Some(runtime(py)?) };
-        let mask = here.map(|here| here.scheduler.mask());
-        self.inside().push((Waiter::current(), mask));
+        self.inside.enter(here.map(|here| here.scheduler.mask()));
         Ok(())
     }
 
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, _args: Bound<'_, PyTuple>) -> PyResult<()> {
-        let me = Waiter::current();
-        let left = {
-            let mut inside = self.inside();
-            inside.iter().rposition(|(who, _)| *who == me).map(|place| inside.remove(place))
-        };
-        let Some((_, mask)) = left else {
-            return Err(PyRuntimeError::new_err("an uncancellable block is left by the tasklet that entered it"));
-        };
+        let mask = self.inside.leave("an uncancellable")?;
         if let (Some(here), Some(mask)) = (existing(), mask) {
             here.scheduler.unmask(mask);
         }
