@@ -102,6 +102,9 @@ macro_rules! written {
     )*};
 }
 
+#[cfg(unix)]
+pub(super) use written;
+
 /// As [`written`].
 macro_rules! read {
     ($($type:ty),*) => {$(

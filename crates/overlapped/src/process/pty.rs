@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use overlapped_port::terminal;
 pub use overlapped_port::terminal::Size;
 
+use super::pipe::written;
 use crate::fs::File;
 
 /// A pseudo-terminal (pty(7)): this side's end, a stream on the port. [`Command::spawn_on`](super::Command::spawn_on)
@@ -100,33 +101,7 @@ impl Read for Pty {
     }
 }
 
-impl Write for &Pty {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&self.0).write(bytes)
-    }
-
-    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.0).write_vectored(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Write for Pty {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self).write(bytes)
-    }
-
-    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+written!(Pty, &Pty);
 
 impl From<OwnedFd> for Pty {
     /// Takes over the controlling end of a pseudo-terminal that was opened elsewhere.
