@@ -26,22 +26,21 @@ def nothing() -> None:
     pass
 
 
-async def call_soon(loop: asyncio.AbstractEventLoop) -> Laps:
+async def calls(ask: Callable[[Callable[[], None]], object]) -> Laps:
     laps = Laps(CALLS)
     for _ in laps:
         for _ in range(CALLS):
-            loop.call_soon(nothing)
+            ask(nothing)
         await asyncio.sleep(0)
     return laps
+
+
+async def call_soon(loop: asyncio.AbstractEventLoop) -> Laps:
+    return await calls(loop.call_soon)
 
 
 async def threadsafe(loop: asyncio.AbstractEventLoop) -> Laps:
-    laps = Laps(CALLS)
-    for _ in laps:
-        for _ in range(CALLS):
-            loop.call_soon_threadsafe(nothing)
-        await asyncio.sleep(0)
-    return laps
+    return await calls(loop.call_soon_threadsafe)
 
 
 async def timer_cancelled(loop: asyncio.AbstractEventLoop) -> Laps:

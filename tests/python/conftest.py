@@ -18,6 +18,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -28,6 +29,7 @@ from load import crowd
 from overlapped import _engine, socket
 
 WINDOWS = sys.platform == "win32"
+ROOT = Path(__file__).resolve().parents[2]
 
 TIME_LIMIT = 60
 """Seconds after which a test fails, where Python code still runs; ``pytest.mark.time_limit`` gives another number. On a
@@ -279,3 +281,15 @@ def patched(run_python: RunPython) -> RunPython:
         return done.stdout
 
     return run  # type: ignore[return-value]
+
+
+def rust_example(name: str) -> str:
+    """A program of the Rust crate's examples, built. On Windows a variable says where it is, for there is no cargo."""
+    if WINDOWS:
+        if (program := os.environ.get(f"OVERLAPPED_TEST_RUST_{name.upper()}")) is None:
+            pytest.skip(f"OVERLAPPED_TEST_RUST_{name.upper()} does not say where the Rust program is")
+        return program
+    # With the features that scripts/test.py builds with: another program would take this one's place meanwhile.
+    build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", "rustls", "--example", name]
+    subprocess.run(build, cwd=ROOT, check=True)
+    return str(ROOT / "target" / "debug" / "examples" / name)

@@ -223,15 +223,21 @@ def test_sendto_has_the_errors_of_asyncio() -> None:
     run_all(main())
 
 
+def slow_receiver(folder: Path) -> socket.socket:
+    """A local one that reads nothing by itself."""
+    slow = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    slow.bind(str(folder / "slow"))
+    slow.setblocking(False)
+    return slow
+
+
 def test_a_socket_that_takes_no_more_pauses_the_protocol(tmp_path: Path) -> None:
     """A local one: its datagrams wait for room in the receiver, where UDP's are thrown away."""
 
     async def main() -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
-            slow.bind(str(tmp_path / "slow"))
-            slow.setblocking(False)
-            asked = Recorder()
-            client = await endpoint(asked, remote_addr=str(tmp_path / "slow"), family=socket.AF_UNIX)
+        asked = Recorder()
+        with slow_receiver(tmp_path) as slow:
+            client = await endpoint(asked, remote_addr=slow.getsockname(), family=socket.AF_UNIX)
             client.set_write_buffer_limits(high=10_000)
             sent = 0
             while ("pause",) not in asked.calls:
@@ -250,11 +256,9 @@ def test_a_socket_that_takes_no_more_pauses_the_protocol(tmp_path: Path) -> None
 
 def test_a_closed_one_is_lost_when_its_datagrams_have_gone(tmp_path: Path) -> None:
     async def main() -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
-            slow.bind(str(tmp_path / "slow"))
-            slow.setblocking(False)
-            asked = Recorder()
-            client = await endpoint(asked, remote_addr=str(tmp_path / "slow"), family=socket.AF_UNIX)
+        asked = Recorder()
+        with slow_receiver(tmp_path) as slow:
+            client = await endpoint(asked, remote_addr=slow.getsockname(), family=socket.AF_UNIX)
             sent = 0
             while not client.get_write_buffer_size():
                 client.sendto(b"%06d" % sent)

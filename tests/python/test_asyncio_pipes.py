@@ -14,54 +14,12 @@ import overlapped.asyncio
 from conftest import unix_only
 from overlapped import _engine
 from overlapped.asyncio import run
+from recorder import Recorder
 
 pytestmark = unix_only("asyncio's selector loop has no pipes there")
 
 LARGE = bytes(range(256)) * 4096
 """More than a pipe holds."""
-
-
-class Recorder(asyncio.Protocol):
-    """Notes what it is told, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.data = b""
-        self.told = asyncio.Event()
-
-    def note(self, call: Any) -> None:
-        self.calls.append(call)
-        self.told.set()
-
-    async def wait_for(self, call: Any) -> None:
-        while call not in self.calls:
-            self.told.clear()
-            await self.told.wait()
-
-    async def wait_for_bytes(self, count: int) -> bytes:
-        while len(self.data) < count:
-            self.told.clear()
-            await self.told.wait()
-        return self.data
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.note("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        self.note("data")
-
-    def eof_received(self) -> None:
-        self.note("eof")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.note(("lost", type(exc) if exc else None))
-
-    def pause_writing(self) -> None:
-        self.note("pause")
-
-    def resume_writing(self) -> None:
-        self.note("resume")
 
 
 async def reading() -> tuple[Any, Recorder, int]:

@@ -16,6 +16,7 @@ import overlapped.asyncio
 from conftest import unix_only
 from overlapped import _engine
 from overlapped.asyncio import run
+from recorder import Recorder
 
 pytestmark = unix_only("asyncio's own transports, which other tests are for")
 
@@ -23,53 +24,6 @@ _T = TypeVar("_T")
 
 LARGE = bytes(range(256)) * 4096 * 8
 """More than a connection holds on its way."""
-
-
-class Recorder(asyncio.Protocol):
-    """Notes what it is told, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-        self.data = b""
-        self.told = asyncio.Event()
-        self.transport: Any = None
-        self.keep_open = False
-
-    def note(self, call: Any) -> None:
-        self.calls.append(call)
-        self.told.set()
-
-    async def wait_for(self, call: Any) -> None:
-        while call not in self.calls:
-            self.told.clear()
-            await self.told.wait()
-
-    async def wait_for_bytes(self, count: int) -> bytes:
-        while len(self.data) < count:
-            self.told.clear()
-            await self.told.wait()
-        return self.data
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.note("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        self.note("data")
-
-    def eof_received(self) -> bool:
-        self.note("eof")
-        return self.keep_open
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.note(("lost", type(exc) if exc else None))
-
-    def pause_writing(self) -> None:
-        self.note("pause")
-
-    def resume_writing(self) -> None:
-        self.note("resume")
 
 
 class Buffered(asyncio.BufferedProtocol):

@@ -12,17 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import overlapped
-from conftest import WINDOWS, unix_only
+from conftest import ROOT, WINDOWS, rust_example, unix_only
 from load import crowd
 from overlapped import _channel, _channel_frames, handoff, sleep, socket, spawn
 from overlapped._journal import Journal, NotYours
-
-ROOT = Path(__file__).resolve().parents[2]
 
 ANSWERS = """
 import contextlib, os, overlapped
@@ -370,14 +367,7 @@ def rust() -> str:
     """The Rust program of this scene, which is a server and a worker as examples/handoff.py is. On Windows a variable
     says where it is, for there is no cargo there.
     """
-    if WINDOWS:
-        if (program := os.environ.get("OVERLAPPED_TEST_RUST_HANDOFF")) is None:
-            pytest.skip("OVERLAPPED_TEST_RUST_HANDOFF does not say where the Rust program is")
-        return program
-    # With the features that scripts/test.py builds with: another program would take this one's place meanwhile.
-    build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", "rustls", "--example", "handoff"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    return str(ROOT / "target" / "debug" / "examples" / "handoff")
+    return rust_example("handoff")
 
 
 @pytest.mark.time_limit(600)

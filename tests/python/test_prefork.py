@@ -9,18 +9,15 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import overlapped
-from conftest import WINDOWS, unix_only
+from conftest import ROOT, WINDOWS, rust_example, unix_only
 from overlapped import prefork, sleep, socket, spawn
 from overlapped._channel_frames import End
 from overlapped._prefork_book import Book, NotYours
 from overlapped._prefork_channel import Channel
-
-ROOT = Path(__file__).resolve().parents[2]
 
 ANSWERS = """
 import os, sys
@@ -357,13 +354,7 @@ def rust() -> str:
     """The Rust program of this scene, a supervisor and a worker as examples/prefork.py is. On Windows a variable says
     where it is, for there is no cargo there.
     """
-    if WINDOWS:
-        if (program := os.environ.get("OVERLAPPED_TEST_RUST_PREFORK")) is None:
-            pytest.skip("OVERLAPPED_TEST_RUST_PREFORK does not say where the Rust program is")
-        return program
-    build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", "rustls", "--example", "prefork"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    return str(ROOT / "target" / "debug" / "examples" / "prefork")
+    return rust_example("prefork")
 
 
 @pytest.mark.time_limit(600)

@@ -2,21 +2,18 @@
 
 #![cfg(unix)]
 
+mod support;
+
 use std::io::{ErrorKind, Read, Write, read_to_string};
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use overlapped::process::{Child, Command, Stdio};
-use overlapped::{attempted, is_cancelled, run, sleep, spawn, timeout, uncancellable, yield_now};
+use overlapped::{attempted, run, sleep, spawn, timeout, yield_now};
+use support::children::{shell, who_leaves_a_wait_can_still_end_the_child};
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
-
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
-    command
-}
 
 /// Whether the process is there, a zombie counts.
 fn exists(id: u32) -> bool {
@@ -131,23 +128,7 @@ fn a_killed_child_says_so() {
 
 #[test]
 fn whoever_is_told_to_leave_while_a_child_runs_hears_so_from_the_wait_and_can_still_end_the_child() {
-    run(|| {
-        for limit in [None, Some(LONG)] {
-            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-            let waiter = spawn(move || {
-                let waited = match limit {
-                    None => child.wait().map(Some),
-                    Some(limit) => child.wait_timeout(limit),
-                };
-                assert!(is_cancelled(&waited.unwrap_err()));
-                child.kill().unwrap();
-                uncancellable(|| child.wait()).unwrap()
-            });
-            yield_now();
-            waiter.cancel();
-            assert!(!waiter.join().unwrap().success());
-        }
-    });
+    who_leaves_a_wait_can_still_end_the_child(|| Command::new("sleep").arg("60").spawn().unwrap());
 }
 
 #[test]

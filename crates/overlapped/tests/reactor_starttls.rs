@@ -15,6 +15,21 @@ use support::protocols::{Tells, Told, bytes, next, turns};
 use support::tls::{client, client_config, server};
 use support::{pattern, run, stream_pair};
 
+/// A client's side of TLS that has said nothing yet.
+fn session() -> ClientConnection {
+    ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// A client and the protocol that is told at the server's end hear each other by TLS.
+fn talk_in_secret(client: &mut (impl Read + Write), told: &Queue<Told>) {
+    client.write_all(b"hello").unwrap();
+    let mut secret = [0; 9];
+    client.read_exact(&mut secret).unwrap();
+    assert_eq!(&secret, b"in secret");
+    assert_eq!(next(told), Told::Made);
+    assert_eq!(bytes(told, 5), b"hello");
+}
+
 /// Speaks plainly until its peer has said `until`, answers, and starts TLS.
 struct Starts {
     tls: Tls,
@@ -82,19 +97,14 @@ fn tls_starts_with_what_came_of_it_in_one_piece_with_the_last_plain_bytes() {
         let (until, answer, heard) = (&b"PROXY TCP4 ...\r\n"[..], &b""[..], Vec::new());
         let lives = Rc::new(Cell::new(1));
         let (mut near, far) = stream_pair();
-        let mut session = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
+        let mut session = session();
         let mut first = until.to_vec();
         session.write_tls(&mut first).unwrap();
         near.write_all(&first).unwrap();
         let starts = Starts { tls: server(), until, answer, heard, then: Some(tells), started, lives };
         reactor::attach(far, starts).unwrap();
         let mut stream = StreamOwned::new(session, near);
-        stream.write_all(b"hello").unwrap();
-        let mut secret = [0; 9];
-        stream.read_exact(&mut secret).unwrap();
-        assert_eq!(&secret, b"in secret");
-        assert_eq!(next(&told), Told::Made);
-        assert_eq!(bytes(&told, 5), b"hello");
+        talk_in_secret(&mut stream, &told);
     });
 }
 
@@ -161,7 +171,7 @@ fn what_follows_the_frame_that_starts_tls_goes_to_tls_and_not_to_the_codec() {
     run(|| {
         let (tells, told) = Tells::new();
         let (mut near, far) = stream_pair();
-        let mut session = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
+        let mut session = session();
         // A line, the one that starts TLS, and the first of its records, in one piece.
         let mut first = b"ehlo\nSTARTTLS\n".to_vec();
         session.write_tls(&mut first).unwrap();
@@ -171,12 +181,7 @@ fn what_follows_the_frame_that_starts_tls_goes_to_tls_and_not_to_the_codec() {
         near.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"EHLO\n");
         let mut stream = StreamOwned::new(session, near);
-        stream.write_all(b"hello").unwrap();
-        let mut secret = [0; 9];
-        stream.read_exact(&mut secret).unwrap();
-        assert_eq!(&secret, b"in secret");
-        assert_eq!(next(&told), Told::Made);
-        assert_eq!(bytes(&told, 5), b"hello");
+        talk_in_secret(&mut stream, &told);
     });
 }
 
@@ -186,19 +191,14 @@ fn within_tls_a_frame_starts_another_layer_and_what_follows_it_goes_there() {
         let (tells, told) = Tells::new();
         let (near, far) = stream_pair();
         server().attach(far, Frames::new(Lines::new(), Lined(Some(tells)))).unwrap();
-        let outer = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
+        let outer = session();
         let mut outer = StreamOwned::new(outer, near);
-        let mut inner = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
+        let mut inner = session();
         let mut first = b"STARTTLS\n".to_vec();
         inner.write_tls(&mut first).unwrap();
         outer.write_all(&first).unwrap();
         let mut stream = StreamOwned::new(inner, outer);
-        stream.write_all(b"hello").unwrap();
-        let mut secret = [0; 9];
-        stream.read_exact(&mut secret).unwrap();
-        assert_eq!(&secret, b"in secret");
-        assert_eq!(next(&told), Told::Made);
-        assert_eq!(bytes(&told, 5), b"hello");
+        talk_in_secret(&mut stream, &told);
     });
 }
 

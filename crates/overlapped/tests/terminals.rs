@@ -2,6 +2,8 @@
 
 #![cfg(unix)]
 
+mod support;
+
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -9,15 +11,10 @@ use std::time::Duration;
 
 use overlapped::process::{Command, Pty, Size, Stdio};
 use overlapped::{run, spawn, timeout, yield_now};
+use support::children::shell;
 
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
-
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
-    command
-}
 
 /// Reads until `wanted` has come, and returns all that did.
 fn read_until(mut pty: &Pty, wanted: &str) -> String {

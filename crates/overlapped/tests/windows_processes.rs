@@ -2,20 +2,14 @@
 
 #![cfg(windows)]
 
+mod support;
+
 use std::io::Write;
 use std::time::Duration;
 
 use overlapped::process::{Command, Stdio};
-use overlapped::{is_cancelled, run, spawn, uncancellable, yield_now};
-
-/// Longer than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
-
-fn shell(line: &str) -> Command {
-    let mut command = Command::new("cmd");
-    command.args(["/d", "/c", line]);
-    command
-}
+use overlapped::{run, spawn, yield_now};
+use support::children::{shell, who_leaves_a_wait_can_still_end_the_child};
 
 /// A child that waits for its input.
 fn waits() -> Command {
@@ -61,23 +55,5 @@ fn a_wait_has_a_limit_and_a_child_can_be_killed() {
 
 #[test]
 fn whoever_is_told_to_leave_while_a_child_runs_hears_so_from_the_wait_and_can_still_end_the_child() {
-    run(|| {
-        for limit in [None, Some(LONG)] {
-            let mut child = waits().stdin(Stdio::piped()).spawn().unwrap();
-            // Kept open: a wait closes what is in the child.
-            let _input = child.stdin.take();
-            let waiter = spawn(move || {
-                let waited = match limit {
-                    None => child.wait().map(Some),
-                    Some(limit) => child.wait_timeout(limit),
-                };
-                assert!(is_cancelled(&waited.unwrap_err()));
-                child.kill().unwrap();
-                uncancellable(|| child.wait()).unwrap()
-            });
-            yield_now();
-            waiter.cancel();
-            assert!(!waiter.join().unwrap().success());
-        }
-    });
+    who_leaves_a_wait_can_still_end_the_child(|| waits().stdin(Stdio::piped()).spawn().unwrap());
 }

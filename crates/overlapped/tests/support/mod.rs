@@ -1,6 +1,7 @@
 //! What the test binaries share. Each uses a part of it.
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub(crate) mod children;
 pub(crate) mod protocols;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
