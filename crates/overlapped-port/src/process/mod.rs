@@ -14,6 +14,7 @@
 //! Each sibling folder exports the same items; a terminal is what Unix alone has.
 
 use std::io;
+use std::process::Child;
 
 use crate::sys::RawSocket;
 
@@ -51,4 +52,16 @@ fn no_tree(id: u32) -> io::Error {
     let what =
         format!("the child process {id} was not started with a tree of its own: nothing but itself can be ended");
     io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+/// A child with what stands for it. One that nobody would hold has to end.
+fn held(mut child: Child, hold: impl FnOnce(&Child) -> io::Result<Process>) -> io::Result<(Child, Process)> {
+    match hold(&child) {
+        Ok(process) => Ok((child, process)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) fn begin_thread(
     let py = function.py();
     let runtime = runtime(py)?;
     let lock = Py::new(py, Lock::held())?;
-    let tasklet = prepare_thread(function, PyTuple::new(py, [&thread])?)?;
+    let tasklet = prepare_thread(&runtime, function, PyTuple::new(py, [&thread])?)?;
     let ident = (tasklet.as_ptr() as u64).into_pyobject(py)?.into_any();
     note.call1((&thread, &ident, runtime.native_id(py)?, &lock))?;
     active.set_item(&ident, &thread)?;

@@ -492,10 +492,13 @@ pub(crate) fn start_as_thread(
 }
 
 /// The object of a tasklet that is to [`begin_as_thread`], and then to call `function(*args)`.
-pub(crate) fn prepare_thread(function: Bound<'_, PyAny>, args: Bound<'_, PyTuple>) -> PyResult<Py<Tasklet>> {
+pub(crate) fn prepare_thread(
+    runtime: &Runtime,
+    function: Bound<'_, PyAny>,
+    args: Bound<'_, PyTuple>,
+) -> PyResult<Py<Tasklet>> {
     let context = empty_context(function.py())?;
-    let here = runtime(function.py())?;
-    preempt::begin(&here)?;
+    preempt::begin(runtime)?;
     prepare(function, args, None, context)
 }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::Process;
 use super::terminal::lead_session;
-use crate::process::Ties;
+use crate::process::{Ties, held};
 
 /// What [`Hook`] holds where no terminal is to be taken.
 const NONE: i32 = -1;
@@ -93,16 +93,8 @@ impl Starter {
             hook.ends_with_parent.store(ties.ends_with_parent, Ordering::Relaxed);
             hook.parent.store(std::process::id() as i32, Ordering::Relaxed);
         }
-        let mut child = if ties.ends_with_parent { lasting::spawn(command)? } else { command.spawn()? };
-        match Process::of(&child, ties.tree || terminal.is_some()) {
-            Ok(process) => Ok((child, process)),
-            Err(error) => {
-                // Nobody would hold it: it has to end.
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+        let child = if ties.ends_with_parent { lasting::spawn(command)? } else { command.spawn()? };
+        held(child, |child| Process::of(child, ties.tree || terminal.is_some()))
     }
 
     /// Gives the command the function, once.

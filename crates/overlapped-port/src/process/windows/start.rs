@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Threading::{CREATE_SUSPENDED, OpenThread, Resume
 
 use super::Process;
 use super::job::Job;
-use crate::process::Ties;
+use crate::process::{Ties, held};
 
 /// Starts the children of one command.
 #[derive(Debug, Default)]
@@ -64,18 +64,6 @@ pub fn tie(process: BorrowedHandle<'_>, ties: Ties) -> io::Result<Option<Job>> {
     let tree = if ties.tree { Some(Job::new()?) } else { None };
     tree.as_ref().map_or(Ok(()), |tree| tree.take(process))?;
     Ok(tree)
-}
-
-/// A child with what stands for it. One that nobody would hold has to end.
-fn held(mut child: Child, hold: impl FnOnce(&Child) -> io::Result<Process>) -> io::Result<(Child, Process)> {
-    match hold(&child) {
-        Ok(process) => Ok((child, process)),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
-    }
 }
 
 /// Lets a child that has begun suspended go on. The standard library does not tell its thread, so that is looked for among
