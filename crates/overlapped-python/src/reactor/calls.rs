@@ -1,5 +1,5 @@
-//! The methods by which calls are asked for: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `time`, `_run_once` of the loop, and
-//! `cancel` of its handles.
+//! The methods by which calls are asked for: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `time`,
+//! `_run_once` of the loop, and `cancel` of its handles.
 //!
 //! Each does what asyncio's does where that is simple. In debug mode, of a loop that is closed, with too few arguments or ones
 //! that are named, asyncio's own method is called: it knows the errors, and where a handle was made.

@@ -14,8 +14,8 @@
 //! now and then ([`overlapped_port::Process`] says how).
 //!
 //! **Starting** is the standard library's: without a copy of the parent's page tables (posix_spawn(3)) unless a user, a
-//! group, a function to call before, a terminal or an end with the parent's is set, which want fork(2). It holds the thread until the program has been found and
-//! read, some tenths of a millisecond.
+//! group, a function to call before, a terminal or an end with the parent's is set, which want fork(2). It holds the thread
+//! until the program has been found and read, some tenths of a millisecond.
 //!
 //! **Inherited** is what [`Stdio`] says, and what was opened without `O_CLOEXEC`. All that this crate and the standard
 //! library open has that flag.

@@ -274,8 +274,8 @@ impl PooledStack {
     }
 }
 
-// SAFETY: `base` is the end of a line of the cache and thus aligned; the bytes at `limit` are a guard (`Slabs::carve`), above it are at least
-// `MIN_STACK_SIZE` bytes, which no other stack shares and which stay mapped while `slab` is held.
+// SAFETY: `base` is the end of a line of the cache and thus aligned; the bytes at `limit` are a guard (`Slabs::carve`),
+// above it are at least `MIN_STACK_SIZE` bytes, which no other stack shares and which stay mapped while `slab` is held.
 unsafe impl Stack for PooledStack {
     #[inline]
     fn base(&self) -> StackPointer {
