@@ -14,7 +14,7 @@
 //! ```text
 //!   id  token  ready  board  wait  names, queue, listing: they know nothing of the rest
 //!   table  remote  watch           what is known of each tasklet; what other threads see; the warning
-//!   thread                         the scheduler itself
+//!   thread  preempt                the scheduler itself; who computes for long is looked for
 //!   turn  park  order  leave       its loop, its waits, who runs when, how waits end early
 //!   operation  started  waiter     waits for the port, operations that call back, waits for others
 //!   kept                           what is told of the end of the run
