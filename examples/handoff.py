@@ -51,7 +51,8 @@ def client(connection: socket.socket, line: bytes) -> bytes:
 
 def serve(command: list[str]) -> None:
     workers = handoff.Server(WORKERS, command, attempts=100)
-    begun, killed, clients = time.perf_counter(), 0, []
+    begun, clients = time.perf_counter(), []
+    killed: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for number in range(CONNECTIONS):
             line = b"connection %d\n" % number
@@ -60,8 +61,12 @@ def serve(command: list[str]) -> None:
             context = connection.recv(len(line), socket.MSG_WAITALL)
             clients.append((line, said, workers.give(connection, context)))
             if number % KILLS == KILLS - 1:
-                os.kill(workers.workers()[killed % WORKERS].process, KILL)
-                killed += 1
+                # The place whose turn it is may have no process now, or one that is about to end: then the next.
+                places = workers.workers() * 2
+                running = (one.process for one in places[len(killed) % WORKERS :] if one.process is not None)
+                if process := next((one for one in running if one not in killed), None):
+                    os.kill(process, KILL)
+                    killed.append(process)
     answered = closed = 0
     for line, said, giving in clients:
         whole = b"%d %b" % (giving.wait(), line)
@@ -74,7 +79,7 @@ def serve(command: list[str]) -> None:
     workers.stop(30)
     print(
         f"handoff: {answered + closed} connections through {WORKERS} workers in {time.perf_counter() - begun:.3f} s; "
-        f"{answered} answered once, {killed} workers killed and {closed} connections with them"
+        f"{answered} answered once, {len(killed)} workers killed and {closed} connections with them"
     )
 
 

@@ -28,7 +28,6 @@ that ends is started again, after a growing delay where it had taken nothing ove
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket as _std_socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +48,8 @@ from ._channel import Channel as _Channel
 from ._channel_errors import ProtocolError
 from ._journal import Choice, Journal, NotYours
 from ._timeout import timeout
+from ._worker_process import running as _running
+from ._worker_process import told as _told
 
 __all__ = [
     "CONTEXT_LIMIT",
@@ -227,7 +228,8 @@ class Giving:
 class WorkerStatus:
     """What a worker is doing."""
 
-    process: int
+    process: int | None
+    """None between the end of one and the start of the next."""
     unconfirmed: int = 0
     """How many sockets it has that it has not taken over yet."""
     taken: int = 0
@@ -322,7 +324,7 @@ class Server:
     def workers(self) -> list[WorkerStatus]:
         """The workers, by place."""
         return [
-            WorkerStatus(place.process.pid, counts.unconfirmed, counts.taken, place.ended, place.last_end)
+            WorkerStatus(_running(place.process), counts.unconfirmed, counts.taken, place.ended, place.last_end)
             for place, counts in zip(self._places, self._journal.places, strict=True)
         ]
 
@@ -528,10 +530,3 @@ class Server:
         gift.socket.close()
         self._leaves(gift)
         self._take_back([])
-
-
-def _told(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else "one of those without a name"
-    return f"signal {-status} ({name})"

@@ -44,7 +44,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from _socket import close as _close_socket
@@ -75,6 +74,7 @@ from ._prefork_channel import (
 from ._prefork_service import Service
 from ._prefork_worker import Connection, More, Worker
 from ._queue import Queue, ShutDown
+from ._worker_process import running, told
 
 __all__ = [
     "UNREAD_LIMIT",
@@ -100,7 +100,8 @@ _REST = 0.05
 class WorkerStatus:
     """What a worker is doing."""
 
-    process: int
+    process: int | None
+    """None between the end of one and the start of the next."""
     generation: int = 1
     """1 for those that a supervisor began with; each restart begins another."""
     ready: bool = False
@@ -154,7 +155,7 @@ class _Member:
         """Waits for the process's end, which may come though its end of the channel is open elsewhere."""
         try:
             self.process.wait()
-            self.how = _told(self.process.returncode)
+            self.how = told(self.process.returncode)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -268,7 +269,7 @@ class Supervisor:
         """The workers, by place."""
         return [
             WorkerStatus(
-                member.process.pid,
+                running(member.process),
                 member.generation,
                 member.ready.is_set() and not member.ended.is_set(),
                 self._book.unconfirmed(member.number),
@@ -518,10 +519,3 @@ class Supervisor:
         for moved in out:
             _close_socket(moved.descriptor)
         self._lost += len(out)
-
-
-def _told(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name if -status in set(signal.Signals) else "one of those without a name"
-    return f"signal {-status} ({name})"

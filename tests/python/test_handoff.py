@@ -198,7 +198,9 @@ def test_of_many_connections_through_4_workers_of_which_each_is_killed_every_one
         client, ours = connection()
         clients.append((spawn(answer, client), server.give(ours, b"connection %d;" % number)))
         if number % (CONNECTIONS // 5) == CONNECTIONS // 5 - 1:
-            os.kill(server.workers()[number // (CONNECTIONS // 5) % 4].process, KILL)
+            process = server.workers()[number // (CONNECTIONS // 5) % 4].process
+            if process is not None:
+                os.kill(process, KILL)
     answered = 0
     for number, (said, giving) in enumerate(clients):
         # Whatever became of it, somebody had taken it over.
@@ -218,6 +220,7 @@ def test_what_a_worker_had_and_did_not_take_over_when_it_was_killed_is_served_by
     scripts = iter([HEARS_NOTHING])
     server = handoff.Server(1, lambda place: worker(next(scripts, ANSWERS)), limit=3)
     first = server.workers()[0].process
+    assert first is not None
     clients = [connection() for _ in range(3)]
     givings = [server.give(ours, b"%d" % number) for number, (_, ours) in enumerate(clients)]
     wait_for("all three are its", lambda: server.workers()[0].unconfirmed == 3)
@@ -323,8 +326,9 @@ def test_noise_is_an_error_or_waits_for_more():
                 pass
 
 
-def test_a_worker_that_ends_before_it_was_of_use_is_started_again():
+def test_a_worker_that_ends_before_it_was_of_use_is_started_again_after_a_delay_in_which_no_process_is_named():
     with handoff.Server(1, [sys.executable, "-S", "-c", "raise SystemExit(3)"]) as server:
+        wait_for("none runs", lambda: server.workers()[0].process is None)
         wait_for("three have ended", lambda: server.workers()[0].ended >= 3)
         assert server.workers()[0].last_end == "exit status 3"
 

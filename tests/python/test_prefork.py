@@ -119,7 +119,7 @@ def wait_for(what: str, holds: Callable[[], object]) -> None:
 
 
 def processes(supervisor: prefork.Supervisor) -> list[int]:
-    return [one.process for one in supervisor.workers()]
+    return [one.process for one in supervisor.workers() if one.process is not None]
 
 
 def descriptors() -> int:

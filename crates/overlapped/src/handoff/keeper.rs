@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::receiver::{Arrived, Receiver, breach};
-use super::shared::Shared;
+use super::shared::{Process, Shared};
 use super::wire::{self, Message, VARIABLE, VERSIONS};
 use crate::process::{Child, Command};
 use crate::sync::Event;
@@ -27,18 +27,18 @@ const TIME_FOR_HELLO: Duration = Duration::from_secs(60);
 pub(super) struct Started {
     stream: Rc<Stream>,
     id: u32,
-    process: Watcher,
+    watcher: Watcher,
 }
 
 impl Started {
     pub(super) fn start(command: Command) -> io::Result<Started> {
         let (child, stream) = sys::start(command, VARIABLE)?;
         let stream = Rc::new(stream);
-        Ok(Started { id: child.id(), process: Watcher::over(child, Rc::clone(&stream))?, stream })
+        Ok(Started { id: child.id(), watcher: Watcher::over(child, Rc::clone(&stream))?, stream })
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.id
+    pub(super) fn process(&self) -> Process {
+        Process { id: self.id, ended: self.watcher.ended.clone() }
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn keep(shared: &Rc<Shared>, place: usize, mut start: impl FnMut() ->
         }
         next = Started::start(start());
         if let Ok(worker) = &next {
-            shared.started(place, worker.id());
+            shared.started(place, worker.process());
         }
     }
 }
@@ -72,16 +72,16 @@ pub(super) fn keep(shared: &Rc<Shared>, place: usize, mut start: impl FnMut() ->
 fn serve(shared: &Rc<Shared>, place: usize, worker: &Started) -> String {
     if let Err(error) = converse(shared, place, &worker.stream) {
         // It has broken the rules, or the server ends. What it has not confirmed is given to others once it is dead.
-        worker.process.kill();
+        worker.watcher.kill();
         return format!("ended by the server: {error}");
     }
     // It says nothing more, and so has not confirmed what it did not: others may have it, while it ends in its own
     // time.
     shared.take_back(place);
-    match worker.process.wait() {
+    match worker.watcher.wait() {
         Ok(how) => how,
         Err(error) => {
-            worker.process.kill();
+            worker.watcher.kill();
             error.to_string()
         }
     }

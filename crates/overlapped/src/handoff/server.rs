@@ -68,7 +68,7 @@ impl Builder {
         let shared = Rc::new(Shared {
             journal: RefCell::new(Journal::new(self.workers, self.choice, self.limit, self.attempts)),
             room: Semaphore::new(self.workers.saturating_mul(self.limit)),
-            places: started.iter().map(|started| Place::of(started.id())).collect(),
+            places: started.iter().map(|started| Place::of(started.process())).collect(),
             stopping: Event::new(),
             confirmed_all: Event::new(),
             done: Event::new(),
@@ -97,8 +97,8 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
-    /// Its process.
-    pub process: u32,
+    /// Its process; none between one's end and the start of the next.
+    pub process: Option<u32>,
     /// How many sockets it has that it has not taken over yet.
     pub unconfirmed: usize,
     /// How many have been taken over in this place.
@@ -152,7 +152,7 @@ impl Server {
             .map(|(number, place)| {
                 let (unconfirmed, taken) = journal.counts(number);
                 WorkerStatus {
-                    process: place.process.get(),
+                    process: place.running(),
                     unconfirmed,
                     taken,
                     ended: place.ended.get(),

@@ -28,14 +28,32 @@ pub(super) struct Shared {
 /// What is known of a worker beside the journal.
 pub(super) struct Place {
     pub(super) assigned: Event,
-    pub(super) process: Cell<u32>,
+    process: RefCell<Process>,
     pub(super) ended: Cell<u64>,
     pub(super) last_end: RefCell<Option<String>>,
 }
 
+/// The last process that was started in a place.
+pub(super) struct Process {
+    pub(super) id: u32,
+    /// Set at once when it has been waited for: its number may be a stranger's after that.
+    pub(super) ended: Event,
+}
+
 impl Place {
-    pub(super) fn of(process: u32) -> Place {
-        Place { assigned: Event::new(), process: Cell::new(process), ended: Cell::new(0), last_end: RefCell::default() }
+    pub(super) fn of(process: Process) -> Place {
+        Place {
+            assigned: Event::new(),
+            process: RefCell::new(process),
+            ended: Cell::new(0),
+            last_end: RefCell::default(),
+        }
+    }
+
+    /// The process, unless it has ended.
+    pub(super) fn running(&self) -> Option<u32> {
+        let process = self.process.borrow();
+        (!process.ended.is_set()).then_some(process.id)
     }
 }
 
@@ -80,7 +98,7 @@ impl Shared {
     pub(super) fn confirmed(&self, place: usize, number: u64) -> io::Result<()> {
         let gift =
             self.journal.borrow_mut().taken(place, number).map_err(|NotYours(number)| not_yours("took", number))?;
-        gift.outcome.tell(Ok(self.places[place].process.get()));
+        gift.outcome.tell(Ok(self.places[place].process.borrow().id));
         drop(gift);
         self.assign();
         self.look_whether_all_is_confirmed();
@@ -106,8 +124,8 @@ impl Shared {
         self.look_whether_all_is_confirmed();
     }
 
-    pub(super) fn started(&self, place: usize, process: u32) {
-        self.places[place].process.set(process);
+    pub(super) fn started(&self, place: usize, process: Process) {
+        *self.places[place].process.borrow_mut() = process;
     }
 
     pub(super) fn ended(&self, place: usize, how: String) {

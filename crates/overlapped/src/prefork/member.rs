@@ -39,7 +39,8 @@ pub(super) struct Member {
     outbox: Queue<Outgoing>,
     draining: Cell<bool>,
     how: RefCell<String>,
-    exited: Event,
+    /// Set at once when it has been waited for: its number may be a stranger's after that.
+    pub(super) exited: Event,
     watcher: RefCell<Option<JoinHandle<()>>>,
 }
 

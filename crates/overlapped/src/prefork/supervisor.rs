@@ -127,8 +127,8 @@ pub struct Supervisor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
-    /// Its process.
-    pub process: u32,
+    /// Its process; none between one's end and the start of the next.
+    pub process: Option<u32>,
     /// 1 for those that a supervisor began with; each restart begins another.
     pub generation: u64,
     /// Whether it serves: it has said that it is ready, and has not ended.
@@ -159,7 +159,7 @@ impl Supervisor {
         let places = self.shared.places.iter().map(|place| {
             let member = place.member();
             WorkerStatus {
-                process: member.process,
+                process: (!member.exited.is_set()).then_some(member.process),
                 generation: member.generation,
                 is_ready: member.ready.is_set() && !member.ended.is_set(),
                 unconfirmed: self.shared.unconfirmed(&member),
