@@ -1,4 +1,4 @@
-"""Text files: what a line costs, beside plain python's."""
+"""Text and binary files: what a line costs, beside plain python's."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +17,8 @@ PYTHON = {
 COSTS = {
     "iterate": ("for line in file, ns a line", ".0f"),
     "readline": ("readline, ns a line", ".0f"),
+    "bytes": ("for line in binary file, ns a line", ".0f"),
+    "bytes-write": ("write to a binary file, ns a line", ".0f"),
     "read": ("read it whole, ns a line", ".1f"),
     "write": ("write, ns a line", ".0f"),
 }
@@ -32,6 +34,6 @@ def scene(plan: Plan) -> Iterator[Chart]:
         ):
             return process.figures()
 
-    chart = Chart("text", "Text files in Python")
+    chart = Chart("text", "Lines of files in Python")
     chart.add(Table("", *plan.interleaved(list(commands), one), COSTS))
     yield chart

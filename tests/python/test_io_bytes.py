@@ -24,7 +24,7 @@ def test_random_operations_like_the_built_in(tmp_path: Path) -> None:
     for round_number in range(120):
         mode = ["r+b", "w+b", "a+b", "rb", "wb", "ab"][round_number % 6]
         buffering = rng.choice([0, -1, 3, 64, 5000])
-        start = rng.randbytes(rng.randrange(300))
+        start = bytes(rng.choices(b"ab\n\0", k=rng.randrange(300)))
         seed = rng.random()
 
         def use(
@@ -34,7 +34,7 @@ def test_random_operations_like_the_built_in(tmp_path: Path) -> None:
             path.write_bytes(start)
             seen: list[Any] = []
             with opener(path, mode, buffering) as file:
-                for _ in range(40):
+                for _ in range(60):
                     seen.append(outcome(lambda: operate(file, rng)))
                 seen.append(file.tell())
             return seen, path.read_bytes()
@@ -44,7 +44,7 @@ def test_random_operations_like_the_built_in(tmp_path: Path) -> None:
 
 def operate(file: Any, rng: random.Random) -> Any:
     size = rng.randrange(1, 120)
-    which = rng.randrange(12)
+    which = rng.randrange(14)
     if which == 0:
         return file.read(size)
     if which == 1:
@@ -68,6 +68,10 @@ def operate(file: Any, rng: random.Random) -> Any:
         return file.readline(size)
     if which == 10:
         return file.writelines([b"one\n", b"two\n"])
+    if which == 11:
+        return file.readline()
+    if which == 12:
+        return next(file, None)
     return file.read() if rng.randrange(4) == 0 else file.read(0)
 
 
@@ -207,6 +211,56 @@ def test_iteration(tmp_path: Path) -> None:
             assert list(file) == lines
     with io.open(path, encoding="ascii") as file:
         assert [line.encode() for line in file] == lines
+
+
+def close(file: Any) -> None:
+    file.close()
+
+
+def close_the_raw_file(file: Any) -> None:
+    file.raw.close()
+
+
+def detach(file: Any) -> None:
+    file.kept = file.detach()
+
+
+@pytest.mark.parametrize("how", [close, close_the_raw_file, detach])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nothing_is_at_hand_of_a_buffer_that_is_closed(tmp_path: Path, how: Any) -> None:
+    path = tmp_path / "file"
+
+    def use(opener: Any) -> Any:
+        path.write_bytes(b"one\ntwo\nthree\n")
+        reader, writer = opener(path, "rb"), opener(tmp_path / "other", "wb")
+        assert reader.readline() == b"one\n" and writer.write(b"x") == 1
+        how(reader)
+        how(writer)
+        return [
+            outcome(action)
+            for action in (reader.readline, lambda: next(reader), lambda: reader.read(1), lambda: writer.write(b"x"))
+        ]
+
+    both(use)
+
+
+def test_lines_of_bytes_and_writes_of_every_width_like_the_built_in(tmp_path: Path) -> None:
+    """Over the ends of the buffer, and of writes that just fit into it."""
+    path, copy = tmp_path / "file", tmp_path / "copy"
+    for size in (2, 7, 64, 8192):
+        lines = [
+            b"x" * width + b"\n" for width in (0, 1, size - 2, size - 1, size, size + 1, 3, 0, 2 * size) if width >= 0
+        ]
+
+        def use(opener: Any, size: int = size, lines: list[bytes] = lines) -> Any:
+            path.write_bytes(b"".join(lines) + b"end")
+            with opener(path, "rb", size) as source, opener(copy, "wb", size) as target:
+                told = [(target.write(line), target.tell()) for line in source]
+            assert copy.read_bytes() == path.read_bytes()
+            with opener(copy, "rb", size) as source:
+                return told, [source.read(size // 2) for _ in range(30)], source.tell()
+
+        both(use)
 
 
 def test_proc_files_whose_size_is_not_known() -> None:

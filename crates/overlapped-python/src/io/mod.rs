@@ -1,5 +1,6 @@
 //! Sockets, files and what is ready: the standard library's objects, with the port's operations.
 
+mod buffered;
 mod calls;
 pub(crate) mod descriptor;
 mod file;

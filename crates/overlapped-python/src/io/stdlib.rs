@@ -1,5 +1,6 @@
 //! The standard library's objects from inside: the descriptor and the time-out of a `_socket.socket`, the descriptor
-//! of an `_io.FileIO`. Its text files are in [`text`](super::text).
+//! of an `_io.FileIO`. Its buffers are in [`buffered`](super::buffered), its text files in
+//! [`text`](super::text).
 //!
 //! The first fields of both structures have been the same in every CPython that this package is built for
 //! (`Modules/socketmodule.h`, which `_ssl` uses in the same way; `Modules/_io/fileio.c`). [`check`] makes sure at import.
@@ -128,7 +129,7 @@ pub(crate) fn check(py: Python<'_>) -> PyResult<()> {
         };
         file.call_method0("close")?;
     }
-    if as_said && super::text::is_as_said(py)? {
+    if as_said && super::buffered::is_as_said(py)? && super::text::is_as_said(py)? {
         return Ok(());
     }
     let version = Python::version_str();

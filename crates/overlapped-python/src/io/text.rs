@@ -10,8 +10,8 @@
 //! subclass the standard library finds the answer by name, which takes longer than the line. (Rejected: that method under a
 //! cheaper lock. With no lock at all a line took 1.6 times what it takes in plain python, for that reason.)
 //!
-//! The structures' first fields have been the same in every CPython that this package is built for (`Modules/_io/textio.c`,
-//! `Modules/_io/bufferedio.c`); [`is_as_said`] makes sure at import.
+//! The structures' first fields have been the same in every CPython that this package is built for (`Modules/_io/textio.c`);
+//! [`is_as_said`] makes sure at import.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -21,7 +21,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyType};
 
-use super::stdlib::file_descriptor;
+use super::buffered::Raw;
 
 /// An `_io.TextIOWrapper`.
 #[repr(C)]
@@ -58,19 +58,12 @@ struct TextObject {
     snapshot: *mut PyObject,
 }
 
-/// The first of an `_io.BufferedReader` and its kin.
-#[repr(C)]
-struct BufferObject {
-    head: PyObject,
-    raw: *mut PyObject,
-}
-
 /// The functions that leave ASCII as it is: of ASCII, Latin-1 and UTF-8, as addresses.
 static LEAVE_ASCII: OnceLock<[usize; 3]> = OnceLock::new();
 
 /// The classes of ours under a text file of which this knows whether it is open.
 pub(super) struct Below {
-    pub(super) raw: Py<PyType>,
+    pub(super) raw: Raw,
     pub(super) buffers: [Py<PyType>; 3],
 }
 
@@ -81,14 +74,12 @@ impl Below {
     /// It is an `_io.TextIOWrapper`, and the GIL is held.
     #[inline]
     unsafe fn is_open(&self, text: *const TextObject) -> bool {
-        // SAFETY: the buffer is an object or null, and where its class is one of these it has a raw file or null.
+        // SAFETY: the buffer is an object or null.
         unsafe {
             let buffer = (*text).buffer;
-            if buffer.is_null() || !self.buffers.iter().any(|class| class.as_ptr() == ffi::Py_TYPE(buffer).cast()) {
-                return false;
-            }
-            let raw = (*buffer.cast::<BufferObject>()).raw;
-            !raw.is_null() && ffi::Py_TYPE(raw).cast() == self.raw.as_ptr() && file_descriptor(raw) >= 0
+            !buffer.is_null()
+                && self.buffers.iter().any(|class| class.as_ptr() == ffi::Py_TYPE(buffer).cast())
+                && self.raw.is_open(buffer)
         }
     }
 }
@@ -231,9 +222,7 @@ pub(super) fn is_as_said(py: Python<'_>) -> PyResult<bool> {
         && after.pending_bytes.is_null()
         && !after.snapshot.is_null()
         && !after.decoded_chars.is_null()
-        && after.decoded_chars_used == 3
-        // SAFETY: it is a buffer, and has a raw file.
-        && unsafe { (*buffer.as_ptr().cast::<BufferObject>()).raw } == buffer.getattr("raw")?.as_ptr();
+        && after.decoded_chars_used == 3;
     let as_it_comes = inside(&file(b"a", "utf-8", Some(""), false)?);
     as_said &= (as_it_comes.readuniversal, as_it_comes.readtranslate, as_it_comes.writetranslate) == (1, 0, 0);
     let flushing = inside(&file(b"", "utf-8", Some("\r\n"), true)?);

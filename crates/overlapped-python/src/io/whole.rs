@@ -6,8 +6,8 @@
 //!
 //! A line takes 25 ns to be read, and a method in Python round it ten times as long. So these methods are native, find the
 //! object's locks at a fixed place in it (a slot), and call the C function that is behind the standard library's method.
-//! Iteration goes past the look-up of `readline` too, where nobody has made a subclass that might have its own. What a text
-//! file has at hand needs neither the lock nor that function: see [`text`].
+//! Iteration goes past the look-up of `readline` too, where nobody has made a subclass that might have its own. What a buffer or
+//! a text file has at hand needs neither the lock nor that function: see [`buffered`] and [`text`].
 //!
 //! Rejected: no lock until a second tasklet is seen to use the file, for the first is then in the middle of a call that holds
 //! none; to let iteration run in the standard library's own way, which is for its own classes alone.
@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyTuple, PyType};
 
+use super::buffered::{self, Raw};
 use super::file;
 use super::text::{self, Below};
 use crate::python::class::install;
@@ -80,6 +81,7 @@ const NAMES: [&str; 15] = [
     "writelines",
 ];
 const READS: usize = 7;
+const READ: usize = 1;
 const READLINE: usize = 5;
 const FLUSH: usize = 9;
 const TELL: usize = 11;
@@ -88,6 +90,7 @@ const WRITE: usize = 13;
 /// The classes of the standard library that ours are made from.
 const BASES: [&str; 5] = ["BufferedReader", "BufferedWriter", "BufferedRandom", "BufferedRWPair", "TextIOWrapper"];
 const CLASSES: usize = BASES.len();
+const PAIR: usize = 3;
 const TEXT: usize = 4;
 
 /// A method of the standard library's.
@@ -112,8 +115,13 @@ struct Class {
     slot: usize,
     methods: [Option<Base>; NAMES.len()],
     next: Option<ffi::iternextfunc>,
-    /// What may be under it, of a text file.
-    below: Option<Below>,
+    at_hand: Option<AtHand>,
+}
+
+/// What must be below an object whose calls may be done at once.
+enum AtHand {
+    Buffer(Raw),
+    Text(Below),
 }
 
 static TABLE: [OnceLock<Class>; CLASSES] = [const { OnceLock::new() }; CLASSES];
@@ -151,17 +159,25 @@ pub(crate) fn install_whole(class: &Bound<'_, PyType>, sample: &Bound<'_, PyAny>
         }
         next
     };
-    let below = if number == TEXT { below(py) } else { None };
-    let entry = Class { itself: class.clone().unbind(), slot, methods, next, below };
+    let entry = Class { itself: class.clone().unbind(), slot, methods, next, at_hand: at_hand(py, number) };
     // Where the module is imported anew, all but the class is as it was; the new one iterates as a subclass does.
     let _ = TABLE[number].set(entry);
     Ok(())
 }
 
-/// Our classes under a text file's, which are made before.
-fn below(py: Python<'_>) -> Option<Below> {
-    let [reader, writer, both, ..] = TABLE.each_ref().map(|class| class.get().map(|class| class.itself.clone_ref(py)));
-    Some(Below { raw: file::class(py)?, buffers: [reader?, writer?, both?] })
+/// Our classes below the one with this number, which are made before it.
+fn at_hand(py: Python<'_>, number: usize) -> Option<AtHand> {
+    let raw = Raw(file::class(py)?);
+    match number {
+        TEXT => {
+            let [reader, writer, both, ..] =
+                TABLE.each_ref().map(|class| class.get().map(|class| class.itself.clone_ref(py)));
+            Some(AtHand::Text(Below { raw, buffers: [reader?, writer?, both?] }))
+        }
+        // A pair is two buffers.
+        PAIR => None,
+        _ => Some(AtHand::Buffer(raw)),
+    }
 }
 
 /// Whether the slot of the class is where a subclass with one slot has it: after all that its base has.
@@ -275,8 +291,7 @@ unsafe extern "C" fn method<const CLASS: usize, const NAME: usize>(
         let Some(whole) = class.whole(py, slf) else { return base.call(slf, args, count) };
         let whole = whole.get();
         let lock = whole.lock::<NAME>();
-        if CLASS == TEXT
-            && lock.is_free()
+        if lock.is_free()
             && let Some(done) = class.at_once::<NAME>(slf, args, count)
         {
             return done;
@@ -315,9 +330,9 @@ unsafe extern "C" fn next<const CLASS: usize>(slf: *mut PyObject) -> *mut PyObje
             // Its `readline` may be its own.
             return class.next.map_or(ptr::null_mut(), |next| next(slf));
         }
-        let whole = class.whole(py, slf).filter(|_| class.below.is_some());
+        let whole = class.whole(py, slf);
         if let Some(whole) = &whole {
-            whole.get().iterates.store(true, Ordering::Relaxed);
+            whole.get().iterates.store(CLASS == TEXT, Ordering::Relaxed);
             if whole.get().lock::<READLINE>().is_free()
                 && let Some(line) = class.at_once::<READLINE>(slf, ptr::null_mut(), 0)
             {
@@ -345,10 +360,10 @@ impl Whole {
 }
 
 impl Class {
-    /// What a method of a text file returns, where that needs no wait: a new reference, or null with an error set.
+    /// What a method returns, where that needs no wait: a new reference, or null with an error set.
     ///
     /// # Safety
-    /// The GIL is held; `slf` is an object of this class, a text file's, whose lock is free, and there are `count` arguments.
+    /// The GIL is held; `slf` is an object of this class whose lock is free, and there are `count` arguments.
     #[inline]
     unsafe fn at_once<const NAME: usize>(
         &self,
@@ -358,10 +373,13 @@ impl Class {
     ) -> Option<*mut PyObject> {
         // SAFETY: the caller's promise. A subclass may have more to say on what is closed.
         unsafe {
-            let below = self.below.as_ref().filter(|_| ffi::Py_TYPE(slf).cast() == self.itself.as_ptr())?;
-            match (NAME, count) {
-                (READLINE, 0) => text::line_at_hand(slf, below),
-                (WRITE, 1) => text::keep(slf, *args, below),
+            let at_hand = self.at_hand.as_ref().filter(|_| ffi::Py_TYPE(slf).cast() == self.itself.as_ptr())?;
+            match (at_hand, NAME, count) {
+                (AtHand::Buffer(raw), READLINE, 0) => buffered::line_at_hand(slf, raw),
+                (AtHand::Buffer(raw), READ, 1) => buffered::bytes_at_hand(slf, *args, raw),
+                (AtHand::Buffer(raw), WRITE, 1) => buffered::keep(slf, *args, raw),
+                (AtHand::Text(below), READLINE, 0) => text::line_at_hand(slf, below),
+                (AtHand::Text(below), WRITE, 1) => text::keep(slf, *args, below),
                 _ => None,
             }
         }
