@@ -35,7 +35,7 @@ from pythons import find  # noqa: E402
 
 from load import crowd  # noqa: E402
 
-OTHER_PYTHONS = ["3.12", "3.13"]
+OTHER_PYTHONS = ["3.12", "3.13", "3.14"]
 INSTALLED = "tests/python/test_readme.py tests/python/test_main.py"
 """What is run again with the package that pip installed."""
 ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py --ignore=tests/python/test_asyncio_stdlib.py"
@@ -235,12 +235,14 @@ def python(backends: list[str]) -> Iterable[Part]:
 
 
 def pythons(backends: list[str]) -> Iterable[Part]:
-    """`pip install .` into a fresh environment of this Python and of others that are found, and tests there."""
+    """`pip install .` into a fresh environment of this Python and of others that are found, and tests there; for those
+    that are not, whether the package would compile."""
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     for version in [ours, *(other for other in OTHER_PYTHONS if other != ours)]:
         interpreter = sys.executable if version == ours else find(version)
         if interpreter is None:
-            warn(f"CPYTHON {version} IS NOT ON THIS MACHINE: nothing is tested on it.")
+            warn(f"CPYTHON {version} IS NOT ON THIS MACHINE: the package is type-checked for it, and not tested.")
+            yield type_check(version)
             continue
         environment = ROOT / f".venv-{version}"
         python = f"'{environment}/bin/python' -m"
@@ -252,6 +254,17 @@ def pythons(backends: list[str]) -> Iterable[Part]:
             f"{python} pytest {INSTALLED if version == ours else ELSEWHERE}",
         ]
         yield Part(f"pip install, CPython {version}", ["sh", "-c", " && ".join(script)])
+
+
+def type_check(version: str) -> Part:
+    """Compiles the package as for a CPython that is not here, whose configuration pyo3 is told."""
+    SAID.mkdir(parents=True, exist_ok=True)
+    told = SAID / f"python{version}.txt"
+    told.write_text(
+        f"implementation=CPython\nversion={version}\nshared=true\nlib_name=python{version}\npointer_width=64\n"
+    )
+    check = ["cargo", "check", "--quiet", "--package", "overlapped-python", "--target-dir", f"target/python{version}"]
+    return Part(f"types, CPython {version}", check, {"PYO3_CONFIG_FILE": str(told)})
 
 
 def windows(backends: list[str]) -> Iterable[Part]:

@@ -1,7 +1,7 @@
 """The text scene: `text.py overlapped|plain FILE`; with `plain`, `open` is what the program finds.
 
-Prints the nanoseconds of a line, of a hundred thousand: iterated, by `readline`, read whole, written one by one; of a text file,
-and of a binary one where the name says so.
+Prints the nanoseconds of a line, of a hundred thousand: iterated, by `readline`, read whole, written one by one; of a
+text file, and of a binary one where the name says so.
 """
 
 import json

@@ -11,7 +11,8 @@ system's does so in practice, and programs that start one and notify it rely on 
 
 (Rejected: native events and conditions under the standard library's ``start``. Most of the time goes into its code.)
 
-From Python 3.14 on, with contexts that threads inherit, a thread is the standard library's whole.
+A thread that is given a context, or inherits one (``sys.flags.thread_inherit_context``; both from Python 3.14 on), is
+the standard library's whole: it asks for that context as it begins, and may be refused it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from contextvars import Context
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from . import _thread
@@ -62,26 +65,25 @@ class _Started:
 
 def patch(threading: Any) -> None:
     """Have the threads of :mod:`threading`, whose :mod:`_thread` is ours, made and started as tasklets are."""
-    if sys.version_info >= (3, 14):
-        return
     thread = threading.Thread
     for existing in threading._dangling:
         existing._has_event = True
     threading._dangling = _Dangling(threading._dangling)
     thread._has_event = False
-    thread._ident = thread._native_id = thread._tstate_lock = None
+    thread._ident = thread._native_id = thread._tstate_lock = thread._context = None
     thread._is_stopped = False
     thread._started = _Started(threading)
     has_handle = hasattr(threading, "_start_joinable_thread")
-    start = _joinable_starter(threading) if has_handle else _starter(threading)
-    for name, method in (("__init__", _initializer(threading, has_handle)), ("start", start)):
+    handle = "_os_thread_handle" if sys.version_info >= (3, 14) else "_handle" if has_handle else None
+    start = _joinable_starter(threading, handle) if handle else _starter(threading)
+    for name, method in (("__init__", _initializer(threading, handle)), ("start", start)):
         standard = getattr(thread, name)
         method.__doc__ = standard.__doc__
         method.__name__, method.__qualname__, method.__module__ = name, standard.__qualname__, standard.__module__
         setattr(thread, name, method)
 
 
-def _initializer(threading: Any, has_handle: bool) -> Callable[..., None]:
+def _initializer(threading: Any, handle: str | None) -> Callable[..., None]:
     allowed = getattr(threading, "_daemon_threads_allowed", lambda: True)
     # As its `add` does.
     add, discard, reference = threading._dangling.data.add, threading._dangling.data.discard, weakref.ref
@@ -119,8 +121,8 @@ def _initializer(threading: Any, has_handle: bool) -> Callable[..., None]:
             if daemon and not allowed():
                 raise RuntimeError("daemon threads are disabled in this (sub)interpreter")
             self._daemonic = daemon
-        if has_handle:
-            self._handle = _thread._ThreadHandle()
+        if handle:
+            setattr(self, handle, _thread._ThreadHandle())
         self._initialized = True
         self._stderr = sys.stderr
         if of_hook is not threading.excepthook or of_system_hook is not sys.excepthook:
@@ -129,7 +131,14 @@ def _initializer(threading: Any, has_handle: bool) -> Callable[..., None]:
         self._invoke_excepthook = invoke
         add(reference(self, discard))
 
-    return __init__
+    if sys.version_info < (3, 14):
+        return __init__
+
+    def with_context(self: Any, *args: Any, context: Any = None, **kwargs: Any) -> None:
+        __init__(self, *args, **kwargs)
+        self._context = context
+
+    return with_context
 
 
 def _starter(threading: Any) -> Callable[[Any], Any]:
@@ -150,19 +159,23 @@ def _starter(threading: Any) -> Callable[[Any], Any]:
     return _start(threading, "start_new_thread", _live(threading, None), note, audited)
 
 
-def _joinable_starter(threading: Any) -> Callable[[Any], Any]:
-    """``Thread.start`` of Python 3.13."""
+def _joinable_starter(threading: Any, handle: str) -> Callable[[Any], Any]:
+    """``Thread.start`` from Python 3.13 on."""
+    handle_of = attrgetter(handle)
 
     def note(self: Any, ident: int, native_id: int, lock: Lock) -> None:
         self._ident, self._native_id = ident, native_id
-        self._handle._begin(ident, lock, self._daemonic)
+        handle_of(self)._begin(ident, lock, self._daemonic)
         if self._has_event:
             self._started.set()
 
     def audited(self: Any) -> tuple[Any, ...]:
-        return self._bootstrap, int(self._daemonic), self._handle
+        return self._bootstrap, int(self._daemonic), handle_of(self)
 
-    return _start(threading, "start_joinable_thread", _live(threading, _thread._ThreadHandle._note_end), note, audited)
+    def note_end(self: Any) -> None:
+        handle_of(self)._note_end()
+
+    return _start(threading, "start_joinable_thread", _live(threading, note_end), note, audited)
 
 
 def _start(
@@ -176,6 +189,7 @@ def _start(
     standard, taken_as, active, audit = threading.Thread.start, f"_{function}", threading._active, sys.audit
     ours = getattr(threading, taken_as)
     bootstrap, inner = threading.Thread._bootstrap, threading.Thread._bootstrap_inner
+    inherits = getattr(sys.flags, "thread_inherit_context", False)
 
     def start(self: Any) -> Any:
         kind = type(self)
@@ -185,8 +199,10 @@ def _start(
             or getattr(threading, taken_as) is not ours
             or kind._bootstrap is not bootstrap
             or kind._bootstrap_inner is not inner
+            or self._context is not None
+            or inherits
         ):
-            # It was started before, or somebody has another way to start it.
+            # It was started before, or somebody has another way to start it, or it has a context.
             return standard(self)
         audit(f"_thread.{function}", *audited(self))
         begin_thread(live, self, active, note)
@@ -224,7 +240,7 @@ def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[A
             if gettrace() is not trace or getprofile() is not profile:
                 _thread._end_hooks(trace, profile)
             if note_end is not None:
-                note_end(self._handle)
+                note_end(self)
 
     return live
 
@@ -267,6 +283,7 @@ class _Failing:
     def __init__(self, thread: Any, error: BaseException) -> None:
         # Raises it without a frame.
         self.run = partial(current().throw, error)
+        self._context = Context()
         self._invoke_excepthook = lambda _self: thread._invoke_excepthook(thread)
 
     def __getattr__(self, name: str) -> Any:

@@ -37,7 +37,7 @@ pub(super) struct BufferObject {
     /// Where what is yet to be written begins and ends; -1 where nothing is.
     write_position: i64,
     write_end: i64,
-    lock: [usize; if cfg!(Py_3_14) { 3 } else { 2 }],
+    lock: [usize; 2],
     buffer_size: isize,
 }
 
