@@ -249,7 +249,7 @@ def pythons(backends: list[str]) -> Iterable[Part]:
         script = [
             f"'{interpreter}' -m venv --clear '{environment}'",
             # A build folder of its own: another interpreter in the same one builds everything anew, both ways.
-            f"CARGO_TARGET_DIR='{ROOT}/target/python{version}' "
+            f"CARGO_TARGET_DIR='{ROOT}/target/cpython{version}' "
             f"{python} pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt .",
             f"{python} pytest {INSTALLED if version == ours else ELSEWHERE}",
         ]
@@ -263,7 +263,7 @@ def type_check(version: str) -> Part:
     told.write_text(
         f"implementation=CPython\nversion={version}\nshared=true\nlib_name=python{version}\npointer_width=64\n"
     )
-    check = ["cargo", "check", "--quiet", "--package", "overlapped-python", "--target-dir", f"target/python{version}"]
+    check = ["cargo", "check", "--quiet", "--package", "overlapped-python", "--target-dir", f"target/cpython{version}"]
     return Part(f"types, CPython {version}", check, {"PYO3_CONFIG_FILE": str(told)})
 
 
