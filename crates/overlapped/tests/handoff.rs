@@ -6,8 +6,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use overlapped::handoff::{Builder, Choice, Given, Kind, OwnedSocket, Server, VARIABLE, Worker};
-use overlapped::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use overlapped::handoff::{Builder, Choice, Given, OwnedSocket, Server, VARIABLE, Worker};
+use overlapped::net::{Kind, Shutdown, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use overlapped::net::{UnixDatagram, UnixListener, UnixStream};
 use overlapped::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! The time that one thread has computed, by which another may sleep: it is not woken while the first one waits.
+//! Clocks that the standard library does not have. One is the time that a thread has computed, by which another may sleep:
+//! it is not woken while the first one waits.
 
 use std::io;
 use std::time::Duration;
@@ -66,6 +67,18 @@ impl ThreadClock {
         std::thread::sleep(duration);
         Ok(())
     }
+}
+
+/// The system's clock that never goes back, from its own beginning (`CLOCK_MONOTONIC`, clock_gettime(2)): what an
+/// [`Instant`](std::time::Instant) does not tell.
+#[cfg(unix)]
+pub fn monotonic() -> Duration {
+    // SAFETY: all zeros are a time, to which fields that are padding on some targets leave no other way.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the place lives through the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    assert_eq!(result, 0, "every system has this clock");
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -75,17 +75,6 @@ pub unsafe fn shared_socket(told: &[u8; TOLD]) -> io::Result<OwnedSocket> {
     Ok(unsafe { OwnedSocket::from_raw_socket(socket as super::RawSocket) })
 }
 
-/// Whether a socket takes connections (`SO_ACCEPTCONN`).
-pub fn listens(socket: BorrowedSocket<'_>) -> bool {
-    let (mut value, mut length) = (0_i32, size_of::<i32>() as i32);
-    // SAFETY: both places live through the call, and the length is that of the first.
-    let result = unsafe {
-        let (socket, place) = (socket.as_raw_socket() as SOCKET, (&raw mut value).cast());
-        getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, place, &raw mut length)
-    };
-    result == 0 && value != 0
-}
-
 /// The two ends of a pipe, both for overlapped calls, neither inherited by child processes. The system has none without
 /// a name: this one's is drawn by chance, it has one end for one client, and the client is connected when this returns.
 /// Who is neither this user nor an administrator cannot open it ("Named Pipe Security and Access Rights").

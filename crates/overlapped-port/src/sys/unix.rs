@@ -39,6 +39,15 @@ pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
     unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
 }
 
+/// Whether a socket takes connections (`SO_ACCEPTCONN`, socket(7)).
+pub fn listens(socket: &impl AsRawFd) -> bool {
+    let (mut value, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
+    // SAFETY: both places live through the call, and the length is that of the first.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) };
+    result == 0 && value != 0
+}
+
 /// The name of a file that somebody else owns, for operations on it.
 pub fn raw_file(file: &impl AsRawFd) -> RawFile {
     file.as_raw_fd()

@@ -53,6 +53,17 @@ pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
     unsafe { WinSock::WSAPoll(&raw mut entry, 1, 0) > 0 }
 }
 
+/// Whether a socket takes connections (`SO_ACCEPTCONN`, getsockopt).
+pub fn listens(socket: &impl AsRawSocket) -> bool {
+    let (mut value, mut length) = (0_i32, size_of::<i32>() as i32);
+    // SAFETY: both places live through the call, and the length is that of the first.
+    let result = unsafe {
+        let (socket, place) = (socket.as_raw_socket() as usize, (&raw mut value).cast());
+        WinSock::getsockopt(socket, WinSock::SOL_SOCKET, WinSock::SO_ACCEPTCONN, place, &raw mut length)
+    };
+    result == 0 && value != 0
+}
+
 /// The name of a file that somebody else owns, for operations on it.
 pub fn raw_file(file: &impl AsRawHandle) -> RawFile {
     file.as_raw_handle()

@@ -99,7 +99,7 @@ mod shared;
 mod wire;
 mod worker;
 
-pub use self::given::{Given, Kind};
+pub use self::given::Given;
 pub use self::giving::{Giving, NotTaken};
 pub use self::journal::Choice;
 pub use self::server::{Builder, Server, WorkerStatus};

@@ -51,6 +51,7 @@
 
 mod datagram;
 mod handle;
+mod kind;
 #[cfg(windows)]
 mod pipe;
 mod ready;
@@ -62,6 +63,7 @@ mod unix;
 
 pub use crate::resolve::{ToSocketAddrs, lookup_host};
 pub use datagram::Received;
+pub use kind::Kind;
 #[cfg(windows)]
 pub use pipe::{NamedPipeListener, NamedPipeStream};
 pub use ready::{Ready, readable, writable};

@@ -2,11 +2,12 @@
 
 use std::env::{self, VarError};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
-use crate::handoff::Kind;
-use crate::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use overlapped_port::sys::inherited;
+
+use crate::net::{Kind, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use crate::process;
 
 /// `SD_LISTEN_FDS_START`.
@@ -164,34 +165,18 @@ pub(super) fn wrong(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("systemd: {}", why.into()))
 }
 
-/// Whether a descriptor is one that this process was started with: open, and without the flag that all have which it
-/// has opened itself.
-#[allow(unsafe_code, reason = "the standard library asks for no flags")]
+/// Whether a descriptor is one that this process was started with, and has not opened itself.
 fn is_inherited(fd: RawFd) -> io::Result<()> {
-    // SAFETY: takes no pointers, and fails where nothing is open under the number.
-    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
-        -1 => Err(wrong(format!("descriptor {fd} is passed: {}", io::Error::last_os_error()))),
-        flags if flags & libc::FD_CLOEXEC == 0 => Ok(()),
-        _ => Err(wrong(format!("descriptor {fd} is passed, and was opened by this process"))),
+    match inherited::is_inherited(fd) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(wrong(format!("descriptor {fd} is passed, and was opened by this process"))),
+        Err(error) => Err(wrong(format!("descriptor {fd} is passed: {error}"))),
     }
 }
 
-/// Takes a descriptor over, and has children not inherit it.
 #[allow(unsafe_code, reason = "the number of a descriptor comes from the environment")]
 fn take(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the manager has passed it to this process, which was started with it (`is_inherited`), and it is taken once
     // (`TAKEN`): nobody else owns it.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    close_on_exec(owned.as_fd())?;
-    Ok(owned)
-}
-
-#[allow(unsafe_code, reason = "the standard library sets no flags")]
-fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: takes no pointers.
-    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    unsafe { inherited::take(fd) }
 }

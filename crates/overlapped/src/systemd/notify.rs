@@ -6,6 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use overlapped_port::sys;
+
 use super::listen::{number, wrong};
 use crate::attempt::attempt;
 use crate::net::UnixDatagram;
@@ -47,7 +49,7 @@ pub fn ready() -> io::Result<bool> {
 /// # Errors
 /// As for [`notify`].
 pub fn reloading() -> io::Result<bool> {
-    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic().as_micros()))
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", sys::monotonic().as_micros()))
 }
 
 /// Tells the manager that the service ends (`STOPPING=1`).
@@ -132,17 +134,6 @@ fn path_of(address: &[u8]) -> io::Result<PathBuf> {
 
 pub(super) fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("systemd: {why}"))
-}
-
-/// The system's clock that never goes back, from its own beginning: what an [`Instant`](std::time::Instant) does not
-/// tell.
-#[allow(unsafe_code, reason = "the standard library does not tell the time of this clock")]
-fn monotonic() -> Duration {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place lives through the call.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    assert_eq!(result, 0, "every system has this clock");
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Unix: a socket pair, one end of which is the worker's standard input; descriptors by `SCM_RIGHTS` (unix(7)).
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use socket2::{SockRef, Type};
+use overlapped_port::sys::inherited;
 
 use super::{Received, none};
 use crate::net::{Shutdown, UnixStream};
@@ -43,34 +42,14 @@ pub(crate) fn inherited(variable: &str) -> io::Result<Stream> {
         .ok()
         .filter(|number| *number >= 0)
         .ok_or_else(|| none(format!("{variable} is {number:?}, which is no descriptor's number")))?;
-    let channel = duplicate(number).map_err(|error| none(format!("descriptor {number}: {error}")))?;
-    let channel = unix_stream(channel).ok_or_else(|| none(format!("descriptor {number} is no Unix stream socket")))?;
-    put_nothing_at(number)?;
-    Ok(channel)
-}
-
-/// The descriptor as the stream that it is, if it is a Unix stream socket.
-fn unix_stream(descriptor: OwnedFd) -> Option<UnixStream> {
-    let socket = SockRef::from(&descriptor);
-    let is_unix = socket.local_addr().is_ok_and(|address| address.is_unix());
-    (is_unix && socket.r#type().ok() == Some(Type::STREAM)).then(|| descriptor.into())
-}
-
-/// Puts `/dev/null` in the place of the channel, so that this process's own children get no end of it.
-fn put_nothing_at(number: RawFd) -> io::Result<()> {
-    replace(number, File::open("/dev/null")?.as_fd())
+    let channel = take_stream(number).map_err(|error| none(format!("descriptor {number}: {error}")))?;
+    channel.map(UnixStream::from).ok_or_else(|| none(format!("descriptor {number} is no Unix stream socket")))
 }
 
 #[allow(unsafe_code, reason = "the number of a descriptor comes from the environment")]
-fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: the number is used for the call alone, which fails where nothing is open under it.
-    unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()
-}
-
-#[allow(unsafe_code, reason = "the standard library replaces no descriptor")]
-fn replace(number: RawFd, with: BorrowedFd<'_>) -> io::Result<()> {
+fn take_stream(number: RawFd) -> io::Result<Option<OwnedFd>> {
     // SAFETY: the number is that of the channel, which whoever started this process has given to this function alone.
-    if unsafe { libc::dup2(with.as_raw_fd(), number) } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { inherited::take_stream(number) }
 }
 
 /// What the two sides' first words say of their processes: a descriptor finds its way without.
@@ -133,14 +112,4 @@ pub(crate) fn end(stream: &Stream) -> bool {
 /// Lets a receive end with what has come.
 pub(crate) fn cut(stream: &Stream) {
     let _ = stream.shutdown(Shutdown::Both);
-}
-
-/// Whether a socket takes connections.
-#[allow(unsafe_code, reason = "socket2 asks Linux alone")]
-pub(crate) fn listens(socket: &OwnedSocket) -> bool {
-    let (mut value, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
-    let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
-    // SAFETY: both places live through the call, and the length is that of the first.
-    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) };
-    result == 0 && value != 0
 }

@@ -146,8 +146,3 @@ pub(crate) fn cut(stream: &Stream) {
     stream.is_cut.set(true);
     shared::end_calls(stream.pipe.as_handle());
 }
-
-/// Whether a socket takes connections.
-pub(crate) fn listens(socket: &OwnedSocket) -> bool {
-    shared::listens(socket.as_socket())
-}
