@@ -6,7 +6,7 @@ taken it over. As the Rust crate's ``prefork/book.rs``.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -35,6 +35,8 @@ class Book(Generic[T]):
         self._entries: dict[int, _Entry[T]] = {}
         self._waiting: deque[int] = deque()
         self._sent: dict[int, list[int]] = {}
+        self._given: Counter[int] = Counter()
+        """How many each worker was sent and has not given back."""
         self._next = 0
         self._limit = limit
 
@@ -55,8 +57,8 @@ class Book(Generic[T]):
     def send(self, takers: Mapping[int, int]) -> tuple[int, int, T] | None:
         """Choose who gets the first of those that wait, of ``takers``, who have their generations.
 
-        Of the newest ones with room it is the one that has fewest; not the one that had it last, where there is
-        another. Return the worker, the number, and what is to be sent.
+        Of the newest ones with room it is the one that has been given fewest; not the one that had it last, where there
+        is another. Return the worker, the number, and what is to be sent.
         """
         if not self._waiting:
             return None
@@ -64,9 +66,10 @@ class Book(Generic[T]):
         with_room = [worker for worker in takers if self.unconfirmed(worker) < self._limit]
         if not with_room:
             return None
-        worker = max(with_room, key=lambda one: (one != entry.last, takers[one], -self.unconfirmed(one), -one))
+        worker = max(with_room, key=lambda one: (one != entry.last, takers[one], -self._given[one], -one))
         number = self._waiting.popleft()
         self._sent.setdefault(worker, []).append(number)
+        self._given[worker] += 1
         entry.last = worker
         return worker, number, entry.moved
 
@@ -78,11 +81,13 @@ class Book(Generic[T]):
     def back(self, worker: int, number: int) -> None:
         """A worker does not take a connection: it waits again, however often."""
         self._leaves(worker, number)
+        self._given[worker] -= 1
         # It has waited longest.
         self._waiting.appendleft(number)
 
     def ended(self, worker: int) -> list[T]:
         """A worker is no more: what it has not confirmed waits again. Return what too many have died with."""
+        self._given.pop(worker, None)
         out: list[T] = []
         for number in reversed(self._sent.pop(worker, [])):
             entry = self._entries[number]

@@ -2,8 +2,9 @@
 //!
 //! A connection that a worker gave away *waits*, is *sent* to another one, and leaves the book when that says that it has
 //! taken it over. Until then it is here, whatever becomes of the worker. Where the hand-off's journal has places with a
-//! line each, workers come and go here: the newest gets what an old one gives, for an old one would soon give it away
-//! again.
+//! line each, workers come and go here: the newest get what an old one gives, for an old one would soon give it away
+//! again. In a restart they come one after the other, so each gets what those before it have got already, and all have
+//! about as many in the end; how many a worker has accepted itself is not known here.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,6 +34,8 @@ pub(super) struct Book<T> {
     waiting: VecDeque<u64>,
     /// What each worker was sent and has not confirmed.
     sent: BTreeMap<u64, Vec<u64>>,
+    /// How many each worker was sent and has not given back.
+    given: BTreeMap<u64, u64>,
     next: u64,
     /// How many a worker may have of those.
     limit: usize,
@@ -40,7 +43,8 @@ pub(super) struct Book<T> {
 
 impl<T> Book<T> {
     pub(super) fn new(limit: usize) -> Book<T> {
-        Book { entries: BTreeMap::new(), waiting: VecDeque::new(), sent: BTreeMap::new(), next: 0, limit }
+        let (entries, waiting, sent, given) = Default::default();
+        Book { entries, waiting, sent, given, next: 0, limit }
     }
 
     /// Writes a connection down, with the worker that gave it.
@@ -60,19 +64,21 @@ impl<T> Book<T> {
         self.sent.get(&worker).map_or(0, Vec::len)
     }
 
-    /// Chooses who gets the first of those that wait: of the newest ones with room, the one that has fewest; not the one
-    /// that had it last, where there is another. Returns the worker, the number, and what is to be sent.
+    /// Chooses who gets the first of those that wait: of the newest ones with room, the one that has been given fewest; not
+    /// the one that had it last, where there is another. Returns the worker, the number, and what is to be sent.
     pub(super) fn send(&mut self, takers: &[Taker]) -> Option<(u64, u64, &T)> {
         let number = *self.waiting.front()?;
         let last = self.entries[&number].last;
         let with_room = takers.iter().filter(|taker| self.unconfirmed(taker.worker) < self.limit);
         let chosen = with_room.max_by_key(|taker| {
-            let fewest = std::cmp::Reverse((self.unconfirmed(taker.worker), taker.worker));
+            let given = self.given.get(&taker.worker).copied().unwrap_or(0);
+            let fewest = std::cmp::Reverse((given, taker.worker));
             (Some(taker.worker) != last, taker.generation, fewest)
         });
         let worker = chosen?.worker;
         self.waiting.pop_front();
         self.sent.entry(worker).or_default().push(number);
+        *self.given.entry(worker).or_default() += 1;
         let entry = self.entries.get_mut(&number).expect("what waits is written down");
         entry.last = Some(worker);
         Some((worker, number, &entry.moved))
@@ -87,6 +93,7 @@ impl<T> Book<T> {
     /// A worker does not take a connection: it waits again, however often.
     pub(super) fn back(&mut self, worker: u64, number: u64) -> Result<(), NotYours> {
         self.leaves(worker, number)?;
+        self.given.entry(worker).and_modify(|given| *given -= 1);
         // It has waited longest.
         self.waiting.push_front(number);
         Ok(())
@@ -101,6 +108,7 @@ impl<T> Book<T> {
 
     /// A worker is no more: what it has not confirmed waits again. Returns what too many have died with.
     pub(super) fn ended(&mut self, worker: u64) -> Vec<T> {
+        self.given.remove(&worker);
         let sent = self.sent.remove(&worker).unwrap_or_default();
         sent.into_iter().rev().filter_map(|number| self.outlived(number)).collect()
     }
@@ -147,6 +155,21 @@ mod tests {
         );
         assert_eq!((book.len(), book.unconfirmed(2)), (6, 2));
         assert!(book.send(&[]).is_none());
+    }
+
+    #[test]
+    fn who_comes_later_gets_what_those_before_have_got_already() {
+        let mut book = Book::new(9);
+        ["a", "b"].into_iter().for_each(|name| book.add(name, 9));
+        send_all(&mut book, &takers(&[(1, 2)]));
+        (0..2).for_each(|number| assert!(book.taken(1, number).is_ok()));
+        ["c", "d", "e", "f"].into_iter().for_each(|name| book.add(name, 9));
+        let both = takers(&[(1, 2), (2, 2)]);
+        assert_eq!(send_all(&mut book, &both), [(2, "c"), (2, "d"), (1, "e"), (2, "f")]);
+        // What was given back does not count.
+        book.back(2, 5).unwrap();
+        book.add("g", 9);
+        assert_eq!(send_all(&mut book, &both), [(1, "f"), (2, "g")]);
     }
 
     #[test]
