@@ -40,9 +40,14 @@ def work() -> None:
 
 
 def client(connection: socket.socket, line: bytes) -> bytes:
-    """Says a line, and returns the answer; nothing where the connection was closed before one came."""
+    """Says a line, and returns the answer; nothing where the connection was closed before one came.
+
+    It waits for a while, not for ever: Wine does not close the connection of a process that is killed in the middle of
+    a send.
+    """
     said = b""
-    with connection, contextlib.suppress(ConnectionError):
+    connection.settimeout(30)
+    with connection, contextlib.suppress(ConnectionError, TimeoutError):
         connection.sendall(line)
         while data := connection.recv(4096):
             said += data

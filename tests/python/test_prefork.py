@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 import overlapped
-from conftest import ROOT, WINDOWS, rust_example, unix_only
+from conftest import ROOT, WINDOWS, patience_with_the_killed, rust_example, unix_only
 from overlapped import prefork, sleep, socket, spawn
 from overlapped._channel_frames import End
 from overlapped._prefork_book import Book, NotYours
@@ -78,7 +78,7 @@ def worker(script: str) -> list[str]:
 
 
 def serve(workers: int, command: prefork.Command | None = None, **options: float) -> tuple[prefork.Supervisor, tuple]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=500)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     address = listener.getsockname()
     try:
         return prefork.Supervisor(workers, command or worker(ANSWERS), {"lines": listener}, **options), address
@@ -110,8 +110,8 @@ def answered_by(client: socket.socket, word: bytes) -> int:
     return int(process)
 
 
-def wait_for(what: str, holds: Callable[[], object]) -> None:
-    for _ in range(20_000):
+def wait_for(what: str, holds: Callable[[], object], times: int = 1) -> None:
+    for _ in range(20_000 * times):
         if holds():
             return
         sleep(0.002)
@@ -283,6 +283,8 @@ CONNECTIONS, ROUNDS = map(int, os.environ.get("PREFORK_SCENE", "30 4" if WINDOWS
 """How many connections, and how many restarts and kills. ``PREFORK_SCENE="10000 100"`` is for more, which wants as many
 descriptors here, a part of them in each worker, and some to spare (``ulimit -n 16384``). Under Wine, where a process
 takes its time to start, fewer."""
+TIMES = max(CONNECTIONS // 200, 1)
+"""How many times as many connections as usual: so much longer may all take, and so much longer clients pause."""
 WORKERS = 4 if "PREFORK_SCENE" in os.environ else 2
 
 
@@ -299,6 +301,7 @@ class Scene:
         while not self.over:
             # Nobody is refused.
             with socket.create_connection(self.address) as client:
+                client.settimeout(patience_with_the_killed())
                 last = None
                 while not self.over:
                     request += 1
@@ -306,23 +309,23 @@ class Scene:
                     cut = chance.randrange(len(word))
                     try:
                         client.sendall(word[:cut])
-                        sleep(chance.random() / 25)
+                        sleep(chance.random() * TIMES / 25)
                         client.sendall(word[cut:] + b"\n")
                         last = answered_by(client, word)
-                    except ConnectionError:
+                    except (ConnectionError, TimeoutError):
                         self.closed.append(last)
                         break
                     self.answered += 1
 
     def wait_for_answers(self, count: int) -> None:
         enough = self.answered + count
-        wait_for("answers", lambda: self.answered >= enough or not all(one.alive for one in self.clients))
+        wait_for("answers", lambda: self.answered >= enough or not all(one.alive for one in self.clients), TIMES)
         assert all(one.alive for one in self.clients), "a client has failed"
 
 
-@pytest.mark.time_limit(3000 if "PREFORK_SCENE" in os.environ else 300)
+@pytest.mark.time_limit(300 * TIMES * max(ROUNDS // 10, 1))
 def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_dead_had():
-    supervisor, address = serve(WORKERS)
+    supervisor, address = serve(WORKERS, ready_limit=30 * TIMES, drain_limit=30 * TIMES)
     scene = Scene(address, CONNECTIONS)
     scene.wait_for_answers(CONNECTIONS)
     for _ in range(ROUNDS):
@@ -338,7 +341,7 @@ def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what
             one = supervisor.workers()[place]
             return one.process != process and one.ready
 
-        wait_for("it is replaced", replaced)
+        wait_for("it is replaced", replaced, TIMES)
         scene.wait_for_answers(CONNECTIONS // 4)
     assert scene.closed
     assert not set(scene.closed) & set(processes(supervisor)), "the living close none"
@@ -346,7 +349,7 @@ def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what
     for client in scene.clients:
         client.result()
     assert supervisor.moves().lost == 0
-    supervisor.stop(60)
+    supervisor.stop(60 * TIMES)
 
 
 @pytest.fixture(scope="module")
@@ -400,6 +403,23 @@ def test_the_newest_get_what_waits_and_nobody_confirms_what_he_does_not_have():
     assert book.ended(3) == []
     assert [one[2] for one in iter(lambda: book.send({4: 3}), None)] == ["b", "d"]
     assert len(book) == 5
+
+
+def test_who_comes_later_gets_what_those_before_have_got_already():
+    book: Book[str] = Book(9)
+    for name in "ab":
+        book.add(name, 9)
+    assert [book.send({1: 2}), book.send({1: 2})] == [(1, 0, "a"), (1, 1, "b")]
+    for number in range(2):
+        book.taken(1, number)
+    for name in "cdef":
+        book.add(name, 9)
+    both = {1: 2, 2: 2}
+    assert [one[::2] for one in iter(lambda: book.send(both), None)] == [(2, "c"), (2, "d"), (1, "e"), (2, "f")]
+    # What was given back does not count.
+    book.back(2, 5)
+    book.add("g", 9)
+    assert [one[::2] for one in iter(lambda: book.send(both), None)] == [(1, "f"), (2, "g")]
 
 
 def test_what_comes_back_goes_to_somebody_else_first_and_is_never_given_up():

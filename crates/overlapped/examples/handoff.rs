@@ -4,7 +4,7 @@
 //! handoff PROGRAM ARGUMENT…  # another one is, in Rust or Python: `handoff python examples/handoff.py`
 
 use std::io::{self, Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use overlapped::handoff::{Builder, Given, VARIABLE, Worker};
 use overlapped::net::{Shutdown, TcpListener, TcpStream};
@@ -15,6 +15,8 @@ const CONNECTIONS: usize = 1000;
 const WORKERS: usize = 4;
 /// So many connections after each other kill.
 const KILLS: usize = 100;
+/// Of a client.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers with this process's number and what came along.
 fn answer(given: Given) -> io::Result<()> {
@@ -37,10 +39,12 @@ fn work() -> io::Result<()> {
     Ok(())
 }
 
-/// Says a line, and returns the answer; nothing where the connection was closed before one came.
+/// Says a line, and returns the answer; nothing where the connection was closed before one came. It waits for a while, not
+/// for ever: Wine does not close the connection of a process that is killed in the middle of a send.
 fn client(mut stream: TcpStream, line: &str) -> String {
     let mut answer = String::new();
-    let _ = stream.write_all(line.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+    let asked = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.write_all(line.as_bytes()));
+    let _ = asked.and_then(|()| stream.read_to_string(&mut answer));
     answer
 }
 
@@ -95,7 +99,7 @@ fn serve() -> io::Result<String> {
             return Err(io::Error::other(format!("{said:?} was the answer, and not {whole:?}")));
         }
     }
-    server.stop(std::time::Duration::from_secs(30))?;
+    server.stop(Duration::from_secs(30))?;
     Ok(format!(
         "handoff: {} connections through {WORKERS} workers in {:.3} s; \
          {answered} answered once, {} workers killed and {closed} connections with them",

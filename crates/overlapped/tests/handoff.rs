@@ -13,7 +13,7 @@ use overlapped::net::{UnixDatagram, UnixListener, UnixStream};
 use overlapped::process::{Command, Stdio};
 use overlapped::{sleep, spawn, timeout, yield_now};
 // One at a time: some count this process's descriptors.
-use support::{LONG, kill, open_descriptors, run_alone as run, wait_for};
+use support::{LONG, alone, kill, open_descriptors, patience_with_the_killed, run_alone as run, run_long, wait_for};
 
 /// What a worker of these tests does; a variable of its environment tells it.
 const BEHAVIOUR: &str = "HANDOFF_TEST";
@@ -234,19 +234,22 @@ fn give_what_unix_has(give: impl Fn(OwnedSocket)) {
 
 #[test]
 fn of_many_connections_through_4_workers_of_which_each_is_killed_every_one_is_answered_once_or_closed_by_its_taker() {
-    // Under Wine, a process takes its time to start.
-    const CONNECTIONS: usize = if cfg!(unix) { 200 } else { 60 };
-    const KILLS: usize = CONNECTIONS / 10;
-    run(|| {
+    // `HANDOFF_SCENE=10000` for more. Under Wine, a process takes its time to start.
+    let told = std::env::var("HANDOFF_SCENE").map(|told| told.parse().unwrap());
+    let connections = told.unwrap_or(if cfg!(unix) { 200 } else { 60 });
+    let kills = connections / 10;
+    let _alone = alone();
+    run_long((connections as u32 / 200).max(1), || {
         let (listener, before) = (listener(), open_descriptors());
         let server = Builder::new(4).limit(16).attempts(100).start(|_| worker("answers")).unwrap();
         let mut clients = Vec::new();
-        for number in 0..CONNECTIONS {
+        for number in 0..connections {
             let (client, ours) = connection(&listener);
+            client.set_read_timeout(patience_with_the_killed()).unwrap();
             let giving = server.give(ours, format!("connection {number};").as_bytes()).unwrap();
             clients.push(spawn(move || (everything(&client).ok().filter(|answer| !answer.is_empty()), giving)));
-            if number % KILLS == KILLS - 1
-                && let Some(process) = server.workers()[number / KILLS % 4].process
+            if number % kills == kills - 1
+                && let Some(process) = server.workers()[number / kills % 4].process
             {
                 kill(process);
             }
@@ -266,11 +269,11 @@ fn of_many_connections_through_4_workers_of_which_each_is_killed_every_one_is_an
                 None => closed += 1,
             }
         }
-        assert_eq!(answered + closed, CONNECTIONS);
+        assert_eq!(answered + closed, connections);
         let workers = server.workers();
-        assert!(answered > CONNECTIONS / 2, "{answered} answered, {closed} closed: {workers:?}");
+        assert!(answered > connections / 2, "{answered} answered, {closed} closed: {workers:?}");
         assert!(workers.iter().all(|worker| worker.ended > 0), "{workers:?}");
-        assert_eq!(workers.iter().map(|worker| worker.taken).sum::<u64>(), CONNECTIONS as u64);
+        assert_eq!(workers.iter().map(|worker| worker.taken).sum::<u64>(), connections as u64);
         stop(server);
         assert_eq!(open_descriptors(), before);
     });

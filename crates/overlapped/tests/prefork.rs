@@ -1,10 +1,6 @@
 //! Workers of one server that are replaced and killed, under clients that keep their connections. This program is its own
 //! worker: see [`worker`].
 
-// Not on Windows, where the Python face's tests and both examples run it: under Wine one run in four of this program never
-// ends, after a worker was killed; what its connections wait for is not known.
-#![cfg(unix)]
-
 mod support;
 
 use std::cell::{Cell, RefCell};
@@ -21,7 +17,9 @@ use overlapped::prefork::{Builder, Connection, More, Supervisor, Worker};
 use overlapped::process::{Command, Stdio};
 use overlapped::{JoinHandle, sleep, spawn, timeout, yield_now};
 // One at a time: one counts this process's descriptors.
-use support::{LONG, kill, open_descriptors, run_alone as run, wait_for};
+use support::{
+    LONG, alone, kill, open_descriptors, patience_with_the_killed, run_alone as run, run_long, wait_for, wait_long_for,
+};
 
 /// How a process's end is told that [`kill`] has ended, or that ended with a number.
 const KILLED: &str = if cfg!(unix) { "signal: 9 (SIGKILL)" } else { "exit code: 9" };
@@ -525,14 +523,26 @@ fn workers_whose_supervisor_was_killed_answer_what_is_begun_and_end() {
     });
 }
 
-/// How many connections, and how many restarts and kills: `PREFORK_SCENE="10000 100"` for more, which wants as many
-/// descriptors here, a part of them in each worker, and some to spare (`ulimit -n 16384`). Under Wine, where a process takes
-/// its time to start, fewer.
-fn scene() -> (usize, usize) {
-    let usual = if cfg!(windows) { "40 4" } else { "200 10" };
-    let told = std::env::var("PREFORK_SCENE").unwrap_or_else(|_| usual.to_owned());
-    let (connections, rounds) = told.split_once(' ').expect("two numbers");
-    (connections.parse().unwrap(), rounds.parse().unwrap())
+/// How large the scene is.
+#[derive(Clone, Copy)]
+struct Size {
+    connections: usize,
+    /// So many restarts, and so many kills.
+    rounds: usize,
+    /// How many times as many connections as usual: so many times as long may each take, and so much longer the clients pause.
+    times: u32,
+}
+
+impl Size {
+    /// `PREFORK_SCENE="10000 100"` for more than usual, which wants as many descriptors here, a part of them in each worker, and
+    /// some to spare (`ulimit -n 16384`). Under Wine, where a process takes its time to start, fewer.
+    fn told() -> Size {
+        let usual = if cfg!(windows) { "40 4" } else { "200 10" };
+        let told = std::env::var("PREFORK_SCENE").unwrap_or_else(|_| usual.to_owned());
+        let (connections, rounds) = told.split_once(' ').expect("two numbers");
+        let connections = connections.parse().unwrap();
+        Size { connections, rounds: rounds.parse().unwrap(), times: (connections as u32 / 200).max(1) }
+    }
 }
 
 /// Among so many workers.
@@ -548,17 +558,18 @@ struct Seen {
 
 /// A client that asks again and again on one connection, whole lines and such as come in two pieces, and checks each answer.
 /// When the connection is closed it writes down who had it, and makes another.
-fn keep_asking(address: SocketAddr, number: usize, seen: &Seen) {
+fn keep_asking(address: SocketAddr, number: usize, longest_pause: u64, seen: &Seen) {
     let mut chance = fastrand::Rng::with_seed(number as u64);
     while !seen.over.get() {
         let mut stream = TcpStream::connect(address).expect("nobody is refused");
+        stream.set_read_timeout(patience_with_the_killed()).unwrap();
         let mut last = None;
         for request in 0.. {
             let word = format!("client {number} asks {request}");
             let (first, rest) = word.split_at(chance.usize(0..word.len()));
             let asked = stream.write_all(first.as_bytes()).and_then(|()| {
                 // Idle, or with half a request said.
-                sleep(Duration::from_millis(chance.u64(0..40)));
+                sleep(Duration::from_millis(chance.u64(0..longest_pause)));
                 stream.write_all(format!("{rest}\n").as_bytes())
             });
             let Ok(answer) = asked.and_then(|()| line(&mut stream)) else {
@@ -581,18 +592,24 @@ fn keep_asking(address: SocketAddr, number: usize, seen: &Seen) {
 
 #[test]
 fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_dead_had() {
-    let (connections, rounds) = scene();
-    run(|| {
-        let (supervisor, address) = server(WORKERS);
+    let Size { connections, rounds, times } = Size::told();
+    let _alone = alone();
+    run_long(times * (rounds as u32 / 10).max(1), || {
+        let (listener, address) = listener();
+        let builder =
+            Builder::new(WORKERS).listen("lines", listener).ready_limit(LONG * times).drain_limit(LONG * times);
+        let supervisor = builder.start(|_| worker("answers")).unwrap();
         let seen = Rc::new(Seen::default());
         let clients = (0..connections).map(|number| {
             let seen = Rc::clone(&seen);
-            spawn(move || keep_asking(address, number, &seen))
+            spawn(move || keep_asking(address, number, 40 * u64::from(times), &seen))
         });
         let clients: Vec<JoinHandle<()>> = clients.collect();
         let wait_for_answers = |count: usize| {
             let enough = seen.answered.get() + count as u64;
-            wait_for("answers", || seen.answered.get() >= enough || clients.iter().any(JoinHandle::is_finished));
+            wait_long_for(times, "answers", || {
+                seen.answered.get() >= enough || clients.iter().any(JoinHandle::is_finished)
+            });
             assert!(!clients.iter().any(JoinHandle::is_finished), "a client has failed");
         };
         wait_for_answers(connections);
@@ -608,7 +625,7 @@ fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_d
             let process = supervisor.workers()[place].process.unwrap();
             kill(process);
             killed.insert(process);
-            wait_for("it is replaced", || {
+            wait_long_for(times, "it is replaced", || {
                 let worker = &supervisor.workers()[place];
                 worker.process != Some(process) && worker.is_ready
             });
@@ -623,6 +640,6 @@ fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_d
         clients.into_iter().for_each(|client| client.join().unwrap());
         assert_eq!(supervisor.moves().lost, 0);
         yield_now();
-        supervisor.stop(LONG).unwrap();
+        supervisor.stop(LONG * times).unwrap();
     });
 }

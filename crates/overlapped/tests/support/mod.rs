@@ -27,7 +27,12 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// `overlapped::run`, in a process that is aborted where that hangs.
 pub(crate) fn run<T>(main: impl FnOnce() -> T) -> T {
-    let _watch = Watch::new();
+    run_long(1, main)
+}
+
+/// [`run`] of what may take so many times as long.
+pub(crate) fn run_long<T>(times: u32, main: impl FnOnce() -> T) -> T {
+    let _watch = Watch::of(PATIENCE * times);
     overlapped::run(main)
 }
 
@@ -45,10 +50,16 @@ pub(crate) fn run_alone<T>(main: impl FnOnce() -> T) -> T {
 
 /// Waits until something holds; other tasklets run meanwhile.
 #[track_caller]
-pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
+pub(crate) fn wait_for(what: &str, holds: impl FnMut() -> bool) {
+    wait_long_for(1, what, holds);
+}
+
+/// [`wait_for`] what may take so many times as long.
+#[track_caller]
+pub(crate) fn wait_long_for(times: u32, what: &str, mut holds: impl FnMut() -> bool) {
+    let (begun, limit) = (Instant::now(), LONG * times);
     while !holds() {
-        let in_time = begun.elapsed() < LONG || begun.elapsed() < LONG.mul_f64(crowd());
+        let in_time = begun.elapsed() < limit || begun.elapsed() < limit.mul_f64(crowd());
         assert!(in_time, "never: {what}");
         overlapped::sleep(Duration::from_millis(2));
     }
@@ -59,16 +70,20 @@ pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is the message"
 
 impl Watch {
     pub(crate) fn new() -> Watch {
+        Watch::of(PATIENCE)
+    }
+
+    fn of(limit: Duration) -> Watch {
         let (alive, gone) = mpsc::channel();
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         std::thread::spawn(move || {
-            let (begun, mut patience) = (Instant::now(), PATIENCE);
+            let (begun, mut patience) = (Instant::now(), limit);
             while let Some(left) = patience.checked_sub(begun.elapsed()) {
                 if gone.recv_timeout(left) != Err(mpsc::RecvTimeoutError::Timeout) {
                     return;
                 }
                 // Not before: to look opens files, and there are tests that count descriptors.
-                patience = PATIENCE.mul_f64(crowd());
+                patience = limit.mul_f64(crowd());
             }
             eprintln!("{test} hangs");
             std::process::abort();

@@ -1,6 +1,7 @@
 //! What the tests need from the system: Unix.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use overlapped::fs::File;
 
@@ -26,6 +27,11 @@ pub(crate) fn open_descriptors() -> usize {
 /// Runs a test that Wine cannot pass.
 pub(crate) fn except_under_wine(_reason: &str, test: impl FnOnce()) {
     test();
+}
+
+/// How long a client waits for the answer of a process that may have been killed: until its connection is closed.
+pub(crate) fn patience_with_the_killed() -> Option<Duration> {
+    None
 }
 
 /// Ends a process at once: a child that nobody has waited for yet, or none.
