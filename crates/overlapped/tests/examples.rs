@@ -46,6 +46,21 @@ fn children() {
     assert!(said.contains("child 49 ends") && said.contains("children: 50 children, 100 lines as they came"), "{said}");
 }
 
+#[cfg(unix)]
+#[test]
+fn terminal() {
+    assert!(run("terminal", &[]).starts_with("terminal: 10 shells at once, each on a terminal of its own"));
+}
+
+#[test]
+fn tree() {
+    let said = run("tree", &[]);
+    assert!(
+        said.contains("of generation 3") && said.contains("tree: 7 processes in 3 generations, ended at once"),
+        "{said}"
+    );
+}
+
 #[test]
 fn handoff() {
     let said = run("handoff", &[]);
