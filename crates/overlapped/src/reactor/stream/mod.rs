@@ -12,236 +12,31 @@
 //! **Sending.** One send in flight; what is written meanwhile goes in one piece after it. (Rejected: one send for each
 //! write: many small writes in one callback would cost an operation each.)
 
+mod carrier;
+mod end;
+mod state;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 
-use overlapped_port::sys::{CANCELLED, raw_file, raw_socket};
+use overlapped_port::sys::{CANCELLED, raw_socket};
 use overlapped_port::{Op, Outcome};
-use socket2::Socket;
 
+pub(super) use self::end::End;
+use self::end::{Sending, read_pipe, write_end};
+use self::state::{Came, InFlight, Next, State};
 use super::guard::guarded_for;
-use super::protocol::{Told, put_back, take_place};
+use super::protocol::{Told, put_back};
 use super::settle::{Settles, settle_soon};
 use super::transport::Carrier;
-use super::{AtEnd, Endpoint, Protocol, Transport};
-use crate::blocking::fillable;
-use crate::fs::File;
+use super::{AtEnd, Protocol, Transport};
 use crate::scheduler::{Keeping, Kept, Scheduler, Started};
 
 /// How much a pipe is asked for at once, and how much room for sending is kept between two writes.
 const PIECE: usize = 64 << 10;
-/// The water marks at the beginning.
-const HIGH: usize = 64 << 10;
-const LOW: usize = 16 << 10;
-
-/// What bytes come from or go to.
-pub(super) enum End {
-    Socket(Socket),
-    Pipe(File),
-}
-
-impl End {
-    fn endpoint(&self, of_socket: impl FnOnce(&Socket) -> io::Result<socket2::SockAddr>) -> io::Result<Endpoint> {
-        match self {
-            End::Socket(socket) => Endpoint::of(of_socket(socket)?),
-            End::Pipe(_) => Ok(Endpoint::Pipe),
-        }
-    }
-}
-
-/// Bytes on their way out.
-struct Sending {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-/// What has come and was not told yet.
-enum Came {
-    Bytes(Vec<u8>),
-    /// The last: the peer's end, or an error.
-    End(io::Result<()>),
-}
-
-/// An operation that calls back.
-struct InFlight {
-    started: Started,
-    cancelled: bool,
-}
-
-impl InFlight {
-    fn new(started: Started) -> InFlight {
-        InFlight { started, cancelled: false }
-    }
-}
-
-/// An operation to be cancelled, once, where it `is_unwanted`.
-fn unwanted(operation: &mut Option<InFlight>, is_unwanted: bool) -> Option<Started> {
-    let operation = operation.as_mut().filter(|operation| is_unwanted && !operation.cancelled)?;
-    operation.cancelled = true;
-    Some(operation.started)
-}
-
-/// What there is to do next.
-enum Next {
-    Made,
-    Pause,
-    Resume,
-    Came(Came),
-    Receive(Rc<End>),
-    Send(Rc<End>, Sending),
-    EndOutput(Rc<End>),
-    Finish(io::Result<()>),
-    Nothing,
-}
-
-struct State {
-    source: Option<Rc<End>>,
-    sink: Option<Rc<End>>,
-    /// What is in flight to make the connection.
-    connecting: Option<InFlight>,
-    made: bool,
-
-    receiving: Option<InFlight>,
-    paused: bool,
-    came: VecDeque<Came>,
-    /// Where the next read of a pipe goes.
-    room: Vec<u8>,
-    /// Nothing more comes.
-    input_over: bool,
-
-    sending: Option<InFlight>,
-    /// Of the bytes in flight, those that were not sent when last heard of.
-    in_flight: usize,
-    waiting: Vec<u8>,
-    /// Room that was used before.
-    spare: Vec<u8>,
-    ends_output: bool,
-    output_over: bool,
-    high: usize,
-    low: usize,
-    /// More waits than the high water mark, or has not fallen to the low one since.
-    full: bool,
-    told_full: bool,
-
-    /// Why it ends.
-    leaving: Option<io::Result<()>>,
-    finished: bool,
-}
-
-impl State {
-    fn new() -> State {
-        State {
-            source: None,
-            sink: None,
-            connecting: None,
-            made: false,
-            receiving: None,
-            paused: false,
-            came: VecDeque::new(),
-            room: Vec::new(),
-            input_over: false,
-            sending: None,
-            in_flight: 0,
-            waiting: Vec::new(),
-            spare: Vec::new(),
-            ends_output: false,
-            output_over: false,
-            high: HIGH,
-            low: LOW,
-            full: false,
-            told_full: false,
-            leaving: None,
-            finished: false,
-        }
-    }
-
-    fn buffered(&self) -> usize {
-        self.in_flight + self.waiting.len()
-    }
-
-    fn is_open(&self) -> bool {
-        self.source.is_some() || self.sink.is_some()
-    }
-
-    /// Looks at the water marks.
-    fn measure(&mut self) {
-        self.full = self.buffered() > if self.full { self.low } else { self.high };
-    }
-
-    /// What is in flight, no longer wanted, and was not cancelled yet.
-    fn unwanted(&mut self) -> [Option<Started>; 3] {
-        let leaves = self.leaving.is_some();
-        let drops = matches!(self.leaving, Some(Err(_)));
-        [
-            unwanted(&mut self.receiving, self.paused || leaves),
-            unwanted(&mut self.sending, drops),
-            unwanted(&mut self.connecting, leaves),
-        ]
-    }
-
-    /// Decides, and remembers what was decided.
-    fn next(&mut self) -> Next {
-        if self.finished || self.connecting.is_some() && self.leaving.is_none() {
-            return Next::Nothing;
-        }
-        if self.leaving.is_some() {
-            let drops = matches!(self.leaving, Some(Err(_))) || !self.is_open();
-            if drops {
-                self.waiting.clear();
-            }
-            let in_flight = self.connecting.is_some() || self.receiving.is_some() || self.sending.is_some();
-            if self.waiting.is_empty() && !in_flight {
-                self.finished = true;
-                return Next::Finish(self.leaving.take().unwrap_or(Ok(())));
-            }
-        } else if !self.made {
-            self.made = true;
-            return Next::Made;
-        } else if self.full != self.told_full {
-            self.told_full = self.full;
-            return if self.full { Next::Pause } else { Next::Resume };
-        } else if !self.paused
-            && let Some(came) = self.came.pop_front()
-        {
-            return Next::Came(came);
-        } else if let Some(source) = &self.source
-            && self.receiving.is_none()
-            && !self.paused
-            && !self.input_over
-        {
-            return Next::Receive(Rc::clone(source));
-        }
-        if let Some((sink, sending)) = self.next_to_send() {
-            return Next::Send(sink, sending);
-        }
-        if self.sending.is_none()
-            && self.ends_output
-            && let Some(sink) = self.sink.take()
-        {
-            self.output_over = true;
-            if self.input_over && self.came.is_empty() && self.leaving.is_none() {
-                self.leaving = Some(Ok(()));
-            }
-            return Next::EndOutput(sink);
-        }
-        Next::Nothing
-    }
-
-    /// What waits to be sent, where nothing is on its way.
-    fn next_to_send(&mut self) -> Option<(Rc<End>, Sending)> {
-        if self.sending.is_some() || self.waiting.is_empty() {
-            return None;
-        }
-        let sink = Rc::clone(self.sink.as_ref()?);
-        let bytes = mem::replace(&mut self.waiting, mem::take(&mut self.spare));
-        self.in_flight = bytes.len();
-        Some((sink, Sending { bytes, sent: 0 }))
-    }
-}
 
 /// The stream.
 pub(super) struct Stream {
@@ -514,118 +309,6 @@ impl Stream {
         if let Some((sink, sending)) = next {
             me.send(&scheduler, &sink, sending);
         }
-    }
-}
-
-fn read_pipe<'a>(end: &End, room: &'a mut [u8]) -> Op<'a> {
-    match end {
-        End::Pipe(file) => Op::Read { file: raw_file(file), buffer: fillable(room), offset: None },
-        End::Socket(_) => unreachable!("it is a pipe"),
-    }
-}
-
-fn write_end<'a>(end: &End, sending: &'a mut Sending) -> Op<'a> {
-    let buffer = &sending.bytes[sending.sent..];
-    match end {
-        End::Socket(socket) => Op::Send { socket: raw_socket(socket), buffer, flags: 0, all: true },
-        End::Pipe(file) => Op::Write { file: raw_file(file), buffer, offset: None },
-    }
-}
-
-impl Carrier for Stream {
-    fn write(&self, bytes: &[u8]) {
-        {
-            let mut state = self.state.borrow_mut();
-            if state.leaving.is_some() || state.finished || bytes.is_empty() {
-                return;
-            }
-            assert!(
-                !state.ends_output && !state.output_over,
-                "overlapped::reactor: a write after write_eof, or to a pipe that is only read"
-            );
-            state.waiting.extend_from_slice(bytes);
-        }
-        self.send_now();
-        let changed = {
-            let mut state = self.state.borrow_mut();
-            state.measure();
-            state.full != state.told_full
-        };
-        if changed {
-            self.settle_soon();
-        }
-    }
-
-    fn write_eof(&self) {
-        self.state.borrow_mut().ends_output = true;
-        self.settle_soon();
-    }
-
-    fn close(&self) {
-        self.leave(Ok(()));
-        self.settle_soon();
-    }
-
-    fn abort(&self, reason: io::Error) {
-        self.leave(Err(reason));
-        self.settle_soon();
-    }
-
-    fn is_closing(&self) -> bool {
-        let state = self.state.borrow();
-        state.leaving.is_some() || state.finished
-    }
-
-    fn pause_reading(&self) {
-        self.state.borrow_mut().paused = true;
-        self.settle_soon();
-    }
-
-    fn resume_reading(&self) {
-        self.state.borrow_mut().paused = false;
-        self.settle_soon();
-    }
-
-    fn set_write_limits(&self, high: usize, low: usize) {
-        let mut state = self.state.borrow_mut();
-        (state.high, state.low) = (high, low);
-        state.measure();
-        drop(state);
-        self.settle_soon();
-    }
-
-    fn buffered(&self) -> usize {
-        self.state.borrow().buffered()
-    }
-
-    fn hand_over(&self, protocol: Box<dyn Protocol>) {
-        {
-            let mut state = self.state.borrow_mut();
-            (state.made, state.told_full) = (false, false);
-        }
-        take_place(&self.protocol, protocol);
-        self.settle_soon();
-    }
-
-    fn is_handed_over(&self) -> bool {
-        self.protocol.borrow().is_some()
-    }
-
-    fn pass_on(&self, rest: Vec<u8>) {
-        self.state.borrow_mut().came.push_front(Came::Bytes(rest));
-        self.settle_soon();
-    }
-
-    fn peer_addr(&self) -> io::Result<Endpoint> {
-        let state = self.state.borrow();
-        let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
-        end.endpoint(Socket::peer_addr)
-    }
-
-    fn local_addr(&self) -> io::Result<Endpoint> {
-        let state = self.state.borrow();
-        let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
-        end.endpoint(Socket::local_addr)
     }
 }
 
