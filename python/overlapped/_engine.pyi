@@ -598,7 +598,13 @@ class LoopCore:
     def _wait_by(self, selector: object, wait: LoopWait) -> None:
         """Say with which selector the loop waits, and how that does."""
 
-def install_loop(event_loop: type, soon: type, timer: type) -> None:
+    def _call_shared(self, handle: object, run: Callable[[Any], object]) -> None:
+        """Do ``run(handle)``, unless the handle is cancelled; another thread may cancel it meanwhile."""
+
+    def _calls(self, handle: object, lock: Any) -> bool:
+        """Whether the call of such a handle is being made; then ``lock`` is released at its end."""
+
+def install_loop(event_loop: type, soon: type, timer: type, shared: type) -> None:
     """Put the native methods on the class of our loops, and on those of its handles."""
 
 @final

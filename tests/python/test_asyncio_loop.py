@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import heapq
 import logging
 import socket
 import threading
@@ -331,6 +332,21 @@ class TestTimers:
         assert loop._scheduled[0].when() == now - 300
         one_turn(loop)
         assert called == sorted(order)
+        assert not loop._scheduled
+
+    @pytest.mark.parametrize("due", [1, 20, 150])
+    def test_those_that_are_not_due_stay_in_the_heap_however_many_others_are(self, loop: Any, due: int) -> None:
+        now = loop.time()
+        called: list[int] = []
+        timers = {}
+        for number in ((number * 7919) % 211 for number in range(211)):
+            when = now - 300 if number < due else now + 1000
+            timers[number] = loop.call_at(when + number, called.append, number)
+        one_turn(loop)
+        assert called == list(range(due))
+        assert [number for number, timer in sorted(timers.items()) if timer._scheduled] == list(range(due, 211))
+        rest = [heapq.heappop(loop._scheduled) for _ in range(211 - due)]
+        assert rest == [timers[number] for number in range(due, 211)]
         assert not loop._scheduled
 
     def test_times_may_be_whole_numbers(self, loop: Any) -> None:

@@ -115,6 +115,15 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
             {"message": f"Exception in callback {callback}", "exception": error, "handle": handle}
         )
 
+    def _await_call(self, handle: _asyncio.Handle) -> None:
+        """Where the call of a handle is being made, by another thread, wait for its end."""
+        if self._thread_id == _threading.get_ident():
+            return
+        ended = _threading.Lock()
+        ended.acquire()
+        if self._calls(handle, ended):
+            ended.acquire()
+
     def _write_to_self(self) -> None:
         selector = self._selector
         if selector is not None:
@@ -304,9 +313,31 @@ class TimerHandle(_asyncio.TimerHandle):
     __slots__ = ()
 
 
+_CallOfAnotherThread: Any = getattr(_events, "_ThreadSafeHandle", _asyncio.Handle)
+
+
+class _ThreadSafeHandle(_CallOfAnotherThread):  # type: ignore[misc]
+    """asyncio's of a call that another thread asks for, since Python 3.14; without a lock (see the engine's `shared.rs`)."""
+
+    __slots__ = ()
+    _loop: EventLoop
+
+    def cancel(self) -> None:
+        # In this order: what has not begun by then does not begin.
+        _asyncio.Handle.cancel(self)
+        self._loop._await_call(self)
+
+    def cancelled(self) -> bool:
+        self._loop._await_call(self)
+        return _asyncio.Handle.cancelled(self)
+
+    def _run(self) -> None:
+        self._loop._call_shared(self, _asyncio.Handle._run)  # type: ignore[attr-defined]
+
+
 _CALLBACK_SAYS_WHETHER_DEBUG = "debug" in _signature(_format_helpers._format_callback_source).parameters
 
-_engine.install_loop(EventLoop, Handle, TimerHandle)
+_engine.install_loop(EventLoop, Handle, TimerHandle, _ThreadSafeHandle)
 
 
 def new_event_loop() -> EventLoop:

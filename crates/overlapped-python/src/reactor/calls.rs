@@ -22,8 +22,9 @@ pub(crate) fn install_loop(
     event_loop: &Bound<'_, PyType>,
     soon: &Bound<'_, PyType>,
     timer: &Bound<'_, PyType>,
+    shared: &Bound<'_, PyType>,
 ) -> PyResult<()> {
-    handles::load(py, soon, timer)?;
+    handles::load(py, [soon, timer, shared])?;
     let methods = vec![
         keywords(c"call_soon", call_soon, c"Call a function in the next turn; as asyncio.loop.call_soon."),
         keywords(
@@ -196,10 +197,10 @@ method!(call_soon_threadsafe, 1, threadsafe);
 fn threadsafe<'py>(asked: &mut Asked<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     let py = asked.py();
     let standard = standard(py)?;
-    if standard.has_threadsafe_handles || !asked.is_plain() {
+    if !asked.is_plain() {
         return asked.leave_to(&standard.call_soon_threadsafe);
     }
-    let handle = asked.handle(Kind::Soon, 0)?;
+    let handle = asked.handle(if standard.has_threadsafe_handles { Kind::Shared } else { Kind::Soon }, 0)?;
     asked.core.add_ready(&handle)?;
     asked.core.wake(py);
     Ok(handle)

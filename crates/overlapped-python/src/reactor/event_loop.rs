@@ -21,7 +21,8 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::deque::Deque;
-use super::handles::{Handles, handles};
+use super::handles::{Handles, Kind, handles};
+use super::shared::SharedCall;
 use super::standard::standard;
 use super::timers::Timers;
 use super::wait::LoopWait;
@@ -43,6 +44,7 @@ pub(crate) struct LoopCore {
     /// The selector that waits by `wait`.
     selector: Reference,
     wait: Reference,
+    shared: SharedCall,
 }
 
 #[pymethods]
@@ -122,13 +124,28 @@ impl LoopCore {
         self.scheduled.set(Some(scheduled.into_any()));
     }
 
+    /// As `run(handle)`, of a handle that another thread may cancel, unless it is cancelled.
+    fn _call_shared(&self, handle: &Bound<'_, PyAny>, run: &Bound<'_, PyAny>) -> PyResult<()> {
+        if handle.getattr(intern!(handle.py(), "_cancelled"))?.is_truthy()? {
+            return Ok(());
+        }
+        self.shared.make(handle, || run.call1((handle,)).map(drop))
+    }
+
+    /// Whether the call of a handle is being made; then a lock is released when it has ended.
+    fn _calls(&self, handle: &Bound<'_, PyAny>, lock: Bound<'_, PyAny>) -> bool {
+        self.shared.release_at_end(handle, lock)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.shared.traverse(&visit)?;
         [&self.ready, &self.scheduled, &self.selector, &self.wait]
             .into_iter()
             .try_for_each(|field| field.traverse(&visit))
     }
 
     fn __clear__(&self) {
+        self.shared.clear();
         [&self.ready, &self.scheduled, &self.selector, &self.wait].into_iter().for_each(|field| field.set(None));
     }
 }
@@ -292,16 +309,10 @@ impl<'py> Turn<'_, 'py> {
         }
         let timers = Timers { heap: &heap, handles: self.handles };
         let end = self.now()?.add(self.this.getattr(intern!(py, "_clock_resolution"))?)?;
-        while let Some(first) = timers.first()? {
-            if !timers.is_due(&first, &end)? {
-                break;
-            }
-            drop(first);
-            let due = timers.pop()?;
-            timers.note(&due, false);
-            self.core.add_ready(&due)?;
-        }
-        Ok(())
+        timers.take_due(&end, |due| {
+            timers.note(due, false);
+            self.core.add_ready(due)
+        })
     }
 
     /// Makes so many of the calls that are ready; those that they ask for come with the next turn, after a look at the port.
@@ -342,10 +353,9 @@ impl<'py> Turn<'_, 'py> {
         if !is_usual {
             return handle.call_method0(intern!(py, "_run")).map(drop);
         }
-        match call_in(&context, &callback, &args) {
-            Ok(()) => Ok(()),
-            Err(error) => self.tell_of(handle, error),
-        }
+        let call = || call_in(&context, &callback, &args);
+        let made = if slots.is_our(Kind::Shared, inside) { self.core.shared.make(handle, call) } else { call() };
+        made.or_else(|error| self.tell_of(handle, error))
     }
 
     /// What a callback has raised goes to the exception handler, but for what is to end the program.

@@ -1,7 +1,8 @@
 //! asyncio's handles from inside: the slots of `asyncio.Handle` and `asyncio.TimerHandle`, without frames of Python's.
 //!
-//! What the loop gives out are real handles: of subclasses that add nothing but a native `cancel`. Where the slots of a class
-//! lie is asked of its descriptors, and tried, at import.
+//! What the loop gives out are real handles: of subclasses that add nothing but a native `cancel`, or for those that other
+//! threads ask for, one that needs no lock of theirs (see `shared.rs`). Where the slots of a class lie is asked of its
+//! descriptors, and tried, at import.
 //!
 //! A handle that nobody else has when its call was made is kept for the next one: most are dropped by who asked for the call,
 //! a task or a future, and making and destroying an object that the collector knows costs as much as the call itself. (CPython
@@ -34,19 +35,23 @@ pub(super) struct Handles {
     pub(super) scheduled: Slot,
     /// `asyncio.Handle` and `asyncio.TimerHandle`.
     theirs: [Py<PyType>; 2],
-    /// Ours, in the same order.
-    ours: [Py<PyType>; 2],
-    kept: [Kept; 2],
+    /// Ours, by kind.
+    ours: [Py<PyType>; KINDS.len()],
+    kept: [Kept; KINDS.len()],
     /// `Handle._run` as asyncio has written it; `None` where somebody had patched it already.
     run: Option<Py<PyAny>>,
 }
 
-/// The two kinds, as places in the arrays.
+/// The kinds, as places in the arrays.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Soon,
     Timer,
+    /// One that another thread has asked for, and may cancel while it runs: since Python 3.14.
+    Shared,
 }
+
+const KINDS: [Kind; 3] = [Kind::Soon, Kind::Timer, Kind::Shared];
 
 static HANDLES: PyOnceLock<Handles> = PyOnceLock::new();
 
@@ -56,15 +61,15 @@ pub(super) fn handles(py: Python<'_>) -> PyResult<&Handles> {
 }
 
 /// Finds out about asyncio's handles; ours are the subclasses.
-pub(super) fn load(py: Python<'_>, soon: &Bound<'_, PyType>, timer: &Bound<'_, PyType>) -> PyResult<()> {
-    let handles = Handles::find(py, soon, timer)?;
+pub(super) fn load(py: Python<'_>, ours: [&Bound<'_, PyType>; KINDS.len()]) -> PyResult<()> {
+    let handles = Handles::find(py, ours)?;
     handles.check(py)?;
     let _ = HANDLES.set(py, handles);
     Ok(())
 }
 
 impl Handles {
-    fn find(py: Python<'_>, soon: &Bound<'_, PyType>, timer: &Bound<'_, PyType>) -> PyResult<Handles> {
+    fn find(py: Python<'_>, ours: [&Bound<'_, PyType>; KINDS.len()]) -> PyResult<Handles> {
         let events = py.import("asyncio.events")?;
         let (handle, timer_handle) = (events.getattr("Handle")?, events.getattr("TimerHandle")?);
         let (run, cancel) = (handle.getattr("_run")?, handle.getattr("cancel")?);
@@ -83,8 +88,8 @@ impl Handles {
             when: Slot::of(&timer_handle, "_when")?,
             scheduled: Slot::of(&timer_handle, "_scheduled")?,
             theirs: [handle.cast_into::<PyType>()?.unbind(), timer_handle.cast_into::<PyType>()?.unbind()],
-            ours: [soon.clone().unbind(), timer.clone().unbind()],
-            kept: [Kept::default(), Kept::default()],
+            ours: ours.map(|class| class.clone().unbind()),
+            kept: Default::default(),
             run: as_written.then(|| run.unbind()),
         })
     }
@@ -117,7 +122,7 @@ impl Handles {
     /// Whether handles run as asyncio has written it: nobody has patched `Handle._run`.
     pub(super) fn run_as_written(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(run) = &self.run else { return Ok(false) };
-        for class in &self.ours {
+        for class in &self.ours[..self.theirs.len()] {
             if !class.bind(py).getattr(intern!(py, "_run"))?.is(run) {
                 return Ok(false);
             }
@@ -125,7 +130,7 @@ impl Handles {
         Ok(true)
     }
 
-    /// Whether it is of one of the four classes, and not of another subclass.
+    /// Whether it is of one of theirs or ours, and not of another subclass.
     #[inline]
     pub(super) fn is_plain(&self, handle: &Bound<'_, PyAny>) -> bool {
         let class = handle.get_type_ptr().cast();
@@ -135,7 +140,7 @@ impl Handles {
 
     /// Whether it is one of ours.
     #[inline]
-    fn is_our(&self, kind: Kind, handle: *mut PyObject) -> bool {
+    pub(super) fn is_our(&self, kind: Kind, handle: *mut PyObject) -> bool {
         // SAFETY: a live object.
         unsafe { ffi::Py_TYPE(handle).cast() == self.ours[kind as usize].as_ptr() }
     }
@@ -211,20 +216,21 @@ impl Handles {
     #[inline]
     pub(super) fn give_up(&self, handle: Bound<'_, PyAny>) {
         let handle = handle.into_ptr();
-        let kind = if self.is_our(Kind::Soon, handle) { Kind::Soon } else { Kind::Timer };
+        let kind = KINDS.into_iter().find(|kind| self.is_our(*kind, handle));
         // SAFETY: the GIL is held, and the reference is ours to drop. What a handle of ours has lost of its slots nobody but
         // this function sees: it has the only reference, and the collector does not know it.
         unsafe {
-            let is_nobodys = ffi::Py_REFCNT(handle) == 1
-                && (kind == Kind::Soon || self.is_our(Kind::Timer, handle))
-                && self.repr.get(handle) == ffi::Py_None()
-                && self.traceback.get(handle) == ffi::Py_None()
-                && weak_references(handle).is_null()
-                && self.kept[kind as usize].has_room();
-            if !is_nobodys {
+            let is_to_be_kept = |kind: &Kind| {
+                ffi::Py_REFCNT(handle) == 1
+                    && self.repr.get(handle) == ffi::Py_None()
+                    && self.traceback.get(handle) == ffi::Py_None()
+                    && weak_references(handle).is_null()
+                    && self.kept[*kind as usize].has_room()
+            };
+            let Some(kind) = kind.filter(is_to_be_kept) else {
                 ffi::Py_DECREF(handle);
                 return;
-            }
+            };
             ffi::PyObject_GC_UnTrack(handle.cast());
             let [callback, args, context, of_loop] = [self.callback, self.args, self.context, self.of_loop]
                 .map(|slot| slot.place(handle).replace(ptr::null_mut()));

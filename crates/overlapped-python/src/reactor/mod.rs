@@ -35,6 +35,7 @@ mod handles;
 mod reading;
 #[cfg(unix)]
 mod receiving;
+mod shared;
 mod standard;
 mod timers;
 mod wait;

@@ -10,7 +10,7 @@ pub(super) struct Standard {
     run_once: Py<PyAny>,
     pub(super) call_soon: Py<PyAny>,
     pub(super) call_soon_threadsafe: Py<PyAny>,
-    /// Whether it makes handles that another thread may cancel while they run: since Python 3.14, and of a class of theirs.
+    /// Whether it makes handles that another thread may cancel while they run: since Python 3.14 (see `shared.rs`).
     pub(super) has_threadsafe_handles: bool,
     pub(super) call_later: Py<PyAny>,
     pub(super) call_at: Py<PyAny>,
