@@ -3,8 +3,9 @@
 Prints `call_soon` (asked for and made, in batches of a thousand), `threadsafe` (the same by `call_soon_threadsafe`),
 `timer_cancelled` (set among a thousand others and taken back, as a time limit is), `timer_due` (set and called),
 `sleep` (a task that lets others run), `getaddrinfo` (of an address in numbers), `child` (a process that ends at once,
-waited for), `pipe` (a message of 64 bytes to a pipe and back through another), `datagram` (the same by UDP) and, of
-ours, `tasklet_ready` and `tasklet_ended` (a coroutine awaits a tasklet that it has started, and one that has run).
+waited for), `child_output` (the same of one whose output is read to its end), `child_pipes` (a message of 64 bytes to a
+process and back), `pipe` (the same to a pipe and back through another), `datagram` (the same by UDP) and, of ours,
+`tasklet_ready` and `tasklet_ended` (a coroutine awaits a tasklet that it has started, and one that has run).
 """
 
 import asyncio
@@ -92,6 +93,29 @@ async def child(_loop: asyncio.AbstractEventLoop) -> Laps:
     return laps
 
 
+async def child_output(_loop: asyncio.AbstractEventLoop) -> Laps:
+    laps = Laps(4)
+    for _ in laps:
+        for _ in range(4):
+            process = await asyncio.create_subprocess_exec("/bin/echo", "some words", stdout=asyncio.subprocess.PIPE)
+            assert await process.communicate() == (b"some words\n", None)
+    return laps
+
+
+async def child_pipes(_loop: asyncio.AbstractEventLoop) -> Laps:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("/bin/cat", stdin=pipe, stdout=pipe)
+    assert process.stdin and process.stdout
+    laps = Laps(FEW)
+    for _ in laps:
+        for _ in range(FEW):
+            process.stdin.write(bytes(64))
+            await process.stdout.readexactly(64)
+    process.stdin.close()
+    await process.wait()
+    return laps
+
+
 class Answers(asyncio.Protocol, asyncio.DatagramProtocol):
     """Notes that something has come: `come` is the next one's."""
 
@@ -169,7 +193,19 @@ async def tasklet_ended(_loop: asyncio.AbstractEventLoop) -> Laps:
     return laps
 
 
-COSTS = (call_soon, threadsafe, timer_cancelled, timer_due, sleep, getaddrinfo, child, pipe, datagram)
+COSTS = (
+    call_soon,
+    threadsafe,
+    timer_cancelled,
+    timer_due,
+    sleep,
+    getaddrinfo,
+    child,
+    child_output,
+    child_pipes,
+    pipe,
+    datagram,
+)
 OF_OURS = (tasklet_ready, tasklet_ended)
 
 

@@ -19,6 +19,8 @@ MOVES = {
     "sleep": ("sleep(0), ns", ".0f"),
     "getaddrinfo": ("getaddrinfo of numbers, ns", ".0f"),
     "child": ("a child process, ns", ".0f"),
+    "child_output": ("a child's output, ns", ".0f"),
+    "child_pipes": ("to a child and back, ns", ".0f"),
     "pipe": ("to a pipe and back, ns", ".0f"),
     "datagram": ("a datagram and back, ns", ".0f"),
     "tasklet_ready": ("await a tasklet that is ready, ns", ".0f"),
