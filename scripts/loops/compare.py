@@ -3,7 +3,8 @@
 `compare.py [--python VERSION]... [--loop LOOP]... [--no-build] [SUITE[:MODULE]]...`; `make loops` runs all, in an
 hour. The suites: CPython's tests of `asyncio` on each CPython from 3.11 that is found, `twisted`'s of its asyncio
 reactor, and those of `aiohttp` and `anyio`, on the oldest. What each run has brought is kept in target/loops/, and
-docs/loops.md is written from all that is there. OVERLAPPED_BACKEND chooses our loop's backend.
+docs/loops.md is written from all that is there: where ours fails what the standard loop passes, the reason is there, or
+the command fails. OVERLAPPED_BACKEND chooses our loop's backend.
 """
 
 from __future__ import annotations
@@ -45,11 +46,13 @@ def main() -> None:
                 run(version, python, name, [module] if module else SUITES[name].modules, wanted.loops or list(LOOPS))
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "loops.md").write_text(table.document(environment.SOURCES))
+    sys.exit("\n".join(table.faults(environment.SOURCES)) or None)
 
 
 def run(version: str, python: Path, name: str, modules: list[str], loops: list[str]) -> None:
     """Runs modules of a suite on each of the loops, and keeps the results."""
     suite = SUITES[name]
+    environment.SOURCES.mkdir(parents=True, exist_ok=True)
     folder = environment.source(python, suite.folder) if suite.folder else None
     for module in modules:
         for loop in environment.loops(python, loops):

@@ -1,7 +1,8 @@
 """Suites that others wrote for asyncio's loops, each module run in a process of its own, and how their tests ended.
 
-A test that hangs would take the rest of its module with it: when nothing has been written for `PATIENCE` seconds the
-run is ended, the test that had begun last counts as failed, and the module runs again without it.
+A test that hangs would take the rest of its module with it. pytest ends it after `PATIENCE` seconds; else the run is
+ended when nothing has been written for so long, the test that had begun last counts as failed, and the module runs
+again without it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Suite:
                 output, ended = run_until_silent([str(python), *program, *arguments], folder or Path(results))
                 result = self.read(Path(results), output)
             begun = self.begun.findall(output)
-            result.hung = sorted(hung)
+            result.hung = sorted({*result.hung, *hung})
             if ended or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
                 result.failed = sorted({*result.failed, *hung})
                 result.ran = sorted({*result.ran, *hung})
@@ -121,7 +122,12 @@ def read_junit(folder: Path, _output: str) -> Result:
         if case.find("skipped") is None or bad:
             result.ran.append(name)
             result.failed += [name] * bad
+            result.hung += [name] * any(TIMEOUT in part.get("message", "") for part in case)
     return result
+
+
+TIMEOUT = "Timeout ("
+"""How pytest-timeout begins to say that a test has taken too long."""
 
 
 def read_trial(_folder: Path, output: str) -> Result:
@@ -153,8 +159,9 @@ def _pytest(*left_out: str) -> Callable[[str, Path, list[str]], list[str]]:
     def arguments(module: str, results: Path, without: list[str]) -> list[str]:
         junit = [f"--junit-xml={results / 'results.xml'}", f"--basetemp={results / 'tmp'}"]
         plain = ["-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:xdist", "-v", "--tb=short", "--color=no"]
+        limit = [f"--timeout={PATIENCE}", "--timeout-method=signal"]
         deselected = [f"--deselect={name}" for name in without]
-        return ["pytest", *plain, *junit, *deselected, *left_out, module]
+        return ["pytest", *plain, *junit, *limit, *deselected, *left_out, module]
 
     return arguments
 

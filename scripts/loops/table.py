@@ -13,6 +13,9 @@ from suites import LOOPS, ROOT, SUITES, Result
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 from known_failures import KNOWN_FAILURES_OF_THE_LOOP
 
+REASONS = KNOWN_FAILURES_OF_THE_LOOP
+"""Why a test fails on ours that passes on the standard loop."""
+
 MIXINS = re.compile(
     r"test\.test_asyncio\.(test_events\.EPollEventLoopTests|test_sock_lowlevel\.EPollEventLoopTests"
     r"|test_server\.(SelectorStartServerTests|TestServer2)|test_buffered_proto\.BufferedProtocolSelectorTests"
@@ -33,13 +36,38 @@ def path(folder: Path, version: str, suite: str, module: str, loop: str) -> Path
     return folder / f"{version},{suite},{module},{loop}.json"
 
 
-def document(folder: Path) -> str:
-    """All tables; what has not been run is not in them."""
-    results: dict[tuple[str, str], dict[str, dict[str, Result]]] = {}
+Modules = dict[str, dict[str, Result]]
+"""The results of a suite's modules, by loop."""
+
+
+def kept(folder: Path) -> dict[tuple[str, str], Modules]:
+    """What is kept, by suite and version."""
+    results: dict[tuple[str, str], Modules] = {}
     for file in sorted(folder.glob("*.json")):
         version, suite, module, loop = file.name.removesuffix(".json").split(",")
         result = Result(**json.loads(file.read_text()))
         results.setdefault((suite, version), {}).setdefault(module, {})[loop] = result
+    return results
+
+
+def faults(folder: Path) -> list[str]:
+    """What ours fails and the standard loop passes without a reason; reasons for what passes wherever it runs."""
+    ran, failed, found = set(), set(), []
+    for (_, version), modules in kept(folder).items():
+        for module, each in modules.items():
+            ours, standard = each.get("ours", Result()), each.get("standard", Result())
+            ran |= set(ours.ran)
+            failed |= set(ours.failed)
+            unknown = set(ours.failed) - set(standard.failed) - set(REASONS)
+            found += [f"{version} {name}: fails, and has no reason" for name in sorted(unknown)]
+            if ours.note and not standard.note:
+                found.append(f"{version} {module}: did not come to its end")
+    return found + [f"{name}: has a reason, and passes" for name in sorted((set(REASONS) & ran) - failed)]
+
+
+def document(folder: Path) -> str:
+    """All tables; what has not been run is not in them."""
+    results = kept(folder)
     parts = [TOP]
     for suite in SUITES:
         for version in sorted(version for name, version in results if name == suite):
@@ -57,7 +85,7 @@ TITLES = {
 }
 
 
-def _table(suite: str, modules: dict[str, dict[str, Result]]) -> str:
+def _table(suite: str, modules: Modules) -> str:
     loops = [loop for loop in LOOPS if any(loop in each for each in modules.values())]
     order = [module for module in SUITES[suite].modules if module in modules]
     lines = ["| | " + " | ".join(loops) + " |", "|---|" + "---|" * len(loops)]
@@ -89,13 +117,13 @@ def _cell(result: Result | None) -> str:
     return cell + (f" ({len(result.hung)} hang)" if result.hung else "") + (", then hangs" if result.note else "")
 
 
-def _failures(suite: str, modules: dict[str, dict[str, Result]]) -> str:
+def _failures(suite: str, modules: Modules) -> str:
     """What fails on ours, and whether it does on the standard loop."""
     lines = []
     for each in modules.values():
         standard = each.get("standard", Result())
         for name in each.get("ours", Result()).failed:
-            reason = KNOWN_FAILURES_OF_THE_LOOP.get(name, "")
+            reason = REASONS.get(name, "")
             why = "fails on the standard loop, too" if name in standard.failed else reason or "not explained"
             lines.append(f"- `{name}`: {why}")
     return "Failed on ours:\n\n" + "\n".join(lines) + "\n" if lines else ""
