@@ -228,6 +228,23 @@ class TestLoop:
 
         assert run(main()) == -signal.SIGKILL
 
+    @unix_only("there a handle says how a process has ended")
+    def test_how_a_child_ended_is_asked_by_what_the_module_os_has_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        def waitpid(pid: int, options: int) -> tuple[int, int]:
+            asked.append(pid)
+            return theirs(pid, options)
+
+        async def main() -> None:
+            child = await asyncio.create_subprocess_exec(sys.executable, "-c", "raise SystemExit(3)")
+            assert await child.wait() == 3
+            assert asked == [child.pid]
+
+        theirs = os.waitpid
+        monkeypatch.setattr(os, "waitpid", waitpid)
+        run(main())
+
     @unix_only("asyncio has no signal handlers there")
     def test_signals_are_handled_by_callbacks(self) -> None:
         async def main() -> str:

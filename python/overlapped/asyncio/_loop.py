@@ -279,7 +279,8 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
 def _take_status(pid: int, transport: Any) -> int:
     """The status of a child process that has ended, as Popen's ``returncode``."""
     try:
-        return _std_os.waitstatus_to_exitcode(_os._waitpid(pid, _std_os.WNOHANG)[1])
+        # The function that the module has now: programs put others there.
+        return _std_os.waitstatus_to_exitcode(_std_os.waitpid(pid, _std_os.WNOHANG)[1])
     except ChildProcessError:
         # Somebody else has taken its status; where that was its own `Popen`, that knows.
         known: int | None = transport._proc and transport._proc.returncode
