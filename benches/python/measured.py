@@ -8,7 +8,7 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 def asked(*words: str) -> argparse.Namespace:
@@ -48,16 +48,17 @@ class Laps:
     LONGEST = 0.6
     FEWEST = 5
 
-    def __init__(self, items: int) -> None:
+    def __init__(self, items: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self.items = items
+        self.clock = clock
         self.laps: list[float] = []
 
     def __iter__(self) -> Iterator[None]:
         began = time.perf_counter()
         while len(self.laps) <= self.FEWEST or time.perf_counter() - began < self.LONGEST:
-            lap_began = time.perf_counter()
+            lap_began = self.clock()
             yield
-            self.laps.append(time.perf_counter() - lap_began)
+            self.laps.append(self.clock() - lap_began)
 
     @property
     def nanoseconds(self) -> float:
