@@ -91,6 +91,7 @@ pub(crate) mod iocp;
 mod open;
 #[cfg(unix)]
 mod poll;
+mod table;
 #[cfg(target_os = "linux")]
 mod uring;
 

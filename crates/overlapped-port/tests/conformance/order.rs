@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use overlapped_port::sys::{MSG_PEEK, MSG_WAITALL, raw_socket};
 use overlapped_port::{Config, Interest, Op};
 
-use crate::driver::{Driver, bytes_at};
+use crate::driver::{Driver, assert_cancelled, bytes_at};
 use crate::loopback::{datagram_pair, listener, pair};
+use crate::patience::patience;
 
 crate::on_every_backend!(
     receives_on_one_socket_get_the_bytes_in_turn,
@@ -20,6 +22,7 @@ crate::on_every_backend!(
     a_send_that_waits_for_room_is_not_overtaken_by_a_short_one,
     who_is_cancelled_leaves_its_turn_to_the_next,
     the_first_that_is_cancelled_leaves_its_turn_to_the_next,
+    leaving_a_line_is_no_search_through_it,
     a_receive_that_waits_for_all_is_not_overtaken,
     a_look_ahead_waits_its_turn,
     who_only_watches_waits_for_nobody,
@@ -28,6 +31,7 @@ crate::on_every_backend!(
 );
 
 const WAITING: usize = 4;
+const MANY: usize = 100_000;
 
 fn receives_on_one_socket_get_the_bytes_in_turn(config: Config) {
     let mut driver = Driver::new(config);
@@ -160,6 +164,20 @@ fn the_first_that_is_cancelled_leaves_its_turn_to_the_next(config: Config) {
     client.write_all(b"ab").unwrap();
     assert_eq!(driver.received(receives[2]).unwrap(), b"a");
     assert_eq!(driver.received(receives[3]).unwrap(), b"b");
+}
+
+fn leaving_a_line_is_no_search_through_it(config: Config) {
+    let mut driver = Driver::new(config);
+    let (mut client, server) = pair();
+    let mut receives: VecDeque<_> = (0..MANY).map(|_| driver.begin_recv(raw_socket(&server), 1, 0)).collect();
+    let first = receives.pop_front().unwrap();
+    let start = Instant::now();
+    receives.iter().for_each(|receive| driver.cancel(*receive));
+    receives.into_iter().for_each(|receive| assert_cancelled(&driver.finish(receive).0));
+    // A search through the line, for each that leaves, took minutes.
+    assert!(start.elapsed() < patience(), "{:?}", start.elapsed());
+    client.write_all(b"a").unwrap();
+    assert_eq!(driver.received(first).unwrap(), b"a");
 }
 
 fn a_receive_that_waits_for_all_is_not_overtaken(config: Config) {

@@ -311,7 +311,7 @@ impl Core {
             // SAFETY: takes a handle, and null for all of its operations.
             unsafe { CancelIoEx(file, ptr::null()) };
         }
-        self.handles.forget(file as usize);
+        self.forget(file as usize);
         // This number stands for no file, but elsewhere for the process itself, which can be "closed".
         if file == INVALID_HANDLE_VALUE {
             return Started::Done(Err(error::error(ERROR_INVALID_HANDLE)), None);

@@ -1,6 +1,6 @@
 //! The handles that the port knows: association, and what is asked of a handle once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ use windows_sys::Win32::System::WindowsProgramming::{
 
 use super::accept::Listener;
 use super::{PACKET_KEY, error, winsock};
-use crate::slots::OpId;
+use crate::backend::table::Queue;
 use crate::sys::{forget, meaning};
 
 /// What a handle is, once and for all.
@@ -45,7 +45,7 @@ pub(super) struct Facts {
 pub(super) struct Handle {
     pub(super) facts: Facts,
     /// Which meaning of its number this is.
-    meaning: u32,
+    pub(super) meaning: u32,
     /// Operations in flight on it.
     pub(super) in_flight: usize,
     /// Its receiving side was shut down: a receive that this ended brings the end of the stream.
@@ -55,7 +55,16 @@ pub(super) struct Handle {
     /// What an accept on it takes.
     pub(super) listener: Option<Listener>,
     /// Operations at the file's own position, or a socket's receives, one after the other; the first is under way.
-    pub(super) turns: VecDeque<OpId>,
+    pub(super) turns: Queue,
+    /// Receives that are in nobody's way: of urgent data.
+    pub(super) aside: Queue,
+}
+
+/// In which queue of its handle an operation stands.
+#[derive(Clone, Copy)]
+pub(super) enum Line {
+    Turns,
+    Aside,
 }
 
 /// What came of [`Handles::enter_file`].
@@ -184,7 +193,8 @@ impl Handles {
         self.known.iter().filter(|entry| is_ours(*entry)).any(|(known, _)| are_same(key, *known))
     }
 
-    /// The handles that are known of what `key` names, that among them.
+    /// The handles that are known of what `key` names, that among them. Where it has others at all, each handle is compared:
+    /// an object has no number to be looked up by.
     pub(super) fn of_object(&self, key: usize) -> Vec<usize> {
         if handle_count(key) < 2 {
             return vec![key];
@@ -192,15 +202,22 @@ impl Handles {
         self.known.keys().copied().filter(|known| *known == key || are_same(key, *known)).collect()
     }
 
-    /// The handle is being closed.
-    pub(super) fn forget(&mut self, key: usize) {
+    /// The handle is being closed. Returns what was known of it.
+    pub(super) fn forget(&mut self, key: usize) -> Option<Handle> {
         self.accepted.remove(&key);
-        self.known.remove(&key);
         forget(key);
+        self.known.remove(&key)
     }
 }
 
 impl Handle {
+    pub(super) fn line(&mut self, line: Line) -> &mut Queue {
+        match line {
+            Line::Turns => &mut self.turns,
+            Line::Aside => &mut self.aside,
+        }
+    }
+
     fn still_means(&self, key: usize) -> bool {
         self.meaning == meaning(key).load(Ordering::Relaxed)
     }

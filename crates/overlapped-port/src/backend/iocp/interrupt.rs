@@ -82,6 +82,8 @@ impl Interrupts {
     pub(super) fn job(&mut self, id: OpId, job: Function) -> Function {
         if self.jobs.len() == self.jobs.capacity() {
             self.jobs.retain(|_, job| job.strong_count() > 0);
+            // Half of it is free until the next such search.
+            self.jobs.reserve(self.jobs.len());
         }
         let interrupt = Arc::new(Interrupt::default());
         self.jobs.insert(id, Arc::downgrade(&interrupt));
@@ -90,9 +92,9 @@ impl Interrupts {
 
     /// Ends an operation's job, now or soon.
     pub(super) fn interrupt(&mut self, id: OpId) {
-        if let Some(job) = self.jobs.get(&id) {
-            self.cancelled.push(Weak::clone(job));
-            self.insist();
+        if let Some(job) = self.jobs.get(&id).and_then(Weak::upgrade) {
+            job.cancel();
+            self.cancelled.push(Arc::downgrade(&job));
         }
     }
 

@@ -77,7 +77,6 @@
 //! All of it is tested under Wine, which has no sockets of the family `AF_UNIX`, no reports of refused datagrams on
 //! sockets that are not connected, and no file call that ends at once.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ptr;
 use std::rc::Weak;
@@ -93,6 +92,7 @@ use windows_sys::Win32::System::IO::{
     CreateIoCompletionPort, GetQueuedCompletionStatusEx, OVERLAPPED, OVERLAPPED_ENTRY, PostQueuedCompletionStatus,
 };
 
+use super::table::{Queue as Waiting, Table};
 use super::{BUFFERS, Backend, Event, Notify, Settings, Started};
 use crate::buffers::{Buffer, BufferPool, Home};
 use crate::explained::explained;
@@ -117,7 +117,7 @@ mod winsock;
 
 use alarm::Alarm;
 use error::Ending;
-use handles::{Entered, Handles};
+use handles::{Entered, Handles, Line};
 use interrupt::Interrupts;
 use request::{Awaits, Request, Requests, Shared};
 
@@ -199,9 +199,12 @@ struct Core {
     afd: Option<afd::Afd>,
     queue: Arc<Queue>,
     handles: Handles,
+    /// Who stands in the queues of the handles.
+    lines: Table<Line>,
     pool: BufferPool,
     /// Receives that wait for a provided buffer.
-    starved: VecDeque<OpId>,
+    starved: Waiting,
+    starving: Table<()>,
     /// What the next wait hands out.
     ready: Vec<Event>,
     entries: u64,
@@ -237,8 +240,10 @@ impl Iocp {
                 afd: None,
                 queue: Arc::new(Queue(port)),
                 handles: Handles::new(port),
+                lines: Table::default(),
                 pool: BufferPool::new(settings.buffers.unwrap_or(BUFFERS), settings.buffer_size)?,
-                starved: VecDeque::new(),
+                starved: Waiting::default(),
+                starving: Table::default(),
                 ready: Vec::new(),
                 entries: 0,
             },
@@ -253,10 +258,14 @@ impl Iocp {
         request.op = None;
         request.buffer = None;
         let handle = self.core.handles.get(request.entered?)?;
-        handle.in_flight = handle.in_flight.saturating_sub(1);
-        let was_first = handle.turns.front() == Some(&id);
-        handle.turns.retain(|turn| *turn != id);
-        handle.turns.front().copied().filter(|_| was_first)
+        if handle.meaning != request.meaning {
+            return None;
+        }
+        handle.in_flight -= 1;
+        let line = *self.core.lines.get(id)?;
+        let was_first = handle.turns.first() == Some(id);
+        self.core.lines.remove(handle.line(line), id);
+        handle.turns.first().filter(|_| was_first)
     }
 
     /// Reports an operation if it is over, and carries on what waited for it.
@@ -282,11 +291,10 @@ impl Iocp {
 
     /// Gives provided buffers that are free to the receives that wait for one.
     fn feed(&mut self) {
-        for _ in 0..self.core.starved.len() {
-            if !self.core.pool.has_free() {
-                break;
-            }
-            let Some(id) = self.core.starved.pop_front() else { break };
+        while self.core.pool.has_free()
+            && let Some(id) = self.core.starved.first()
+        {
+            self.core.starve_no_more(id);
             let step = self.resume(id, None);
             self.settle(id, step);
         }
@@ -392,7 +400,10 @@ impl Backend for Iocp {
             _ => {}
         }
         let key = op.handle().expect("the operations without a handle have been dealt with");
-        let mut takes_turns = false;
+        if let Err(error) = core.lines.reserve(id).and_then(|()| core.starving.reserve(id)) {
+            return Started::Done(Err(error), None);
+        }
+        let mut line = None;
         let entered = match (&op, file::offset(&op)) {
             (Op::Poll { .. }, _) => None,
             (_, Some(_)) if file::is_empty(&op) => return Started::Done(Ok(0), None),
@@ -402,7 +413,7 @@ impl Backend for Iocp {
             }
             (_, Some(offset)) => match core.handles.enter_file(key) {
                 Ok(Entered::Overlapped(handle)) => {
-                    takes_turns = handle.facts.disk && offset.is_none();
+                    line = (handle.facts.disk && offset.is_none()).then_some(Line::Turns);
                     Some(handle)
                 }
                 Ok(Entered::Synchronous) => {
@@ -414,7 +425,7 @@ impl Backend for Iocp {
             },
             (_, None) => match core.handles.enter_socket(key) {
                 Ok(handle) => {
-                    takes_turns = socket::is_in_line(&op);
+                    line = socket::line(&op);
                     Some(handle)
                 }
                 Err(error) => return Started::Done(Err(error), None),
@@ -425,10 +436,10 @@ impl Backend for Iocp {
         request.target = key as HANDLE;
         if let Some(handle) = entered {
             handle.in_flight += 1;
-            request.entered = Some(key);
-            if takes_turns {
-                handle.turns.push_back(id);
-                if handle.turns.len() > 1 {
+            (request.entered, request.meaning) = (Some(key), handle.meaning);
+            if let Some(line) = line {
+                core.lines.push(handle.line(line), id, line);
+                if matches!(line, Line::Turns) && handle.turns.first() != Some(id) {
                     request.awaits = Awaits::Turn;
                     return Started::InFlight;
                 }
@@ -460,7 +471,7 @@ impl Backend for Iocp {
                 self.core.cancel_call(target, overlapped);
             }
             Awaits::Buffer | Awaits::Turn => {
-                self.core.starved.retain(|starved| *starved != id);
+                self.core.starve_no_more(id);
                 self.settle(id, Step::Over(Err(error::error(ERROR_OPERATION_ABORTED)), None));
             }
         }
@@ -509,35 +520,48 @@ impl Backend for Iocp {
     }
 }
 
+impl Core {
+    /// Forgets a handle that is being closed, and who stands in its queues.
+    fn forget(&mut self, key: usize) {
+        let Some(mut handle) = self.handles.forget(key) else { return };
+        for line in [Line::Turns, Line::Aside] {
+            while let Some(id) = handle.line(line).first() {
+                self.lines.remove(handle.line(line), id);
+            }
+        }
+    }
+
+    /// A receive waits for a provided buffer no more, if it did.
+    fn starve_no_more(&mut self, id: OpId) {
+        if self.starving.get(id).is_some() {
+            self.starving.remove(&mut self.starved, id);
+        }
+    }
+}
+
 impl Iocp {
     /// Ends the receives on a socket whose receiving side was shut down: the system leaves them waiting.
     fn end_receives(&mut self, key: usize) {
-        let mut busy = Vec::new();
+        let mut without_call = Vec::new();
         for key in self.core.handles.of_object(key) {
-            if let Some(handle) = self.core.handles.get(key) {
-                handle.receives_ended = true;
-                busy.extend((handle.in_flight > 0).then_some(key));
-            }
-        }
-        if busy.is_empty() {
-            return;
-        }
-        let mut starved = Vec::new();
-        let is_on_it = |request: &&mut Request| request.entered.is_some_and(|key| busy.contains(&key));
-        for request in self.requests.iter_mut().filter(is_on_it) {
-            match (&request.op, request.awaits) {
-                (Some(Op::Recv { .. } | Op::RecvMessage { .. }), _) => {}
-                (Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }), Awaits::Packet) => {}
-                (Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }), _) => {
-                    starved.push(request.id);
-                    continue;
+            let Some(handle) = self.core.handles.get(key) else { continue };
+            handle.receives_ended = true;
+            for first in [handle.turns.first(), handle.aside.first()] {
+                let mut next = first;
+                while let Some(id) = next {
+                    next = self.core.lines.after(id);
+                    let Some(request) = self.requests.get(id) else { continue };
+                    let is_provided = matches!(request.op, Some(Op::RecvProvided { .. } | Op::RecvMultishot { .. }));
+                    if is_provided && request.awaits != Awaits::Packet {
+                        without_call.push(id);
+                    } else {
+                        self.core.cancel_call(request.target, request.packet.overlapped());
+                    }
                 }
-                _ => continue,
             }
-            self.core.cancel_call(request.target, request.packet.overlapped());
         }
-        for id in starved {
-            self.core.starved.retain(|starved| *starved != id);
+        for id in without_call {
+            self.core.starve_no_more(id);
             self.settle(id, Step::Over(Ok(0), None));
         }
     }

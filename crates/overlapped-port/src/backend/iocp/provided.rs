@@ -27,7 +27,7 @@ impl Core {
         if request.fetch {
             let Some(mut taken) = request.buffer.take().or_else(|| self.pool.take()) else {
                 request.awaits = Awaits::Buffer;
-                self.starved.push_back(request.id);
+                self.starving.push(&mut self.starved, request.id, ());
                 return Call::InFlight;
             };
             let room = limit.min(self.pool.size());

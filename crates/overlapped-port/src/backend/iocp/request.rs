@@ -129,6 +129,8 @@ pub(super) struct Request {
     pub(super) target: HANDLE,
     /// The handle whose entry counts this operation.
     pub(super) entered: Option<usize>,
+    /// What that handle's number meant then.
+    pub(super) meaning: u32,
     pub(super) cancelled: bool,
     /// Bytes moved by earlier calls of this operation.
     pub(super) moved: usize,
@@ -152,6 +154,7 @@ impl Request {
             awaits: Awaits::Packet,
             target: ptr::null_mut(),
             entered: None,
+            meaning: 0,
             cancelled: false,
             moved: 0,
             start: 0,
@@ -199,10 +202,5 @@ impl Requests {
     /// The operation, while it is in flight.
     pub(super) fn get(&mut self, id: OpId) -> Option<&mut Request> {
         self.0.get_mut(id.slot()).filter(|request| request.id == id && request.op.is_some())
-    }
-
-    /// Those in flight.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Request> {
-        self.0.iter_mut().filter(|request| request.op.is_some())
     }
 }

@@ -9,7 +9,7 @@ use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_NO_DATA, ERROR_OPER
 use windows_sys::Win32::Networking::WinSock::*;
 
 use super::error::{self, Ending};
-use super::handles::Facts;
+use super::handles::{Facts, Line};
 use super::request::{Packet, Request};
 use super::{Call, Core, Next, winsock};
 use crate::address::Address;
@@ -288,13 +288,15 @@ pub(super) fn issue_send_message(
     answered(result, bytes, facts)
 }
 
-/// Whether it is a receive that others may have to wait for: the system keeps the order of its calls, but a receive of ours
-/// may take several of them. Urgent data is not in line with the bytes.
-pub(super) fn is_in_line(op: &Op<'_>) -> bool {
+/// In which queue of its socket a receive stands. Others may have to wait for it: the system keeps the order of its calls,
+/// but a receive of ours may take several of them. Urgent data is not in line with the bytes.
+pub(super) fn line(op: &Op<'_>) -> Option<Line> {
     match op {
-        Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => flags & MSG_OOB == 0,
-        Op::RecvMultishot { .. } => true,
-        _ => false,
+        Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
+            Some(if flags & MSG_OOB == 0 { Line::Turns } else { Line::Aside })
+        }
+        Op::RecvMultishot { .. } => Some(Line::Turns),
+        _ => None,
     }
 }
 
@@ -409,7 +411,7 @@ impl Core {
             // SAFETY: takes a handle, and null for all of its operations.
             unsafe { windows_sys::Win32::System::IO::CancelIoEx(socket as HANDLE, ptr::null()) };
         }
-        self.handles.forget(socket);
+        self.forget(socket);
         let close = move || {
             // SAFETY: the caller gives the socket up.
             match unsafe { closesocket(socket) } {

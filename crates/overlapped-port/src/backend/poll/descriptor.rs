@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::attempt::{Attempt, Pending};
 use super::call::{self, Side};
 use super::interface::Trigger;
-use super::table::Queue;
+use crate::backend::table::Queue;
 use crate::buffers::BufferPool;
 use crate::op::Interest;
 

@@ -1,7 +1,7 @@
 //! Readiness (epoll, kqueue) made to look like completion.
 //!
 //! An operation is tried at once in a form that never blocks ([`call`]). What would have to wait is queued at its
-//! descriptor ([`table`]), receives and sends apart and each in order, and a one-shot interest is armed ([`interface`]);
+//! descriptor ([`table`](super::table)), receives and sends apart and each in order, and a one-shot interest is armed ([`interface`]);
 //! when the descriptor is ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has
 //! no readiness goes to the port's threads ([`mod@file`]).
 //!
@@ -47,6 +47,7 @@ use std::rc::Weak;
 use std::time::Instant;
 
 use super::open::open;
+use super::table::Table;
 use super::*;
 use crate::buffers::{BufferPool, Home};
 use crate::op::Interest;
@@ -56,7 +57,6 @@ use call::{Nature, Side};
 use descriptor::Descriptor;
 use interface::{Found, Interface, Trigger};
 use readiness::Readiness;
-use table::Table;
 use turns::Turns;
 
 mod attempt;
@@ -65,7 +65,6 @@ mod descriptor;
 mod file;
 mod interface;
 mod readiness;
-mod table;
 mod turns;
 
 /// The most tries on one side of a descriptor before the others have their turn.
@@ -83,7 +82,7 @@ pub(super) struct Poll {
     interface: Interface,
     ready: Vec<Found>,
     /// The operations that wait, by slot.
-    table: Table,
+    table: Table<Pending>,
     descriptors: Vec<Descriptor>,
     /// Events for the next wait to hand out.
     events: Vec<Event>,
@@ -144,7 +143,7 @@ impl Poll {
         if side.is_none() {
             descriptor.count_watch(pending.interest(), false);
         }
-        self.table.push(descriptor.queue(side), pending);
+        self.table.push(descriptor.queue(side), id, pending);
         self.note(id, fd, attempt);
         self.rearm(fd);
         Started::InFlight

@@ -66,6 +66,8 @@ impl Internal {
 pub(super) struct Doubt {
     second: OpId,
     first: OpId,
+    /// How much the first had brought by then.
+    reports: u32,
     patience: u8,
 }
 
@@ -332,12 +334,13 @@ impl Uring {
         let mut at = 0;
         while let Some(doubt) = self.doubts.get_mut(at) {
             doubt.patience -= 1;
-            let Doubt { second, first, patience } = *doubt;
+            let Doubt { second, first, reports, patience } = *doubt;
             let (slot, request) = (second.slot(), &self.requests[second.slot()]);
             let (number, handle) = (request.handle as usize, Descriptor(request.handle));
             let lane = request.side.filter(|_| request.id == second && request.state == State::InLine);
             let lane = lane.filter(|lane| self.lanes.first(number, *lane) == Some(first.slot()));
-            let Some(lane) = lane.filter(|_| self.requests[first.slot()].id == first) else {
+            let has_brought_nothing = |request: &Request| request.id == first && request.reports == reports;
+            let Some(lane) = lane.filter(|_| has_brought_nothing(&self.requests[first.slot()])) else {
                 self.doubts.swap_remove(at);
                 continue;
             };
@@ -397,13 +400,13 @@ impl Uring {
             Action::Doubt => {
                 let lane = request.side.and_then(|side| self.lanes.first(request.handle as usize, side));
                 if let Some(first) = lane {
-                    let (second, first) = (request.id, self.requests[first].id);
-                    self.doubts.push(Doubt { second, first, patience: PATIENCE });
+                    let (second, first) = (request.id, &self.requests[first]);
+                    let doubt = Doubt { second, first: first.id, reports: first.reports, patience: PATIENCE };
+                    self.doubts.push(doubt);
                 }
             }
             Action::Report { result, buffer, again } => {
-                let id = request.id;
-                self.doubts.retain(|doubt| doubt.first != id);
+                request.reports = request.reports.wrapping_add(1);
                 self.events.push(Event { id: request.id, result: Ok(result), buffer, more: true });
                 if again {
                     self.issue(slot);

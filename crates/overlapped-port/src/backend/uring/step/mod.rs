@@ -119,6 +119,8 @@ pub(super) struct Completion {
 pub(super) struct Request {
     pub(super) id: OpId,
     pub(super) handle: i32,
+    /// How many results with more to come it has brought, and what was in its slot before.
+    pub(super) reports: u32,
     pub(super) entry: Entry,
     pub(super) kind: Kind,
     pub(super) state: State,
@@ -155,6 +157,7 @@ impl Request {
         Request {
             id: OpId::new(0, 0),
             handle: -1,
+            reports: 0,
             entry: opcode::Nop::new().build(),
             kind: Kind::Plain,
             state: State::Free,
