@@ -13,6 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
+use slab::Slab;
 
 use super::asyncio::await_tasklet;
 use super::greenlets::{Life, Member};
@@ -42,7 +43,8 @@ type Watchers = BTreeMap<u64, Py<PyAny>>;
 struct State {
     job: Option<Job>,
     outcome: Option<Result<Py<PyAny>, Py<PyAny>>>,
-    joiners: Vec<Waiter>,
+    /// Who waits for its end.
+    joiners: Slab<Waiter>,
     name: Option<String>,
     /// What is to be done at its end, the last first: what is done may ask for more.
     at_end: Vec<AtEnd>,
@@ -57,7 +59,7 @@ impl State {
         Mutex::new(State {
             job,
             outcome: None,
-            joiners: Vec::new(),
+            joiners: Slab::new(),
             name,
             at_end: Vec::new(),
             watchers: None,
@@ -138,7 +140,7 @@ impl Tasklet {
             state.outcome = Some(outcome);
             (std::mem::take(&mut state.joiners), std::mem::take(&mut state.watchers))
         };
-        joiners.iter().for_each(Waiter::wake);
+        joiners.iter().for_each(|(_, joiner)| joiner.wake());
         if let Some(watchers) = watchers {
             tell(py, *watchers);
         }
@@ -182,26 +184,27 @@ impl Tasklet {
         if me == *self.waiter() && self.is_alive() {
             return Err(PyRuntimeError::new_err("a tasklet cannot wait for itself"));
         }
-        loop {
-            {
-                let mut state = self.state();
-                if state.outcome.is_some() {
-                    return Ok(true);
-                }
-                let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                if expired {
-                    state.joiners.retain(|waiter| *waiter != me);
-                    return Ok(false);
-                }
-                if !state.joiners.contains(&me) {
-                    state.joiners.push(me.clone());
-                }
+        let place = {
+            let mut state = self.state();
+            if state.outcome.is_some() {
+                return Ok(true);
+            }
+            state.joiners.insert(me)
+        };
+        // At the end all joiners are taken out, and nobody comes after.
+        let left = loop {
+            if self.state().outcome.is_some() {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                break Ok(false);
             }
             if engine::park(deadline, "join").is_err() {
-                self.state().joiners.retain(|waiter| *waiter != me);
-                return Err(runtime.raise(py));
+                break Err(runtime.raise(py));
             }
-        }
+        };
+        self.state().joiners.try_remove(place);
+        left
     }
 }
 
