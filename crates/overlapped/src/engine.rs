@@ -3,6 +3,7 @@
 //! A program that only uses tasklets needs nothing from here. What rests on a promise that no compiler checks is `unsafe`
 //! and says which: a [`Switcher`] goes back to every stack that it has left, an operation's handles are the caller's.
 
+pub use crate::expectations::Expectations;
 pub use crate::interrupt::{Cause, Interrupted, Mask};
 pub use crate::scheduler::{
     Board, Look, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park,

@@ -27,14 +27,14 @@ impl Expectation {
     }
 }
 
-/// The hints of one thread.
+/// The hints of one thread: how much the next receive on a socket is likely to bring.
 #[derive(Default)]
-pub(crate) struct Expectations(RefCell<Vec<Expectation>>);
+pub struct Expectations(RefCell<Vec<Expectation>>);
 
 impl Expectations {
-    /// A receive begins: how much it is likely to bring, where that is much; and a number that is another one after the next
+    /// A receive begins: how many bytes it is likely to bring, where these are many; and a number that is another one after the next
     /// has begun.
-    pub(crate) fn begin(&self, socket: RawSocket) -> (Option<usize>, u32) {
+    pub fn begin(&self, socket: RawSocket) -> (Option<usize>, u32) {
         match self.0.borrow_mut().get_mut(socket as usize) {
             Some(expectation) => {
                 expectation.begun = expectation.begun.wrapping_add(1);
@@ -45,12 +45,12 @@ impl Expectations {
     }
 
     /// The number that the last receive had.
-    pub(crate) fn begun(&self, socket: RawSocket) -> u32 {
+    pub fn begun(&self, socket: RawSocket) -> u32 {
         self.0.borrow().get(socket as usize).map_or(0, |expectation| expectation.begun)
     }
 
     /// A receive has brought so many bytes.
-    pub(crate) fn end(&self, socket: RawSocket, brought: usize) {
+    pub fn end(&self, socket: RawSocket, brought: usize) {
         let (mut all, index) = (self.0.borrow_mut(), socket as usize);
         let brought = u32::try_from(brought).unwrap_or(u32::MAX);
         if index >= all.len() {

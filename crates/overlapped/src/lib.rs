@@ -84,6 +84,7 @@ mod ends;
 pub mod engine;
 mod entry;
 mod every;
+mod expectations;
 pub mod fs;
 mod group;
 pub mod handoff;

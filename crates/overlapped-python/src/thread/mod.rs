@@ -3,7 +3,6 @@
 //! ```text
 //!   thrown      exceptions on their way to tasklets        asyncio   the loop that runs, one for each tasklet
 //!   greenlets   which greenlet a tasklet has
-//!   expectations  how much the next receive may bring
 //!   runtime     what this thread has                       explain   where its tasklets are, as any thread sees it
 //!   settings    what a program may choose
 //!   signal      handlers are the main tasklet's            deadlock  nobody is left to wake anybody
@@ -16,7 +15,6 @@
 
 mod asyncio;
 pub(crate) mod deadlock;
-mod expectations;
 mod explain;
 mod greenlets;
 mod idle;

@@ -7,12 +7,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{Interrupted, Scheduler, TaskletId};
+use overlapped::engine::{Expectations, Interrupted, Scheduler, TaskletId};
 use overlapped_port::{Op, Outcome};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use super::expectations::Expectations;
 use super::greenlets::Greenlets;
 use super::thrown;
 use crate::python::capi::is_finalizing;
