@@ -66,12 +66,15 @@ def serve(command: list[str]) -> None:
             context = connection.recv(len(line), socket.MSG_WAITALL)
             clients.append((line, said, workers.give(connection, context)))
             if number % KILLS == KILLS - 1:
-                # The place whose turn it is may have no process now, or one that is about to end: then the next.
-                places = workers.workers() * 2
-                running = (one.process for one in places[len(killed) % WORKERS :] if one.process is not None)
-                if process := next((one for one in running if one not in killed), None):
-                    os.kill(process, KILL)
-                    killed.append(process)
+                process = None
+                while process is None:
+                    overlapped.sleep(0.001)
+                    # The place whose turn it is may have no process now, or one that is about to end: then the next.
+                    places = workers.workers() * 2
+                    running = (one.process for one in places[len(killed) % WORKERS :] if one.process is not None)
+                    process = next((one for one in running if one not in killed), None)
+                os.kill(process, KILL)
+                killed.append(process)
     answered = closed = 0
     for line, said, giving in clients:
         whole = b"%d %b" % (giving.wait(), line)

@@ -235,6 +235,12 @@ class Ticker:
             overlapped.sleep(0.001)
             self.ticks += 1
 
+    def wait(self, times: int) -> None:
+        """Waits, as a tasklet, until it has ticked so often more."""
+        until = self.ticks + times
+        while self.ticks < until:
+            overlapped.sleep(0.001)
+
     def let_tick(self, times: int) -> None:
         """Blocks its thread, which must be another, until it has ticked so often: whom that holds up fails."""
         deadline = time.monotonic() + TIME_LIMIT / 2 * crowd()

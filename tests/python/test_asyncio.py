@@ -50,9 +50,19 @@ class TestLoop:
         run(main())
 
     def test_other_tasklets_run_while_it_waits(self, ticker: Ticker) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            ticked = asyncio.Event()
+
+            def tell() -> None:
+                ticker.wait(3)
+                loop.call_soon_threadsafe(ticked.set)
+
+            overlapped.spawn(tell)
+            await ticked.wait()
+
         with ticker:
-            run(asyncio.sleep(0.05))
-            assert ticker.ticks > 3
+            run(main())
 
     def test_other_tasklets_run_while_it_is_busy(self, ticker: Ticker) -> None:
         async def main() -> None:
@@ -185,18 +195,26 @@ class TestLoop:
 
     @unix_only("asyncio's selector loop has no child processes there")
     def test_child_processes_end_without_a_thread(self, ticker: Ticker) -> None:
-        async def main() -> tuple[bytes, int | None]:
-            program = "import sys, time; time.sleep(0.05); sys.stdout.write(sys.stdin.read()[::-1]); sys.exit(7)"
+        async def main() -> tuple[bytes, int]:
+            loop = asyncio.get_running_loop()
+            program = "import sys; sys.stdout.write(sys.stdin.read()[::-1]); sys.exit(7)"
             pipe = asyncio.subprocess.PIPE
             child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdin=pipe, stdout=pipe)
-            output, _ = await child.communicate(b"abc")
+            assert child.stdin is not None and child.stdout is not None
+
+            def feed(stdin: asyncio.StreamWriter) -> None:
+                ticker.wait(3)
+                loop.call_soon_threadsafe(stdin.write, b"abc")
+                loop.call_soon_threadsafe(stdin.close)
+
+            overlapped.spawn(feed, child.stdin)
+            output, status = await child.stdout.read(), await child.wait()
             assert threading.active_count() == threads
-            return output, child.returncode
+            return output, status
 
         threads = threading.active_count()
         with ticker:
             assert run(main()) == (b"cba", 7)
-            assert ticker.ticks > 3
 
     @unix_only("asyncio's selector loop has no child processes there")
     def test_a_child_keeps_its_number_until_its_transport_knows_of_its_end(self) -> None:
@@ -384,13 +402,13 @@ class TestAwaitingTasklets:
 
 class TestWaitingForCoroutines:
     def test_a_tasklet_gets_what_a_coroutine_returns_or_raises(self, ticker: Ticker) -> None:
-        async def work(seconds: float) -> float:
-            await asyncio.sleep(seconds)
-            return 1 / seconds
+        async def work(ticks: int) -> float:
+            while ticker.ticks < ticks:
+                await asyncio.sleep(0.001)
+            return 1 / ticks
 
         with ticker:
-            assert result_of(work(0.02)) == 50
-            assert ticker.ticks > 3
+            assert result_of(work(4)) == 0.25
         with pytest.raises(ZeroDivisionError):
             result_of(work(0))
 

@@ -146,7 +146,7 @@ def test_connect_in_a_cancelled_tasklet():
         tasklet = spawn(sock.connect, listener.getsockname())
         sleep(0.01)
         tasklet.cancel()
-        assert isinstance(tasklet.exception(5), TaskletExit)
+        assert isinstance(tasklet.exception(), TaskletExit)
     for other in waiting:
         other.close()
 

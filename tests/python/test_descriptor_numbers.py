@@ -43,7 +43,7 @@ def test_the_next_owner_of_a_number_is_woken(patched: RunPython, stale: str, new
     assert next_r == r, "the lowest number that is free"
     thread, result = in_a_thread({new}, next_r)
     os.write(next_w, b"x")
-    thread.join(10)
+    thread.join()
     assert result in ([b"x"], [[r]], [[(r, select.POLLIN)]]), result
     os._exit(0)
     """)
@@ -60,7 +60,7 @@ def test_a_read_that_was_left_behind_takes_nothing_from_the_next_owner(patched: 
     b.sendall(b"for the owner of the number")
     left = 3_000_000
     while left: left -= len(b.recv(1 << 16))
-    thread.join(10)
+    thread.join()
     assert a.recv(100) == b"for the owner of the number"
     assert not stale or isinstance(stale[0], OSError), stale
     os._exit(0)

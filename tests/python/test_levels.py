@@ -32,7 +32,7 @@ def test_a_cancel_that_is_swallowed_is_raised_by_every_further_wait():
     tasklet = spawn(work)
     sleep(0)
     tasklet.cancel()
-    assert tasklet.result(10) == "ended by itself"
+    assert tasklet.result() == "ended by itself"
     assert len(told) == TIMES and isinstance(told[0], TaskletExit) and len(set(map(id, told))) == 1
 
 
@@ -87,7 +87,7 @@ def test_others_run_while_a_tasklet_swallows_its_cancel_without_end():
     tasklet.cancel()
     sleep(0.005)
     done.append(True)
-    tasklet.join(10)
+    tasklet.join()
     assert not tasklet.alive
 
 
@@ -130,7 +130,7 @@ def test_what_runs_because_of_the_exception_may_wait():
     tasklet.cancel()
     sleep(0)
     tasklet.cancel()  # changes nothing
-    assert isinstance(tasklet.exception(10), TaskletExit)
+    assert isinstance(tasklet.exception(), TaskletExit)
     assert said == ["finally", "except in except", "context manager", "except"]
 
 
@@ -182,7 +182,7 @@ def test_uncancellable_code_waits_and_is_told_behind_it():
     tasklet = spawn(work)
     sleep(0)
     tasklet.cancel()
-    assert isinstance(tasklet.exception(10), TaskletExit)
+    assert isinstance(tasklet.exception(), TaskletExit)
     assert steps == ["masked", "a time-out inside counts"]
 
 
@@ -246,7 +246,7 @@ def test_a_throw_is_raised_once():
     tasklet = spawn(work)
     sleep(0)
     tasklet.throw(KeyError)
-    assert tasklet.result(10) == "went on"
+    assert tasklet.result() == "went on"
 
 
 def test_the_main_tasklet_is_cancelled_once():

@@ -44,13 +44,15 @@ class TestThreads:
     def test_join_with_a_time_out(self, patched: RunPython) -> None:
         patched("""
             import threading, time
-            thread = threading.Thread(target=time.sleep, args=(0.2,))
+            over = threading.Event()
+            thread = threading.Thread(target=over.wait)
             thread.start()
             begun = time.perf_counter()
             thread.join(0.05)
-            assert 0.04 < time.perf_counter() - begun < 0.15 and thread.is_alive()
+            assert time.perf_counter() - begun > 0.04 and thread.is_alive()
+            threading.Timer(0.01, over.set).start()
             thread.join()
-            assert time.perf_counter() - begun >= 0.19 and not thread.is_alive()
+            assert over.is_set() and not thread.is_alive()
         """)
 
     def test_the_others_are_awaited_at_the_end_and_daemons_are_not(self, patched: RunPython) -> None:

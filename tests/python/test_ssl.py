@@ -84,7 +84,7 @@ def test_a_large_transfer_with_back_pressure(
             overlapped.sleep(0.0001)
         assert bytes(received) == MESSAGE
         wrapped.unwrap()
-    sender.result(10)
+    sender.result()
 
 
 def test_a_read_times_out_and_the_connection_lives_on(
@@ -109,7 +109,7 @@ def test_a_read_times_out_and_the_connection_lives_on(
         wrapped.settimeout(None)
         late.set()
         assert wrapped.recv(10) == b"late"
-    server.result(10)
+    server.result()
 
 
 def test_a_certificate_that_nobody_trusts_is_refused(listener: socket.socket, server_context: ssl.SSLContext) -> None:
@@ -121,7 +121,7 @@ def test_a_certificate_that_nobody_trusts_is_refused(listener: socket.socket, se
     server = overlapped.spawn(serve)
     with socket.create_connection(listener.getsockname()) as raw, pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
-    server.result(10)
+    server.result()
 
 
 def test_https_in_an_unmodified_program(authority: trustme.CA, tmp_path: pathlib.Path) -> None:

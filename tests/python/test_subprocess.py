@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess as std
 import sys
-import time
 
 import pytest
 
@@ -283,16 +282,15 @@ def test_shell_and_getoutput():
     assert subprocess.run("exit 3", shell=True).returncode == 3
 
 
-def test_a_ticker_runs_on_beside_a_process():
-    ticks = []
+def test_others_run_on_beside_a_process(ticker):
+    reading, writing = os.pipe()
 
-    def tick() -> None:
-        while True:
-            sleep(0.01)
-            ticks.append(time.monotonic())
+    def let_go() -> None:
+        ticker.wait(5)
+        os.write(writing, b"\n")
 
-    ticker = spawn(tick)
-    subprocess.run(python("import time; time.sleep(0.3)"), check=True)
-    assert len(ticks) >= 5
-    ticker.cancel()
-    ticker.join()
+    with ticker:
+        spawn(let_go)
+        subprocess.run(python("input()"), stdin=reading, check=True)
+    os.close(reading)
+    os.close(writing)

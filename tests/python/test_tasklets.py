@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import gc
 import threading
@@ -162,7 +163,7 @@ def test_result_and_exception_with_a_timeout():
         with pytest.raises(TimeoutError):
             ask(timeout=0)
     gate.set()
-    assert tasklet.result(5) is True
+    assert tasklet.result() is True
     other.cancel()
     other.join()
 
@@ -343,7 +344,7 @@ def test_throw_from_another_thread():
     sleep(0)
     thread = threading.Thread(target=tasklet.cancel)
     thread.start()
-    assert isinstance(tasklet.exception(5), TaskletExit)
+    assert isinstance(tasklet.exception(), TaskletExit)
     thread.join()
 
 
@@ -367,14 +368,19 @@ def test_context_variables_are_copied_at_spawn():
 
 
 def test_name_in_listing_and_repr():
-    tasklet = spawn(sleep, 0.02)
+    def wait():
+        with contextlib.suppress(TaskletExit):
+            sleep(60)
+
+    tasklet = spawn(wait)
     assert tasklet.name.startswith("tasklet-")
     tasklet.name = "waiter"
-    sleep(0.001)
+    sleep(0)
     (entry,) = [entry for entry in overlapped.tasklets() if entry["name"] == "waiter"]
     assert entry["waits_for"] == "sleep"
-    assert 0 <= entry["since"] < 5
+    assert 0 <= entry["since"] < 60
     assert repr(tasklet) == '<Tasklet "waiter" alive>'
+    tasklet.cancel()
     tasklet.join()
     assert repr(tasklet) == '<Tasklet "waiter" ended>'
     assert overlapped.current().name == "main"
@@ -575,10 +581,8 @@ def test_each_thread_has_tasklets_of_its_own():
 
 def test_fairness_a_busy_tasklet_that_yields_lets_timers_run(ticker):
     with ticker:
-        until = time.perf_counter() + 0.1
-        while time.perf_counter() < until:
+        while ticker.ticks < 3:
             sleep(0)
-    assert ticker.ticks >= 3
 
 
 def test_a_thread_that_ends_cancels_its_tasklets():

@@ -134,16 +134,21 @@ def read(fd):
     data = os.read(fd, 1024)
     shown.append(data)
     return data
-status = pty.spawn(["sh", "-c", "test -t 0 && echo $PPID; sleep 0.3; exit 5"], read)
+reading, writing = os.pipe()
+os.set_inheritable(reading, True)
+def let_go(file, before):
+    while len(ticks) < before + 4:
+        time.sleep(0.001)
+    os.write(file, b"late\n")
+threading.Thread(target=let_go, args=(writing, len(ticks))).start()
+status = pty.spawn(["sh", "-c", f"test -t 0 && echo $PPID; read line <&{reading}; exit 5"], read)
 assert os.waitstatus_to_exitcode(status) == 5, status
 assert str(os.getpid()).encode() in b"".join(shown), shown
-assert len(ticks) > 5, len(ticks)
 pid, master = pty.fork()
 if pid == 0:
     print("the child", os.isatty(0), os.getsid(0) == os.getpid(), flush=True)
     os._exit(4)
 seen = b""
-before = len(ticks)
 while True:
     try:
         data = os.read(master, 100)
@@ -155,10 +160,8 @@ while True:
 assert seen == b"the child True True\r\n", seen
 assert os.waitpid(pid, 0) == (pid, 4 << 8)
 a, b = os.openpty()
-threading.Timer(0.2, os.write, (b, b"late\n")).start()
-before = len(ticks)
-assert os.read(a, 10) == b"late\r\n"
-assert len(ticks) > before + 3, "others run while a terminal is read"
+threading.Thread(target=let_go, args=(b, len(ticks))).start()
+assert os.read(a, 10) == b"late\r\n", "others run while a terminal is read"
 print("whole", flush=True)
 """
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use overlapped::handoff::{Builder, Given, VARIABLE, Worker};
 use overlapped::net::{Shutdown, TcpListener, TcpStream};
 use overlapped::process::{Command, Stdio};
-use overlapped::{run, spawn};
+use overlapped::{run, sleep, spawn};
 
 const CONNECTIONS: usize = 1000;
 const WORKERS: usize = 4;
@@ -77,14 +77,18 @@ fn serve() -> io::Result<String> {
         connection.read_exact(&mut context)?;
         clients.push((line, said, server.give(connection, &context)?));
         if number % KILLS == KILLS - 1 {
-            let workers = server.workers();
-            // The place whose turn it is may have no process now, or one that is about to end: then the next.
-            let mut running =
-                workers.iter().cycle().skip(killed.len() % WORKERS).take(WORKERS).filter_map(|one| one.process);
-            if let Some(process) = running.find(|process| !killed.contains(process)) {
-                kill(process)?;
-                killed.push(process);
-            }
+            let process = loop {
+                let workers = server.workers();
+                // The place whose turn it is may have no process now, or one that is about to end: then the next.
+                let mut running =
+                    workers.iter().cycle().skip(killed.len() % WORKERS).take(WORKERS).filter_map(|one| one.process);
+                if let Some(process) = running.find(|process| !killed.contains(process)) {
+                    break process;
+                }
+                sleep(Duration::from_millis(1));
+            };
+            kill(process)?;
+            killed.push(process);
         }
     }
     let (mut answered, mut closed) = (0, 0);
