@@ -702,6 +702,15 @@ def start_thread(function: Callable[..., object], args: tuple[Any, ...], kwargs:
 def thread_of(ident: int) -> int:
     """The identifier of this thread where ``ident`` is that of one of its tasklets; else ``ident``."""
 
+def await_handler() -> int:
+    """Wait until a signal's handler has been called; return which signals these were, a bit for each number."""
+
+def signal_descriptor(signals: list[int]) -> int:
+    """A descriptor that is readable while one of these signals is pending (signalfd(2)); the caller closes it."""
+
+def on_main_thread() -> bool:
+    """Whether the caller is on the thread to which Python gives signals, in whichever of its tasklets."""
+
 def call_at_end(function: Callable[[], object]) -> None:
     """Call ``function()`` when the calling tasklet has ended; never for a thread's main one."""
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from ._engine import Lock, RLock, call_at_end, get_ident, release_at_end, start_thread
 from ._engine import _local as _local
+from ._masks import begin, end, inherit, masks, started
 
 __all__ = [
     "LockType",
@@ -38,13 +39,10 @@ LockType = lock = allocate_lock = allocate = Lock
 
 _real_count = _real._count
 
-_started: set[int] = set()
-"""The identifiers of the threads that run and were started here."""
-
 
 def _count() -> int:
     """How many threads run that were started here; the main one is none of them."""
-    return len(_started) + _real_count()
+    return len(started) + _real_count()
 
 
 def _forget_dummies(threading: Any) -> None:
@@ -56,7 +54,7 @@ def _forget_dummies(threading: Any) -> None:
 
     def __init__(self: Any) -> None:
         make(self)
-        if get_ident() not in _started:
+        if get_ident() not in started:
             call_at_end(lambda: forget(self))
 
     def forget(dummy: Any) -> None:
@@ -83,7 +81,14 @@ def start_new_thread(function: Callable[..., object], args: tuple[Any, ...], kwa
     if kwargs is not None and not isinstance(kwargs, dict):
         raise TypeError("optional 3rd arg must be a dictionary")
     sys.audit("_thread.start_new_thread", function, args, kwargs)
-    return start_thread(_run, (function, args, kwargs or {}))
+    return _start(_run, function, args, kwargs or {})
+
+
+def _start(run: Callable[..., None], *args: Any) -> int:
+    ident = start_thread(run, args)
+    if masks:
+        inherit(ident)
+    return ident
 
 
 start_new = start_new_thread
@@ -91,7 +96,9 @@ start_new = start_new_thread
 
 def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     me = get_ident()
-    _started.add(me)
+    started.add(me)
+    if masks:
+        begin(me)
     trace, profile = sys.gettrace(), sys.getprofile()
     try:
         function(*args, **kwargs)
@@ -100,7 +107,9 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
     except BaseException as error:
         _report(error, function)
     finally:
-        _started.discard(me)
+        started.discard(me)
+        if masks:
+            end(me)
         _end_hooks(trace, profile)
 
 
@@ -212,7 +221,7 @@ def start_joinable_thread(
     sys.audit("_thread.start_joinable_thread", function, int(daemon), handle)
     handle._begin(None, _held(), daemon)
     try:
-        handle.ident = start_thread(_run_joinable, (function, handle))
+        handle.ident = _start(_run_joinable, function, handle)
     except BaseException:
         handle._state = "new"
         _handles.discard(handle)
@@ -260,4 +269,4 @@ def _after_fork_in_child() -> None:
         if handle.ident != me:
             handle._set_done()
     # That one is the child's main one.
-    _started.clear()
+    started.clear()

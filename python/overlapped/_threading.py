@@ -28,6 +28,7 @@ from typing import Any
 
 from . import _thread
 from ._engine import Lock, begin_thread, current, sleep
+from ._masks import begin, end, inherit, masks, started
 from ._rebind import rebind
 
 __all__ = ["patch"]
@@ -206,6 +207,8 @@ def _start(
             return standard(self)
         audit(f"_thread.{function}", *audited(self))
         begin_thread(live, self, active, note)
+        if masks:
+            inherit(self.ident)
         # Lets it run.
         sleep()
 
@@ -214,12 +217,14 @@ def _start(
 
 def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[Any], None]:
     """What the tasklet of a thread runs; it is taken from the active ones when it has ended."""
-    gettrace, getprofile, started = sys.gettrace, sys.getprofile, _thread._started
+    gettrace, getprofile = sys.gettrace, sys.getprofile
     failed = _teller(threading)
 
     def live(self: Any) -> None:
         ident = self._ident
         started.add(ident)
+        if masks:
+            begin(ident)
         trace, profile = gettrace(), getprofile()
         try:
             if threading._trace_hook:
@@ -237,6 +242,8 @@ def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[A
             _thread._report(error, self._bootstrap)
         finally:
             started.discard(ident)
+            if masks:
+                end(ident)
             if gettrace() is not trace or getprofile() is not profile:
                 _thread._end_hooks(trace, profile)
             if note_end is not None:

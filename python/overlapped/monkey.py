@@ -11,8 +11,8 @@ or run the program by ``python -m overlapped script.py``. The functions may be c
 standard library's modules took from each other when they were imported is put right; what others took
 (``from time import sleep``) before the call stays what it was.
 
-Not touched: ``fcntl`` locks, ``os.sendfile``, ``os.readv`` and its kin, ``os.open`` of a FIFO, ``signal.sigwait`` and
-its kin, and what C extensions do by themselves; these block the thread. A thread that computes gives way after
+Not touched: ``fcntl`` locks, ``os.sendfile``, ``os.readv`` and its kin, ``os.open`` of a FIFO, and what C extensions do
+by themselves; these block the thread. A thread that computes gives way after
 :func:`sys.getswitchinterval`, as threads do. In a C function it does not, nor within :class:`overlapped.no_preempt`;
 and tasklets of :func:`overlapped.spawn` never do.
 """
@@ -212,13 +212,23 @@ def patch_multiprocessing() -> None:
 
 
 def patch_signal() -> None:
-    """Signal handlers run as before; what they raise, as Ctrl-C does, is raised in the main tasklet."""
+    """Handlers run in the main thread; which signals are blocked is each thread's own; who waits for one waits alone."""
     if _begin("signal"):
         import signal
 
         from . import _signal as ours
 
         _replace(signal, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+        if sys.platform != "win32":
+            import os
+
+            import _posixsubprocess
+
+            from . import _masks
+
+            for module in (os, _posixsubprocess):
+                _replace(module, _masks.starts_of(module))
+            _masks.mind_forks()
         for number in signal.valid_signals():
             handler = ours.getsignal(number)
             if callable(handler):

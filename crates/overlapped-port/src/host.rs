@@ -31,6 +31,6 @@ impl Host for Machine {
         if let Some(stack) = stack {
             builder = builder.stack_size(stack);
         }
-        builder.spawn(body).map(drop)
+        crate::sys::start_thread(builder, body).map(drop)
     }
 }

@@ -124,7 +124,6 @@ fn outcome(job: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
 
 /// A thread of the pool.
 fn work(shared: &Arc<Shared>) {
-    sys::block_signals();
     let mut lanes = shared.lanes();
     loop {
         let now = shared.host.now();

@@ -8,6 +8,22 @@ pub use clock::ThreadClock;
 #[cfg(unix)]
 pub use clock::monotonic;
 
+/// Starts a thread of our own, which signals do not reach: they are the business of the program's. It blocks them before it
+/// begins, or one could come first.
+///
+/// # Errors
+/// Where the system has no thread.
+pub fn start_thread<T: Send + 'static>(
+    builder: std::thread::Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<T>> {
+    let mask = SignalMask::of_this_thread();
+    block_signals();
+    let started = builder.spawn(work);
+    mask.set();
+    started
+}
+
 #[cfg(unix)]
 pub mod inherited;
 #[cfg(unix)]

@@ -216,13 +216,63 @@ pub(crate) fn close(file: RawFile) -> io::Result<usize> {
 }
 
 /// Keeps signals away from the calling thread: they are the program's own threads' business.
-pub(crate) fn block_signals() {
+pub fn block_signals() {
     // SAFETY: `set` is a plain value that `sigfillset` initialises before it is read.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigfillset(&raw mut set);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
+}
+
+/// The signals that a thread blocks.
+#[derive(Clone, Copy)]
+pub struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Those that the calling thread blocks.
+    pub fn of_this_thread() -> SignalMask {
+        // SAFETY: with no new mask, the call writes the old one, whole.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut set);
+            SignalMask(set)
+        }
+    }
+
+    /// Has the calling thread block these instead, from now on.
+    pub fn set(&self) {
+        // SAFETY: a mask that the system has written.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// A descriptor that is readable while one of `signals` is pending, for the thread that waits or for the process
+/// (signalfd(2)). It is of use where all threads block them, as for sigwait(3).
+///
+/// # Errors
+/// The system's; `Unsupported` where it has none, as all but Linux.
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(unused_variables))]
+pub fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFile> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: `set` is a plain value that `sigemptyset` initialises; a wrong number is refused by `sigaddset`. The descriptor
+    // is new, and this is its only owner.
+    unsafe {
+        use std::os::fd::FromRawFd;
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            if libc::sigaddset(&raw mut set, *signal) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(OwnedFile::from_raw_fd(descriptor)),
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The error of an operation on a handle that is closed.

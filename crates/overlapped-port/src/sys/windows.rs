@@ -263,7 +263,29 @@ pub(super) fn make_pipe(name: &Path, first: bool, most: u32) -> io::Result<Owned
 }
 
 /// Keeps signals away from the calling thread: there are none on Windows.
-pub(crate) fn block_signals() {}
+pub fn block_signals() {}
+
+/// The signals that a thread blocks: none on Windows.
+#[derive(Clone, Copy)]
+pub struct SignalMask;
+
+impl SignalMask {
+    /// Those that the calling thread blocks.
+    pub fn of_this_thread() -> SignalMask {
+        SignalMask
+    }
+
+    /// Has the calling thread block these instead, from now on.
+    pub fn set(&self) {}
+}
+
+/// A descriptor that is readable while one of `signals` is pending.
+///
+/// # Errors
+/// `Unsupported`: there is none on Windows.
+pub fn signal_descriptor(_signals: &[i32]) -> io::Result<OwnedFile> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// The error of an operation on a handle that is closed.
 pub const CLOSED: i32 = ERROR_INVALID_HANDLE as i32;

@@ -37,7 +37,7 @@ const OF_TASKLETS: [&str; 11] = [
 ];
 
 /// What others may do too.
-const OF_ANYBODY: [&str; 5] = ["event", "semaphore", "queue", OWN_LOCK, FIRST_OF_ANYBODY];
+const OF_ANYBODY: [&str; 6] = ["event", "semaphore", "queue", "signal", OWN_LOCK, FIRST_OF_ANYBODY];
 
 /// A wait for a lock by the tasklet that has taken it.
 pub(crate) const OWN_LOCK: &str = "lock of its own";

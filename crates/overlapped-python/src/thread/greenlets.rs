@@ -90,6 +90,8 @@ pub(crate) struct Greenlets {
     pub(super) look_for_signals: Cell<bool>,
     /// Handlers of signals that came while another tasklet ran, with the signals' numbers: see [`signal`](super::signal).
     pub(super) left_to_main: RefCell<VecDeque<(Py<PyAny>, Py<PyAny>)>>,
+    /// Who waits for a handler to be called, and for which signals one was, a bit for each number.
+    pub(super) pausing: RefCell<Vec<(TaskletId, u64)>>,
     /// The main tasklet is to raise it, and names those that wait: see [`deadlock`](super::deadlock).
     pub(super) deadlock: RefCell<Option<String>>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
@@ -130,6 +132,7 @@ impl Greenlets {
             main_thread,
             look_for_signals: Cell::new(false),
             left_to_main: RefCell::default(),
+            pausing: RefCell::default(),
             deadlock: RefCell::new(None),
             from_signal: Cell::new(None),
             runs: RefCell::default(),

@@ -10,7 +10,7 @@
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   preempt     who computes for too long gives way
 //!   life        from the first call to the end of the thread, a fork, the end of the program
-//!   tasklet, time, offload, report, no_preempt                          order     who runs when, as Stackless has it
+//!   tasklet, time, offload, report, no_preempt, pause                   order     who runs when, as Stackless has it
 //! ```
 
 mod asyncio;
@@ -23,6 +23,7 @@ pub(crate) mod life;
 mod no_preempt;
 mod offload;
 mod order;
+mod pause;
 mod preempt;
 mod report;
 pub(crate) mod runtime;
@@ -64,6 +65,9 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,
         wrap_pyfunction!(preempt::preempt, module)?,
+        wrap_pyfunction!(pause::await_handler, module)?,
+        wrap_pyfunction!(pause::signal_descriptor, module)?,
+        wrap_pyfunction!(pause::on_main_thread, module)?,
         wrap_pyfunction!(report::tasklets, module)?,
         wrap_pyfunction!(report::backend, module)?,
         wrap_pyfunction!(report::report, module)?,

@@ -1,6 +1,10 @@
 //! Functions that block, on a thread of the port's pool.
+//!
+//! The function blocks the signals that its caller's thread does, as on a thread that the caller has started: programs that it
+//! starts inherit that. (The pool's threads themselves block all.)
 
 use overlapped::Lane;
+use overlapped_port::sys::{SignalMask, block_signals};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -48,9 +52,15 @@ fn offload_in(py: Python<'_>, lane: Lane, function: Py<PyAny>, args: Py<PyTuple>
     // Where the system has no thread, what is short is called on this one: in the middle of what the port does, when no
     // Python code may run, for that may wait. So it is called afterwards.
     let home = thread_ident();
+    let mask = SignalMask::of_this_thread();
     let job = move || match thread_ident() == home {
         true => Err((function, args)),
-        false => Ok(attach(|py| Returned(Some(call_once(py, function, args))))),
+        false => {
+            mask.set();
+            let returned = attach(|py| Returned(Some(call_once(py, function, args))));
+            block_signals();
+            Ok(returned)
+        }
     };
     match overlapped::offload_in(lane, job) {
         Ok(Ok(mut returned)) => returned.0.take().expect("it is taken once"),

@@ -127,7 +127,9 @@ impl MainHandler {
         // Whatever it does, it does as code of Python's.
         let in_native_code = greenlets.asks_for_signals.take();
         if scheduler.current_tasklet() == TaskletId::ROOT {
-            return self.handler.call1(py, (number, frame)).map(drop);
+            let called = self.handler.call1(py, (&number, frame)).map(drop);
+            tell_pausing(greenlets, scheduler, number.extract(py)?);
+            return called;
         }
         greenlets.left_to_main.borrow_mut().push_back((self.handler.clone_ref(py), number));
         greenlets.look_for_signals.set(true);
@@ -141,16 +143,26 @@ impl MainHandler {
 
 /// Runs the handlers that other tasklets have left to the main one, which is the caller. The error is what one raises; those
 /// after it are left.
-pub(super) fn run_handlers_left(py: Python<'_>, greenlets: &Greenlets) -> PyResult<()> {
+pub(super) fn run_handlers_left(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) -> PyResult<()> {
     loop {
         let left = greenlets.left_to_main.borrow_mut().pop_front();
         let Some((handler, number)) = left else { return Ok(()) };
         // SAFETY: a borrowed reference to the frame that runs, or null where none does.
         let frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast()) };
-        if let Err(error) = handler.call1(py, (number, frame)) {
+        let called = handler.call1(py, (&number, frame));
+        tell_pausing(greenlets, scheduler, number.extract(py)?);
+        if let Err(error) = called {
             // Those that come after it are not forgotten.
             greenlets.look_for_signals.set(!greenlets.left_to_main.borrow().is_empty());
             return Err(error);
         }
+    }
+}
+
+/// A handler has been called for this signal: whoever pauses is told.
+fn tell_pausing(greenlets: &Greenlets, scheduler: &Scheduler, number: c_int) {
+    for (id, came) in greenlets.pausing.borrow_mut().iter_mut() {
+        *came |= 1_u64.checked_shl(number as u32).unwrap_or(0);
+        scheduler.wake(*id);
     }
 }

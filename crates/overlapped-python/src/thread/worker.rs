@@ -104,7 +104,7 @@ fn arrive(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler, me: Task
 #[inline(never)]
 fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
     if greenlets.look_for_signals.take()
-        && let Err(error) = check_signals(py, greenlets).and_then(|()| run_handlers_left(py, greenlets))
+        && let Err(error) = check_signals(py, greenlets).and_then(|()| run_handlers_left(py, greenlets, scheduler))
     {
         throw_from_signal(greenlets, scheduler, TaskletId::ROOT, error.into_value(py).into_any());
     }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use overlapped_port::sys::ThreadClock;
+use overlapped_port::sys::{ThreadClock, start_thread};
 
 use super::Scheduler;
 
@@ -37,7 +37,7 @@ impl Scheduler {
                 (seen, interval) = (beat, next);
             }
         };
-        std::thread::Builder::new().name("overlapped-preempt".into()).spawn(looks).map(drop)
+        start_thread(std::thread::Builder::new().name("overlapped-preempt".into()), looks).map(drop)
     }
 
     /// Lets the others run before the tasklet that has held the thread goes on, those too whom the port or a timer can

@@ -8,6 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sys::block_signals;
+
 use super::Board;
 use super::board::Beat;
 
@@ -29,6 +31,7 @@ impl Watch {
         let limit = limit.max(Duration::from_millis(1));
         let (until_dropped, dropped) = channel::<()>();
         let look = move || {
+            block_signals();
             let tick = (limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
             let mut hold = Hold::new(board.beat(), Instant::now(), limit);
             while dropped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {

@@ -10,7 +10,7 @@ use self::no_pidfd::{by_descriptor, open, send};
 #[cfg(target_os = "linux")]
 use self::pidfd::{by_descriptor, open, send};
 use crate::process::{End, no_tree};
-use crate::sys::block_signals;
+use crate::sys::start_thread;
 
 /// A child of this process. Dropping it neither ends the child nor asks how it ended.
 #[derive(Debug)]
@@ -49,12 +49,11 @@ impl Process {
     pub fn on_end(&self, call: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
         let id = self.id;
         let wait = move || {
-            block_signals();
             // It stays to be asked for. An error means that somebody has asked already: then it has ended, too.
             let _ = ask(by_number(id), libc::WNOWAIT);
             call();
         };
-        std::thread::Builder::new().name("overlapped-child".into()).spawn(wait).map(|_| Watch(()))
+        start_thread(std::thread::Builder::new().name("overlapped-child".into()), wait).map(|_| Watch(()))
     }
 
     /// How the child ended; `None` while it runs. To be asked until it says, and not again: from then on the number may be

@@ -144,7 +144,7 @@ mod lasting {
     use std::sync::mpsc::{Sender, channel};
     use std::sync::{Mutex, PoisonError};
 
-    use crate::sys::block_signals;
+    use crate::sys::start_thread;
 
     /// A command on its way there and back, with what has come of it.
     type Started = (Command, io::Result<Child>);
@@ -180,9 +180,8 @@ mod lasting {
             return Ok(sender.clone());
         }
         let (sender, wanted) = channel::<Wanted>();
-        std::thread::Builder::new().name("overlapped-parent".into()).spawn(move || {
-            // The standard library gives each child an empty mask.
-            block_signals();
+        // The standard library gives each child an empty mask.
+        start_thread(std::thread::Builder::new().name("overlapped-parent".into()), move || {
             for Wanted { mut command, answer } in wanted {
                 let child = command.spawn();
                 let _ = answer.send((command, child));

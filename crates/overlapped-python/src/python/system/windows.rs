@@ -1,5 +1,8 @@
 //! Windows: the system's own error codes; Ctrl-C is an event that Python sets.
 
+use std::ffi::c_int;
+use std::io;
+
 use overlapped_port::sys;
 use pyo3::prelude::*;
 
@@ -10,6 +13,11 @@ pub(crate) fn on_signal(wake: impl Fn() + Send + Sync + 'static) {
     // Where it cannot be had, Ctrl-C is noticed with the next completion.
     // SAFETY: Python keeps the event until the process ends.
     let _ = unsafe { sys::on_event(capi::_PyOS_SigintEvent(), wake) };
+}
+
+/// There is none: no signal is ever pending.
+pub(crate) fn signal_descriptor(_signals: &[c_int]) -> io::Result<c_int> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The `OSError` of an error code, of the subclass that goes with it.
