@@ -27,15 +27,26 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
   --backend NAME  uring or poll, instead of the better one that works (or set OVERLAPPED_BACKEND)
   --stackless     as under Stackless Python: stackless and stacklesssocket can be imported, and threads stay threads
   --report        print what the port was and did, on standard error, at the end
+  --doctor        print which calls held up the other threads, and what to set, on standard error, at the end
+  --offload MODULE:NAME,CLASS.NAME,...
+                  run these functions, which wait in C, on a thread of a pool; may be given again
+                  (or set OVERLAPPED_OFFLOAD, with spaces in between)
   -V, --version   print the version
   -h, --help      print this
 """
 
 
+NEEDS = {"--backend": "a name: uring or poll", "--offload": "a module and its functions: module:name,name"}
+
+WARN_AFTER = 5.0
+"""For how many seconds one thread may hold up the others until that is told, where OVERLAPPED_WATCH says nothing."""
+
+
 def main() -> None:
     """Read the options, patch, and run what is to be run."""
     arguments = sys.argv[1:]
-    report = stackless = False
+    report = stackless = doctor = False
+    offload = os.environ.get("OVERLAPPED_OFFLOAD", "").split()
     while arguments and arguments[0].startswith("--") and arguments[0] != "--":
         option, equals, value = arguments.pop(0).partition("=")
         if option == "--help":
@@ -46,12 +57,17 @@ def main() -> None:
             report = True
         elif option == "--stackless":
             stackless = True
-        elif option == "--backend":
+        elif option == "--doctor":
+            doctor = True
+        elif option in NEEDS:
             if not equals:
                 if not arguments:
-                    fail("--backend needs a name: uring or poll")
+                    fail(f"{option} needs {NEEDS[option]}")
                 value = arguments.pop(0)
-            os.environ["OVERLAPPED_BACKEND"] = value
+            if option == "--offload":
+                offload.append(value)
+            else:
+                os.environ["OVERLAPPED_BACKEND"] = value
         else:
             fail(f"unknown option {option}")
     if arguments[:1] == ["--"]:
@@ -67,7 +83,7 @@ def main() -> None:
         fail(f"argument expected for {what}")
     if what.startswith("-") and what not in ("-", "-m", "-c"):
         fail(f"unknown option {what}")
-    start(report, stackless)
+    start(report, stackless, doctor, offload)
     run(what, rest)
 
 
@@ -84,8 +100,8 @@ def fail(problem: str) -> NoReturn:
     sys.exit(2)
 
 
-def start(report: bool, stackless: bool) -> None:
-    """Patch the standard library, and see to the report at the end."""
+def start(report: bool, stackless: bool, doctor: bool, offload: list[str]) -> None:
+    """Patch the standard library, and see to the reports at the end."""
     import overlapped
     from overlapped import monkey
 
@@ -95,10 +111,25 @@ def start(report: bool, stackless: bool) -> None:
         print(f"python -m overlapped: {error}", file=sys.stderr)
         sys.exit(2)
     monkey.patch_all(stdin=True, thread=not stackless, queue=not stackless)
+    for functions in offload:
+        module, colon, names = functions.partition(":")
+        if not (module and colon and names):
+            fail(f"--offload {functions}: it is to be module:name,name")
+        monkey.patch_blocking(module, *names.split(","))
+    if "OVERLAPPED_WATCH" not in os.environ and not doctor:
+        overlapped._engine.watch_threads(WARN_AFTER)
     if stackless:
         from overlapped.stackless import pose
 
         pose()
+    if doctor:
+        import atexit
+
+        from overlapped._doctor import Doctor
+
+        found = Doctor()
+        found.begin()
+        atexit.register(lambda: found.report(sys.stderr))
     if report:
         import atexit
 

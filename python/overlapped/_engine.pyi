@@ -432,12 +432,21 @@ def explain() -> str:
         signal.signal(signal.SIGUSR1, lambda *_: print(overlapped.explain(), file=sys.stderr))
     """
 
-def watch(limit: float | None = 0.1) -> None:
+def is_alone() -> bool:
+    """Whether this thread has no tasklet but the one that calls."""
+
+def watch_threads(limit: float) -> None:
+    """Have threads that are tasklets watched from when the first begins: warn of those that hold up others."""
+
+def watch(limit: float | None = 0.1, tell: Callable[[float, str | None], object] | None = None) -> None:
     """Warn on standard error when a tasklet of this thread has held it for longer than ``limit`` seconds.
 
     The warning names the tasklet and shows its stack: all others stand still meanwhile. Unless asked for it is off, for
     it takes a thread of its own, which wakes four times within the limit; ``None`` ends it. The environment variable
     ``OVERLAPPED_WATCH`` sets a limit, in seconds, for every thread that has tasklets.
+
+    With ``tell`` nothing is printed: ``tell(seconds, stack)`` is called on another thread, and ``tell(seconds, None)``
+    when the tasklet has let go.
     """
 
 def backend() -> str:

@@ -11,10 +11,10 @@ or run the program by ``python -m overlapped script.py``. The functions may be c
 standard library's modules took from each other when they were imported is put right; what others took
 (``from time import sleep``) before the call stays what it was.
 
-Not touched: ``fcntl`` locks, ``os.sendfile``, ``os.readv`` and its kin, ``os.open`` of a FIFO, and what C extensions do
-by themselves; these block the thread. A thread that computes gives way after
-:func:`sys.getswitchinterval`, as threads do. In a C function it does not, nor within :class:`overlapped.no_preempt`;
-and tasklets of :func:`overlapped.spawn` never do.
+Not touched is what C extensions do by themselves, which blocks the thread (``docs/libraries.md`` has a table, and
+:func:`patch_blocking` helps), and what the system does where a page is not in memory. A thread that computes gives way
+after :func:`sys.getswitchinterval`, as threads do. In a C function it does not, nor within
+:class:`overlapped.no_preempt`; and tasklets of :func:`overlapped.spawn` never do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ __all__ = [
     "original",
     "patch_all",
     "patch_asyncio",
+    "patch_blocking",
     "patch_files",
+    "patch_libraries",
     "patch_multiprocessing",
     "patch_os",
     "patch_preemption",
@@ -42,6 +44,7 @@ __all__ = [
     "patch_select",
     "patch_signal",
     "patch_socket",
+    "patch_sqlite",
     "patch_ssl",
     "patch_stdin",
     "patch_thread",
@@ -71,9 +74,14 @@ def patch_all(
     signal: bool = True,
     asyncio: bool = True,
     preemption: bool = True,
+    sqlite: bool = True,
+    libraries: bool = True,
     stdin: bool = False,
 ) -> None:
-    """Patch all that is not switched off. ``stdin`` is only safe where nothing has read from it yet."""
+    """Patch all that is not switched off.
+
+    ``stdin`` is only safe where nothing has read from it yet; ``stdout`` where nobody has kept what it was.
+    """
     # Threads first: their locks are in everything else.
     chosen = {
         patch_thread: thread,
@@ -88,6 +96,8 @@ def patch_all(
         patch_ssl: ssl,
         patch_asyncio: asyncio,
         patch_preemption: preemption and thread,
+        patch_sqlite: sqlite,
+        patch_libraries: libraries,
         patch_stdin: stdin,
     }
     for patch, wanted in chosen.items():
@@ -183,7 +193,7 @@ def patch_select() -> None:
 
 
 def patch_os() -> None:
-    """Pipes and terminals, closes of descriptors, waits for child processes, ``system`` and ``fsync`` of :mod:`os`."""
+    """Functions of :mod:`os` that wait, or close descriptors; locks of :mod:`fcntl`, flushes of :mod:`mmap`."""
     if _begin("os"):
         import os
 
@@ -212,7 +222,7 @@ def patch_multiprocessing() -> None:
 
 
 def patch_signal() -> None:
-    """Handlers run in the main thread; which signals are blocked is each thread's own; who waits for one waits alone."""
+    """Handlers run in the main thread; what is blocked is each thread's own; who waits for a signal waits alone."""
     if _begin("signal"):
         import signal
 
@@ -220,14 +230,13 @@ def patch_signal() -> None:
 
         _replace(signal, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
         if sys.platform != "win32":
-            import os
-
             import _posixsubprocess
+            import os
 
             from . import _masks
 
-            for module in (os, _posixsubprocess):
-                _replace(module, _masks.starts_of(module))
+            _replace(os, _masks.starts_of(os))
+            _replace(_posixsubprocess, _masks.starts_of(_posixsubprocess))
             _masks.mind_forks()
         for number in signal.valid_signals():
             handler = ours.getsignal(number)
@@ -292,10 +301,7 @@ def patch_ssl() -> None:
             if hasattr(ours, "SSLSocket"):
                 ssl.SSLContext.sslsocket_class = ours.SSLSocket
 
-        if "ssl" in sys.modules:
-            patch(sys.modules["ssl"])
-        else:
-            sys.meta_path.insert(0, _AfterImport("ssl", patch))
+        _after_import("ssl", patch)
 
 
 def patch_asyncio() -> None:
@@ -312,10 +318,53 @@ def patch_asyncio() -> None:
             if policy is not None:
                 policy._loop_factory = staticmethod(new_event_loop)
 
-        if "asyncio" in sys.modules:
-            patch(sys.modules["asyncio"])
-        else:
-            sys.meta_path.insert(0, _AfterImport("asyncio", patch))
+        _after_import("asyncio", patch)
+
+
+def patch_sqlite() -> None:
+    """Calls of :mod:`sqlite3`, which waits for locks in C, run on the pool; ``check_same_thread`` knows tasklets."""
+    if _begin("sqlite"):
+
+        def patch(sqlite3: Any) -> None:
+            import _sqlite3
+
+            from . import _sqlite as ours
+
+            _replace(_sqlite3, {name: getattr(ours, name) for name in ours.__all__})
+
+        _after_import("sqlite3", patch)
+
+
+def patch_libraries() -> None:
+    """What others wrote waits in Python where it can be told to: psycopg (3 and 2) for its server."""
+    if _begin("libraries"):
+        from . import _libraries
+
+        _after_import("psycopg.waiting", _libraries.prepare_psycopg)
+        _after_import("psycopg2", _libraries.prepare_psycopg2)
+
+
+def patch_blocking(module: str, *names: str) -> None:
+    """Have functions that wait in C run on a thread of a pool: only who calls them waits.
+
+    ``module`` need not be imported yet; ``names`` are those of its functions and, as ``"Class.method"``, of methods of
+    classes that are written in Python. Whoever has taken a function out of the module before keeps what it was. Where
+    nobody else could run, the function is called at once. One that has begun goes on to its end, also where its caller
+    is cancelled. Call it for what may be called on any thread::
+
+        monkey.patch_blocking("socket", "gethostbyaddr")
+
+    (gevent has ``ThreadPool.apply`` and eventlet ``tpool.Proxy`` for this.)
+    """
+    if not names:
+        raise ValueError(f"patch_blocking({module!r}): which functions?")
+
+    def patch(loaded: ModuleType) -> None:
+        from . import _libraries
+
+        _libraries.put_on_pool(loaded, names, lambda name, old: _originals.setdefault((module, name), old))
+
+    _after_import(module, patch)
 
 
 def patch_stdin() -> None:
@@ -338,6 +387,14 @@ def patch_stdin() -> None:
             _originals["sys", "__stdin__"] = old
             sys.__stdin__ = new  # type: ignore[misc]
         sys.stdin = new
+
+
+def _after_import(name: str, patch: Callable[[Any], None]) -> None:
+    """Call ``patch`` with a module: now where it is imported, else once it is."""
+    if name in sys.modules:
+        patch(sys.modules[name])
+    else:
+        sys.meta_path.insert(0, _AfterImport(name, patch))
 
 
 class _AfterImport:

@@ -6,6 +6,7 @@
 pub use crate::expectations::Expectations;
 pub use crate::interrupt::{Cause, Interrupted, Mask};
 pub use crate::scheduler::{
-    Board, Look, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Waiter, current, park,
+    Board, Listener, Look, Onlooker, Scheduler, Started, StillHeld, Switcher, TaskletId, Timer, Told, Waiter, current,
+    park,
 };
 pub use crate::select::first_of_as;

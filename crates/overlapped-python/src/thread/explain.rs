@@ -91,7 +91,10 @@ pub(crate) fn explain(py: Python<'_>) -> PyResult<String> {
 pub(crate) fn stack_of_thread(ident: u64, still_held: StillHeld<'_>) -> Option<String> {
     let shown = Python::try_attach(|py| {
         let frame = current_frames(py).ok()?.get_item(ident).ok()??;
-        let text = stack(&frame).ok()?;
+        let mut text = stack(&frame).ok()?;
+        if let Some(line) = line_of(&frame) {
+            let _ = write!(text, "\n    {line}");
+        }
         Some(if still_held() { text } else { "  (it let go before its stack could be read)".to_owned() })
     });
     shown.flatten()
@@ -99,6 +102,14 @@ pub(crate) fn stack_of_thread(ident: u64, still_held: StillHeld<'_>) -> Option<S
 
 fn current_frames(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(py.import("sys")?.call_method0("_current_frames")?.cast_into()?)
+}
+
+/// The line of source that a frame is at, which names the call. Read past Python's files, which would wait.
+fn line_of(frame: &Bound<'_, PyAny>) -> Option<String> {
+    let file: String = frame.getattr("f_code").ok()?.getattr("co_filename").ok()?.extract().ok()?;
+    let number: usize = frame.getattr("f_lineno").ok()?.extract().ok()?;
+    let source = std::fs::read_to_string(file).ok()?;
+    Some(source.lines().nth(number.checked_sub(1)?)?.trim().to_owned())
 }
 
 /// A stack as a traceback has it, the innermost frame last, without the source: reading that might wait.

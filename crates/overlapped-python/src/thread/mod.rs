@@ -8,7 +8,7 @@
 //!   signal      handlers are the main tasklet's            deadlock  nobody is left to wake anybody
 //!   idle        who waits until nobody is left to run       inside    who is inside of a `with` statement
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
-//!   preempt     who computes for too long gives way
+//!   preempt     who computes for too long gives way         held      who is told of one that holds the thread
 //!   life        from the first call to the end of the thread, a fork, the end of the program
 //!   tasklet, time, offload, report, no_preempt, pause                   order     who runs when, as Stackless has it
 //! ```
@@ -17,6 +17,7 @@ mod asyncio;
 pub(crate) mod deadlock;
 mod explain;
 mod greenlets;
+mod held;
 mod idle;
 mod inside;
 pub(crate) mod life;
@@ -64,6 +65,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(settings::configure, module)?,
         wrap_pyfunction!(explain::own_descriptors, module)?,
         wrap_pyfunction!(report::watch, module)?,
+        wrap_pyfunction!(held::watch_threads, module)?,
+        wrap_pyfunction!(report::is_alone, module)?,
         wrap_pyfunction!(preempt::preempt, module)?,
         wrap_pyfunction!(pause::await_handler, module)?,
         wrap_pyfunction!(pause::signal_descriptor, module)?,

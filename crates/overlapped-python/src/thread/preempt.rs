@@ -26,6 +26,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::held::begin_to_watch;
 use super::runtime::{Runtime, existing};
 use super::signal::is_main_thread;
 use crate::python::capi;
@@ -84,6 +85,7 @@ pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
     if runtime.greenlets.preempted.replace(true) {
         return Ok(());
     }
+    begin_to_watch(&runtime.scheduler);
     let look = |held: bool| {
         let Some(interval) = interval() else { return Some(IDLE) };
         if !held {

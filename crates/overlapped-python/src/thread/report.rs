@@ -1,13 +1,12 @@
 //! What this thread's scheduler and port tell of themselves.
 
-use std::time::Duration;
-
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::held::{seconds_of, teller};
 use super::life::runtime;
 use super::runtime::existing;
+use crate::python::error::from_io;
 
 /// Every tasklet of this thread that has not ended, the main one first: a dict each with `number`, `name`, `waits_for`
 /// and `since` (seconds).
@@ -43,17 +42,27 @@ pub(crate) fn in_flight() -> usize {
     existing().map_or(0, |runtime| runtime.scheduler.in_flight())
 }
 
-/// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how
-/// long, and where it is. None ends that.
+/// Whether this thread has no tasklet but the one that calls.
 #[pyfunction]
-#[pyo3(signature = (limit=0.1))]
-pub(crate) fn watch(py: Python<'_>, limit: Option<f64>) -> PyResult<()> {
+pub(crate) fn is_alone() -> bool {
+    existing().is_none_or(|runtime| runtime.scheduler.alive() == 0)
+}
+
+/// Warns on standard error when a tasklet of this thread has held it for longer than `limit` seconds: which one, for how
+/// long, and where it is. None ends that. With `tell` nothing is printed: `tell(seconds, stack)` is called on another thread,
+/// and when the tasklet has let go `tell(seconds, None)`.
+#[pyfunction]
+#[pyo3(signature = (limit=0.1, tell=None))]
+pub(crate) fn watch(py: Python<'_>, limit: Option<f64>, tell: Option<Py<PyAny>>) -> PyResult<()> {
     let runtime = runtime(py)?;
     let Some(seconds) = limit else {
         drop(runtime.scheduler.unwatch());
         return Ok(());
     };
-    let limit = Duration::try_from_secs_f64(seconds);
-    let limit = limit.map_err(|error| PyValueError::new_err(format!("watch({seconds}): {error}")))?;
-    Ok(runtime.scheduler.watch(limit)?)
+    let limit = seconds_of("watch", seconds)?;
+    match tell {
+        None => runtime.scheduler.watch(limit),
+        Some(tell) => runtime.scheduler.watch_with(limit, teller(tell)),
+    }
+    .map_err(from_io)
 }

@@ -53,4 +53,4 @@ pub use self::thread::{Scheduler, Switcher, current};
 pub use self::turn::Timer;
 pub use self::waiter::{Waiter, park};
 pub(crate) use self::waiter::{await_place, passed, wait};
-pub use self::watch::{Onlooker, StillHeld};
+pub use self::watch::{Listener, Onlooker, StillHeld, Told};

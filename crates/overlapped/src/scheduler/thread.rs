@@ -19,7 +19,7 @@ use super::ready::Ready;
 use super::remote::Remote;
 use super::table::Table;
 use super::wait::Wait;
-use super::watch::{self, Onlooker, Watch};
+use super::watch::{self, Listener, Onlooker, Watch};
 use crate::interrupt::Cause;
 
 /// How long a scheduler that leaves tasklets behind waits for the kernel to let go of what they have in flight.
@@ -186,9 +186,22 @@ impl Scheduler {
     /// # Errors
     /// Where the system has no thread for it.
     pub fn watch(&self, limit: Duration) -> io::Result<()> {
-        let watch = Watch::start(Arc::clone(&self.board), limit, self.switcher.onlooker())?;
+        self.watch_with(limit, watch::warner(self.switcher.onlooker()))
+    }
+
+    /// Has `listener` told when a tasklet has held the thread for longer than `limit`.
+    ///
+    /// # Errors
+    /// Where the system has no thread for it.
+    pub fn watch_with(&self, limit: Duration, listener: Listener) -> io::Result<()> {
+        let watch = Watch::start(Arc::clone(&self.board), limit, listener)?;
         drop(self.watch.replace(Some(watch)));
         Ok(())
+    }
+
+    /// Whether it is watched.
+    pub fn is_watched(&self) -> bool {
+        self.watch.borrow().is_some()
     }
 
     /// Ends what [`Scheduler::watch`] began. The watching thread ends soon; whoever has to know when, joins it, holding

@@ -8,7 +8,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use overlapped_port::sys::block_signals;
+use overlapped_port::sys::start_thread;
 
 use super::Board;
 use super::board::Beat;
@@ -20,6 +20,37 @@ pub type StillHeld<'a> = &'a dyn Fn() -> bool;
 /// let go meanwhile.
 pub type Onlooker = Box<dyn Fn(StillHeld<'_>) -> Option<String> + Send>;
 
+/// What whoever watches a scheduler is told, on another thread.
+pub enum Told<'a> {
+    /// A tasklet has held the thread for so long: told once for each hold, and again when it has lasted ten times as long.
+    Holds {
+        /// For how long, until now.
+        held: Duration,
+        /// How many tasklets stand still meanwhile.
+        others: usize,
+        /// What is to be said of it.
+        warning: &'a dyn Fn() -> String,
+        /// Whether it still does.
+        still: StillHeld<'a>,
+    },
+    /// It has let go, after about so long.
+    LetsGo(Duration),
+}
+
+/// Is told of those who hold a scheduler's thread.
+pub type Listener = Box<dyn FnMut(Told<'_>) + Send>;
+
+/// One that prints a warning on standard error, and where the tasklet is.
+pub(super) fn warner(onlooker: Option<Onlooker>) -> Listener {
+    Box::new(move |told| {
+        let Told::Holds { warning, still, .. } = told else { return };
+        eprintln!("{}", warning());
+        if let Some(stack) = onlooker.as_ref().and_then(|show| show(still)) {
+            eprintln!("{stack}");
+        }
+    })
+}
+
 /// A thread that watches a scheduler, until this is dropped.
 pub(super) struct Watch {
     _until_dropped: Sender<()>,
@@ -27,23 +58,25 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(board: Arc<Board>, limit: Duration, onlooker: Option<Onlooker>) -> std::io::Result<Watch> {
+    pub(super) fn start(board: Arc<Board>, limit: Duration, mut listener: Listener) -> std::io::Result<Watch> {
         let limit = limit.max(Duration::from_millis(1));
         let (until_dropped, dropped) = channel::<()>();
         let look = move || {
-            block_signals();
             let tick = (limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(1));
             let mut hold = Hold::new(board.beat(), Instant::now(), limit);
             while dropped.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
-                if let Some(held) = hold.look(board.beat(), Instant::now()) {
-                    eprintln!("{}", board.warning(held));
-                    if let Some(stack) = onlooker.as_ref().and_then(|show| show(&|| board.beat() == hold.seen)) {
-                        eprintln!("{stack}");
-                    }
+                let now = Instant::now();
+                if let Some(held) = hold.ended(board.beat(), now) {
+                    listener(Told::LetsGo(held));
+                }
+                if let Some(held) = hold.look(board.beat(), now) {
+                    let others = board.tasklets().len().saturating_sub(1);
+                    let still = || board.beat() == hold.seen;
+                    listener(Told::Holds { held, others, warning: &|| board.warning(held), still: &still });
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("overlapped-watch".into()).spawn(look)?;
+        let thread = start_thread(std::thread::Builder::new().name("overlapped-watch".into()), look)?;
         Ok(Watch { _until_dropped: until_dropped, thread })
     }
 
@@ -65,6 +98,11 @@ struct Hold {
 impl Hold {
     fn new(seen: Beat, since: Instant, limit: Duration) -> Hold {
         Hold { seen, since, limit, next: limit }
+    }
+
+    /// How long a hold has lasted that was told of and has ended.
+    fn ended(&self, beat: Beat, now: Instant) -> Option<Duration> {
+        (self.next > self.limit && beat != self.seen).then(|| now.saturating_duration_since(self.since))
     }
 
     /// For how long the thread has been held, where that is to be told: once for each hold, and again when it has lasted
@@ -138,7 +176,9 @@ mod tests {
             let told: Vec<u32> =
                 (1..=100).filter(|&times| hold.look(beat(), start + LIMIT * times).is_some()).collect();
             assert_eq!(told, [1, 10, 100]);
+            assert_eq!(hold.ended(beat(), start + LIMIT * 150), None);
             yield_now();
+            assert_eq!(hold.ended(beat(), start + LIMIT * 150), Some(LIMIT * 150));
             let start = start + LIMIT * 200;
             assert_eq!(hold.look(beat(), start), None);
             assert_eq!(hold.look(beat(), start + LIMIT), Some(LIMIT));

@@ -62,9 +62,6 @@ pub(crate) fn remaining(file: RawFile) -> Option<usize> {
 /// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`. `name` is for the error.
 #[pyfunction]
 pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
-    if program_ends() {
-        return py.import("os")?.call_method1("open", (name, flags, 0o666))?.extract();
-    }
     let runtime = runtime(py)?;
     // Read while this stack may be elsewhere, so all of it is on the heap: not the bytes of the path alone.
     let path = SystemPath::new(path).map(Box::new).map_err(|_| PyValueError::new_err("embedded null byte"))?;

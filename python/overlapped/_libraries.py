@@ -1,0 +1,99 @@
+"""Libraries that wait in C: what is known of them, and what is set for them where that tells no lie.
+
+:data:`KNOWN` is what ``python -m overlapped --doctor`` says of those that a program has imported, and
+``docs/libraries.md`` has the same as a table.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from . import _engine
+
+__all__ = ["KNOWN", "on_pool", "prepare_psycopg", "prepare_psycopg2", "put_on_pool"]
+
+
+class Known(NamedTuple):
+    """A module that waits by itself."""
+
+    does: str
+    advice: str
+
+
+KNOWN = {
+    "sqlite3": Known("waits for locks of the database in C", "nothing: its calls run on the pool beside other threads"),
+    "psycopg": Known(
+        "waits for the server in C", "nothing: PSYCOPG_WAIT_FUNC is wait_poll here, unless you set it to something else"
+    ),
+    "psycopg2": Known(
+        "waits for the server in C",
+        "nothing for queries: a wait callback is set. COPY and large objects are refused with one;"
+        " psycopg2.extensions.set_wait_callback(None) before them",
+    ),
+    "OpenSSL": Known(
+        "a Connection on a blocking socket reads and writes the descriptor in C",
+        "socket.settimeout(seconds): then it raises WantReadError, and select() waits alone",
+    ),
+    "zmq": Known(
+        "send, recv and poll wait in C",
+        "--offload zmq:Socket.send,Socket.recv,Socket.poll; a socket is then used on several threads in turn",
+    ),
+    "grpc": Known("calls wait for threads of the core's own, in C", "overlapped.offload for the calls, or grpc.aio"),
+    "uvloop": Known("its loop waits in libuv", "the loop of overlapped.asyncio, which is asyncio's default here"),
+    "MySQLdb": Known("waits for the server in C", "PyMySQL, or overlapped.offload for the calls"),
+    "pymssql": Known("waits for the server in C", "overlapped.offload for the calls"),
+    "pycurl": Known("Curl.perform waits in C", "overlapped.offload(curl.perform), or CurlMulti with select()"),
+}
+"""By the name of the module that a program imports."""
+
+
+def on_pool(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A version of a function that runs on a thread of the pool where another tasklet could run meanwhile."""
+
+    @wraps(function)
+    def runs_on_pool(*args: Any, **kwargs: Any) -> Any:
+        if _engine.is_alone() or _engine.program_ends():
+            return function(*args, **kwargs)
+        return _engine.offload_endless(lambda: function(*args, **kwargs))
+
+    return runs_on_pool
+
+
+def put_on_pool(module: ModuleType, names: tuple[str, ...], note: Callable[[str, Any], None]) -> None:
+    """Give functions and methods of a module, by their dotted names, versions that run on the pool."""
+    for dotted in names:
+        owner: Any = module
+        *outer, name = dotted.split(".")
+        for step in outer:
+            owner = getattr(owner, step)
+        plain = inspect.getattr_static(owner, name)
+        kind = type(plain) if isinstance(plain, (staticmethod, classmethod)) else None
+        new = on_pool(plain.__func__ if kind else plain)
+        try:
+            setattr(owner, name, kind(new) if kind else new)
+        except TypeError:
+            raise TypeError(f"{module.__name__}.{dotted}: {owner!r} is made in C and takes no other method") from None
+        note(dotted, plain)
+
+
+def prepare_psycopg(waiting: Any) -> None:
+    """Have psycopg 3 wait in Python, by :mod:`select`, and not in C (its environment variable does the same)."""
+    if "PSYCOPG_WAIT_FUNC" not in os.environ:
+        waiting.wait = getattr(waiting, "wait_poll", waiting.wait_selector)
+
+
+def prepare_psycopg2(psycopg2: Any) -> None:
+    """Have psycopg2 ask for the waits that it needs, and not make them in C."""
+    extensions = sys.modules["psycopg2.extensions"]
+
+    def wait(connection: Any, timeout: float | None = None) -> None:
+        while (state := connection.poll()) != extensions.POLL_OK:
+            _engine.wait(connection.fileno(), 1 if state == extensions.POLL_READ else 2)
+
+    extensions.set_wait_callback(wait)
