@@ -110,7 +110,7 @@ def start(report: bool, stackless: bool, doctor: bool, offload: list[str]) -> No
     except (OSError, ValueError) as error:
         print(f"python -m overlapped: {error}", file=sys.stderr)
         sys.exit(2)
-    monkey.patch_all(stdin=True, thread=not stackless, queue=not stackless)
+    monkey.patch_all(stdin=True, stdout=True, thread=not stackless, queue=not stackless)
     for functions in offload:
         module, colon, names = functions.partition(":")
         if not (module and colon and names):

@@ -10,11 +10,15 @@ The ports' own descriptors are none of the program's: to a daemon that closes wh
 from __future__ import annotations
 
 import os as _std
+import stat as _stat
 import sys
 from collections import Counter
+from collections.abc import Callable as _Callable
+from collections.abc import Sequence as _Sequence
 from contextlib import suppress
 from errno import EBADF as _EBADF
 from errno import EBUSY as _EBUSY
+from functools import wraps as _wraps
 from operator import index as _index
 from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
@@ -27,7 +31,14 @@ __all__ = [
     "dup2",
     "fdatasync",
     "fsync",
+    "open",
+    "pread",
+    "preadv",
+    "pwrite",
+    "pwritev",
     "read",
+    "readv",
+    "sendfile",
     "system",
     "wait",
     "wait3",
@@ -35,6 +46,7 @@ __all__ = [
     "waitid",
     "waitpid",
     "write",
+    "writev",
 ]
 
 _read, _write, _system, _fsync = _std.read, _std.write, _std.system, _std.fsync
@@ -42,7 +54,6 @@ _close, _closerange, _dup2 = _std.close, _std.closerange, _std.dup2
 
 if sys.platform == "win32":
     import msvcrt as _msvcrt
-    import stat as _stat
 
     # Descriptors in whose calls a thread is: the C runtime holds them meanwhile.
     _busy: Counter[int] = Counter()
@@ -142,6 +153,94 @@ if hasattr(_std, "fdatasync"):
     def fdatasync(fd: Any) -> None:
         """Wait until the file's data, without what is not needed to read it back, has reached the device."""
         _engine.offload_short(_fdatasync, fd)
+
+
+if sys.platform != "win32":
+    _open, _readv, _writev = _std.open, _std.readv, _std.writev
+
+    def open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        """Open a file; return its descriptor. Where it is a FIFO, that waits for who opens the other end."""
+        if dir_fd is None and not flags & _std.O_NONBLOCK and not _engine.program_ends() and _is_fifo(path):
+            sys.audit("open", path, None, flags)
+            return _engine.open(_std.fsencode(path), flags, path)
+        return _open(path, flags, mode, dir_fd=dir_fd)
+
+    def _is_fifo(path: Any) -> bool:
+        try:
+            return _stat.S_ISFIFO(_std.stat(path).st_mode)
+        except (OSError, ValueError, TypeError):
+            # It is the open that tells.
+            return False
+
+    def readv(fd: int, buffers: Any, /) -> int:
+        """Read into several buffers, one after the other; return how many bytes were read."""
+        views = _views(buffers)
+        size = sum(map(len, views))
+        data = _engine.read_descriptor(fd, size) if size and not any(view.readonly for view in views) else None
+        return _readv(fd, buffers) if data is None else _scatter(data, views)
+
+    def writev(fd: int, buffers: Any, /) -> int:
+        """Write several buffers, one after the other; return how many bytes were written."""
+        views = _views(buffers)
+        written = _engine.write_descriptor(fd, b"".join(views)) if views else None
+        return _writev(fd, buffers) if written is None else written
+
+    def _views(buffers: Any) -> list[memoryview]:
+        """The buffers' bytes; none where the system's own call is to say what is wrong with them."""
+        try:
+            views = [memoryview(buffer).cast("B") for buffer in buffers]
+        except TypeError:
+            return []
+        return views if len(views) <= _MOST_BUFFERS and isinstance(buffers, _Sequence) else []
+
+    _MOST_BUFFERS = _std.sysconf("SC_IOV_MAX")
+
+    def _scatter(data: bytes, views: list[memoryview]) -> int:
+        at = 0
+        for view in views:
+            part = data[at : at + len(view)]
+            view[: len(part)] = part
+            at += len(part)
+        return at
+
+    def pread(fd: int, length: int, offset: int, /) -> bytes:
+        """Read at most ``length`` bytes from a file at ``offset``."""
+        if length <= 0 or offset < 0 or _engine.program_ends():
+            return _pread(fd, length, offset)
+        data = _engine.read_at(fd, length, offset)
+        return _pread(fd, length, offset) if data is None else data
+
+    _pread = _std.pread
+
+    def _short(call: _Callable[..., Any]) -> _Callable[..., Any]:
+        @_wraps(call)
+        def short(*args: Any, **kwargs: Any) -> Any:
+            if _engine.is_alone() or _engine.program_ends():
+                return call(*args, **kwargs)
+            return _engine.offload_short(lambda: call(*args, **kwargs))
+
+        return short
+
+    # These end by themselves: a file has them, and nothing that waits for others.
+    pwrite = _short(_std.pwrite)
+    if hasattr(_std, "preadv"):
+        preadv, pwritev = _short(_std.preadv), _short(_std.pwritev)
+
+    if hasattr(_std, "sendfile"):
+        _sendfile = _std.sendfile
+
+        def sendfile(out_fd: int, in_fd: int, *args: Any, **kwargs: Any) -> int:
+            """Copy from one descriptor to another within the system; return how many bytes were copied."""
+            if not _engine.is_alone() and isinstance(out_fd, int) and _std.get_blocking(out_fd):
+                while True:
+                    try:
+                        return int(_engine.offload_endless(lambda: _sendfile(out_fd, in_fd, *args, **kwargs)))
+                    except BlockingIOError:
+                        # For a moment the port has had it in non-blocking mode, or somebody has for good.
+                        if not _std.get_blocking(out_fd):
+                            raise
+                        _engine.wait(out_fd, 2)
+            return _sendfile(out_fd, in_fd, *args, **kwargs)
 
 
 def system(command: Any) -> int:

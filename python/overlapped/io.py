@@ -48,7 +48,9 @@ _copyreg.pickle(_StandIn, lambda stand_in: (_in_io, (stand_in.__name__,)))
 
 
 def _open_on_port(path: Any, flags: int) -> int:
-    """The opener of files that name none: opens on the port."""
+    """The opener of files that name none: opens on the port, as long as the program has one."""
+    if _engine.program_ends():
+        return _os.open(path, flags, 0o666)
     descriptor: int = _engine.open(_os.fsencode(path), flags, path)
     return descriptor
 

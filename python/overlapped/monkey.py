@@ -47,6 +47,7 @@ __all__ = [
     "patch_sqlite",
     "patch_ssl",
     "patch_stdin",
+    "patch_stdout",
     "patch_thread",
     "patch_time",
 ]
@@ -77,6 +78,7 @@ def patch_all(
     sqlite: bool = True,
     libraries: bool = True,
     stdin: bool = False,
+    stdout: bool = False,
 ) -> None:
     """Patch all that is not switched off.
 
@@ -99,6 +101,7 @@ def patch_all(
         patch_sqlite: sqlite,
         patch_libraries: libraries,
         patch_stdin: stdin,
+        patch_stdout: stdout,
     }
     for patch, wanted in chosen.items():
         if wanted:
@@ -195,11 +198,19 @@ def patch_select() -> None:
 def patch_os() -> None:
     """Functions of :mod:`os` that wait, or close descriptors; locks of :mod:`fcntl`, flushes of :mod:`mmap`."""
     if _begin("os"):
-        import os
-
         from . import _os as ours
 
-        _replace(os, {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)})
+        names = {name: getattr(ours, name) for name in ours.__all__ if hasattr(ours, name)}
+        if sys.platform != "win32":
+            import fcntl
+            import mmap
+
+            from . import _fcntl, _mmap
+
+            names["lockf"] = _fcntl.of_os
+            _replace(fcntl, {name: getattr(_fcntl, name) for name in _fcntl.__all__})
+            _replace(mmap, {"mmap": _mmap.mmap})
+        _replace_of_os(names)
         if sys.platform == "win32":
             import _winapi as waits
 
@@ -235,7 +246,7 @@ def patch_signal() -> None:
 
             from . import _masks
 
-            _replace(os, _masks.starts_of(os))
+            _replace_of_os(_masks.starts_of(os))
             _replace(_posixsubprocess, _masks.starts_of(_posixsubprocess))
             _masks.mind_forks()
         for number in signal.valid_signals():
@@ -389,6 +400,40 @@ def patch_stdin() -> None:
         sys.stdin = new
 
 
+def patch_stdout() -> None:
+    """``sys.stdout`` and ``sys.stderr`` write on the port: who prints to a pipe whose reader is slow waits alone."""
+    if _begin("stdout") and sys.platform != "win32":
+        for name in ("stdout", "stderr"):
+            old = getattr(sys, name)
+            if type(old) is not original("io", "TextIOWrapper"):
+                continue
+            new = _on_port(old)
+            old.flush()
+            for place in (name, f"__{name}__"):
+                if getattr(sys, place) is old:
+                    _originals["sys", place] = old
+                    setattr(sys, place, new)
+
+
+def _on_port(stream: Any) -> Any:
+    """A stream of text like one that Python has made when it began, which writes on the port."""
+    from . import io
+
+    raw = io.FileIO(stream.fileno(), "wb", closefd=False)
+    raw.name = stream.name
+    unbuffered = isinstance(stream.buffer, original("io", "FileIO"))
+    new: Any = io.TextIOWrapper(
+        raw if unbuffered else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline="\n",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+    new.mode = stream.mode
+    return new
+
+
 def _after_import(name: str, patch: Callable[[Any], None]) -> None:
     """Call ``patch`` with a module: now where it is imported, else once it is."""
     if name in sys.modules:
@@ -459,6 +504,15 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
                 _rebind_class(value, replaced)
             elif isinstance(value, FunctionType):
                 _rebind_defaults(value, replaced)
+
+
+def _replace_of_os(names: dict[str, Any]) -> None:
+    """The same in :mod:`os`, whose sets of functions tell what each can do."""
+    import os
+
+    for told in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
+        told.update(new for name, new in names.items() if getattr(os, name, None) in told)
+    _replace(os, names)
 
 
 def _rename(new: Any, module: ModuleType) -> None:

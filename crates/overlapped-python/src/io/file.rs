@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-use super::descriptor::{at_end, file, is_refused, never_waits, remaining};
+use super::descriptor::{at_end, file, is_refused, never_waits, remaining, takes_at_once};
 use super::settle::settle;
 use super::stdlib::{Mode, file_descriptor, is_for};
 use crate::python::buffer::View;
@@ -186,6 +186,9 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
     let how = |py: Python<'_>, descriptor, given: &[_]| {
         // SAFETY: an argument of the method; the view is dropped while the GIL is held.
         let Some(view) = (unsafe { View::new(given[0], ffi::PyBUF_SIMPLE) }) else { return Err(PyErr::fetch(py)) };
+        if takes_at_once(descriptor, view.bytes().len()) {
+            return Ok(None);
+        }
         let file = file(py, descriptor)?;
         let write = |file| write_all(py, file, view.bytes());
         // SAFETY: `slf` is the method's FileIO.

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
 
-use overlapped_port::sys::{OpenHow, RawFile, RawSocket, SystemPath};
+use overlapped_port::sys::{OpenHow, RawFile, RawSocket, SystemPath, is_ready};
 use overlapped_port::{Address, Op, Outcome};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -34,6 +34,12 @@ pub(crate) fn never_waits(descriptor: c_int) -> bool {
     // SAFETY: a flag of a descriptor is asked for; one that is closed gives an error.
     let non_blocking = unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_NONBLOCK != 0;
     descriptor < 0 || non_blocking || program_ends()
+}
+
+/// Whether a standard stream takes so many bytes without a wait: they are written there and then, so that a line which a thread
+/// prints in pieces stays in one piece, as it does where threads are the system's. A pipe that is ready has room for `PIPE_BUF`.
+pub(crate) fn takes_at_once(descriptor: c_int, bytes: usize) -> bool {
+    matches!(descriptor, 1 | 2) && bytes <= libc::PIPE_BUF && is_ready(descriptor, false, true)
 }
 
 /// Runs `write` with what is to be written to where a write to `file` is to go to its end: `O_APPEND` sees to that.

@@ -39,6 +39,11 @@ pub(crate) fn never_waits(descriptor: c_int) -> bool {
     descriptor < 0 || program_ends()
 }
 
+/// Whether a standard stream takes so many bytes without a wait. Here they are the standard library's, which waits by itself.
+pub(crate) fn takes_at_once(_descriptor: c_int, _bytes: usize) -> bool {
+    false
+}
+
 /// Runs `write` with what is to be written to where a write to `file` is to go to its end. The C runtime sees to that
 /// itself, and opens the file as any other.
 pub(crate) fn at_end<T>(file: RawFile, write: impl FnOnce(RawFile) -> T) -> T {
