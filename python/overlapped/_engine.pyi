@@ -461,6 +461,18 @@ def in_flight() -> int:
 def own_descriptors() -> list[int]:
     """The descriptors of the ports of all threads: not the program's to close."""
 
+def _current_frames() -> dict[int, FrameType]:
+    """The innermost frame of each thread, by its identifier; a tasklet is one, too."""
+
+def _current_exceptions() -> dict[int, Any]:
+    """The exception that each thread is handling, by its identifier; a tasklet is one, too."""
+
+def _settraceallthreads(hook: Any, /) -> None:
+    """Set the trace function of all threads and tasklets."""
+
+def _setprofileallthreads(hook: Any, /) -> None:
+    """Set the profile function of all threads and tasklets."""
+
 if sys.platform == "win32":
     class Tree:
         """A job that a child is in, with all that it starts."""

@@ -99,7 +99,6 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
     started.add(me)
     if masks:
         begin(me)
-    trace, profile = sys.gettrace(), sys.getprofile()
     try:
         function(*args, **kwargs)
     except SystemExit:
@@ -110,15 +109,6 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
         started.discard(me)
         if masks:
             end(me)
-        _end_hooks(trace, profile)
-
-
-def _end_hooks(trace: object, profile: object) -> None:
-    """A thread's end is that of its hooks, which Python keeps for the thread that all tasklets share."""
-    if trace is None and sys.gettrace() is not None:
-        sys.settrace(None)
-    if profile is None and sys.getprofile() is not None:
-        sys.setprofile(None)
 
 
 def _set_sentinel() -> Lock:

@@ -217,7 +217,6 @@ def _start(
 
 def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[Any], None]:
     """What the tasklet of a thread runs; it is taken from the active ones when it has ended."""
-    gettrace, getprofile = sys.gettrace, sys.getprofile
     failed = _teller(threading)
 
     def live(self: Any) -> None:
@@ -225,7 +224,6 @@ def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[A
         started.add(ident)
         if masks:
             begin(ident)
-        trace, profile = gettrace(), getprofile()
         try:
             if threading._trace_hook:
                 sys.settrace(threading._trace_hook)
@@ -244,8 +242,6 @@ def _live(threading: Any, note_end: Callable[[Any], None] | None) -> Callable[[A
             started.discard(ident)
             if masks:
                 end(ident)
-            if gettrace() is not trace or getprofile() is not profile:
-                _thread._end_hooks(trace, profile)
             if note_end is not None:
                 note_end(self)
 

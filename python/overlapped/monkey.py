@@ -25,8 +25,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
+
+from ._engine import as_builtin
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -124,15 +126,18 @@ def original(module: str, name: str) -> Any:
 
 
 def patch_thread() -> None:
-    """Threads, locks, conditions, events, timers and ``threading.local`` become those of tasklets."""
+    """Threads, locks, conditions, events, timers and ``threading.local`` become those of tasklets, which tools see."""
     if not _begin("thread"):
         return
     import _thread
+    import faulthandler
     import os
+    import sys
     import threading
+    import time
 
     from . import _thread as ours
-    from . import _threading
+    from . import _threading, _tools
 
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others or _thread._count():
@@ -147,6 +152,8 @@ def patch_thread() -> None:
     _renew_main_thread(threading)
     ours._forget_dummies(threading)
     _threading.patch(threading)
+    for module in (sys, faulthandler, time):
+        _replace(module, {name: getattr(_tools, name) for name in _tools.__all__ if hasattr(module, name)})
     if "logging" in sys.modules:
         for reference in sys.modules["logging"]._handlerList:
             handler = reference()
@@ -164,6 +171,14 @@ def patch_queue() -> None:
         from ._engine import SimpleQueue
 
         _replace(queue, {"SimpleQueue": SimpleQueue})
+
+        def patch(module: Any) -> None:
+            module.SimpleQueue, module.Empty = SimpleQueue, queue.Empty
+
+        if "_queue" in sys.modules:
+            patch(sys.modules["_queue"])
+        # Its tests import it afresh.
+        sys.meta_path.insert(0, _AfterImport("_queue", patch, again=True))
 
 
 def patch_time() -> None:
@@ -443,19 +458,24 @@ def _after_import(name: str, patch: Callable[[Any], None]) -> None:
 
 
 class _AfterImport:
-    """Finds one module as the others would, and calls a function with it when it has been executed."""
+    """Finds one module as the others would, and calls a function with it when it is executed, once or each time."""
 
-    def __init__(self, name: str, call: Callable[[ModuleType], None]) -> None:
+    def __init__(self, name: str, call: Callable[[ModuleType], None], again: bool = False) -> None:
         self.name = name
         self.call = call
+        self.again = again
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname != self.name:
             return None
-        sys.meta_path.remove(self)
-        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path)
+        if not self.again:
+            sys.meta_path.remove(self)
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
         spec = next(filter(None, found), None)
         if spec is not None and spec.loader is not None:
+            if isinstance(spec.loader, type):
+                # That of all modules that are built in.
+                spec.loader = spec.loader()
             execute = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
@@ -489,6 +509,10 @@ def _replace(module: ModuleType, names: dict[str, Any]) -> None:
         old = getattr(module, name, new)
         if old is not new:
             _rename(new, module)
+            if isinstance(old, BuiltinFunctionType) and isinstance(new, FunctionType):
+                # A class that has it as an attribute has no method by that.
+                new = as_builtin(new, old)
+                new.__module__ = module.__name__
             _originals.setdefault((module.__name__, name), old)
             setattr(module, name, new)
             replaced[id(old)] = new

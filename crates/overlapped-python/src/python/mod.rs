@@ -7,6 +7,7 @@ pub(crate) mod capi;
 pub(crate) mod class;
 pub(crate) mod error;
 pub(crate) mod greenlet;
+pub(crate) mod hooks;
 pub(crate) mod reference;
 pub(crate) mod slot;
 pub(crate) mod system;

@@ -7,12 +7,14 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use overlapped::engine::{Board, StillHeld};
+use overlapped::engine::{Board, StillHeld, TaskletId};
 use overlapped_port::sys::RawFile;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::greenlets::Greenlets;
+use super::runtime::{existing, ident_of_main};
 
 /// Of a deep stack, so many frames are shown: the innermost.
 const FRAMES: usize = 20;
@@ -79,8 +81,7 @@ pub(crate) fn explain(py: Python<'_>) -> PyResult<String> {
     let explained = threads.into_iter().map(|(ident, board, greenlets)| {
         board.explain(|index| {
             let Some(Some(greenlet)) = greenlets.get(index) else { return String::new() };
-            let parked = greenlet.bind(py).getattr("gr_frame").ok().filter(|frame| !frame.is_none());
-            let frame = parked.or_else(|| running.get_item(ident).ok().flatten());
+            let frame = parked_frame(greenlet.bind(py)).or_else(|| running.get_item(ident).ok().flatten());
             frame.map_or_else(String::new, |frame| stack(&frame).unwrap_or_default())
         })
     });
@@ -100,8 +101,93 @@ pub(crate) fn stack_of_thread(ident: u64, still_held: StillHeld<'_>) -> Option<S
     shown.flatten()
 }
 
+static FRAMES_OF_THREADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static EXCEPTIONS_OF_THREADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Learns Python's own functions, before others stand in for them.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    let _ = FRAMES_OF_THREADS.set(py, sys.getattr("_current_frames")?.unbind());
+    let _ = EXCEPTIONS_OF_THREADS.set(py, sys.getattr("_current_exceptions")?.unbind());
+    Ok(())
+}
+
+/// The innermost frame of each of the system's threads, by identifier.
 fn current_frames(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    Ok(py.import("sys")?.call_method0("_current_frames")?.cast_into()?)
+    let function = FRAMES_OF_THREADS.get(py).expect("it is learnt at import");
+    Ok(function.bind(py).call0()?.cast_into()?)
+}
+
+/// The frame of a greenlet that does not run; `None` where it does, or has no Python code.
+fn parked_frame<'py>(greenlet: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    greenlet.getattr("gr_frame").ok().filter(|frame| !frame.is_none())
+}
+
+/// As Python's function of this name, with each tasklet as a thread, by what `_thread.get_ident` returns in it.
+#[pyfunction]
+pub(crate) fn _current_frames(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    of_each(py, current_frames(py)?, |_, _, frame| Ok(frame))
+}
+
+/// As Python's function of this name, with each tasklet as a thread.
+#[pyfunction]
+pub(crate) fn _current_exceptions(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let function = EXCEPTIONS_OF_THREADS.get(py).expect("it is learnt at import");
+    of_each(py, function.bind(py).call0()?.cast_into()?, |greenlets, id, _| {
+        let kept = greenlets.kept.borrow();
+        let handled = kept.get(&id).and_then(|kept| kept.handled.as_ref()).map(|handled| handled.bind(py));
+        if cfg!(Py_3_12) {
+            return Ok(handled.cloned().unwrap_or_else(|| py.None().into_bound(py)));
+        }
+        let (kind, traceback) = match handled {
+            Some(handled) => (handled.get_type().into_any(), handled.getattr("__traceback__")?),
+            None => (py.None().into_bound(py), py.None().into_bound(py)),
+        };
+        Ok((kind, handled, traceback).into_pyobject(py)?.into_any())
+    })
+}
+
+/// `found`, which has something of each of the system's threads by identifier, with what there is of each tasklet in the place
+/// of its thread's: `of_parked`, of one that does not run, and of its frame.
+fn of_each<'py>(
+    py: Python<'py>,
+    found: Bound<'py, PyDict>,
+    of_parked: impl Fn(&Greenlets, TaskletId, Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let threads: Vec<_> = threads().iter().map(|thread| (thread.ident, Rc::clone(&thread.greenlets))).collect();
+    for (ident, greenlets) in threads {
+        let Some(of_running) = found.get_item(ident)? else { continue };
+        found.del_item(ident)?;
+        let here = existing().filter(|runtime| Rc::ptr_eq(&runtime.greenlets, &greenlets));
+        let (main, current) = match &here {
+            Some(runtime) => (ident_of_main(), Some(runtime.scheduler.current_tasklet())),
+            None => (ident, None),
+        };
+        let mut running = Vec::new();
+        for (id, greenlet) in greenlets.started(py) {
+            let Some(name) = (if id == TaskletId::ROOT { Some(main) } else { greenlets.address(id) }) else { continue };
+            match parked_frame(greenlet.bind(py)) {
+                Some(frame) => found.set_item(name, of_parked(&greenlets, id, frame)?)?,
+                None if current.is_none_or(|current| current == id) => running.push(name),
+                None => {}
+            }
+        }
+        // On another thread it is only known who does not run.
+        if let [name] = running[..] {
+            found.set_item(name, of_running)?;
+        }
+    }
+    Ok(found)
+}
+
+/// The tasklets of all threads that have begun and do not run.
+pub(super) fn parked(py: Python<'_>) -> Vec<(Rc<Greenlets>, TaskletId)> {
+    let threads: Vec<_> = threads().iter().map(|thread| Rc::clone(&thread.greenlets)).collect();
+    let parked = threads.into_iter().flat_map(|greenlets| {
+        let started = greenlets.started(py).into_iter();
+        started.filter_map(move |(id, greenlet)| parked_frame(greenlet.bind(py)).map(|_| (Rc::clone(&greenlets), id)))
+    });
+    parked.collect()
 }
 
 /// The line of source that a frame is at, which names the call. Read past Python's files, which would wait.

@@ -11,6 +11,9 @@ use overlapped::engine::{Scheduler, TaskletId};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
+use super::hooks::Kept;
+use crate::python::hooks::OfThread;
+
 /// How a tasklet lives.
 pub(super) struct Life {
     /// Runs what its object is to do, to the end, where the object has not done that yet. Returns a `KeyboardInterrupt` that
@@ -116,13 +119,23 @@ pub(crate) struct Greenlets {
     pub(super) asks_for_signals: Cell<bool>,
     /// The exceptions by which tasklets were cancelled, for as long as these have them.
     exits: RefCell<HashMap<TaskletId, Py<PyWeakrefReference>>>,
+    /// The trace and profile functions of the thread, which are those of the tasklet that runs.
+    pub(super) thread_hooks: OfThread,
+    /// And those of the others that have any: see [`hooks`](super::hooks).
+    pub(super) kept: RefCell<HashMap<TaskletId, Kept>>,
     /// The thread ends, and its greenlets with it.
     ending: Cell<bool>,
 }
 
 impl Greenlets {
     /// Begins with the thread's own tasklet, which runs on the greenlet `main`.
-    pub(super) fn new(main: Py<PyAny>, starter: Py<PyAny>, worker: Py<PyAny>, main_thread: bool) -> Rc<Greenlets> {
+    pub(super) fn new(
+        main: Py<PyAny>,
+        starter: Py<PyAny>,
+        worker: Py<PyAny>,
+        main_thread: bool,
+        thread_hooks: OfThread,
+    ) -> Rc<Greenlets> {
         Rc::new(Greenlets {
             bodies: RefCell::new(vec![Body::Started(TaskletId::ROOT, None, main)]),
             starter: RefCell::new(Some(starter)),
@@ -145,6 +158,8 @@ impl Greenlets {
             preempted: Cell::new(false),
             asks_for_signals: Cell::new(false),
             exits: RefCell::default(),
+            thread_hooks,
+            kept: RefCell::default(),
             ending: Cell::new(false),
         })
     }
@@ -204,6 +219,15 @@ impl Greenlets {
             Body::New(..) | Body::Ended => None,
         };
         bodies.iter().map(greenlet).collect()
+    }
+
+    /// Those that have started and have not ended, each with its greenlet.
+    pub(super) fn started(&self, py: Python<'_>) -> Vec<(TaskletId, Py<PyAny>)> {
+        let started = |body: &Body| match body {
+            Body::Started(id, _, greenlet) => Some((*id, greenlet.clone_ref(py))),
+            Body::New(..) | Body::Ended => None,
+        };
+        self.bodies.borrow().iter().filter_map(started).collect()
     }
 
     /// Whether a tasklet waits until nobody is left to run.

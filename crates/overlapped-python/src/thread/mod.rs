@@ -7,6 +7,7 @@
 //!   settings    what a program may choose
 //!   signal      handlers are the main tasklet's            deadlock  nobody is left to wake anybody
 //!   idle        who waits until nobody is left to run       inside    who is inside of a `with` statement
+//!   hooks       trace and profile functions, for each tasklet
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   preempt     who computes for too long gives way         held      who is told of one that holds the thread
 //!   life        from the first call to the end of the thread, a fork, the end of the program
@@ -18,6 +19,7 @@ pub(crate) mod deadlock;
 mod explain;
 mod greenlets;
 mod held;
+mod hooks;
 mod idle;
 mod inside;
 pub(crate) mod life;
@@ -46,6 +48,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // What is made once is made now: while it is, the collector may run a finalizer, which may need it too.
     worker::prepare(py)?;
     life::prepare(py);
+    explain::prepare(py)?;
+    hooks::prepare(py)?;
     module.add("TaskletExit", thrown::exit_type(py))?;
     module.add_class::<tasklet::Tasklet>()?;
     module.add_class::<time::Alarm>()?;
@@ -64,6 +68,10 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(explain::explain, module)?,
         wrap_pyfunction!(settings::configure, module)?,
         wrap_pyfunction!(explain::own_descriptors, module)?,
+        wrap_pyfunction!(explain::_current_frames, module)?,
+        wrap_pyfunction!(explain::_current_exceptions, module)?,
+        wrap_pyfunction!(hooks::_settraceallthreads, module)?,
+        wrap_pyfunction!(hooks::_setprofileallthreads, module)?,
         wrap_pyfunction!(report::watch, module)?,
         wrap_pyfunction!(held::watch_threads, module)?,
         wrap_pyfunction!(report::is_alone, module)?,

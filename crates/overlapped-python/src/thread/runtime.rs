@@ -106,7 +106,12 @@ pub(crate) fn ident() -> u64 {
         }
         runtime.greenlets.address(id)
     });
-    of_tasklet.or_else(|| FORKED_AS.get()).unwrap_or_else(thread_ident)
+    of_tasklet.unwrap_or_else(ident_of_main)
+}
+
+/// The identifier of this thread's main tasklet.
+pub(super) fn ident_of_main() -> u64 {
+    FORKED_AS.get().unwrap_or_else(thread_ident)
 }
 
 /// This thread's own identifier where `ident` is that of one of its tasklets; else `ident`.

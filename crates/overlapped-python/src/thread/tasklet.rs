@@ -18,9 +18,9 @@ use slab::Slab;
 use super::asyncio::await_tasklet;
 use super::greenlets::{Life, Member};
 use super::life::runtime;
-use super::preempt;
 use super::runtime::{Runtime, existing};
 use super::thrown::{exit_type, keep_thrown, take};
+use super::{hooks, preempt};
 use crate::python::class::generic;
 use crate::python::time::deadline;
 use crate::python::unfinished::call;
@@ -463,7 +463,14 @@ pub(crate) fn spawn(
     }
     // SAFETY: returns a new reference or null with an error set.
     let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
-    start(function, args, kwargs, context, &OF_TASKLET)
+    let runtime = runtime(py)?;
+    let hooks = hooks::for_spawned(py, &runtime);
+    let tasklet = prepare(function, args, kwargs, context)?;
+    let id = begin(&runtime, tasklet.clone_ref(py), &OF_TASKLET);
+    if let Some(hooks) = hooks {
+        hooks::give(&runtime.greenlets, id, hooks);
+    }
+    Ok(tasklet)
 }
 
 /// Starts `function(*args)` in a tasklet whose failure is somebody's who watches it: it is not shown.
@@ -488,10 +495,13 @@ pub(crate) fn start_as_thread(
     args: Bound<'_, PyTuple>,
     kwargs: Option<Bound<'_, PyDict>>,
 ) -> PyResult<Py<Tasklet>> {
-    let context = empty_context(function.py())?;
-    let here = runtime(function.py())?;
-    preempt::begin(&here)?;
-    start(function, args, kwargs, context, &OF_THREAD)
+    let py = function.py();
+    let context = empty_context(py)?;
+    let runtime = runtime(py)?;
+    preempt::begin(&runtime)?;
+    let tasklet = prepare(function, args, kwargs, context)?;
+    begin(&runtime, tasklet.clone_ref(py), &OF_THREAD);
+    Ok(tasklet)
 }
 
 /// The object of a tasklet that is to [`begin_as_thread`], and then to call `function(*args)`.
@@ -515,21 +525,6 @@ fn empty_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) }
 }
 
-/// Makes a tasklet that will call `function` in `context`, which nobody else may enter.
-fn start(
-    function: Bound<'_, PyAny>,
-    args: Bound<'_, PyTuple>,
-    kwargs: Option<Bound<'_, PyDict>>,
-    context: Bound<'_, PyAny>,
-    life: &'static Life,
-) -> PyResult<Py<Tasklet>> {
-    let py = function.py();
-    let runtime = runtime(py)?;
-    let tasklet = prepare(function, args, kwargs, context)?;
-    begin(&runtime, tasklet.clone_ref(py), life);
-    Ok(tasklet)
-}
-
 /// The object of a tasklet that is to [`begin`].
 fn prepare(
     function: Bound<'_, PyAny>,
@@ -548,10 +543,11 @@ fn prepare(
 }
 
 /// Adds a tasklet to this thread's. Nothing here calls Python, which might run something that waits.
-fn begin(runtime: &Runtime, tasklet: Py<Tasklet>, life: &'static Life) {
+fn begin(runtime: &Runtime, tasklet: Py<Tasklet>, life: &'static Life) -> TaskletId {
     let id = runtime.scheduler.create(None);
     attach(runtime, id, &tasklet);
     runtime.greenlets.add(id, Member { object: tasklet.into_any(), life });
+    id
 }
 
 /// Starts `function(*args)` in a tasklet of the thread that `tasklet` is of, by a message to its port; false where that

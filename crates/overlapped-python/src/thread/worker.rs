@@ -32,8 +32,9 @@ use super::greenlets::{Greenlets, Member, Target};
 use super::runtime::{self, Runtime, existing, thread_ident};
 use super::signal::{check_signals, raise_soon, run_handlers_left, signal_came, throw_from_signal};
 use super::thrown::{is_handled, take_thrown};
-use super::{deadlock, explain, idle, settings, switches};
+use super::{deadlock, explain, hooks, idle, settings, switches};
 use crate::python::greenlet;
+use crate::python::hooks::OfThread;
 use crate::python::system::leave_at_once;
 
 /// Makes the functions that greenlets run.
@@ -48,7 +49,7 @@ pub(super) fn greenlets(py: Python<'_>, main_thread: bool) -> PyResult<Rc<Greenl
     let main = greenlet::current(py);
     let starter = greenlet::new(&function(py, &STARTER, c"starter", start_workers)?, &main)?;
     let worker = function(py, &WORKER, c"worker", work)?.unbind();
-    Ok(Greenlets::new(main, starter, worker, main_thread))
+    Ok(Greenlets::new(main, starter, worker, main_thread, OfThread::here(py)))
 }
 
 /// How the scheduler switches them.
@@ -93,6 +94,7 @@ fn next_but(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>, me
 /// What follows where somebody has come back to `me`.
 #[inline(never)]
 fn arrive(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
+    hooks::arrives(py, greenlets, me);
     idle::arrives(greenlets);
     switches::arrives(py, greenlets, me);
     if me == TaskletId::ROOT {
@@ -198,6 +200,7 @@ unsafe impl Switcher for Handle {
         if let Some(greenlet) = next_but(py, greenlets, scheduler, me) {
             // Only where somebody else runs: a loop that waits alone keeps what costs two calls to take and give back.
             let running = take_loop(py);
+            hooks::leaves(py, greenlets, me);
             if !greenlet::switch(&greenlet) {
                 show_error(py);
             }
@@ -268,9 +271,11 @@ extern "C" fn work(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
             loop {
                 let id = runtime.scheduler.current_tasklet();
                 runtime.greenlets.begin(py, id, &me);
+                hooks::arrives(py, &runtime.greenlets, id);
                 idle::arrives(&runtime.greenlets);
                 switches::arrives(py, &runtime.greenlets, id);
                 while live(py, &runtime, id) {}
+                hooks::end(py, &runtime.greenlets);
                 runtime.greenlets.end(id);
                 // SAFETY: it has run to its end, and its worker goes on with another.
                 unsafe { runtime.scheduler.retire(id) };
