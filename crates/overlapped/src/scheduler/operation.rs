@@ -295,30 +295,35 @@ impl Scheduler {
         // The deadline has a wait of its own: those of the operations go one by one.
         let alarm = self.new_wait();
         let timer = deadline.map(|deadline| self.set_deadline(deadline, alarm));
-        let (mut stopped, mut clean_up) = (Stopped::No, None);
-        let mut cancelled = false;
-        loop {
+        let mut clean_up = None;
+        let stopped = loop {
             under_way.retain(|(place, _, slot)| {
                 let mut waits = self.waits.borrow_mut();
                 let Some(result) = waits[*slot].result.take() else { return true };
                 waits.remove(*slot);
-                if !cancelled || !matches!(&result, Err(error) if is_cancelled(error)) {
-                    ended.push((*place, result));
-                }
+                ended.push((*place, result));
                 false
             });
-            if under_way.is_empty() {
-                break;
+            if !ended.is_empty() {
+                break Stopped::No;
             }
-            if !cancelled {
-                let expired = self.waits.borrow()[alarm].expired;
-                stopped = self.stopped_now(told, expired, &mut clean_up);
-                if !ended.is_empty() || stopped != Stopped::No {
-                    cancelled = true;
-                    under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));
-                }
+            let expired = self.waits.borrow()[alarm].expired;
+            let stopped = self.stopped_now(told, expired, &mut clean_up);
+            if stopped != Stopped::No {
+                break stopped;
             }
             self.park(waits_for);
+        };
+        under_way.iter().for_each(|(_, id, _)| self.port.borrow_mut().cancel(*id));
+        // One after the other: the ends of many come in many turns, and who looked at all in each would look at their square.
+        for (place, _, slot) in under_way {
+            while self.waits.borrow()[slot].result.is_none() {
+                self.park(waits_for);
+            }
+            let result = self.waits.borrow_mut().remove(slot).result.expect("it has ended");
+            if !matches!(&result, Err(error) if is_cancelled(error)) {
+                ended.push((place, result));
+            }
         }
         for timer in [timer, clean_up].into_iter().flatten() {
             self.port.borrow_mut().clear_timer(timer);
