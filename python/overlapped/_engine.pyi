@@ -483,6 +483,15 @@ if sys.platform == "win32":
     def tie_and_resume(process: int, thread: int, tree: bool, with_parent: bool) -> Tree:
         """Put a child that has begun suspended into jobs, and let its thread go on; both by their handles."""
 
+    def read_handle(handle: int, buffer: Buffer) -> int:
+        """Read from a pipe into a buffer; return how many bytes, 0 where its other end is closed."""
+
+    def write_handle(handle: int, data: Buffer) -> int:
+        """Write to a pipe; return how many bytes it took."""
+
+    def await_handle(handle: int) -> None:
+        """Wait until a handle is signalled, as a process's is at its end."""
+
 else:
     def end_with_parent(parent: int) -> None:
         """Have this process, which was just forked off ``parent``, end when the thread that has forked does (Linux)."""
@@ -576,7 +585,7 @@ def let_run(tasklet: Tasklet[Any]) -> bool:
 
 @final
 class Receiving:
-    """What a transport receives; Unix only."""
+    """What a transport receives."""
 
     buffered: bool
     """Whether the protocol gives the buffer."""
@@ -633,7 +642,7 @@ class LoopWait:
     """What a loop waits with; any thread may wake it."""
 
     reactor: Reactor | None
-    """What the port brings the loop's transports, while it runs; Unix only."""
+    """What the port brings the loop's transports, while it runs."""
     watched: int | None
     """The descriptor that stands for all that are registered."""
 
@@ -652,7 +661,7 @@ class LoopWait:
 
 @final
 class Reactor:
-    """The receives of a loop's transports, of one run of the loop on this thread; Unix only."""
+    """The receives of a loop's transports, of one run of the loop on this thread."""
 
     has_come: bool
     """Whether something has come that no protocol was told of."""
@@ -683,10 +692,10 @@ class Reactor:
         """End all receives, and wait until nothing is in flight."""
 
 def install_transport(transport: type) -> None:
-    """Put the native ``write`` on the class; Unix only."""
+    """Put the native ``write`` on the class."""
 
 def install_datagram_transport(transport: type) -> None:
-    """Put the native ``sendto`` on the class; Unix only."""
+    """Put the native ``sendto`` on the class."""
 
 def install_pipe_transport(transport: type) -> None:
     """Put the native ``write`` on the class of those that write to pipes; Unix only."""

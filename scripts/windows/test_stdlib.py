@@ -1,4 +1,4 @@
-"""The standard library's own tests under ``python -m overlapped`` on a Windows Python under Wine.
+"""The standard library's own tests on a Windows Python under Wine: ``python -m overlapped``; asyncio's with our loop.
 
 ``test-python.sh`` runs this on this machine's Python, with the command that starts the other one in
 ``OVERLAPPED_WINDOWS_PYTHON``. What fails is run by plain ``python`` too: Wine fails some tests alone, and those are
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from known_failures import IGNORED, known_failures, to_take_off
+from known_failures import IGNORED, KNOWN_FAILURES, KNOWN_FAILURES_OF_THE_LOOP_ON_WINDOWS, known_failures, to_take_off
 from load import crowd
 
 MODULES = [
@@ -47,10 +47,16 @@ MODULES = [
 ]
 """Those that take long first: they run side by side. test_io passes too, and alone takes longer than all of them."""
 
+LOOP_MODULES = [
+    f"test_asyncio.test_{name}" for name in ("sock_lowlevel", "subprocess", "streams", "server", "buffered_proto")
+]
+"""Those that run each kind of loop, with ours in the place of both of Windows's."""
+
 FEWEST = {"test_socket": 200, "test_file": 30, "test_fileio": 80, "test_ssl": 150}
 """How many tests begin at the least (from Python 3.12 on, not those that are skipped): fewer, and some were lost."""
 
 PROGRAM = Path(__file__).with_name("unittests.py")
+TESTS = Path(__file__).resolve().parents[2] / "tests" / "python"
 SECONDS_A_TEST = 40
 SECONDS_A_RUN = 240
 ENDED = re.compile(r"^ended: ", re.MULTILINE)
@@ -85,12 +91,16 @@ class Run:
 
 
 OURS = ["-m", "overlapped"]
+WITH_OUR_LOOP = [str(TESTS / "programs" / "with_loop.py"), "overlapped.asyncio:EventLoop"]
 PLAIN: list[str] = []
 
+WAYS = [*((OURS, module) for module in MODULES), *((WITH_OUR_LOOP, module) for module in LOOP_MODULES)]
+NAMES = [("our loop: " if options is WITH_OUR_LOOP else "") + module for options, module in WAYS]
 
-def fails_again(name: str) -> bool:
+
+def fails_again(options: list[str], name: str) -> bool:
     """Whether a test fails with us when it is run by itself."""
-    run = Run(OURS, [name])
+    run = Run(options, [name])
     return bool(run.failed) or not run.ended
 
 
@@ -98,18 +108,23 @@ def fails_again(name: str) -> bool:
 def runs() -> Iterator[dict[str, Future[Run]]]:
     """The modules' runs, side by side: most of their time they wait."""
     with ThreadPoolExecutor(5) as pool:
-        yield {module: pool.submit(Run, OURS, [f"test.{module}"]) for module in MODULES}
+        yield {
+            name: pool.submit(Run, options, [f"test.{module}"])
+            for name, (options, module) in zip(NAMES, WAYS, strict=True)
+        }
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_standard_library(module: str, runs: dict[str, Future[Run]]) -> None:
-    run = runs[module].result()
+@pytest.mark.parametrize("name", NAMES)
+def test_standard_library(name: str, runs: dict[str, Future[Run]]) -> None:
+    options, module = WAYS[NAMES.index(name)]
+    known = KNOWN_FAILURES_OF_THE_LOOP_ON_WINDOWS if options is WITH_OUR_LOOP else KNOWN_FAILURES
+    run = runs[name].result()
     assert run.ended, f"{module} did not come to its end, it was in {run.last}:\n{run.output[-8000:]}"
     assert len(run.begun) >= FEWEST.get(module, 1)
 
-    unknown = run.failed - known_failures(module)
+    unknown = run.failed - known_failures(module, known)
     wines = Run(PLAIN, sorted(unknown)).failed if unknown else set()
-    new = sorted(filter(fails_again, unknown - wines))
-    mended = to_take_off(module, run.begun, run.failed)
+    new = sorted(test for test in unknown - wines if fails_again(options, test))
+    mended = to_take_off(module, run.begun, run.failed, known)
     assert not new, f"fail, are not known to, and pass under plain python:\n{run.output[-8000:]}"
     assert not mended, "pass and are on the list of known failures: take them off"

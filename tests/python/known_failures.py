@@ -46,6 +46,9 @@ KNOWN_FAILURES_OF_THE_LOOP = {
 }
 """Those of asyncio's own tests that do not pass with our event loop in the place of the standard one. Strict, too."""
 
+KNOWN_FAILURES_OF_THE_LOOP_ON_WINDOWS: dict[str, str] = {}
+"""The same there, where it is in the place of both of asyncio's loops."""
+
 ASKS_LESS_BEFORE: dict[str, tuple[int, int, int]] = {}
 """What is known to fail from this version of Python on: an earlier test, as that of Debian 12, looks for less."""
 

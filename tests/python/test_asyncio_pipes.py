@@ -16,7 +16,7 @@ from overlapped import _engine
 from overlapped.asyncio import run
 from recorder import Recorder
 
-pytestmark = unix_only("asyncio's selector loop has no pipes there")
+on_unix = unix_only("os.pipe() makes pipes that always wait, which asyncio has no transport of there")
 
 LARGE = bytes(range(256)) * 4096
 """More than a pipe holds."""
@@ -63,6 +63,7 @@ def run_all(test: Coroutine[Any, Any, None]) -> None:
     assert not _engine.in_flight()
 
 
+@on_unix
 def test_bytes_come_in_order_and_then_the_end() -> None:
     async def main() -> None:
         transport, protocol, theirs = await reading()
@@ -83,6 +84,7 @@ def test_bytes_come_in_order_and_then_the_end() -> None:
     run_all(main())
 
 
+@on_unix
 def test_a_paused_transport_leaves_the_bytes_in_the_pipe() -> None:
     async def main() -> None:
         transport, protocol, theirs = await reading()
@@ -107,6 +109,7 @@ def test_a_paused_transport_leaves_the_bytes_in_the_pipe() -> None:
     run_all(main())
 
 
+@on_unix
 def test_what_a_pipe_does_not_take_at_once_follows_and_the_protocol_is_paused_meanwhile() -> None:
     async def main() -> None:
         transport, protocol, theirs = await writing()
@@ -129,6 +132,7 @@ def test_what_a_pipe_does_not_take_at_once_follows_and_the_protocol_is_paused_me
     run_all(main())
 
 
+@on_unix
 def test_a_reader_that_is_gone_is_noticed() -> None:
     async def main() -> None:
         transport, protocol, theirs = await writing()
@@ -140,6 +144,7 @@ def test_a_reader_that_is_gone_is_noticed() -> None:
     run_all(main())
 
 
+@on_unix
 def test_a_write_to_nobody_ends_the_transport_with_its_error() -> None:
     async def main() -> None:
         transport, protocol, theirs = await writing()
@@ -152,6 +157,7 @@ def test_a_write_to_nobody_ends_the_transport_with_its_error() -> None:
     run_all(main())
 
 
+@on_unix
 def test_what_a_protocol_raises_goes_to_the_exception_handler_and_the_transport_goes_on() -> None:
     async def main() -> None:
         told: list[dict[str, Any]] = []
@@ -175,6 +181,7 @@ def test_what_a_protocol_raises_goes_to_the_exception_handler_and_the_transport_
     run_all(main())
 
 
+@on_unix
 def test_what_is_no_pipe_is_refused() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -187,6 +194,7 @@ def test_what_is_no_pipe_is_refused() -> None:
     run_all(main())
 
 
+@on_unix
 def test_a_loop_that_rests_reads_nothing_and_goes_on_on_another_thread() -> None:
     loop = overlapped.asyncio.new_event_loop()
     transport, protocol, theirs = loop.run_until_complete(reading())

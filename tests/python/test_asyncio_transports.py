@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import socket
+import struct
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -13,12 +14,10 @@ import pytest
 
 import overlapped
 import overlapped.asyncio
-from conftest import unix_only
+from conftest import WINDOWS, unix_only
 from overlapped import _engine
 from overlapped.asyncio import run
 from recorder import Recorder
-
-pytestmark = unix_only("asyncio's own transports, which other tests are for")
 
 _T = TypeVar("_T")
 
@@ -50,7 +49,8 @@ async def connected(protocol: _T) -> tuple[Any, _T, socket.socket]:
     ours.setblocking(False)
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
-    made: Any = await loop.create_unix_connection(lambda: protocol, sock=ours)  # type: ignore[arg-type,return-value]
+    connect: Any = loop.create_connection if WINDOWS else loop.create_unix_connection
+    made = await connect(lambda: protocol, sock=ours)
     return made[0], protocol, theirs
 
 
@@ -305,7 +305,7 @@ def test_a_reset_is_told_as_such() -> None:
         server = await loop.create_server(accepted, "127.0.0.1", 0)
         client = socket.create_connection(server.sockets[0].getsockname())
         protocol = await made
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if WINDOWS else "ii", 1, 0))
         client.close()
         await protocol.wait_for(("lost", ConnectionResetError))
         server.close()
@@ -313,6 +313,7 @@ def test_a_reset_is_told_as_such() -> None:
     run_all(main())
 
 
+@unix_only("a pair is a connection there, whose other end has gone when that is heard of")
 def test_a_write_to_nobody_ends_the_connection_with_its_error(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         transport, protocol, theirs = await connected(Recorder())

@@ -59,7 +59,7 @@ pub use open::OpenMode;
 pub use port::{Completion, Outcome, Port, Submitted, TimerId};
 pub use process::{End, Process, Starter, Ties, Watch};
 #[cfg(windows)]
-pub use process::{Job, resume_thread, tie};
+pub use process::{Job, on_signal, resume_thread, tie};
 #[cfg(unix)]
 pub use process::{end_with, terminal};
 pub use report::{Counters, Observer, Pending, Report};

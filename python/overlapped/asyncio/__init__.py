@@ -25,8 +25,7 @@ programs and their tests look at. A loop written anew was rejected, for it would
 native under the same names: turns, calls and timers, with real handles in the same containers, and the reading of
 transports.
 
-On Windows this is the selector's loop too: sockets, timers and both styles on one thread, but neither pipes nor child
-processes, which asyncio has only in its proactor's loop.
+On Windows this is the selector's loop too, with pipes and child processes besides, which asyncio has only in its proactor's.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class _OwnLoop(EventLoop):
     def _has_something_to_do(self) -> bool:
         this: Any = self
         return bool(
-            this._ready or this._children or this._selector.has_something() or this._scheduled
+            this._ready or this._watches or this._selector.has_something() or this._scheduled
             or _asyncio.all_tasks(self)
         )  # fmt: skip
 

@@ -26,11 +26,13 @@ from weakref import WeakKeyDictionary
 
 from .. import _engine, _os
 from .. import select as _select
-from . import _numeric
+from . import _numeric, _transport
 from ._selector import Selector
 
-if hasattr(_engine, "Reactor"):
-    from . import _transport
+if sys.platform == "win32":
+    from . import _windows as _pipes
+else:
+    from . import _pipes
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -47,7 +49,6 @@ def running_loops() -> list[EventLoop]:
 class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
     """An asyncio loop on the port of the thread that runs it. While it waits, the thread's other tasklets run."""
 
-    _selector: Any
     _csock: Any
     _ssock: Any
     _thread_id: int | None
@@ -55,7 +56,10 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         _select._mind_asyncio()
         self._csock = self._ssock = None
-        self._children: set[_engine.Tasklet[None]] = set()
+        self._watches: set[_engine.Tasklet[None]] = set()
+        """Tasklets that wait for child processes, and for what else the loop's own does not."""
+        if sys.platform == "win32":
+            self._proactor = _pipes.Handles(self)
         self.tasklet: _engine.Tasklet[Any] | None = None
         """The tasklet that runs it, while one does."""
         selector = Selector()
@@ -82,8 +86,8 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
     def close(self) -> None:
         """Close the loop, which does not run. Nobody waits for its child processes any more."""
         if not self.is_running():
-            for child in self._children:
-                child.cancel()
+            for watch in list(self._watches):
+                watch.cancel()
         super().close()
 
     # Who has something for a loop that waits wakes it.
@@ -130,10 +134,9 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
             selector.wake()
 
     def _add_reader(self, fd: Any, callback: Any, *args: Any) -> Any:
-        if hasattr(_engine, "Reactor"):
-            transport = getattr(callback, "__self__", None)
-            if isinstance(transport, _transport.OnPort):
-                return self._selector.receive(transport._receiving)
+        transport = getattr(callback, "__self__", None)
+        if isinstance(transport, _transport.OnPort):
+            return self._selector.receive(transport._receiving)
         handle = super()._add_reader(fd, callback, *args)  # type: ignore[misc]
         self._selector.wake_sleeper()
         return handle
@@ -152,43 +155,41 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
 
     # Transports: what asyncio's do, with what is in flight on the port in the place of a reader.
 
-    if hasattr(_engine, "Reactor"):
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> Any:
+        return _transport.StreamTransport(self, sock, protocol, waiter, extra, server)
 
-        def _make_socket_transport(
-            self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
-        ) -> Any:
-            return _transport.StreamTransport(self, sock, protocol, waiter, extra, server)
+    def _make_ssl_transport(
+        self, rawsock: Any, protocol: Any, sslcontext: Any, waiter: Any = None, *, server_side: bool = False,
+        server_hostname: str | None = None, extra: Any = None, server: Any = None, **times: Any,
+    ) -> Any:  # fmt: skip
+        secured = _transport.SSLProtocol(self, protocol, sslcontext, waiter, server_side, server_hostname, **times)
+        _transport.StreamTransport(self, rawsock, secured, extra=extra, server=server)
+        return secured._app_transport
 
-        def _make_ssl_transport(
-            self, rawsock: Any, protocol: Any, sslcontext: Any, waiter: Any = None, *, server_side: bool = False,
-            server_hostname: str | None = None, extra: Any = None, server: Any = None, **times: Any,
-        ) -> Any:  # fmt: skip
-            secured = _transport.SSLProtocol(self, protocol, sslcontext, waiter, server_side, server_hostname, **times)
-            _transport.StreamTransport(self, rawsock, secured, extra=extra, server=server)
-            return secured._app_transport
+    def _make_datagram_transport(
+        self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        return _transport.DatagramTransport(self, sock, protocol, address, waiter, extra)
 
-        def _make_datagram_transport(
-            self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
-        ) -> Any:
-            return _transport.DatagramTransport(self, sock, protocol, address, waiter, extra)
+    def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+        return _pipes.ReadPipeTransport(self, pipe, protocol, waiter, extra)
 
-        def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
-            return _transport.ReadPipeTransport(self, pipe, protocol, waiter, extra)
+    def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+        return _pipes.WritePipeTransport(self, pipe, protocol, waiter, extra)
 
-        def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
-            return _transport.WritePipeTransport(self, pipe, protocol, waiter, extra)
+    def _remove_reader(self, fd: Any) -> Any:
+        if self._selector is not None and self._selector.receive_no_more(fd):
+            return True
+        return super()._remove_reader(fd)  # type: ignore[misc]
 
-        def _remove_reader(self, fd: Any) -> Any:
-            if self._selector is not None and self._selector.receive_no_more(fd):
-                return True
-            return super()._remove_reader(fd)  # type: ignore[misc]
-
-        def _process_events(self, event_list: Any) -> None:
-            if event_list:
-                super()._process_events(event_list)  # type: ignore[misc]
-            if self._selector.waiting.reactor.has_come:
-                # After what was ready before, as asyncio's readers; in debug mode what takes long is told of.
-                self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
+    def _process_events(self, event_list: Any) -> None:
+        if event_list:
+            super()._process_events(event_list)  # type: ignore[misc]
+        if self._selector.waiting.reactor.has_come:
+            # After what was ready before, as asyncio's readers; in debug mode what takes long is told of.
+            self._ready.append(_asyncio.Handle(self._selector.waiting.reactor.deliver, (), self))
 
     # Names.
 
@@ -227,6 +228,10 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
 
     # Child processes.
 
+    if sys.platform == "win32":
+
+        _make_subprocess_transport = _pipes.make_subprocess_transport
+
     if hasattr(_std_os, "waitstatus_to_exitcode") and hasattr(_os, "await_end"):
 
         async def _make_subprocess_transport(
@@ -258,7 +263,7 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
             pid = transport.get_pid()
             watch = _engine.spawn(self._tell_of_end, pid, transport)
             watch.name = f"asyncio: child {pid}"
-            self._children.add(watch)
+            self._watches.add(watch)
 
         def _tell_of_end(self, pid: int, transport: Any) -> None:
             try:
@@ -269,7 +274,7 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
                 else:
                     self.call_soon_threadsafe(self._publish_end, pid, transport)
             finally:
-                self._children.discard(_engine.current())
+                self._watches.discard(_engine.current())
 
         def _publish_end(self, pid: int, transport: Any) -> None:
             # The status is taken only here: until the transport knows, its signals go to a number that is the child's.

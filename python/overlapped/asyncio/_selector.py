@@ -92,10 +92,9 @@ class Selector(_selectors.BaseSelector):
 
     def begin(self) -> None:
         """The loop runs, on this thread: transports that have read in a former run do so again."""
-        if hasattr(_engine, "Reactor"):
-            reactor = self.waiting.reactor = _engine.Reactor(self.waiting)
-            for receiving in self.receives.values():
-                reactor.start(receiving)
+        reactor = self.waiting.reactor = _engine.Reactor(self.waiting)
+        for receiving in self.receives.values():
+            reactor.start(receiving)
 
     def receive(self, receiving: _engine.Receiving) -> None:
         """Have a transport receive, now or when the loop runs."""

@@ -1,5 +1,5 @@
-"""``with_loop.py MODULE:CLASS PROGRAM ...``: ``python -m PROGRAM ...`` with another event loop in the place of the
-standard one, wherever asyncio, its tests or others' make one by default.
+"""``with_loop.py MODULE:CLASS PROGRAM ...``: ``python -m PROGRAM ...`` or ``python PROGRAM.py ...`` with another event
+loop in the place of the standard one (on Windows, of both), wherever asyncio, its tests or others' make one by default.
 
 The class is changed where asyncio keeps it, for a policy would not reach the tests that name `SelectorEventLoop`.
 """
@@ -18,24 +18,32 @@ Loop: Any = pkgutil.resolve_name(name)
 
 
 class InPlace(Loop):  # type: ignore[misc]
-    """The loop. The tests of the standard one give it selectors, one of each kind."""
+    """The loop. The tests of the standard ones give them selectors, one of each kind, and proactors."""
 
-    def __new__(cls, selector: Any = None) -> Any:
+    def __new__(cls, waiter: Any = None) -> Any:
         return super().__new__(cls)
 
-    def __init__(self, selector: Any = None) -> None:
-        if selector is not None:
-            selector.close()
+    def __init__(self, waiter: Any = None) -> None:
+        if waiter is not None:
+            waiter.close()
         super().__init__()
 
 
-where: Any = asyncio.unix_events
-asyncio.SelectorEventLoop = where.SelectorEventLoop = InPlace  # type: ignore[misc]
+all_of_asyncio: Any = asyncio
+where: Any = all_of_asyncio.windows_events if sys.platform == "win32" else all_of_asyncio.unix_events
+all_of_asyncio.SelectorEventLoop = where.SelectorEventLoop = InPlace
+if sys.platform == "win32":
+    all_of_asyncio.ProactorEventLoop = where.ProactorEventLoop = InPlace
+    for policy in (where.WindowsSelectorEventLoopPolicy, where.WindowsProactorEventLoopPolicy):
+        policy._loop_factory = InPlace
 if hasattr(where, "EventLoop"):
-    asyncio.EventLoop = where.EventLoop = InPlace  # type: ignore[misc]
+    all_of_asyncio.EventLoop = where.EventLoop = InPlace
 if hasattr(where, "_UnixDefaultEventLoopPolicy"):
     where._UnixDefaultEventLoopPolicy._loop_factory = InPlace
 del sys.argv[:2]
 # As with ``-m``: not this program's folder.
 sys.path[0] = os.getcwd()
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+if sys.argv[0].endswith(".py"):
+    runpy.run_path(sys.argv[0], run_name="__main__")
+else:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

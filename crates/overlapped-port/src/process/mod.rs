@@ -26,7 +26,7 @@ pub use unix::{Process, Starter, Watch, end_with, terminal};
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{Job, Process, Starter, Watch, resume_thread, tie};
+pub use windows::{Job, Process, Starter, Watch, on_signal, resume_thread, tie};
 
 /// How to learn of a process's end.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ mod calls;
 pub(crate) mod descriptor;
 mod file;
 mod first_of;
+#[cfg(windows)]
+mod handle;
 mod message;
 mod process;
 mod readiness;
@@ -50,5 +52,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     // To Python its name is `sleep`, as that of the one that stands in the module already.
     module.add("sleep_as_time", wrap_pyfunction!(readiness::sleep_as_time, module)?)?;
+    #[cfg(windows)]
+    handle::add_to(module)?;
     process::add_to(module)
 }

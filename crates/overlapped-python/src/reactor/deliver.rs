@@ -14,6 +14,7 @@ use slab::Slab;
 use super::reading::take_what_is_there;
 use super::receiving::{Came, Receiving, Source, is_cancelled};
 use super::wait::LoopWait;
+use crate::io::descriptor::{SocketNumber, socket};
 use crate::thread::life::runtime;
 use crate::thread::runtime::existing;
 
@@ -123,7 +124,7 @@ impl Reactor {
     }
 
     /// Watches a descriptor, which stays open, until it is readable; nothing new where one is watched already.
-    pub(super) fn watch(&self, py: Python<'_>, descriptor: i32) -> PyResult<()> {
+    pub(super) fn watch(&self, py: Python<'_>, descriptor: SocketNumber) -> PyResult<()> {
         if self.inbox.watch.get().is_some() || self.inbox.readable.get() {
             return Ok(());
         }
@@ -133,7 +134,7 @@ impl Reactor {
         let watch = unsafe {
             runtime.scheduler.start(
                 (),
-                |()| Op::Poll { socket: descriptor, interest: Interest::READABLE },
+                |()| Op::Poll { socket: socket(descriptor), interest: Interest::READABLE },
                 move |_, (), result| {
                     inbox.watch.set(None);
                     inbox.readable.set(!matches!(&result, Err(error) if is_cancelled(error)));
@@ -216,7 +217,7 @@ impl Reactor {
         let runtime = runtime(py)?;
         let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
         let inbox = Rc::clone(&self.inbox);
-        let socket = receiving.get().descriptor;
+        let socket = socket(receiving.get().descriptor);
         // SAFETY: the transport ends what is in flight before it closes its descriptor (`Reactor::end`), and is kept until then.
         let started = unsafe {
             if receiving.get().source == Source::Stream {

@@ -269,20 +269,17 @@ impl<'py> Turn<'_, 'py> {
     fn wait(&self, selector: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
         let py = self.py();
         let process = intern!(py, "_process_events");
-        #[cfg(unix)]
+        let wait = self.core.existing(py, &self.core.wait)?.cast_into::<LoopWait>()?;
+        let wait = wait.get();
+        if let Some(reactor) = wait.its_reactor(py)?
+            && wait.watches()
         {
-            let wait = self.core.existing(py, &self.core.wait)?.cast_into::<LoopWait>()?;
-            let wait = wait.get();
-            if let Some(reactor) = wait.its_reactor(py)?
-                && wait.watches()
-            {
-                wait.wait(py, timeout)?;
-                if reactor.borrow().take_readable() {
-                    let events = selector.call_method0(intern!(py, "_ask"))?;
-                    return self.this.call_method1(process, (events,)).map(|_| false);
-                }
-                return Ok(true);
+            wait.wait(py, timeout)?;
+            if reactor.borrow().take_readable() {
+                let events = selector.call_method0(intern!(py, "_ask"))?;
+                return self.this.call_method1(process, (events,)).map(|_| false);
             }
+            return Ok(true);
         }
         let events = selector.call_method1(intern!(py, "select"), (timeout,))?;
         self.this.call_method1(process, (events,)).map(|_| false)
@@ -290,14 +287,11 @@ impl<'py> Turn<'_, 'py> {
 
     /// Tells the protocols of what has come: after the calls that were ready before, as asyncio's readers do, and before timers.
     fn deliver(&self) -> PyResult<()> {
-        #[cfg(unix)]
-        {
-            let wait = self.core.existing(self.py(), &self.core.wait)?.cast_into::<LoopWait>()?;
-            if let Some(reactor) = wait.get().its_reactor(self.py())? {
-                reactor.borrow().deliver(self.py())?;
-            }
+        let wait = self.core.existing(self.py(), &self.core.wait)?.cast_into::<LoopWait>()?;
+        match wait.get().its_reactor(self.py())? {
+            Some(reactor) => reactor.borrow().deliver(self.py()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Moves the timers that are due to what is ready.

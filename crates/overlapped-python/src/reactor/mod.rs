@@ -4,7 +4,8 @@
 //! Transports, protocols, handles and the loop are asyncio's own classes. The loop has a native base ([`event_loop`]), under which
 //! are its timers, its handles and its wait. A transport of ours differs in how it receives and in its `write` (see
 //! `python/overlapped/asyncio/_transport.py`). One of a
-//! stream has one multishot receive in flight for as long as it reads; for datagrams and pipes see [`reading`].
+//! stream has one multishot receive in flight for as long as it reads; for datagrams and pipes see [`reading`]. On Windows the
+//! ends of pipes are asyncio's own, and wait in tasklets (`python/overlapped/asyncio/_windows.py`).
 //!
 //! ```text
 //!   port ── a completion ──▶ inbox ── the loop's tasklet goes on ──▶ Reactor.deliver ──▶ protocol.data_received
@@ -23,23 +24,20 @@
 //! A flight belongs to a thread's port, and a loop may be run on one thread after the other: so nothing is in flight while it
 //! rests, and a [`Reactor`](deliver::Reactor) is of one run.
 
-#[cfg(unix)]
 mod at_once;
 mod calls;
-#[cfg(unix)]
 mod deliver;
 mod deque;
 mod event_loop;
 mod handles;
 #[cfg(unix)]
+mod pipe;
 mod reading;
-#[cfg(unix)]
 mod receiving;
 mod shared;
 mod standard;
 mod timers;
 mod wait;
-#[cfg(unix)]
 mod write;
 
 use pyo3::prelude::*;
@@ -49,13 +47,11 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event_loop::LoopCore>()?;
     module.add_class::<wait::LoopWait>()?;
     module.add_function(wrap_pyfunction!(calls::install_loop, module)?)?;
+    module.add_class::<deliver::Reactor>()?;
+    module.add_class::<receiving::Receiving>()?;
+    module.add_function(wrap_pyfunction!(write::install_transport, module)?)?;
+    module.add_function(wrap_pyfunction!(write::install_datagram_transport, module)?)?;
     #[cfg(unix)]
-    {
-        module.add_class::<deliver::Reactor>()?;
-        module.add_class::<receiving::Receiving>()?;
-        module.add_function(wrap_pyfunction!(write::install_transport, module)?)?;
-        module.add_function(wrap_pyfunction!(write::install_datagram_transport, module)?)?;
-        module.add_function(wrap_pyfunction!(write::install_pipe_transport, module)?)?;
-    }
+    module.add_function(wrap_pyfunction!(pipe::install_pipe_transport, module)?)?;
     Ok(())
 }

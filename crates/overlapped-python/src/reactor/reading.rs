@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::at_once::{self, is_not_now};
-use super::receiving::{Receiving, Source, fatal};
+use super::receiving::{Receiving, Source};
 use crate::io::descriptor;
 use crate::python::error::from_io;
 
@@ -39,7 +39,8 @@ pub(super) fn take_what_is_there(py: Python<'_>, receiving: &Receiving) -> PyRes
     let _inside = receiving.enter(py)?;
     let told = match receiving.source {
         Source::Datagrams => datagrams(py, receiving, &transport),
-        Source::Pipe => pipe(py, receiving, &transport),
+        #[cfg(unix)]
+        Source::Pipe => super::pipe::read(py, receiving, &transport),
         Source::Stream | Source::Other => transport.call_method0(intern!(py, "_read_ready")).map(drop),
     };
     match told {
@@ -86,26 +87,8 @@ fn known_sender(py: Python<'_>, receiving: &Receiving, sender: Address) -> PyRes
     Ok(object)
 }
 
-fn pipe(py: Python<'_>, receiving: &Receiving, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-    if !receiving.state().wanted {
-        return Ok(());
-    }
-    let read = into_bytes(py, |buffer| at_once::read(receiving.descriptor, buffer).map(|count| (count, ())));
-    match read {
-        Ok((bytes, ())) if bytes.as_bytes().is_empty() => {
-            transport.call_method0(intern!(py, "_peer_has_ended")).map(drop)
-        }
-        Ok((bytes, ())) => {
-            let protocol = transport.getattr(intern!(py, "_protocol"))?;
-            protocol.call_method1(intern!(py, "data_received"), (bytes,)).map(drop)
-        }
-        Err(error) if is_not_now(&error) => Ok(()),
-        Err(error) => fatal(py, transport, from_io(error), intern!(py, "Fatal read error on pipe transport")),
-    }
-}
-
 /// Has `read` fill some memory, and makes a bytes object of what it says it has filled.
-fn into_bytes<'py, T>(
+pub(super) fn into_bytes<'py, T>(
     py: Python<'py>,
     read: impl FnOnce(&mut [u8]) -> io::Result<(usize, T)>,
 ) -> io::Result<(Bound<'py, PyBytes>, T)> {

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3::{ffi, intern};
 
+use crate::io::descriptor::SocketNumber;
 use crate::python::buffer::View;
 use crate::python::error::from_io;
 
@@ -59,6 +60,7 @@ pub(super) enum Source {
     /// A receive is in flight, whose bytes the protocol is told of.
     Stream,
     Datagrams,
+    #[cfg(unix)]
     Pipe,
     /// The transport itself reads where something is there, or only wants to know that.
     Other,
@@ -69,7 +71,7 @@ pub(super) enum Source {
 pub(crate) struct Receiving {
     transport: Mutex<Option<Py<PyAny>>>,
     #[pyo3(get)]
-    pub(super) descriptor: i32,
+    pub(super) descriptor: SocketNumber,
     pub(super) source: Source,
     state: Mutex<State>,
 }
@@ -97,10 +99,11 @@ impl State {
 impl Receiving {
     /// `source` is `"stream"`, `"datagrams"`, `"pipe"`, or something else for a transport that reads by its `_read_ready`.
     #[new]
-    fn new(transport: Py<PyAny>, descriptor: i32, source: &str) -> Receiving {
+    fn new(transport: Py<PyAny>, descriptor: SocketNumber, source: &str) -> Receiving {
         let source = match source {
             "stream" => Source::Stream,
             "datagrams" => Source::Datagrams,
+            #[cfg(unix)]
             "pipe" => Source::Pipe,
             _ => Source::Other,
         };

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-#[cfg(unix)]
 use super::deliver::Reactor;
 use crate::python::reference::Reference;
 use crate::python::time::deadline;
@@ -18,7 +17,6 @@ use crate::thread::life::runtime;
 pub(crate) struct LoopWait {
     /// Whether one descriptor stands for all that are registered, and is watched by the port (see
     /// `python/overlapped/asyncio/_selector.py`).
-    #[cfg_attr(windows, expect(dead_code, reason = "there the selector is asked each time"))]
     watches: bool,
     woken: overlapped::Event,
     /// Whether the loop's tasklet waits: who gives it something to do then wakes it.
@@ -86,15 +84,12 @@ impl LoopWait {
     #[pyo3(signature = (timeout=None))]
     pub(super) fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let runtime = runtime(py)?;
-        #[cfg(unix)]
         let reactor = self.its_reactor(py)?;
-        #[cfg(unix)]
         if let (Some(reactor), Some(watched)) = (&reactor, self.watched.get(py)) {
             reactor.borrow().watch(py, watched.extract()?)?;
         }
         let told = if timeout.is_some_and(|seconds| seconds <= 0.0) {
             let told = runtime.scheduler.give_way();
-            #[cfg(unix)]
             if let Some(reactor) = &reactor {
                 reactor.borrow().poll(py)?;
             }
@@ -131,18 +126,15 @@ impl LoopWait {
     }
 
     /// Whether a turn can wait without asking the selector.
-    #[cfg(unix)]
     pub(super) fn watches(&self) -> bool {
         self.watches
     }
 
-    #[cfg(unix)]
     pub(super) fn event(&self) -> overlapped::Event {
         self.woken.clone()
     }
 
     /// What has come for the transports: none where the loop does not run, and where there are none.
-    #[cfg(unix)]
     pub(super) fn its_reactor<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Reactor>>> {
         Ok(self.reactor.get(py).map(|reactor| reactor.cast_into::<Reactor>()).transpose()?)
     }

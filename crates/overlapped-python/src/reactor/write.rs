@@ -7,6 +7,7 @@ use pyo3::{intern, types::PyBytes};
 
 use super::at_once::{self, is_not_now};
 use super::receiving::{Receiving, fatal};
+use crate::io::descriptor::SocketNumber;
 use crate::python::class::{all_given, fast, give, install, keywords};
 use crate::python::error::from_io;
 use crate::python::slot::Slot;
@@ -71,7 +72,7 @@ fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAn
 
 /// The socket, where bytes may go out now: none wait before them, the side is not ended, the connection not lost, no file on
 /// its way.
-fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<i32>> {
+fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<SocketNumber>> {
     let py = transport.py();
     let Some(slots) = SLOTS.get(py) else { return Ok(None) };
     let inside = transport.as_ptr();
@@ -162,48 +163,6 @@ fn try_send_to(
     }
 }
 
-/// Puts the native `write` on the class of our transports that write to pipes.
-#[pyfunction]
-pub(crate) fn install_pipe_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
-    let doc = c"Write some data. It is not to be changed before it was written.";
-    install(class, vec![fast(c"write", write_to_pipe, doc)])
-}
-
-/// As `write`, to a pipe.
-unsafe extern "C" fn write_to_pipe(
-    transport: *mut PyObject,
-    args: *mut *mut PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut PyObject {
-    // SAFETY: as for `write`.
-    let (py, transport, data) = unsafe {
-        let py = Python::assume_attached();
-        let data = if count == 1 { Some(Bound::from_borrowed_ptr(py, *args)) } else { None };
-        (py, Bound::from_borrowed_ptr(py, transport), data)
-    };
-    let Some(data) = data else { return give(Err(takes_one(count))) };
-    give(try_write_to_pipe(py, &transport, &data).map(|()| py.None().into_ptr()))
-}
-
-fn try_write_to_pipe(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-    let leave = || transport.call_method1(intern!(py, "_write"), (data,)).map(drop);
-    let Ok(bytes) = data.cast_exact::<PyBytes>() else { return leave() };
-    if bytes.as_bytes().is_empty()
-        || transport.getattr(intern!(py, "_buffer"))?.is_truthy()?
-        || transport.getattr(intern!(py, "_closing"))?.is_truthy()?
-        || transport.getattr(intern!(py, "_conn_lost"))?.is_truthy()?
-    {
-        return leave();
-    }
-    let descriptor: i32 = transport.getattr(intern!(py, "_fileno"))?.extract()?;
-    match at_once::write(descriptor, bytes.as_bytes()) {
-        Ok(count) if count == bytes.as_bytes().len() => Ok(()),
-        Ok(count) if count > 0 => transport.call_method1(intern!(py, "_write_later"), (data, count)).map(drop),
-        // It tries again, and knows what to do.
-        _ => leave(),
-    }
-}
-
-fn takes_one(count: isize) -> PyErr {
+pub(super) fn takes_one(count: isize) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!("write() takes exactly one argument ({count} given)"))
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::os::windows::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::ptr;
@@ -52,22 +52,7 @@ impl Process {
     /// # Errors
     /// What the system says.
     pub fn on_end(&self, call: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
-        let handle = self.handle.try_clone()?;
-        let call: Box<Call> = Box::new(Mutex::new(Some(Box::new(call))));
-        let mut watch = Watch { wait: ptr::null_mut(), call, handle };
-        let context = (&raw const *watch.call).cast::<c_void>();
-        // SAFETY: the handle and the call stay until the wait is taken back, which waits for a call under way.
-        let done = unsafe {
-            RegisterWaitForSingleObject(
-                &raw mut watch.wait,
-                watch.handle.as_raw_handle(),
-                Some(tell),
-                context,
-                INFINITE,
-                WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
-            )
-        };
-        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(watch) }
+        on_signal(self.handle.as_handle(), call)
     }
 
     /// How the child ended; `None` while it runs.
@@ -113,10 +98,33 @@ impl Process {
     }
 }
 
+/// Has `call` called once a handle is signalled, as [`Process::on_end`] of a process's.
+///
+/// # Errors
+/// What the system says.
+pub fn on_signal(handle: BorrowedHandle<'_>, call: impl FnOnce() + Send + 'static) -> io::Result<Watch> {
+    let handle = handle.try_clone_to_owned()?;
+    let call: Box<Call> = Box::new(Mutex::new(Some(Box::new(call))));
+    let mut watch = Watch { wait: ptr::null_mut(), call, handle };
+    let context = (&raw const *watch.call).cast::<c_void>();
+    // SAFETY: the handle and the call stay until the wait is taken back, which waits for a call under way.
+    let done = unsafe {
+        RegisterWaitForSingleObject(
+            &raw mut watch.wait,
+            watch.handle.as_raw_handle(),
+            Some(tell),
+            context,
+            INFINITE,
+            WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
+        )
+    };
+    if done == 0 { Err(io::Error::last_os_error()) } else { Ok(watch) }
+}
+
 /// What the end of a process calls, once.
 type Call = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
-/// A wait for the end of a process; dropping it takes the wait back.
+/// A wait for a process's end, or another signal; dropping it takes the wait back.
 #[must_use = "dropped, it tells nobody"]
 pub struct Watch {
     wait: HANDLE,

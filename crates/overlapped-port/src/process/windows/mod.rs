@@ -4,6 +4,6 @@ mod child;
 mod job;
 mod start;
 
-pub use child::{Process, Watch};
+pub use child::{Process, Watch, on_signal};
 pub use job::Job;
 pub use start::{Starter, resume_thread, tie};

@@ -1,4 +1,4 @@
-//! What transports ask of the system themselves: calls that do not wait, on descriptors that may be in blocking mode.
+//! Unix: the flag of a call says that it is not to wait; pipes are in non-blocking mode.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use overlapped_port::Address;
 const WITHOUT_SIGNAL: i32 = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
 
 /// Sends what the socket takes, and says how much (send(2)).
-pub(super) fn send(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
+pub(in super::super) fn send(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the bytes are the caller's, and stay.
     count(unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), WITHOUT_SIGNAL) })
 }
 
 /// Sends a datagram to an address (sendto(2)).
-pub(super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> io::Result<usize> {
+pub(in super::super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> io::Result<usize> {
     let to = to.as_bytes();
     // SAFETY: bytes and address are the caller's, and stay.
     count(unsafe {
@@ -24,7 +24,7 @@ pub(super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> io::Result
 }
 
 /// Receives a datagram: how long it is, and who has sent it (recvfrom(2)).
-pub(super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+pub(in super::super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
     let mut room = [0_u8; size_of::<libc::sockaddr_storage>()];
     let mut length = room.len() as libc::socklen_t;
     // SAFETY: both are written to as long as is said here, and stay.
@@ -36,20 +36,15 @@ pub(super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::Result<(us
 }
 
 /// Reads from a pipe in non-blocking mode (read(2)).
-pub(super) fn read(descriptor: i32, buffer: &mut [u8]) -> io::Result<usize> {
+pub(in super::super) fn read(descriptor: i32, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is written to as long as it is, and stays.
     count(unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) })
 }
 
 /// Writes to a pipe in non-blocking mode what it takes, and says how much (write(2)).
-pub(super) fn write(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
+pub(in super::super) fn write(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the bytes are the caller's, and stay.
     count(unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) })
-}
-
-/// Whether it means that there is nothing, or no room, just now.
-pub(super) fn is_not_now(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn count(returned: isize) -> io::Result<usize> {
