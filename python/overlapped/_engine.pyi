@@ -621,6 +621,7 @@ class LoopCore:
     _debug: bool
     _stopping: bool
     _timer_cancelled_count: int
+    _selector: Any
     _ready: Any
     _scheduled: list[Any]
 

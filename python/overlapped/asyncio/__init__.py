@@ -25,7 +25,8 @@ programs and their tests look at. A loop written anew was rejected, for it would
 native under the same names: turns, calls and timers, with real handles in the same containers, and the reading of
 transports.
 
-On Windows this is the selector's loop too, with pipes and child processes besides, which asyncio has only in its proactor's.
+On Windows this is the selector's loop too, with pipes and child processes besides, which there are only in the
+proactor's.
 """
 
 from __future__ import annotations

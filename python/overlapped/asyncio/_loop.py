@@ -229,7 +229,6 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
     # Child processes.
 
     if sys.platform == "win32":
-
         _make_subprocess_transport = _pipes.make_subprocess_transport
 
     if hasattr(_std_os, "waitstatus_to_exitcode") and hasattr(_os, "await_end"):
@@ -323,7 +322,7 @@ _CallOfAnotherThread: Any = getattr(_events, "_ThreadSafeHandle", _asyncio.Handl
 
 
 class _ThreadSafeHandle(_CallOfAnotherThread):  # type: ignore[misc]
-    """asyncio's of a call that another thread asks for, since Python 3.14; without a lock (see the engine's `shared.rs`)."""
+    """asyncio's of a call that another thread asks for, from Python 3.14 on; without a lock (see `shared.rs`)."""
 
     __slots__ = ()
     _loop: EventLoop
@@ -338,7 +337,7 @@ class _ThreadSafeHandle(_CallOfAnotherThread):  # type: ignore[misc]
         return _asyncio.Handle.cancelled(self)
 
     def _run(self) -> None:
-        self._loop._call_shared(self, _asyncio.Handle._run)  # type: ignore[attr-defined]
+        self._loop._call_shared(self, _asyncio.Handle._run)
 
 
 _CALLBACK_SAYS_WHETHER_DEBUG = "debug" in _signature(_format_helpers._format_callback_source).parameters

@@ -63,8 +63,8 @@ class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # typ
 
     _sock: Any
 
-    # What each write looks at, in places that it knows.
-    __slots__ = ("_buffer", "_conn_lost", "_empty_waiter", "_eof", "_sock_fd")
+    # What each receive and each write looks at, in places that they know.
+    __slots__ = ("_buffer", "_conn_lost", "_empty_waiter", "_eof", "_protocol", "_sock_fd")
 
     def __init__(
         self, loop: Any, sock: Any, protocol: Any, waiter: Any = None, extra: Any = None, server: Any = None

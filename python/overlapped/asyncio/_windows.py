@@ -1,7 +1,7 @@
 """Windows: the ends of pipes, and child processes.
 
-asyncio has transports of them in its proactor's loop alone. They ask that for operations on handles, and are used here as
-they are: :class:`Handles` is what they ask, and each operation is a tasklet's that waits on the port.
+asyncio has transports of them in its proactor's loop alone. They ask the proactor for operations on handles, and are
+used here as they are: :class:`Handles` is what they ask, and each operation is a tasklet's that waits on the port.
 
 A handle is closed only when nothing is in flight on it: who has cancelled an operation has not ended it yet.
 """

@@ -279,24 +279,23 @@ impl Reactor {
         if this.source != Source::Stream {
             return self.take_poll(receiving.bind(py), &result);
         }
-        let tells = {
-            let state = this.state();
-            state.wanted && state.unread.is_empty() && !self.rests.get()
-        };
-        let mut ended = false;
-        match result {
-            Ok(Outcome::Provided(Some(buffer))) if tells && !buffer.is_empty() => this.tell_bytes(py, &buffer)?,
-            Err(error) if is_cancelled(&error) => {}
-            result => {
-                let came = Came::of(result);
-                ended = !matches!(came, Came::Bytes(_));
-                this.state().unread.push_back(came);
-                if ended {
-                    // With the next turn, so that the end does not come in one with the bytes before it: programs expect
-                    // that what they have begun for these has run by then.
-                    self.resumed.borrow_mut().push(receiving.clone_ref(py));
+        let end = match result {
+            Ok(Outcome::Provided(Some(buffer))) if !buffer.is_empty() => {
+                if self.rests.get() || !this.tell_bytes_at_once(py, &buffer)? {
+                    this.state().unread.push_back(Came::Bytes(buffer.to_vec()));
                 }
+                None
             }
+            Ok(_) => Some(Came::End),
+            Err(error) if is_cancelled(&error) => None,
+            Err(error) => Some(Came::Failed(error)),
+        };
+        let ended = end.is_some();
+        if let Some(end) = end {
+            this.state().unread.push_back(end);
+            // With the next turn, so that the end does not come in one with the bytes before it: programs expect that what
+            // they have begun for these has run by then.
+            self.resumed.borrow_mut().push(receiving.clone_ref(py));
         }
         let again = !more && !ended && !self.rests.get() && {
             let state = this.state();

@@ -41,8 +41,9 @@ pub(crate) struct LoopCore {
     timers_cancelled: AtomicIsize,
     ready: Reference,
     scheduled: Reference,
-    /// The selector that waits by `wait`.
     selector: Reference,
+    /// That which waits by `wait`.
+    ours: Reference,
     wait: Reference,
     shared: SharedCall,
 }
@@ -57,7 +58,7 @@ impl LoopCore {
 
     /// Says with which selector the loop waits, and how that does.
     fn _wait_by(&self, selector: Bound<'_, PyAny>, wait: Bound<'_, LoopWait>) {
-        self.selector.set(Some(selector));
+        self.ours.set(Some(selector));
         self.wait.set(Some(wait.into_any()));
     }
 
@@ -104,6 +105,16 @@ impl LoopCore {
         self.timers_cancelled.store(count, Ordering::Relaxed);
     }
 
+    #[getter(_selector)]
+    fn selector<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.selector.get(py)
+    }
+
+    #[setter(_selector)]
+    fn set_selector(&self, selector: Option<Bound<'_, PyAny>>) {
+        self.selector.set(selector);
+    }
+
     #[getter(_ready)]
     fn ready<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.ready.get(py)
@@ -139,14 +150,16 @@ impl LoopCore {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.shared.traverse(&visit)?;
-        [&self.ready, &self.scheduled, &self.selector, &self.wait]
+        [&self.ready, &self.scheduled, &self.selector, &self.ours, &self.wait]
             .into_iter()
             .try_for_each(|field| field.traverse(&visit))
     }
 
     fn __clear__(&self) {
         self.shared.clear();
-        [&self.ready, &self.scheduled, &self.selector, &self.wait].into_iter().for_each(|field| field.set(None));
+        [&self.ready, &self.scheduled, &self.selector, &self.ours, &self.wait]
+            .into_iter()
+            .for_each(|field| field.set(None));
     }
 }
 
@@ -204,8 +217,8 @@ impl LoopCore {
 pub(super) fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()> {
     let py = this.py();
     let handles = handles(py)?;
-    let selector = this.getattr(intern!(py, "_selector"))?;
-    let is_ours = core.selector.get(py).is_some_and(|ours| ours.is(&selector));
+    let selector = core.existing(py, &core.selector)?;
+    let is_ours = core.ours.get(py).is_some_and(|ours| ours.is(&selector));
     if core.debug() || !is_ours || !handles.run_as_written(py)? {
         return standard(py)?.run_once(this);
     }

@@ -12,7 +12,7 @@
 //! one, finds nothing.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -40,6 +40,8 @@ pub(super) struct Handles {
     kept: [Kept; KINDS.len()],
     /// `Handle._run` as asyncio has written it; `None` where somebody had patched it already.
     run: Option<Py<PyAny>>,
+    /// The versions of our first two classes when they were last found to have it.
+    seen: [AtomicU32; 2],
 }
 
 /// The kinds, as places in the arrays.
@@ -91,6 +93,7 @@ impl Handles {
             ours: ours.map(|class| class.clone().unbind()),
             kept: Default::default(),
             run: as_written.then(|| run.unbind()),
+            seen: Default::default(),
         })
     }
 
@@ -120,12 +123,24 @@ impl Handles {
     }
 
     /// Whether handles run as asyncio has written it: nobody has patched `Handle._run`.
+    #[inline]
     pub(super) fn run_as_written(&self, py: Python<'_>) -> PyResult<bool> {
+        // A class has another version, or none (0), when it or one above it was changed.
+        let known = self.ours.iter().zip(&self.seen).all(|(class, seen)| {
+            let version = version_of(class);
+            version != 0 && version == seen.load(Ordering::Relaxed)
+        });
+        if known { Ok(true) } else { self.look_at_run(py) }
+    }
+
+    #[cold]
+    fn look_at_run(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(run) = &self.run else { return Ok(false) };
-        for class in &self.ours[..self.theirs.len()] {
+        for (class, seen) in self.ours.iter().zip(&self.seen) {
             if !class.bind(py).getattr(intern!(py, "_run"))?.is(run) {
                 return Ok(false);
             }
+            seen.store(version_of(class), Ordering::Relaxed);
         }
         Ok(true)
     }
@@ -245,6 +260,13 @@ impl Handles {
             }
         }
     }
+}
+
+/// What CPython's caches of attributes know the state of a class by.
+#[inline]
+fn version_of(class: &Py<PyType>) -> u32 {
+    // SAFETY: it is a class, and lives.
+    unsafe { (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_version_tag }
 }
 
 /// The head of an object's weak references; null where it has none.

@@ -35,6 +35,7 @@ mod pipe;
 mod reading;
 mod receiving;
 mod shared;
+mod slots;
 mod standard;
 mod timers;
 mod wait;

@@ -5,33 +5,23 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use overlapped::engine::Started;
-use overlapped_port::{Address, Outcome};
+use overlapped_port::Address;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3::{ffi, intern};
 
+use super::slots::protocol_of;
 use crate::io::descriptor::SocketNumber;
 use crate::python::buffer::View;
 use crate::python::error::from_io;
 
-/// What a receive brought.
+/// What a receive brought, to be kept: the port has its buffer back.
 pub(super) enum Came {
     Bytes(Vec<u8>),
     End,
     Failed(io::Error),
-}
-
-impl Came {
-    /// To be kept: the port has its buffer back.
-    pub(super) fn of(result: io::Result<Outcome>) -> Came {
-        match result {
-            Ok(Outcome::Provided(Some(buffer))) if !buffer.is_empty() => Came::Bytes(buffer.to_vec()),
-            Ok(_) => Came::End,
-            Err(error) => Came::Failed(error),
-        }
-    }
 }
 
 pub(super) fn is_cancelled(error: &io::Error) -> bool {
@@ -40,6 +30,8 @@ pub(super) fn is_cancelled(error: &io::Error) -> bool {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// None when it is closed.
+    transport: Option<Py<PyAny>>,
     /// Whether the transport reads: else what comes is kept.
     pub(super) wanted: bool,
     /// The receive in flight.
@@ -69,7 +61,6 @@ pub(super) enum Source {
 /// What a transport receives. It keeps the transport, as asyncio's handle for its reader does.
 #[pyclass(frozen, module = "overlapped")]
 pub(crate) struct Receiving {
-    transport: Mutex<Option<Py<PyAny>>>,
     #[pyo3(get)]
     pub(super) descriptor: SocketNumber,
     pub(super) source: Source,
@@ -83,12 +74,21 @@ impl Receiving {
     }
 
     pub(super) fn transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
-        transport.as_ref().map(|transport| transport.bind(py).clone())
+        self.state().transport.as_ref().map(|transport| transport.bind(py).clone())
     }
 }
 
 impl State {
+    fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.context.as_ref().map(|context| context.clone_ref(py))
+    }
+
+    /// None where the transport is closed.
+    fn telling<'py>(&self, py: Python<'py>) -> Option<Telling<'py>> {
+        let transport = self.transport.as_ref()?.bind(py).clone();
+        Some(Telling { transport, context: self.context(py), buffered: self.buffered })
+    }
+
     /// Whether the end is what comes next, and wanted.
     fn is_at_end(&self) -> bool {
         self.wanted && matches!(self.unread.front(), Some(Came::End | Came::Failed(_)))
@@ -107,7 +107,8 @@ impl Receiving {
             "pipe" => Source::Pipe,
             _ => Source::Other,
         };
-        Receiving { transport: Mutex::new(Some(transport)), descriptor, source, state: Mutex::default() }
+        let state = State { transport: Some(transport), ..State::default() };
+        Receiving { descriptor, source, state: Mutex::new(state) }
     }
 
     /// Whether the protocol gives the buffer.
@@ -163,21 +164,18 @@ impl Receiving {
 
     /// The transport is closed.
     fn forget(&self) {
-        let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (context, sender) = {
+        let objects = {
             let mut state = self.state();
             state.unread.clear();
-            (state.context.take(), state.sender.take())
+            (state.transport.take(), state.context.take(), state.sender.take())
         };
-        drop((transport, context, sender));
+        drop(objects);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Held by another thread only while that is inside of this module: then it is not garbage.
-        if let Ok(transport) = self.transport.try_lock() {
-            visit.call(&*transport)?;
-        }
         if let Ok(state) = self.state.try_lock() {
+            visit.call(&state.transport)?;
             visit.call(&state.context)?;
         }
         Ok(())
@@ -194,9 +192,29 @@ impl Receiving {
     /// # Errors
     /// `SystemExit` and `KeyboardInterrupt`, as asyncio's transports; all else is the transport's own.
     pub(super) fn tell_bytes(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<()> {
-        let Some(transport) = self.transport(py) else { return Ok(()) };
-        let _inside = self.enter(py)?;
-        if self.state().buffered { self.fill(py, &transport, bytes) } else { hand_over(py, &transport, bytes) }
+        let telling = self.state().telling(py);
+        telling.map_or(Ok(()), |telling| self.tell(py, telling, bytes))
+    }
+
+    /// The same of bytes that have just come, where they are wanted and nothing comes before them; else false.
+    pub(super) fn tell_bytes_at_once(&self, py: Python<'_>, bytes: &[u8]) -> PyResult<bool> {
+        let telling = {
+            let state = self.state();
+            if !state.wanted || !state.unread.is_empty() {
+                return Ok(false);
+            }
+            state.telling(py)
+        };
+        telling.map_or(Ok(()), |telling| self.tell(py, telling, bytes)).map(|()| true)
+    }
+
+    fn tell(&self, py: Python<'_>, telling: Telling<'_>, bytes: &[u8]) -> PyResult<()> {
+        let _inside = Inside::enter(py, telling.context)?;
+        if telling.buffered {
+            self.fill(py, &telling.transport, bytes)
+        } else {
+            hand_over(py, &telling.transport, bytes)
+        }
     }
 
     /// The address that the system knows who has sent the last datagram by, where it is that object.
@@ -240,7 +258,7 @@ impl Receiving {
                 self.state().unread.push_front(Came::Bytes(bytes.to_vec()));
                 break;
             }
-            let protocol = transport.getattr(intern!(py, "_protocol"))?;
+            let protocol = protocol_of(transport)?;
             if !self.state().buffered {
                 // It was replaced in between by one of the other kind.
                 return hand_over(py, transport, bytes);
@@ -262,7 +280,23 @@ impl Receiving {
 
     /// Goes to the context in which the transport began to read.
     pub(super) fn enter(&self, py: Python<'_>) -> PyResult<Inside> {
-        let context = self.state().context.as_ref().map(|context| context.clone_ref(py));
+        let context = self.state().context(py);
+        Inside::enter(py, context)
+    }
+}
+
+/// Who is told of bytes, and how.
+struct Telling<'py> {
+    transport: Bound<'py, PyAny>,
+    context: Option<Py<PyAny>>,
+    buffered: bool,
+}
+
+/// The context is left when this is dropped.
+pub(super) struct Inside(Option<Py<PyAny>>);
+
+impl Inside {
+    fn enter(py: Python<'_>, context: Option<Py<PyAny>>) -> PyResult<Inside> {
         if let Some(context) = &context {
             // SAFETY: the GIL is held, and it is a context.
             if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
@@ -272,9 +306,6 @@ impl Receiving {
         Ok(Inside(context))
     }
 }
-
-/// The context is left when this is dropped.
-pub(super) struct Inside(Option<Py<PyAny>>);
 
 impl Drop for Inside {
     fn drop(&mut self) {
@@ -290,7 +321,7 @@ impl Drop for Inside {
 
 /// Gives the protocol a bytes object.
 fn hand_over(py: Python<'_>, transport: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
-    let protocol = transport.getattr(intern!(py, "_protocol"))?;
+    let protocol = protocol_of(transport)?;
     match protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),)) {
         Ok(_) => Ok(()),
         Err(error) => fatal(py, transport, error, intern!(py, "Fatal error: protocol.data_received() call failed.")),

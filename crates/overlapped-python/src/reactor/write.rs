@@ -2,39 +2,19 @@
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::{intern, types::PyBytes};
 
 use super::at_once::{self, is_not_now};
 use super::receiving::{Receiving, fatal};
+use super::slots;
 use crate::io::descriptor::SocketNumber;
 use crate::python::class::{all_given, fast, give, install, keywords};
 use crate::python::error::from_io;
-use crate::python::slot::Slot;
-
-/// The slots of the class of our transports of streams: what each write looks at.
-struct Slots {
-    buffer: Slot,
-    eof: Slot,
-    lost: Slot,
-    empty_waiter: Slot,
-    descriptor: Slot,
-}
-
-static SLOTS: PyOnceLock<Slots> = PyOnceLock::new();
 
 /// Puts the native `write` on the class of our transports.
 #[pyfunction]
 pub(crate) fn install_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
-    let slot = |name| Slot::of(class, name);
-    let slots = Slots {
-        buffer: slot("_buffer")?,
-        eof: slot("_eof")?,
-        lost: slot("_conn_lost")?,
-        empty_waiter: slot("_empty_waiter")?,
-        descriptor: slot("_sock_fd")?,
-    };
-    let _ = SLOTS.set(class.py(), slots);
+    slots::load(class)?;
     install(class, vec![fast(c"write", write, c"Write some data. It is not to be changed before it was sent.")])
 }
 
@@ -74,7 +54,7 @@ fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAn
 /// its way.
 fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<SocketNumber>> {
     let py = transport.py();
-    let Some(slots) = SLOTS.get(py) else { return Ok(None) };
+    let slots = slots::slots(py)?;
     let inside = transport.as_ptr();
     // SAFETY: `write` is of that class, and the GIL is held.
     let [buffer, eof, lost, waiter, descriptor] = unsafe {
