@@ -481,6 +481,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_in_line_is_not_passed_over_where_it_has_brought_something_since_it_was_doubted() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+
+        let (mut peer, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+        peer.write_all(b"there is something").unwrap();
+        let number = socket.as_raw_fd();
+        for (brings, first) in [(true, 1), (false, 2)] {
+            let Some(mut uring) = uring() else { return };
+            uring.make_room(2, Some(number)).unwrap();
+            for slot in [1, 2] {
+                let (entry, kind) = entry::prepare(crate::op::Op::RecvMultishot { socket: number }, 64);
+                uring.open(OpId::new(slot, 1), number, entry, kind, Some(Side::In));
+            }
+            uring.requests[2].state = State::InLine;
+            uring.act(2, Action::Doubt);
+            if brings {
+                uring.act(1, Action::Report { result: 1, buffer: None, again: false });
+            }
+            (0..PATIENCE).for_each(|_| uring.settle_doubts());
+            assert!(uring.doubts.is_empty());
+            assert_eq!(uring.lanes.first(number as usize, Side::In), Some(first));
+        }
+    }
+
+    #[test]
     fn a_cancel_that_missed_is_a_pause_and_then_a_cancel() {
         let Some(mut uring) = uring() else { return };
         let id = OpId::new(2, 1);
