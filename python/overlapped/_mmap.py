@@ -14,6 +14,11 @@ class mmap(_std.mmap):
     __doc__ = _std.mmap.__doc__
     __module__ = _std.mmap.__module__
 
+    def __repr__(self) -> str:
+        # The standard library's has its type's name in C, without the module.
+        shown = super().__repr__()
+        return shown.replace("<mmap ", "<mmap.mmap ", 1) if type(self) is mmap else shown
+
     def flush(self, *args: Any) -> Any:
         """Write what was changed to the file, and wait until it is there."""
         if _engine.is_alone() or _engine.program_ends():

@@ -154,7 +154,9 @@ with open(path, "wb+") as file:
     file.write(bytes(8192)); file.flush()
     with mmap.mmap(file.fileno(), 0) as there:
         there[:5] = b"hello"; print(there.flush(), there.flush(0, 4096), error_of(there.flush, 1 << 40, 1))
-        print(type(there), isinstance(there, mmap.mmap), there[:5])
+        print(type(there), isinstance(there, mmap.mmap), there[:5], there)
+    class Mine(mmap.mmap): pass
+    print(Mine(file.fileno(), 0))
 print(open(path, "rb").read(5)); other.join()
 """).endswith("b'hello'\n")
 
