@@ -48,11 +48,12 @@ MODULES = [
 """Those that take long first: they run side by side. test_io passes too, and alone takes longer than all of them."""
 
 LOOP_MODULES = [
-    f"test_asyncio.test_{name}" for name in ("sock_lowlevel", "subprocess", "streams", "server", "buffered_proto")
+    f"test_asyncio.test_{name}"
+    for name in ("events", "sock_lowlevel", "subprocess", "streams", "server", "buffered_proto")
 ]
 """Those that run each kind of loop, with ours in the place of both of Windows's."""
 
-FEWEST = {"test_socket": 200, "test_file": 30, "test_fileio": 80, "test_ssl": 150}
+FEWEST = {"test_socket": 200, "test_file": 30, "test_fileio": 80, "test_ssl": 150, "test_asyncio.test_events": 150}
 """How many tests begin at the least (from Python 3.12 on, not those that are skipped): fewer, and some were lost."""
 
 PROGRAM = Path(__file__).with_name("unittests.py")
