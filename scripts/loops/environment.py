@@ -58,7 +58,7 @@ def source(python: Path, name: str) -> Path:
         ]
         subprocess.run([*download, f"{name}=={answer.stdout.strip()}"], check=True)
         with tarfile.open(f"{folder}.tar.gz") as archive:
-            # The tests and their settings alone: the package is tested as it is installed.
-            names = re.compile(re.escape(folder.name) + r"/(tests/.*|pytest\.ini|pyproject\.toml)")
+            # The tests, and what they read, alone: the package is tested as it is installed.
+            names = re.compile(re.escape(folder.name) + r"/(tests/.*|pytest\.ini|pyproject\.toml|README\.rst)")
             archive.extractall(SOURCES, [member for member in archive if names.match(member.name)], filter="data")
     return folder

@@ -184,5 +184,7 @@ SUITES = {
     "aiohttp": Suite(
         ["tests"], _pytest("-m", "not dev_mode and not autobahn and not internal"), PYTEST_BEGUN, read_junit, "aiohttp"
     ),
-    "anyio": Suite(["tests"], _pytest("-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_junit, "anyio"),
+    "anyio": Suite(
+        ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_junit, "anyio"
+    ),
 }
