@@ -73,7 +73,7 @@ def document(folder: Path) -> str:
         for version in sorted(version for name, version in results if name == suite):
             modules = results[suite, version]
             parts.append(f"## {TITLES[suite]}, CPython {version}\n")
-            parts += [_table(suite, modules), _failures(suite, modules)]
+            parts += [_table(suite, modules), _failures(modules)]
     return "\n".join(filter(None, parts))
 
 
@@ -93,7 +93,9 @@ def _table(suite: str, modules: Modules) -> str:
         cells = (_cell(modules[module].get(loop)) for loop in loops)
         lines.append(f"| `{module}` | " + " | ".join(cells) + " |")
     if suite == "asyncio":
-        cells = (_cell(_shared(each[loop] for each in modules.values() if loop in each)) for loop in loops)
+        whole = [loop for loop in loops if all(loop in modules[module] for module in order)]
+        shared = {loop: _shared(modules[module][loop] for module in order) for loop in whole}
+        cells = (_cell(shared.get(loop)) for loop in loops)
         lines.append("| of these, shared by all loops | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -117,13 +119,16 @@ def _cell(result: Result | None) -> str:
     return cell + (f" ({len(result.hung)} hang)" if result.hung else "") + (", then hangs" if result.note else "")
 
 
-def _failures(suite: str, modules: Modules) -> str:
-    """What fails on ours, and whether it does on the standard loop."""
-    lines = []
+def _failures(modules: Modules) -> str:
+    """What fails on ours, and why; what fails on the standard loop as well is counted."""
+    lines, both = [], 0
     for each in modules.values():
         standard = each.get("standard", Result())
         for name in each.get("ours", Result()).failed:
-            reason = REASONS.get(name, "")
-            why = "fails on the standard loop, too" if name in standard.failed else reason or "not explained"
-            lines.append(f"- `{name}`: {why}")
+            if name in standard.failed:
+                both += 1
+            else:
+                lines.append(f"- `{name}`: {REASONS.get(name, 'not explained')}")
+    if both:
+        lines.append(f"- {both} that fail on the standard loop, too, where this was run")
     return "Failed on ours:\n\n" + "\n".join(lines) + "\n" if lines else ""
