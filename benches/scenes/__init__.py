@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, loop, memory, micro, scaling, structure, text
+from . import accept, echo, files, loop, memory, micro, prefork, scaling, structure, text
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -16,6 +16,7 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "micro": micro.scene,
     "structure": structure.scene,
     "asyncio": loop.scene,
+    "prefork": prefork.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
 }

@@ -32,32 +32,44 @@ pub fn stamp(message: &mut [u8], connection: u32, number: u64) {
 /// # Errors
 /// A silence, with how much was in flight; else what io_uring_enter(2) says.
 pub fn wait(ring: &mut IoUring, in_flight: usize) -> Result<(), Box<dyn Error>> {
-    let silence = types::Timespec::from(SILENCE);
-    match ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&silence)) {
-        Err(error) if error.raw_os_error() == Some(libc::ETIME) => {
-            Err(format!("no reply for {SILENCE:?} with {in_flight} in flight").into())
-        }
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Err(error.into()),
-        _ => Ok(()),
+    if wait_at_most(ring, SILENCE)? { Ok(()) } else { Err(silent(in_flight)) }
+}
+
+/// Enters the kernel with what was pushed, and waits for a completion, but not for longer: false then.
+///
+/// # Errors
+/// What io_uring_enter(2) says.
+pub fn wait_at_most(ring: &mut IoUring, longest: Duration) -> io::Result<bool> {
+    let longest = types::Timespec::from(longest);
+    match ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&longest)) {
+        Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(false),
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Err(error),
+        _ => Ok(true),
     }
 }
 
-/// Says `ready`, waits for the runner's line, measures, prints how many of what were done in which time, and stays until
-/// the runner closes stdin.
+/// The error of a server that does not answer.
+pub fn silent(in_flight: usize) -> Box<dyn Error> {
+    format!("no reply for {SILENCE:?} with {in_flight} in flight").into()
+}
+
+/// How many requests were answered in which time, as the runner wants it.
+pub fn answered((requests, time): (u64, Duration)) -> String {
+    format!(r#"{{"requests": {requests}, "seconds": {:.6}}}"#, time.as_secs_f64())
+}
+
+/// Says `ready`, waits for the runner's line, measures, prints what that gives (a JSON object), and stays until the runner
+/// closes stdin.
 ///
 /// # Errors
 /// What the measurement says.
-pub fn when_told(
-    what: &str,
-    measure: impl FnOnce() -> Result<(u64, Duration), Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+pub fn when_told(measure: impl FnOnce() -> Result<String, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     println!("ready");
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
         return Ok(());
     }
-    let (done, time) = measure()?;
-    println!(r#"{{"{what}": {done}, "seconds": {:.6}}}"#, time.as_secs_f64());
+    println!("{}", measure()?);
     io::stdin().read_to_string(&mut line)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use overlapped_benches::load::{stamp, wait, when_told};
+use overlapped_benches::load::{answered, stamp, wait, when_told};
 use overlapped_benches::{argument, ring};
 
 struct Client {
@@ -125,5 +125,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     if warm_up > 0.0 {
         dial.exchange(Duration::from_secs_f64(warm_up))?;
     }
-    when_told("requests", || dial.exchange(Duration::from_secs_f64(seconds)))
+    when_told(|| dial.exchange(Duration::from_secs_f64(seconds)).map(answered))
 }

@@ -1,14 +1,20 @@
-//! The load generator: `load ADDRESS CONNECTIONS SIZE [SECONDS] [WARM_UP_SECONDS] [DEPTH]`.
+//! The load generator: `load ADDRESS CONNECTIONS SIZE [SECONDS] [WARM_UP_SECONDS] [DEPTH] [PACE_MS]`.
 //!
 //! Connects to an echo server, a port of loopback or the path of a Unix socket, then each connection keeps exactly DEPTH
 //! requests of SIZE bytes in flight. Every reply is compared with what was sent, byte for byte; each request carries a
 //! stamp of its connection and number, so that a late or misled reply does not pass, and is a line, so that a server may
 //! read it as one. One thread and one ring; a turn's sends enter the kernel together.
 //!
+//! With a PACE each connection asks once in so many milliseconds, all evenly spread, and what is measured is how long the
+//! answers take: each from the time at which its request was due, so that a server which is late is not asked less for it.
+//!
 //! Talks to the runner by lines: prints `ready` when all connections have had their first reply, waits for a line on
-//! stdin, runs until SECONDS have passed, prints `{"requests": …, "seconds": …}` once nothing is in flight, and keeps its
-//! connections until stdin closes. A server that is silent for five seconds ends it with an error.
+//! stdin, runs until SECONDS have passed, prints `{"requests": …, "seconds": …}` once nothing is in flight, with a PACE
+//! also `p50_us`, `p99_us` and `most_us`, and keeps its connections until stdin closes. A server that is silent for five
+//! seconds, or ends a connection, ends it with an error.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,7 +24,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use overlapped_benches::load::{SILENCE, stamp, wait, when_told};
+use overlapped_benches::load::{SILENCE, answered, silent, stamp, wait, wait_at_most, when_told};
 use overlapped_benches::{argument, ring};
 
 /// So many connections are opened before their first replies are waited for: fewer than any server's backlog holds.
@@ -162,6 +168,45 @@ impl Load {
         Ok((answered, began.elapsed()))
     }
 
+    /// Has each connection ask once in each `pace` until `longest` has passed, and gives how long the answers took.
+    fn pace(&mut self, longest: Duration, pace: Duration) -> Result<Vec<Duration>, Box<dyn Error>> {
+        let (began, count) = (Instant::now(), self.connections.len() as u32);
+        let mut due: BinaryHeap<_> =
+            (0..count).map(|number| Reverse((began + pace * number / count, number))).collect();
+        let mut asked = vec![began; self.connections.len()];
+        let mut took = Vec::with_capacity(1 << 16);
+        let mut completions: Vec<cqueue::Entry> = Vec::with_capacity(4096);
+        let mut heard = began;
+        loop {
+            let now = Instant::now();
+            if now - began >= longest {
+                due.clear();
+            }
+            while let Some(Reverse((time, number))) = due.peek().copied().filter(|Reverse((time, _))| *time <= now) {
+                due.pop();
+                asked[number as usize] = time;
+                self.send(number as usize, 0)?;
+            }
+            if due.is_empty() && self.in_flight == 0 {
+                return Ok(took);
+            }
+            let next = due.peek().map_or(SILENCE, |Reverse((time, _))| time.saturating_duration_since(now));
+            if wait_at_most(&mut self.ring, next)? {
+                heard = Instant::now();
+            } else if self.in_flight > 0 && heard.elapsed() > SILENCE {
+                return Err(silent(self.in_flight));
+            }
+            completions.extend(self.ring.completion());
+            for completion in completions.drain(..) {
+                if !self.complete(&completion)?.is_empty() {
+                    let number = completion.user_data() as usize;
+                    took.push(heard - asked[number]);
+                    due.push(Reverse((asked[number] + pace, number as u32)));
+                }
+            }
+        }
+    }
+
     /// Takes a completion in, and gives where the messages begin whose replies it ended.
     fn complete(&mut self, completion: &cqueue::Entry) -> Result<Vec<usize>, Box<dyn Error>> {
         let number = (completion.user_data() & !SEND) as usize;
@@ -192,9 +237,21 @@ impl Load {
     }
 }
 
+/// What a paced load has found, as the runner wants it.
+fn latencies(mut took: Vec<Duration>, seconds: f64) -> Result<String, Box<dyn Error>> {
+    took.sort_unstable();
+    let at = |part: f64| took.get((took.len() as f64 * part) as usize).or(took.last()).map(Duration::as_micros);
+    let (Some(p50), Some(p99), Some(most)) = (at(0.5), at(0.99), at(1.0)) else { return Err("no answer".into()) };
+    let requests = took.len();
+    Ok(format!(
+        r#"{{"requests": {requests}, "seconds": {seconds:.6}, "p50_us": {p50}, "p99_us": {p99}, "most_us": {most}}}"#
+    ))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let (address, count, size): (String, u32, usize) = (argument(1, String::new()), argument(2, 1), argument(3, 64));
     let (seconds, warm_up, depth): (f64, f64, usize) = (argument(4, 1.0), argument(5, 0.0), argument(6, 1));
+    let pace = Duration::from_millis(argument(7, 0));
     if size * depth > 1 << 16 {
         // Sends that find the socket full are finished by the kernel in an order of its own.
         return Err("more than 64 KiB of requests in flight on a connection".into());
@@ -212,5 +269,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if warm_up > 0.0 {
         load.exchange(Duration::from_secs_f64(warm_up))?;
     }
-    when_told("requests", || load.exchange(Duration::from_secs_f64(seconds)))
+    let time = Duration::from_secs_f64(seconds);
+    if pace.is_zero() {
+        return when_told(|| load.exchange(time).map(answered));
+    }
+    if depth > 1 {
+        return Err("a connection that asks at a pace has one request in flight".into());
+    }
+    when_told(|| latencies(load.pace(time, pace)?, seconds))
 }
