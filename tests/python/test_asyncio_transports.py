@@ -206,7 +206,7 @@ def test_a_kept_open_connection_is_written_to_after_its_end() -> None:
 def test_write_has_the_errors_of_asyncio() -> None:
     async def main() -> None:
         transport, _, theirs = await connected(Recorder())
-        with pytest.raises(TypeError, match="data argument must be a bytes.* object, not 'str'"):
+        with pytest.raises(TypeError, match=r"data argument must be a bytes.* object, not 'str'"):
             transport.write("text")
         with pytest.raises(TypeError, match="exactly one argument"):
             transport.write()
