@@ -19,6 +19,7 @@ from io import *
 # Not in its `__all__` before 3.11.4, and needed by the standard library's own `makefile`.
 from io import DEFAULT_BUFFER_SIZE, IncrementalNewlineDecoder, text_encoding
 from operator import index as _index
+from types import SimpleNamespace as _SimpleNamespace
 from typing import Any
 
 from . import _engine
@@ -162,6 +163,8 @@ _names.update(
     FileIO=FileIO,
     TextIOWrapper=TextIOWrapper,
     text_encoding=_std.text_encoding,
+    # In C it asks the system, and nobody who has put something else into the module.
+    os=_SimpleNamespace(fspath=_os.fspath, fstat=_os.fstat),
 )
 _open = _rebind(_pyio.open, _names, __name__)
 

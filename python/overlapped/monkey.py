@@ -296,11 +296,10 @@ def patch_files() -> None:
 
         _replace(builtins, {"open": ours.open})
         _replace(io, {name: getattr(ours, name) for name in ours.__all__})
-        # Copies by sendfile(2) would block the thread.
-        for name in ("_USE_CP_SENDFILE", "_HAS_FCOPYFILE"):
-            if hasattr(shutil, name):
-                _originals["shutil", name] = getattr(shutil, name)
-                setattr(shutil, name, False)
+        if hasattr(shutil, "_HAS_FCOPYFILE"):
+            # Copies by fcopyfile(3) would block the thread.
+            _originals["shutil", "_HAS_FCOPYFILE"] = shutil._HAS_FCOPYFILE
+            shutil._HAS_FCOPYFILE = False
 
 
 def patch_socket() -> None:

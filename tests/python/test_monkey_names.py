@@ -35,8 +35,9 @@ for make in (threading.Lock, threading.RLock, threading.local):
     print(re.sub("0x[0-9A-Fa-f]+", "", repr(thing)), outcome(lambda: copy.copy(thing) and 1),
           outcome(lambda: pickle.dumps(thing) and 1))
 print(open, inspect.isroutine(open), inspect.signature(open), functools.wraps(open)(lambda: 1).__name__)
-class HasIt: open = open
-HasIt().open(os.devnull).close()
+class HasThem: open, os_open, close = open, os.open, os.close
+HasThem().open(os.devnull).close()
+HasThem().close(HasThem().os_open(os.devnull, os.O_RDONLY))
 """
 
 MANAGES = """
