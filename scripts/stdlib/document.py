@@ -1,0 +1,99 @@
+"""docs/stdlib.md, from the results that are kept, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+from known_failures import KNOWN_FAILURES, SKIPPED, known_failures, to_take_off  # noqa: E402
+
+TOP = """\
+# The standard library's own tests, under `python -m overlapped`
+
+Written by `make test-stdlib`, which runs them with plain `python` and on each backend, a process for every module;
+`scripts/stdlib/run_beside.py` says how. A *difference* is a test that plain python passes, and we do not, twice, or do
+not run. What plain python fails on the machine where this was made is not counted.
+"""
+
+
+@dataclass
+class Result:
+    """How a module's tests ended, by name; what was skipped is not among them."""
+
+    ran: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+    """Those of the failed that hang."""
+    note: str = ""
+    """What kept the module from its end."""
+
+
+def load(file: Path) -> Result:
+    """A result that was kept."""
+    return Result(**json.loads(file.read_text()))
+
+
+def write(folder: Path) -> tuple[str, list[str]]:
+    """The tables of all versions, and what must not be: differences without a reason, reasons without a difference."""
+    results: dict[str, dict[str, dict[str, Result]]] = {}
+    for file in sorted(folder.glob("*.json")):
+        version, how, module = file.name.removesuffix(".json").split(",")
+        results.setdefault(version, {}).setdefault(module, {})[how] = load(file)
+    parts, faults = [TOP], []
+    for version in sorted(results, key=lambda version: int(version.partition(".")[2])):
+        text, wrong = _version(version, results[version])
+        parts.append(text)
+        faults += wrong
+    parts.append("Not run at all:\n\n" + "\n".join(f"- `{pattern}`: {why}" for pattern, why in SKIPPED.items()) + "\n")
+    return "\n".join(parts), faults
+
+
+def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, list[str]]:
+    lines = [f"## CPython {version}\n", "| backend | modules | tests | without a difference | differences |"]
+    lines.append("|---|---|---|---|---|")
+    differences: dict[str, list[str]] = {}
+    differ: dict[str, set[str]] = {}
+    faults: list[str] = []
+    backends = sorted({how for each in modules.values() for how in each} - {"plain"}, reverse=True)
+    for how in backends:
+        tests = same = count = 0
+        for module, each in modules.items():
+            if how not in each or "plain" not in each:
+                continue
+            plain, ours = each["plain"], each[how]
+            found = _differences(plain, ours)
+            tests, count = tests + len(ours.ran), count + 1
+            same += not found
+            for name, what in found.items():
+                differ.setdefault(module, set()).add(how)
+                differences.setdefault(f"`{name}` {what}", []).append(how)
+                if name not in known_failures(module):
+                    faults.append(f"{version} {how}: {name} {what}, and is not known to")
+            passed = set(plain.failed).isdisjoint
+            for name in to_take_off(module, set(ours.ran), set(ours.failed)):
+                if passed({name}):
+                    faults.append(f"{version} {how}: {name} passes, and is on the list of known failures")
+        number = sum(how in hows for hows in differences.values())
+        lines.append(f"| {how} | {count} | {tests} | {same} | {number} |")
+    alike = [f"`{module.removeprefix('test_')}`" for module in sorted(modules) if module not in differ]
+    lines += ["", f"No difference: {', '.join(alike)}.", ""]
+    for difference, hows in sorted(differences.items()):
+        where = "" if hows == backends else f" ({', '.join(hows)} alone)"
+        name = difference.split("`")[1]
+        lines.append(f"- {difference}{where}: {KNOWN_FAILURES.get(name, 'not explained')}.")
+    return "\n".join(lines) + "\n", faults
+
+
+def _differences(plain: Result, ours: Result) -> dict[str, str]:
+    """Tests that plain python passes and we do not, and how they end."""
+    passed = set(plain.ran) - set(plain.failed)
+    found = {name: "hangs" if name in ours.hung else "fails" for name in set(ours.failed) - set(plain.failed)}
+    if ours.note and not plain.note:
+        found |= {name: "is not reached" for name in passed - set(ours.ran)}
+    else:
+        found |= {name: "is skipped" for name in passed - set(ours.ran)}
+    return found

@@ -1,0 +1,216 @@
+"""Runs the standard library's own tests under `python -m overlapped` beside plain python, and writes docs/stdlib.md.
+
+`run_beside.py [--python VERSION]... [--backend NAME]... [--no-build] [--plain] [MODULE]...`; `make test-stdlib` runs
+all, on each CPython from 3.11 that is found and on both backends, in some hours. Every module has its own process, and
+is begun anew without a test that hangs. What plain python does is kept in target/stdlib/ and run again with `--plain`.
+
+It fails where a test fails, hangs or is not run with us, plain python passes it, it does so again when it is run by
+itself, and it is not in tests/python/known_failures.py; and where one that is there passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import document
+from document import Result, load
+from modules import MODULES, expand
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+from pythons import find  # noqa: E402
+
+from known_failures import IGNORED, known_failures  # noqa: E402
+from load import crowd  # noqa: E402
+
+RESULTS = ROOT / "target" / "stdlib"
+VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+UNPACKED = {"3.14": ROOT / "target" / "python3.14" / "usr" / "bin" / "python3.14"}
+"""Where benches/python3.14.sh puts one that is not installed."""
+BACKENDS = ["uring", "poll"]
+AT_ONCE = 2
+PATIENCE = 60
+"""Seconds without output after which a test hangs; more on a crowded machine."""
+LONGEST = 900
+"""Seconds for a module; more on a crowded machine."""
+MOST_HANGS = 6
+"""A module is not begun anew more often than that."""
+MEMORY = 8 << 30
+"""Bytes of address space for each process: a test that runs wild ends, and not the machine."""
+BEGUN = re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").split("`")[3])
+    parser.add_argument("modules", nargs="*", default=MODULES)
+    parser.add_argument("--python", action="append", dest="versions", choices=VERSIONS)
+    parser.add_argument("--backend", action="append", dest="backends", choices=BACKENDS)
+    parser.add_argument("--no-build", action="store_false", dest="build")
+    parser.add_argument("--plain", action="store_true")
+    wanted = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for version in wanted.versions or VERSIONS:
+        python = prepare(version, wanted.build)
+        if python is None:
+            print(f"CPython {version} is not on this machine: nothing is run on it", file=sys.stderr)
+            continue
+        modules = expand(python, wanted.modules)
+        runs = [
+            (module, how)
+            for module in modules
+            for how in ["plain", *(wanted.backends or BACKENDS)]
+            if how != "plain" or wanted.plain or not path(version, how, module).exists()
+        ]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for ended in [pool.submit(keep, version, python, *one) for one in runs]:
+                ended.result()
+        for module, how in runs:
+            if how != "plain":
+                confirm(version, python, module, how)
+    text, faults = document.write(RESULTS)
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "stdlib.md").write_text(text)
+    print("\n".join(faults))
+    sys.exit(bool(faults))
+
+
+def prepare(version: str, build: bool) -> Path | None:
+    """The Python of an environment that has the package; this one where it is of that version."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return Path(sys.executable)
+    interpreter = find(version) or str(UNPACKED.get(version, ""))
+    if not Path(interpreter).is_file():
+        return None
+    environment = ROOT / f".venv-stdlib-{version}"
+    python = environment / "bin" / "python"
+    if build or not python.exists():
+        print(f"preparing {environment.name} ...", file=sys.stderr)
+        subprocess.run([interpreter, "-m", "venv", environment], check=True)
+        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        folder = {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")}
+        subprocess.run([*pip, ROOT], check=True, env=os.environ | folder)
+    return python
+
+
+def path(version: str, how: str, module: str) -> Path:
+    """Where a run's result is kept."""
+    return RESULTS / f"{version},{how},{module}.json"
+
+
+def keep(version: str, python: Path, module: str, how: str) -> None:
+    """Runs a module, and keeps how that ended."""
+    begun = time.monotonic()
+    result = run(python, how, module)
+    path(version, how, module).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+    seconds = time.monotonic() - begun
+    failed = "".join(f"\n    {name}" + " (hangs)" * (name in result.hung) for name in result.failed)
+    said = f"{version} {module} {how}: {len(result.failed)} of {len(result.ran)} failed, {seconds:.0f} s {result.note}"
+    with speaking:
+        print(said + failed * (how != "plain"), flush=True)
+
+
+speaking = threading.Lock()
+
+
+def confirm(version: str, python: Path, module: str, how: str) -> None:
+    """Runs once more, by themselves, tests that plain python passes: some measure times, and were kept waiting."""
+    plain, result = (load(path(version, one, module)) for one in ("plain", how))
+    new = set(result.failed) - set(plain.failed) - known_failures(module)
+    if not new:
+        return
+    alone = run(python, how, module, only=new)
+    # What a class or a module needs has no name by which it could be run alone.
+    passed = (new & set(alone.ran)) - set(alone.failed)
+    result.failed = sorted(set(result.failed) - passed)
+    result.hung = sorted(set(result.hung) - passed)
+    path(version, how, module).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+
+
+def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result:
+    """Runs a module, begun anew after each test that hangs."""
+    under = [] if how == "plain" else ["-m", "overlapped", "--backend", how]
+    chosen = [word for name in only for word in ("-m", name)]
+    hung: list[str] = []
+    while True:
+        without = [word for name in hung for word in ("-i", name)]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "results.xml")
+            tests = ["-m", "test", "-v", "-u", "network", "--junit-xml", str(file), *IGNORED, *without, *chosen, module]
+            output, ended = run_until_silent([str(python), *under, *tests], Path(folder))
+            result = read(file)
+        begun = BEGUN.findall(output)
+        # Where there are results, it was the end of the process that did not come.
+        if ended or result.ran or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
+            result.hung = sorted(hung)
+            result.failed = sorted({*result.failed, *hung})
+            result.ran = sorted({*result.ran, *hung})
+            if not ended:
+                result.note = "did not end"
+            elif not result.ran and "SkipTest" not in output and "skipped" not in output:
+                result.note = output[-1000:]
+            return result
+        hung.append(begun[-1])
+
+
+def run_until_silent(command: list[str], folder: Path) -> tuple[str, bool]:
+    """A command's output, and whether it came to its end by itself."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            ["sh", "-c", f'ulimit -v {MEMORY >> 10}; exec "$@"', "sh", *command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        begun = since = time.monotonic()
+        size = 0
+        ended = False
+        while not ended:
+            try:
+                process.wait(timeout=0.5)
+                ended = True
+            except subprocess.TimeoutExpired:
+                now, grown = time.monotonic(), os.fstat(output.fileno()).st_size
+                if grown > size:
+                    size, since = grown, now
+                if now - since > PATIENCE * min(crowd(), 2) or now - begun > LONGEST * min(crowd(), 2):
+                    break
+        # What a test has left behind goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        output.seek(0)
+        return output.read().decode(errors="replace"), ended
+
+
+def read(file: Path) -> Result:
+    """Results in the form of JUnit."""
+    result = Result()
+    for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
+        name = case.get("name", "")
+        bad = case.find("failure") is not None or case.find("error") is not None
+        if case.find("skipped") is None or bad:
+            result.ran.append(name)
+            result.failed += [name] * bad
+    return result
+
+
+if __name__ == "__main__":
+    main()
