@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modules import MODULES
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 from known_failures import KNOWN_FAILURES, SKIPPED, known_failures, to_take_off  # noqa: E402
@@ -81,6 +83,13 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
         lines.append(f"| {how} | {count} | {tests} | {same} | {number} |")
     alike = [f"`{module.removeprefix('test_')}`" for module in sorted(modules) if module not in differ]
     lines += ["", f"No difference: {', '.join(alike)}.", ""]
+    absent = [
+        f"`{name}`"
+        for name in MODULES
+        if not any(module == name or module.startswith(f"{name}.") for module in modules)
+    ]
+    if absent:
+        lines += [f"Not run, for the tests that came with this Python lack them: {', '.join(absent)}.", ""]
     for difference, hows in sorted(differences.items()):
         where = "" if hows == backends else f" ({', '.join(hows)} alone)"
         name = difference.split("`")[1]

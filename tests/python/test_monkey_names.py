@@ -19,7 +19,7 @@ THINGS = [
 ]  # fmt: skip
 
 SHOW = """
-import builtins, copy, functools, inspect, io, os, pickle, queue, re, select, signal, socket, sys, threading, time
+import builtins, copy, functools, inspect, io, mmap, os, pickle, queue, re, select, signal, socket, sys, threading, time
 def outcome(action):
     try: return action()
     except Exception as error: return type(error).__name__
@@ -30,6 +30,7 @@ for name in sys.argv[1:]:
     at = outcome(lambda: in_c.get(thing.__module__, thing.__module__))
     print(module, name, at, outcome(lambda: pickle.loads(pickle.dumps(thing)) is thing),
           outcome(lambda: copy.deepcopy(thing) is thing))
+with mmap.mmap(-1, 4096) as mapped: print(mapped)
 for make in (threading.Lock, threading.RLock, threading.local):
     thing = make()
     print(re.sub("0x[0-9A-Fa-f]+", "", repr(thing)), outcome(lambda: copy.copy(thing) and 1),
