@@ -533,9 +533,11 @@ def _replace_of_os(names: dict[str, Any]) -> None:
     """The same in :mod:`os`, whose sets of functions tell what each can do."""
     import os
 
-    for told in (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks):
-        told.update(new for name, new in names.items() if getattr(os, name, None) in told)
+    every = (os.supports_dir_fd, os.supports_effective_ids, os.supports_fd, os.supports_follow_symlinks)
+    able = [(told, [name for name in names if getattr(os, name, None) in told]) for told in every]
     _replace(os, names)
+    for told, those in able:
+        told.update(getattr(os, name) for name in those)
 
 
 def _rename(new: Any, module: ModuleType) -> None:
