@@ -276,6 +276,9 @@ class RLock:
             RuntimeError: the caller does not hold it.
         """
 
+    def locked(self) -> bool:
+        """Whether anybody holds it."""
+
     def _is_owned(self) -> bool: ...
     def _recursion_count(self) -> int: ...
     def _release_save(self) -> int: ...

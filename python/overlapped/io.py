@@ -87,6 +87,17 @@ def _unpicklable(self: Any, protocol: Any) -> Any:
 # library's buffers belong to a thread while they wait, and another tasklet's call would be a reentrant one.
 
 
+def _shown(base: Any) -> Any:
+    """How an object shows itself: with the module of the class it stands for, as one made in C does."""
+    bare, full = f"<{base.__name__} ", f"<{base.__module__}.{base.__name__} "
+
+    def __repr__(self: Any) -> str:
+        text: str = base.__repr__(self)
+        return text.replace(bare, full, 1) if type(self).__module__ == base.__module__ else text
+
+    return __repr__
+
+
 def _whole(base: type, sample: Any) -> Any:
     """A subclass of a buffer on which each call is whole."""
 
@@ -98,6 +109,7 @@ def _whole(base: type, sample: Any) -> Any:
         "__init__": __init__,
         "__slots__": ("_whole",),
         "__reduce_ex__": _unpicklable,
+        "__repr__": _shown(base),
         "__doc__": base.__doc__,
         "__module__": base.__module__,
         "_stands_for": base,
@@ -146,6 +158,7 @@ class TextIOWrapper(_std.TextIOWrapper, metaclass=_StandIn):  # type: ignore[no-
         super().__init__(buffer, *args, **kwargs)
 
     __reduce_ex__ = _unpicklable
+    __repr__ = _shown(_std.TextIOWrapper)
 
     def reconfigure(self, **options: Any) -> None:
         """Change the encoding, the handling of errors, how lines end, or when they are flushed."""

@@ -89,7 +89,7 @@ def test_main_waits(interrupted: Callable[[str], Result], wait: str) -> None:
 
 
 def test_main_computes(interrupted: Callable[[str], Result]) -> None:
-    as_plain_python(interrupted("import overlapped\nprint('ready')\nwhile True:\n    pass\n"), "while True")
+    as_plain_python(interrupted("import overlapped\nprint('ready')\nwhile True: pass\n"), "while True")
 
 
 def test_a_tasklet_computes(interrupted: Callable[[str], Result]) -> None:

@@ -33,7 +33,9 @@ came = []
 
 def run(code: str, *, under: bool = True) -> str:
     """What a program says, which ends by itself."""
-    command = [sys.executable, *(["-m", "overlapped"] if under else []), "-c", HEAD + code]
+    # From Python 3.12 on, a fork beside threads is warned of; in plain python there are some.
+    quietly = [sys.executable, "-W", "ignore::DeprecationWarning"]
+    command = [*quietly, *(["-m", "overlapped"] if under else []), "-c", HEAD + code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=os.environ)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

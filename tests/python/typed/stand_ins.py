@@ -82,7 +82,7 @@ def server(given: socket.socket) -> None:
         raise
     statuses: list[handoff.WorkerStatus] = serving.workers()
     told: str | None = statuses[0].last_end
-    count: int = statuses[0].ended + statuses[0].taken + statuses[0].unconfirmed + statuses[0].process
+    count: int = statuses[0].ended + statuses[0].taken + statuses[0].unconfirmed + (statuses[0].process or 0)
     serving.stop(1.0)
     serving.close()
     print(process, told, count, handoff.CONTEXT_LIMIT, handoff.VARIABLE)

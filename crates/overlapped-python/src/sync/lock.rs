@@ -196,6 +196,11 @@ impl RLock {
         self.is_mine()
     }
 
+    /// Whether anybody holds it.
+    fn locked(&self) -> bool {
+        self.count.load(Ordering::Relaxed) != 0
+    }
+
     /// How often the caller has taken it.
     fn _recursion_count(&self) -> u32 {
         if self.is_mine() { self.count.load(Ordering::Relaxed) } else { 0 }
