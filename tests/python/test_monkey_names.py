@@ -32,7 +32,8 @@ for name in sys.argv[1:]:
           outcome(lambda: copy.deepcopy(thing) is thing))
 import shutil
 for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
-    print(sorted(one.__name__ for one in able if getattr(os, one.__name__) is one), shutil.rmtree.avoids_symlink_attacks)
+    print(sorted(one.__name__ for one in able if getattr(os, one.__name__) is one))
+print(shutil.rmtree.avoids_symlink_attacks)
 with mmap.mmap(-1, 4096) as mapped: print(mapped)
 for make in (threading.Lock, threading.RLock, threading.local):
     thing = make()

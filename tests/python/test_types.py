@@ -59,6 +59,7 @@ overlapped\.subprocess\._PollSelector\._selector_cls
 overlapped\.asyncio\._numeric\.look_up
 # Windows's alone.
 overlapped\._(winapi|channel_windows)
+overlapped\.asyncio\._windows
 """
 """What stubtest finds and is no difference; by versions of Python it is more or less of it."""
 
