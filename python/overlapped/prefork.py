@@ -271,7 +271,7 @@ class Supervisor:
             WorkerStatus(
                 running(member.process),
                 member.generation,
-                member.ready.is_set() and not member.ended.is_set(),
+                member.ready.is_set() and not member.exited.is_set(),
                 self._book.unconfirmed(member.number),
                 *status,
             )

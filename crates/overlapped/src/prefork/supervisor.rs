@@ -161,7 +161,7 @@ impl Supervisor {
             WorkerStatus {
                 process: (!member.exited.is_set()).then_some(member.process),
                 generation: member.generation,
-                is_ready: member.ready.is_set() && !member.ended.is_set(),
+                is_ready: member.ready.is_set() && !member.exited.is_set(),
                 unconfirmed: self.shared.unconfirmed(&member),
                 ended: place.ended.get(),
                 last_end: place.last_end.borrow().clone(),
