@@ -11,10 +11,6 @@ KNOWN_FAILURES = {
         "counts the references to an argument while the traceback of the call is alive; ours is a Python function,"
         " whose frame in the traceback holds its arguments"
     ),
-    "test.test_socket.GeneralModuleTests.test_name_closed_socketio": (
-        "wants the repr to begin with '_io.BufferedReader', the name of the C type itself; that of a subclass has no"
-        " module"
-    ),
     "test.test_threading.ThreadTests.test_disallow_instantiation": (
         "wants the type of a lock not to be callable; ours is what threading.Lock is, as in Python 3.13"
     ),
