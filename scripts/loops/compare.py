@@ -2,29 +2,26 @@
 
 `compare.py [--python VERSION]... [--loop LOOP]... [--no-build] [SUITE[:MODULE]]...`; `make loops` runs all, in an
 hour. The suites: CPython's tests of `asyncio` on each CPython from 3.11 that is found, `twisted`'s of its asyncio
-reactor, and those of `aiohttp` and `anyio`, on the oldest. What each run has brought is kept in target/loops/, and
-docs/loops.md is written from all that is there: where ours fails what the standard loop passes, the reason is there, or
-the command fails. OVERLAPPED_BACKEND chooses our loop's backend.
+reactor, and those of `aiohttp` and `anyio`, on the oldest. What each run has brought is kept in target/loops/; with
+all suites it writes docs/loops.md, from all that is kept. Where ours fails what the standard loop passes, the reason is
+there, or the command fails. OVERLAPPED_BACKEND chooses our loop's backend.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
 from pathlib import Path
 
 import environment
 import table
-from suites import LOOPS, ROOT, SUITES, Result
+from suites import LOOPS, ROOT, SUITES
 
 sys.path.insert(0, str(ROOT / "scripts"))
+from outside import Result
 from pythons import find
 
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
-UNPACKED = {"3.14": ROOT / "target" / "python3.14" / "usr" / "bin" / "python3.14"}
-"""Where benches/python3.14.sh puts one that is not installed."""
 
 
 def main() -> None:
@@ -35,8 +32,8 @@ def main() -> None:
     parser.add_argument("--no-build", action="store_false", dest="build")
     wanted = parser.parse_args()
     for version in wanted.versions or VERSIONS:
-        interpreter = find(version) or str(UNPACKED.get(version, ""))
-        if not Path(interpreter).is_file():
+        interpreter = find(version)
+        if interpreter is None:
             print(f"CPython {version} is not on this machine: nothing is run on it", file=sys.stderr)
             continue
         python = environment.prepare(version, interpreter, wanted.build)
@@ -44,8 +41,8 @@ def main() -> None:
             name, _, module = suite.partition(":")
             if name == "asyncio" or wanted.versions or version == VERSIONS[0]:
                 run(version, python, name, [module] if module else SUITES[name].modules, wanted.loops or list(LOOPS))
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "loops.md").write_text(table.document(environment.SOURCES))
+    if wanted.suites == list(SUITES):
+        (ROOT / "docs" / "loops.md").write_text(table.document(environment.SOURCES))
     sys.exit("\n".join(table.faults(environment.SOURCES)) or None)
 
 
@@ -57,9 +54,7 @@ def run(version: str, python: Path, name: str, modules: list[str], loops: list[s
     for module in modules:
         for loop in environment.loops(python, loops):
             result = suite.run(python, loop, module, folder)
-            table.path(environment.SOURCES, version, name, module, loop).write_text(
-                json.dumps(dataclasses.asdict(result), indent=1)
-            )
+            result.keep(table.path(environment.SOURCES, version, name, module, loop))
             tell(version, module, loop, result)
 
 

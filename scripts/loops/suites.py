@@ -7,22 +7,17 @@ again without it.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "python"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+from outside import Result, read_junit, run_until_silent  # noqa: E402
 
-from load import crowd  # noqa: E402
 from stdlib_run import LOOP_MODULES  # noqa: E402
 
 WITH_LOOP = ROOT / "tests" / "python" / "programs" / "with_loop.py"
@@ -36,18 +31,6 @@ PATIENCE = 60
 """Seconds without output after which a test hangs; more on a crowded machine."""
 MOST_HANGS = 8
 """A module is not begun anew more often than that."""
-
-
-@dataclass
-class Result:
-    """How a module's tests ended, by name; what was skipped is not among them."""
-
-    ran: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    hung: list[str] = field(default_factory=list)
-    """Those of the failed that hang."""
-    note: str = ""
-    """What kept the module from its end."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,9 @@ class Suite:
                 arguments = self.arguments(module, Path(results), hung)
                 # The standard loop runs the tests as they are.
                 program = ["-m"] if loop == "standard" else [str(WITH_LOOP), LOOPS[loop]]
-                output, ended = run_until_silent([str(python), *program, *arguments], folder or Path(results))
+                output, ended = run_until_silent(
+                    [str(python), *program, *arguments], folder or Path(results), patience=PATIENCE
+                )
                 result = self.read(Path(results), output)
             begun = self.begun.findall(output)
             result.hung = sorted({*result.hung, *hung})
@@ -85,49 +70,9 @@ class Suite:
             hung.append(begun[-1])
 
 
-def run_until_silent(command: list[str], folder: Path) -> tuple[str, bool]:
-    """A command's output, and whether it came to its end by itself."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-        size, since = 0, time.monotonic()
-        while True:
-            try:
-                process.wait(timeout=1)
-                ended = True
-                break
-            except subprocess.TimeoutExpired:
-                if os.fstat(output.fileno()).st_size > size:
-                    size, since = os.fstat(output.fileno()).st_size, time.monotonic()
-                elif time.monotonic() - since > PATIENCE * min(crowd(), 2):
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                    ended = False
-                    break
-        output.seek(0)
-        return output.read().decode(errors="replace"), ended
-
-
-def read_junit(folder: Path, _output: str) -> Result:
-    """Results in the form of JUnit, as regrtest and pytest write them."""
-    file = folder / "results.xml"
-    result = Result()
-    for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
-        name = case.get("name", "")
-        if case.get("classname"):
-            name = f"{case.get('classname')}.{name}"
-        bad = case.find("failure") is not None or case.find("error") is not None
-        if case.find("skipped") is None or bad:
-            result.ran.append(name)
-            result.failed += [name] * bad
-            result.hung += [name] * any(TIMEOUT in part.get("message", "") for part in case)
-    return result
-
-
-TIMEOUT = "Timeout ("
-"""How pytest-timeout begins to say that a test has taken too long."""
+def read_report(folder: Path, _output: str) -> Result:
+    """What regrtest and pytest write to a file."""
+    return read_junit(folder / "results.xml")
 
 
 def read_trial(_folder: Path, output: str) -> Result:
@@ -169,7 +114,7 @@ def _pytest(*left_out: str) -> Callable[[str, Path, list[str]], list[str]]:
 PYTEST_BEGUN = re.compile(r"^(tests/\S+::[^\n]*?) (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|$)", re.MULTILINE)
 
 SUITES = {
-    "asyncio": Suite(LOOP_MODULES, _asyncio, re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE), read_junit),
+    "asyncio": Suite(LOOP_MODULES, _asyncio, re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE), read_report),
     "twisted": Suite(
         [
             "twisted.internet.test.test_process",
@@ -182,9 +127,13 @@ SUITES = {
         read_trial,
     ),
     "aiohttp": Suite(
-        ["tests"], _pytest("-m", "not dev_mode and not autobahn and not internal"), PYTEST_BEGUN, read_junit, "aiohttp"
+        ["tests"],
+        _pytest("-m", "not dev_mode and not autobahn and not internal"),
+        PYTEST_BEGUN,
+        read_report,
+        "aiohttp",
     ),
     "anyio": Suite(
-        ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_junit, "anyio"
+        ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_report, "anyio"
     ),
 }

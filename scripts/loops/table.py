@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from suites import LOOPS, ROOT, SUITES, Result
+from suites import LOOPS, ROOT, SUITES
 
-sys.path.insert(0, str(ROOT / "tests" / "python"))
-from known_failures import KNOWN_FAILURES_OF_THE_LOOP
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+from outside import Result  # noqa: E402
+
+from known_failures import KNOWN_FAILURES_OF_THE_LOOP  # noqa: E402
 
 REASONS = KNOWN_FAILURES_OF_THE_LOOP
 """Why a test fails on ours that passes on the standard loop."""
@@ -45,7 +46,7 @@ def kept(folder: Path) -> dict[tuple[str, str], Modules]:
     results: dict[tuple[str, str], Modules] = {}
     for file in sorted(folder.glob("*.json")):
         version, suite, module, loop = file.name.removesuffix(".json").split(",")
-        result = Result(**json.loads(file.read_text()))
+        result = Result.kept(file)
         results.setdefault((suite, version), {}).setdefault(module, {})[loop] = result
     return results
 

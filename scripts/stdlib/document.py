@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from modules import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "python"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+from outside import Result  # noqa: E402
+
 from known_failures import KNOWN_FAILURES, SKIPPED, known_failures, to_take_off  # noqa: E402
 
 TOP = """\
@@ -22,29 +22,12 @@ not run. What plain python fails on the machine where this was made is not count
 """
 
 
-@dataclass
-class Result:
-    """How a module's tests ended, by name; what was skipped is not among them."""
-
-    ran: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    hung: list[str] = field(default_factory=list)
-    """Those of the failed that hang."""
-    note: str = ""
-    """What kept the module from its end."""
-
-
-def load(file: Path) -> Result:
-    """A result that was kept."""
-    return Result(**json.loads(file.read_text()))
-
-
 def write(folder: Path) -> tuple[str, list[str]]:
     """The tables of all versions, and what must not be: differences without a reason, reasons without a difference."""
     results: dict[str, dict[str, dict[str, Result]]] = {}
     for file in sorted(folder.glob("*.json")):
         version, how, module = file.name.removesuffix(".json").split(",")
-        results.setdefault(version, {}).setdefault(module, {})[how] = load(file)
+        results.setdefault(version, {}).setdefault(module, {})[how] = Result.kept(file)
     parts, faults = [TOP], []
     for version in sorted(results, key=lambda version: int(version.partition(".")[2])):
         text, wrong = _version(version, results[version])

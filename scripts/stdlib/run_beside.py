@@ -2,7 +2,8 @@
 
 `run_beside.py [--python VERSION]... [--backend NAME]... [--no-build] [--plain] [MODULE]...`; `make test-stdlib` runs
 all, on each CPython from 3.11 that is found and on both backends, in some hours. Every module has its own process, and
-is begun anew without a test that hangs. What plain python does is kept in target/stdlib/ and run again with `--plain`.
+is begun anew without a test that hangs. What plain python does is kept in target/stdlib/ and run again with
+`--plain`. With all modules it writes docs/stdlib.md, from all that is kept.
 
 It fails where a test fails, hangs or is not run with us, plain python passes it, it does so again when it is run by
 itself, and it is not in tests/python/known_failures.py; and where one that is there passes.
@@ -11,37 +12,29 @@ itself, and it is not in tests/python/known_failures.py; and where one that is t
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import document
-from document import Result, load
 from modules import MODULES, expand
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+from outside import Result, read_junit, run_until_silent  # noqa: E402
 from pythons import find  # noqa: E402
 
 from known_failures import IGNORED, known_failures  # noqa: E402
-from load import crowd  # noqa: E402
 
 RESULTS = ROOT / "target" / "stdlib"
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
-UNPACKED = {"3.14": ROOT / "target" / "python3.14" / "usr" / "bin" / "python3.14"}
-"""Where benches/python3.14.sh puts one that is not installed."""
 BACKENDS = ["uring", "poll"]
 AT_ONCE = 2
 PATIENCE = 60
@@ -83,8 +76,8 @@ def main() -> None:
             if how != "plain":
                 confirm(version, python, module, how)
     text, faults = document.write(RESULTS)
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "stdlib.md").write_text(text)
+    if wanted.modules == MODULES:
+        (ROOT / "docs" / "stdlib.md").write_text(text)
     print("\n".join(faults))
     sys.exit(bool(faults))
 
@@ -93,8 +86,8 @@ def prepare(version: str, build: bool) -> Path | None:
     """The Python of an environment that has the package; this one where it is of that version."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return Path(sys.executable)
-    interpreter = find(version) or str(UNPACKED.get(version, ""))
-    if not Path(interpreter).is_file():
+    interpreter = find(version)
+    if interpreter is None:
         return None
     environment = ROOT / f".venv-stdlib-{version}"
     python = environment / "bin" / "python"
@@ -102,7 +95,7 @@ def prepare(version: str, build: bool) -> Path | None:
         print(f"preparing {environment.name} ...", file=sys.stderr)
         subprocess.run([interpreter, "-m", "venv", environment], check=True)
         pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        folder = {"CARGO_TARGET_DIR": str(ROOT / "target" / f"python{version}")}
+        folder = {"CARGO_TARGET_DIR": str(ROOT / "target" / f"cpython{version}")}
         subprocess.run([*pip, ROOT], check=True, env=os.environ | folder)
     return python
 
@@ -116,7 +109,7 @@ def keep(version: str, python: Path, module: str, how: str) -> None:
     """Runs a module, and keeps how that ended."""
     begun = time.monotonic()
     result = run(python, how, module)
-    path(version, how, module).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+    result.keep(path(version, how, module))
     seconds = time.monotonic() - begun
     failed = "".join(f"\n    {name}" + " (hangs)" * (name in result.hung) for name in result.failed)
     said = f"{version} {module} {how}: {len(result.failed)} of {len(result.ran)} failed, {seconds:.0f} s {result.note}"
@@ -129,7 +122,7 @@ speaking = threading.Lock()
 
 def confirm(version: str, python: Path, module: str, how: str) -> None:
     """Runs once more, by themselves, tests that plain python passes: some measure times, and were kept waiting."""
-    plain, result = (load(path(version, one, module)) for one in ("plain", how))
+    plain, result = (Result.kept(path(version, one, module)) for one in ("plain", how))
     new = set(result.failed) - set(plain.failed) - known_failures(module)
     if not new:
         return
@@ -138,7 +131,7 @@ def confirm(version: str, python: Path, module: str, how: str) -> None:
     passed = (new & set(alone.ran)) - set(alone.failed)
     result.failed = sorted(set(result.failed) - passed)
     result.hung = sorted(set(result.hung) - passed)
-    path(version, how, module).write_text(json.dumps(dataclasses.asdict(result), indent=1))
+    result.keep(path(version, how, module))
 
 
 def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result:
@@ -151,8 +144,9 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "results.xml")
             tests = ["-m", "test", "-v", "-u", "network", "--junit-xml", str(file), *IGNORED, *without, *chosen, module]
-            output, ended = run_until_silent([str(python), *under, *tests], Path(folder))
-            result = read(file)
+            command = ["sh", "-c", f'ulimit -v {MEMORY >> 10}; exec "$@"', "sh", str(python), *under, *tests]
+            output, ended = run_until_silent(command, Path(folder), patience=PATIENCE, longest=LONGEST)
+            result = read_junit(file)
         begun = BEGUN.findall(output)
         # Where there are results, it was the end of the process that did not come.
         if ended or result.ran or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
@@ -165,51 +159,6 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
                 result.note = output[-1000:]
             return result
         hung.append(begun[-1])
-
-
-def run_until_silent(command: list[str], folder: Path) -> tuple[str, bool]:
-    """A command's output, and whether it came to its end by itself."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            ["sh", "-c", f'ulimit -v {MEMORY >> 10}; exec "$@"', "sh", *command],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
-        begun = since = time.monotonic()
-        size = 0
-        ended = False
-        while not ended:
-            try:
-                process.wait(timeout=0.5)
-                ended = True
-            except subprocess.TimeoutExpired:
-                now, grown = time.monotonic(), os.fstat(output.fileno()).st_size
-                if grown > size:
-                    size, since = grown, now
-                if now - since > PATIENCE * min(crowd(), 2) or now - begun > LONGEST * min(crowd(), 2):
-                    break
-        # What a test has left behind goes with it.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        output.seek(0)
-        return output.read().decode(errors="replace"), ended
-
-
-def read(file: Path) -> Result:
-    """Results in the form of JUnit."""
-    result = Result()
-    for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
-        name = case.get("name", "")
-        bad = case.find("failure") is not None or case.find("error") is not None
-        if case.find("skipped") is None or bad:
-            result.ran.append(name)
-            result.failed += [name] * bad
-    return result
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import overlapped
+from beside import Programs
 from conftest import ROOT, RunPython
 from load import crowd
 from overlapped import _libraries, monkey
@@ -26,19 +27,8 @@ def error_of(function, *args):
 """
 
 
-def program(code: str, *options: str, under: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A program that has run to its end."""
-    command = [sys.executable, *(["-m", "overlapped", *options] if under else []), "-c", HEAD + textwrap.dedent(code)]
-    environment = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=environment)
-
-
-def both(code: str) -> str:
-    """What a program says under us, which is what it says under python."""
-    ours, theirs = program(code), program(code, under=False)
-    assert (ours.returncode, ours.stderr) == (0, "")
-    assert ours.stdout == theirs.stdout
-    return ours.stdout
+programs = Programs(HEAD)
+program, both = programs.result, programs.both
 
 
 class TestSqlite:

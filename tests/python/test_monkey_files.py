@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from beside import Programs
 from conftest import needs, unix_only
 from load import crowd
 
@@ -24,19 +25,8 @@ def error_of(function, *args):
 """
 
 
-def run(code: str, *, under: bool = True) -> str:
-    """What a program says, which ends by itself."""
-    command = [sys.executable, *(["-m", "overlapped"] if under else []), "-c", HEAD + code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=os.environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def both(code: str) -> str:
-    """What a program says under us, which is what it says under python."""
-    ours = run(code)
-    assert ours == run(code, under=False)
-    return ours
+programs = Programs(HEAD)
+run, both = programs.run, programs.both
 
 
 @needs("os.readv")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from beside import Programs
 from conftest import needs, unix_only
-from load import crowd
 
 pytestmark = unix_only("it has no masks, and nothing that waits for a signal")
 
@@ -31,21 +28,8 @@ came = []
 """
 
 
-def run(code: str, *, under: bool = True) -> str:
-    """What a program says, which ends by itself."""
-    # From Python 3.12 on, a fork beside threads is warned of; in plain python there are some.
-    quietly = [sys.executable, "-W", "ignore::DeprecationWarning"]
-    command = [*quietly, *(["-m", "overlapped"] if under else []), "-c", HEAD + code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=os.environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def both(code: str) -> str:
-    """What a program says under us, which is what it says under python."""
-    ours = run(code)
-    assert ours == run(code, under=False)
-    return ours
+programs = Programs(HEAD)
+run, both = programs.run, programs.both
 
 
 def test_what_a_thread_blocks_is_its_own_affair() -> None:

@@ -5,14 +5,14 @@ Each program is run by plain Python too, where threads are the system's: what it
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 import overlapped
+from beside import Programs
 from conftest import RunPython, needs, unix_only
-from load import crowd
 
 HEAD = """
 import faulthandler, os, sys, threading, time
@@ -40,15 +40,7 @@ class Seen(list):
 @pytest.fixture(params=["tasklets", "threads"])
 def run(request: pytest.FixtureRequest):
     """Runs a program whose threads are of one kind; returns what it says."""
-    under = ["-m", "overlapped"] if request.param == "tasklets" else []
-
-    def run(code: str) -> str:
-        command = [sys.executable, *under, "-c", HEAD + code]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd())
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    return run
+    return partial(Programs(HEAD).run, under=request.param == "tasklets")
 
 
 def test_a_trace_function_is_there_after_a_wait_for_a_thread_without_one(run):

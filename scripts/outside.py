@@ -1,0 +1,91 @@
+"""Tests that others wrote, a process for each module: what `loops` and `stdlib` need in common to run them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "python"))
+from load import crowd
+
+TIMEOUT = "Timeout ("
+"""How pytest-timeout begins to say that a test has taken too long."""
+
+
+@dataclass
+class Result:
+    """How a module's tests ended, by name; what was skipped is not among them."""
+
+    ran: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    hung: list[str] = field(default_factory=list)
+    """Those of the failed that hang."""
+    note: str = ""
+    """What kept the module from its end."""
+
+    def keep(self, file: Path) -> None:
+        """Writes it to a file."""
+        file.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+
+    @staticmethod
+    def kept(file: Path) -> Result:
+        """One that was written to a file."""
+        return Result(**json.loads(file.read_text()))
+
+
+def run_until_silent(
+    command: list[str], folder: Path, *, patience: float, longest: float = float("inf")
+) -> tuple[str, bool]:
+    """A command's output, and whether it came to its end by itself: before it had said nothing for so many seconds, or
+    had run for so many; for more on a crowded machine."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        begun = since = time.monotonic()
+        size, ended = 0, False
+        while not ended:
+            try:
+                process.wait(timeout=0.5)
+                ended = True
+            except subprocess.TimeoutExpired:
+                now, grown, slow = time.monotonic(), os.fstat(output.fileno()).st_size, min(crowd(), 2)
+                if grown > size:
+                    size, since = grown, now
+                if now - since > patience * slow or now - begun > longest * slow:
+                    break
+        # What a test has left behind goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        output.seek(0)
+        return output.read().decode(errors="replace"), ended
+
+
+def read_junit(file: Path) -> Result:
+    """Results in the form of JUnit, as regrtest and pytest write them."""
+    result = Result()
+    for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
+        name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+        bad = case.find("failure") is not None or case.find("error") is not None
+        if case.find("skipped") is None or bad:
+            result.ran.append(name)
+            result.failed += [name] * bad
+            result.hung += [name] * any(TIMEOUT in part.get("message", "") for part in case)
+    return result
