@@ -5,6 +5,7 @@ Trace and profile functions need nothing here: each tasklet has its own (see ``t
 
 from __future__ import annotations
 
+import struct
 import sys
 import threading
 import time
@@ -56,9 +57,13 @@ def dump_traceback(file: Any = None, all_threads: bool = True) -> None:
     _say(file, f"{title} (most recent call first):", sys._getframe(1), "")
 
 
+# As many digits as a long of C's has.
+_WIDTH = 2 + 2 * struct.calcsize("L")
+
+
 def _name(ident: int) -> str:
     thread = threading._active.get(ident) if sys.version_info >= (3, 14) else None  # type: ignore[attr-defined]
-    return f"{ident:#018x}" + (f" [{thread.name}]" if thread is not None else "")
+    return f"{ident:#0{_WIDTH}x}" + (f" [{thread.name}]" if thread is not None else "")
 
 
 def _say(descriptor: int, title: str, frame: FrameType | None, end: str) -> None:

@@ -7,8 +7,14 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 
 from load import crowd
+
+
+def with_path(folder: Path) -> str:
+    """A PYTHONPATH with one more folder: on Windows, the package may be found by the one that there is."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @dataclass

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import overlapped
-from beside import Programs
+from beside import Programs, with_path
 from conftest import ROOT, RunPython
 from load import crowd
 from overlapped import _libraries, monkey
 
 HEAD = """
 import os, sqlite3, sys, tempfile, threading, time
-folder = tempfile.TemporaryDirectory(); path = os.path.join(folder.name, "it")
+folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True); path = os.path.join(folder.name, "it")
 def begin(function, *args):
     thread = threading.Thread(target=function, args=args); thread.start(); return thread
 def error_of(function, *args):
@@ -157,8 +157,8 @@ def fakes(tmp_path: Path) -> Path:
 
 def test_psycopg_waits_in_python_unless_it_was_told_how(fakes: Path) -> None:
     code = "import psycopg; print(psycopg.waiting.wait.__name__)"
-    assert program(code, PYTHONPATH=str(fakes)).stdout == "wait_poll\n"
-    assert program(code, PYTHONPATH=str(fakes), PSYCOPG_WAIT_FUNC="wait_c").stdout == "wait_c\n"
+    assert program(code, PYTHONPATH=with_path(fakes)).stdout == "wait_poll\n"
+    assert program(code, PYTHONPATH=with_path(fakes), PSYCOPG_WAIT_FUNC="wait_c").stdout == "wait_c\n"
 
 
 def test_psycopg2_asks_for_its_waits(fakes: Path) -> None:
@@ -172,7 +172,7 @@ def test_psycopg2_asks_for_its_waits(fakes: Path) -> None:
         threading.Timer(0.02, b.send, (b"x",)).start()
         psycopg2.extensions.given(Connection()); print(a.recv(1))
     """
-    assert program(code, PYTHONPATH=str(fakes)).stdout == "b'x'\n"
+    assert program(code, PYTHONPATH=with_path(fakes)).stdout == "b'x'\n"
 
 
 WAITS = """
@@ -210,7 +210,7 @@ def test_functions_of_a_module_are_put_on_the_pool(tmp_path: Path, how: str) -> 
     begins = {"call before": call, "call after": "import waits; " + call}.get(how, "")
     options = ["--offload", NAMES] if how == "option" else []
     environment = {"OVERLAPPED_OFFLOAD": NAMES} if how == "environment" else {}
-    done = program(begins + USES, *options, PYTHONPATH=str(tmp_path), **environment)
+    done = program(begins + USES, *options, PYTHONPATH=with_path(tmp_path), **environment)
     assert (done.stdout, done.stderr) == ("0.1 True\nTrue True\napart True\nClient True\n", "")
 
 
@@ -241,7 +241,7 @@ def test_the_doctor_names_who_held_the_thread_and_what_to_set(tmp_path: Path, fa
     """
     script.write_text(textwrap.dedent(code))
     command = [sys.executable, "-m", "overlapped", "--doctor", str(script)]
-    environment = {**os.environ, "PYTHONPATH": str(fakes)}
+    environment = {**os.environ, "PYTHONPATH": with_path(fakes)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd(), env=environment)
     assert (done.returncode, done.stdout) == (0, "done\n")
     report = done.stderr

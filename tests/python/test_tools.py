@@ -5,6 +5,7 @@ Each program is run by plain Python too, where threads are the system's: what it
 
 from __future__ import annotations
 
+import struct
 import sys
 from functools import partial
 
@@ -257,9 +258,13 @@ print("=====", hex(thread.ident), hex(threading.get_ident()))
     everyone, alone, idents = said.split("=====")
     other, mine = idents.split()
     lines = everyone.splitlines()
-    assert lines[0].startswith(f"Thread {int(other, 16):#018x}") and lines[0].endswith(" (most recent call first):")
+    # As many digits as a long of C's has.
+    width = 2 + 2 * struct.calcsize("L")
+    assert lines[0].startswith(f"Thread {int(other, 16):#0{width}x}") and lines[0].endswith(
+        " (most recent call first):"
+    )
     current = next(number for number, line in enumerate(lines) if line.startswith("Current thread"))
-    assert f"{int(mine, 16):#018x}" in lines[current]
+    assert f"{int(mine, 16):#0{width}x}" in lines[current]
     assert any(line.startswith('  File "<string>", line ') and line.endswith(" in parked") for line in lines[:current])
     assert lines[current - 1] == "" and lines[current + 1].endswith(" in asks")
     assert alone.splitlines()[1] == "Stack (most recent call first):" and alone.splitlines()[2].endswith(" in asks")
