@@ -335,6 +335,37 @@ def test_who_reads_line_after_line_does_not_keep_a_file_from_others(tmp_path: Pa
     assert sum(counts) == 20_000 and all(counts)
 
 
+@unix_only("its pipes are no files")
+def test_two_that_write_word_after_word_do_not_take_turns_once_one_has_waited() -> None:
+    reads, writes = os.pipe()
+    begun = overlapped.Event()
+    with io.open(reads, "rb") as reader, io.open(writes, "w") as file:
+
+        def work(word: str) -> None:
+            for number in range(1000):
+                file.write(word)
+                if not number:
+                    begun.set()
+
+        def fill() -> None:
+            file.write("a" * 200_000)
+            file.flush()
+            work("a")
+
+        first = spawn(fill)
+        sleep(0)
+        second = spawn(work, "b")
+        sleep(0)
+        assert not begun.is_set(), "the second one waits for the first"
+        said = spawn(reader.read, 202_000)
+        for one in (first, second):
+            one.join()
+        file.flush()
+        written = said.result().decode()
+    assert (written.count("a"), written.count("b")) == (201_000, 1000)
+    assert written.count("ab") < 10
+
+
 def test_one_that_leaves_its_wait_for_a_file_keeps_nobody_else_waiting() -> None:
     left, right = socket.socketpair()
     with left, right, left.makefile("r") as shared:

@@ -55,6 +55,8 @@ overlapped\._ends\.Waited\.__class_getitem__
 # The standard library's as annotated there, and what stands in for it.
 overlapped\.select\._poll
 overlapped\.subprocess\._PollSelector\._selector_cls
+# Of a Python that was built with Bluetooth.
+overlapped\.socket\.(AF_BLUETOOTH|BDADDR_|BT|HCI_|L2CAP_|SOL_(BLUETOOTH|HCI|L2CAP|RFCOMM|SCO)).*
 # It has a cache.
 overlapped\.asyncio\._numeric\.look_up
 # Windows's alone.

@@ -116,9 +116,10 @@ async def awaits(path: Path) -> int:
 
 def loops(path: Path) -> int:
     loop: asyncio.EventLoop = asyncio.new_event_loop()
-    policy = asyncio.EventLoopPolicy()
+    if sys.version_info < (3, 14):
+        policy = asyncio.EventLoopPolicy()
+        policy.set_event_loop(None)
     loop.close()
-    policy.set_event_loop(None)
     number: int = asyncio.result_of(awaits(path))
     return number + asyncio.run(awaits(path))
 
