@@ -10,9 +10,11 @@ import errno
 import fcntl
 import io
 import os
+import signal
 import termios
 from typing import Any
 
+from ._signal import _signal
 from .io import FileIO
 
 __all__ = ["Pty"]
@@ -22,8 +24,9 @@ class Pty(io.RawIOBase):
     """A pseudo-terminal (:manpage:`pty(7)`): this side's end, a raw file that blocks only the calling tasklet.
 
     ``Child(…, pty=pty)`` starts a child on the other end: it leads a session whose controlling terminal that is, is the
-    root of a tree (``Child.kill_tree``), and has it for those of its standard streams that were not given. Closed, it
-    hangs up: the child's session is sent SIGHUP.
+    root of a tree (``Child.kill_tree``), and has it for those of its standard streams that were not given. What the
+    terminal sends (SIGINT, SIGHUP, ...) has its effect, also where this process ignores it. Closed, it hangs up: the
+    child's session is sent SIGHUP.
 
     What is read is what the child writes to its terminal, and what the terminal itself shows, such as the echo of what
     is written here; what is written is what the child reads, as if it were typed, until the child wants it otherwise
@@ -102,6 +105,16 @@ class Pty(io.RawIOBase):
             os.close(terminal)
 
 
+_OF_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""What a terminal sends to the processes of its session."""
+
+
 def take(terminal: int) -> None:
-    """Make the terminal that of this process's session, which the process leads."""
+    """Make the terminal that of this process's session, which the process leads.
+
+    What the terminal sends has its effect: whoever ignores a signal, as :manpage:`nohup(1)` and a shell's background
+    jobs do, would else have its children ignore it too (:manpage:`execve(2)`).
+    """
+    for number in _OF_TERMINALS:
+        _signal(number, signal.SIG_DFL)
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -84,11 +84,12 @@ def test_control_c_reaches_the_child_and_a_closed_terminal_hangs_up(pty):
     read_until(pty, b"ready")
     pty.write(b"\x03")
     assert process.wait(60) == -signal.SIGINT
-    # Whoever runs the tests may ignore it, as nohup(1) does, and its children with it.
-    waits = (
-        "import signal, time; signal.signal(signal.SIGHUP, signal.SIG_DFL); print('ready', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Child([sys.executable, "-c", waits], pty=pty)
+    # Whoever starts it may ignore that, as nohup(1) does.
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = subprocess.Child(shell("echo ready; exec sleep 60"), pty=pty)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     read_until(pty, b"ready")
     pty.close()
     assert process.wait(60) == -signal.SIGHUP

@@ -10,7 +10,8 @@ use super::pipe::written;
 use crate::fs::File;
 
 /// A pseudo-terminal (pty(7)): this side's end, a stream on the port. [`Command::spawn_on`](super::Command::spawn_on)
-/// starts a child on the other. Dropped, it hangs up: the child's session is sent SIGHUP.
+/// starts a child on the other. What the terminal sends (SIGINT, SIGHUP, …) has its effect there, also where this process
+/// ignores it. Dropped, it hangs up: the child's session is sent SIGHUP.
 ///
 /// What is read is what the child writes to its terminal, and what the terminal itself shows, such as the echo of what is
 /// written here; what is written is what the child reads, as if it were typed: a line at a time, with `^C` and `^D` as

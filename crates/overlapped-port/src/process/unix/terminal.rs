@@ -98,11 +98,19 @@ pub fn resize(terminal: BorrowedFd<'_>, size: Size) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes the calling process the leader of a session whose controlling terminal this is (setsid(2), `TIOCSCTTY`).
+/// What a terminal sends to the processes of its session (termios(3), credentials(7)).
+const OF_TERMINALS: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Makes the calling process the leader of a session whose controlling terminal this is (setsid(2), `TIOCSCTTY`). What the
+/// terminal sends has its effect: whoever ignores a signal, as nohup(1) and a shell's background jobs do, would else have
+/// its children ignore it too (execve(2)).
 /// Async-signal-safe: for the child of a fork(2).
 pub(super) fn lead_session(terminal: i32) -> io::Result<()> {
     // SAFETY: these take no pointers; a number that is no terminal's is an error.
     unsafe {
+        for signal in OF_TERMINALS {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         // Who leads a group of processes cannot become the leader of a session: back to the parent's group first.
         if libc::getpgrp() == libc::getpid() && libc::setpgid(0, libc::getpgid(libc::getppid())) != 0
             || libc::setsid() < 0
