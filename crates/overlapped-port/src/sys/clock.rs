@@ -45,7 +45,7 @@ impl ThreadClock {
     pub fn sleep(&self, duration: Duration) -> io::Result<()> {
         // SAFETY: all zeros are a time, to which fields that are padding on some targets leave no other way.
         let mut left: libc::timespec = unsafe { std::mem::zeroed() };
-        left.tv_sec = duration.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+        left.tv_sec = i32::try_from(duration.as_secs()).unwrap_or(i32::MAX).into();
         left.tv_nsec = duration.subsec_nanos().into();
         loop {
             let before = left;
