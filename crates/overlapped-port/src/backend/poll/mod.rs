@@ -1,7 +1,7 @@
 //! Readiness (epoll, kqueue) made to look like completion.
 //!
 //! An operation is tried at once in a form that never blocks ([`call`]). What would have to wait is queued at its
-//! descriptor ([`table`](super::table)), receives and sends apart and each in order, and a one-shot interest is armed ([`interface`]);
+//! descriptor ([`table`]), receives and sends apart and each in order, and a one-shot interest is armed ([`interface`]);
 //! when the descriptor is ready, the operations at the front are tried ([`attempt`]) until one would wait again. What has
 //! no readiness goes to the port's threads ([`mod@file`]).
 //!
