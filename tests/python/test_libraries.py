@@ -254,7 +254,8 @@ def test_the_doctor_names_who_held_the_thread_and_what_to_set(tmp_path: Path, fa
 def test_the_doctor_of_a_program_that_waits_as_it_should_finds_nothing() -> None:
     done = program("begin(time.sleep, 0.01).join(); print('done')", "--doctor")
     assert (done.returncode, done.stdout) == (0, "done\n")
-    assert "Nothing held the thread" in done.stderr or crowd() > 1
+    # On a slow machine its imports do.
+    assert "Nothing held the thread" in done.stderr or "importlib" in done.stderr or crowd() > 1
 
 
 @pytest.mark.time_limit(120)
