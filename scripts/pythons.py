@@ -1,11 +1,13 @@
-"""Which other CPythons there are on this machine."""
+"""Which other CPythons there are on this machine, and environments of theirs that have the package."""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
-UNPACKED = Path(__file__).resolve().parent.parent / "target" / "python3.14" / "usr"
+ROOT = Path(__file__).resolve().parent.parent
+UNPACKED = ROOT / "target" / "python3.14" / "usr"
 
 
 def find(version: str) -> str | None:
@@ -27,3 +29,27 @@ def find(version: str) -> str | None:
         if answer.stdout.split() == ["cpython", version]:
             return candidate
     return None
+
+
+def environment(kind: str, version: str, interpreter: str, build: bool, *requirements: str) -> Path:
+    """The Python of a virtual environment that has the package and what else pip is told to install; where it is there
+    already, it is made anew if `build` says so."""
+    folder = ROOT / f".venv-{kind}-{version}"
+    python = folder / "bin" / "python"
+    if build or not python.exists():
+        print(f"preparing {folder.name} ...", file=sys.stderr)
+        subprocess.run([interpreter, "-m", "venv", folder], check=True)
+        # A build folder of its own: see test.py.
+        target = {"CARGO_TARGET_DIR": str(ROOT / "target" / f"cpython{version}")}
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            *requirements,
+            ROOT,
+        ]
+        subprocess.run(pip, check=True, env=os.environ | target)
+    return python

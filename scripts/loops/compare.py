@@ -17,9 +17,9 @@ import environment
 import table
 from suites import LOOPS, ROOT, SUITES
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.append(str(ROOT / "scripts"))
+import pythons
 from outside import Result
-from pythons import find
 
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
 
@@ -32,11 +32,12 @@ def main() -> None:
     parser.add_argument("--no-build", action="store_false", dest="build")
     wanted = parser.parse_args()
     for version in wanted.versions or VERSIONS:
-        interpreter = find(version)
+        interpreter = pythons.find(version)
         if interpreter is None:
             print(f"CPython {version} is not on this machine: nothing is run on it", file=sys.stderr)
             continue
-        python = environment.prepare(version, interpreter, wanted.build)
+        needed = "--requirement", str(environment.REQUIREMENTS)
+        python = pythons.environment("loops", version, interpreter, wanted.build, *needed)
         for suite in wanted.suites:
             name, _, module = suite.partition(":")
             if name == "asyncio" or wanted.versions or version == VERSIONS[0]:

@@ -1,29 +1,15 @@
-"""Where the suites run: a virtual environment for each CPython, with the loops that are to be had for it."""
+"""What the suites need: the loops that are to be had, and the sources of those that come with nothing else."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SOURCES = ROOT / "target" / "loops"
-
-
-def prepare(version: str, interpreter: str, build: bool) -> Path:
-    """The Python of the environment, with the package built anew where `build` says so."""
-    environment = ROOT / f".venv-loops-{version}"
-    python = environment / "bin" / "python"
-    if build or not python.exists():
-        print(f"preparing {environment.name} ...", file=sys.stderr)
-        subprocess.run([interpreter, "-m", "venv", environment], check=True)
-        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--requirement", REQUIREMENTS], check=True)
-        subprocess.run([*pip, ROOT], check=True)
-    return python
 
 
 def loops(python: Path, wanted: list[str]) -> list[str]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+# At the end: test.py there is not the standard library's `test`.
+sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
 from outside import Result, read_junit, run_until_silent  # noqa: E402
 
 from stdlib_run import LOOP_MODULES  # noqa: E402

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from suites import LOOPS, ROOT, SUITES
 
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
-from outside import Result  # noqa: E402
+# At the end: test.py there is not the standard library's `test`.
+sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
+from outside import Result
 
-from known_failures import KNOWN_FAILURES_OF_THE_LOOP  # noqa: E402
+from known_failures import KNOWN_FAILURES_OF_THE_LOOP
 
 REASONS = KNOWN_FAILURES_OF_THE_LOOP
 """Why a test fails on ours that passes on the standard loop."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from modules import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+# At the end: test.py there is not the standard library's `test`.
+sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
 from outside import Result  # noqa: E402
 
 from known_failures import KNOWN_FAILURES, SKIPPED, known_failures, to_take_off  # noqa: E402

@@ -12,9 +12,7 @@ itself, and it is not in tests/python/known_failures.py; and where one that is t
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,9 +25,10 @@ import document
 from modules import MODULES, expand
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "python")]
+# At the end: test.py there is not the standard library's `test`.
+sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
 from outside import Result, read_junit, run_until_silent  # noqa: E402
-from pythons import find  # noqa: E402
+from pythons import environment, find  # noqa: E402
 
 from known_failures import IGNORED, known_failures  # noqa: E402
 
@@ -89,15 +88,7 @@ def prepare(version: str, build: bool) -> Path | None:
     interpreter = find(version)
     if interpreter is None:
         return None
-    environment = ROOT / f".venv-stdlib-{version}"
-    python = environment / "bin" / "python"
-    if build or not python.exists():
-        print(f"preparing {environment.name} ...", file=sys.stderr)
-        subprocess.run([interpreter, "-m", "venv", environment], check=True)
-        pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        folder = {"CARGO_TARGET_DIR": str(ROOT / "target" / f"cpython{version}")}
-        subprocess.run([*pip, ROOT], check=True, env=os.environ | folder)
-    return python
+    return environment("stdlib", version, interpreter, build)
 
 
 def path(version: str, how: str, module: str) -> Path:
