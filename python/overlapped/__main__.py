@@ -6,6 +6,7 @@ status, and tracebacks without a frame of ours.
 
 from __future__ import annotations
 
+import atexit
 import io
 import linecache
 import os
@@ -123,16 +124,12 @@ def start(report: bool, stackless: bool, doctor: bool, offload: list[str]) -> No
 
         pose()
     if doctor:
-        import atexit
-
         from overlapped._doctor import Doctor
 
         found = Doctor()
         found.begin()
         atexit.register(lambda: found.report(sys.stderr))
     if report:
-        import atexit
-
         atexit.register(lambda: print(overlapped.report(), file=sys.stderr))
 
 

@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from . import _engine
+from ._pool import on_pool
 
-__all__ = ["KNOWN", "on_pool", "prepare_psycopg", "prepare_psycopg2", "put_on_pool"]
+__all__ = ["KNOWN", "prepare_psycopg", "prepare_psycopg2", "put_on_pool"]
 
 
 class Known(NamedTuple):
@@ -53,26 +52,17 @@ KNOWN = {
 """By the name of the module that a program imports."""
 
 
-def on_pool(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A version of a function that runs on a thread of the pool where another tasklet could run meanwhile."""
-
-    @wraps(function)
-    def runs_on_pool(*args: Any, **kwargs: Any) -> Any:
-        if _engine.is_alone() or _engine.program_ends():
-            return function(*args, **kwargs)
-        return _engine.offload_endless(lambda: function(*args, **kwargs))
-
-    return runs_on_pool
-
-
 def put_on_pool(module: ModuleType, names: tuple[str, ...], note: Callable[[str, Any], None]) -> None:
     """Give functions and methods of a module, by their dotted names, versions that run on the pool."""
+    # Not at the top: it takes longer to import than all else here, and few programs come by.
+    from inspect import getattr_static
+
     for dotted in names:
         owner: Any = module
         *outer, name = dotted.split(".")
         for step in outer:
             owner = getattr(owner, step)
-        plain = inspect.getattr_static(owner, name)
+        plain = getattr_static(owner, name)
         kind = type(plain) if isinstance(plain, (staticmethod, classmethod)) else None
         new = on_pool(plain.__func__ if kind else plain)
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap as _std
-from typing import Any
 
 from . import _engine
+from ._pool import on_pool
 
 __all__ = ["mmap"]
 
@@ -19,8 +19,4 @@ class mmap(_std.mmap):
         shown = super().__repr__()
         return shown.replace("<mmap ", "<mmap.mmap ", 1) if type(self) is mmap else shown
 
-    def flush(self, *args: Any) -> Any:
-        """Write what was changed to the file, and wait until it is there."""
-        if _engine.is_alone() or _engine.program_ends():
-            return super().flush(*args)
-        return _engine.offload_short(super().flush, *args)
+    flush = on_pool(_std.mmap.flush, _engine.offload_short)

@@ -13,17 +13,16 @@ import os as _std
 import stat as _stat
 import sys
 from collections import Counter
-from collections.abc import Callable as _Callable
 from collections.abc import Sequence as _Sequence
 from contextlib import suppress
 from errno import EBADF as _EBADF
 from errno import EBUSY as _EBUSY
-from functools import wraps as _wraps
 from operator import index as _index
 from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
+from ._pool import on_pool as _on_pool
 
 __all__ = [
     "close",
@@ -212,19 +211,10 @@ if sys.platform != "win32":
 
     _pread = _std.pread
 
-    def _short(call: _Callable[..., Any]) -> _Callable[..., Any]:
-        @_wraps(call)
-        def short(*args: Any, **kwargs: Any) -> Any:
-            if _engine.is_alone() or _engine.program_ends():
-                return call(*args, **kwargs)
-            return _engine.offload_short(lambda: call(*args, **kwargs))
-
-        return short
-
     # These end by themselves: a file has them, and nothing that waits for others.
-    pwrite = _short(_std.pwrite)
+    pwrite = _on_pool(_std.pwrite, _engine.offload_short)
     if hasattr(_std, "preadv"):
-        preadv, pwritev = _short(_std.preadv), _short(_std.pwritev)
+        preadv, pwritev = (_on_pool(call, _engine.offload_short) for call in (_std.preadv, _std.pwritev))
 
     if hasattr(_std, "sendfile"):
         _sendfile = _std.sendfile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from pathlib import Path
 
 from . import _engine
 from ._signal import _signal as set_handler
@@ -24,7 +23,7 @@ errors Python never hears of. A program that sets a handler for it is not preemp
 
 def start() -> None:
     """Have threads that are tasklets give way after :func:`sys.getswitchinterval` from now on."""
-    ours, standard = (os.path.join(Path(file).parent, "") for file in (__file__, os.__file__))
+    ours, standard = (os.path.join(os.path.dirname(file), "") for file in (__file__, os.__file__))
     set_handler(SIGNAL, _engine.Preemption(ours, standard))
     # From Python 3.12 on. The one thread of the system's is the one that watches, which a child does without.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded, use of fork", DeprecationWarning)

@@ -8,8 +8,8 @@ use pyo3::types::PyBytes;
 use super::at_once::{self, is_not_now};
 use super::reading::into_bytes;
 use super::receiving::{Receiving, fatal};
-use super::write::takes_one;
-use crate::python::class::{fast, give, install};
+use super::write::with_data;
+use crate::python::class::{fast, install};
 use crate::python::error::from_io;
 
 /// Takes what is there, and tells the protocol.
@@ -44,14 +44,8 @@ unsafe extern "C" fn write_to_pipe(
     args: *mut *mut PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut PyObject {
-    // SAFETY: as for `write`.
-    let (py, transport, data) = unsafe {
-        let py = Python::assume_attached();
-        let data = if count == 1 { Some(Bound::from_borrowed_ptr(py, *args)) } else { None };
-        (py, Bound::from_borrowed_ptr(py, transport), data)
-    };
-    let Some(data) = data else { return give(Err(takes_one(count))) };
-    give(try_write_to_pipe(py, &transport, &data).map(|()| py.None().into_ptr()))
+    // SAFETY: called by Python.
+    unsafe { with_data(transport, args, count, try_write_to_pipe) }
 }
 
 fn try_write_to_pipe(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -1,5 +1,6 @@
 //! `write` of a transport: what the socket takes at once goes out without a frame of Python's.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::{intern, types::PyBytes};
@@ -24,16 +25,30 @@ unsafe extern "C" fn write(
     args: *mut *mut PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut PyObject {
-    // SAFETY: called by Python, so the GIL is held and the arguments live.
-    let (py, transport, args) = unsafe {
+    // SAFETY: called by Python.
+    unsafe { with_data(transport, args, count, try_write) }
+}
+
+/// Has `write` do what it is to do with the one argument that a method of a transport has got.
+///
+/// # Safety
+/// The GIL is held; the transport and its `count` arguments live.
+pub(super) unsafe fn with_data(
+    transport: *mut PyObject,
+    args: *mut *mut PyObject,
+    count: ffi::Py_ssize_t,
+    write: impl FnOnce(Python<'_>, &Bound<'_, PyAny>, &Bound<'_, PyAny>) -> PyResult<()>,
+) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    let (py, transport, data) = unsafe {
         let py = Python::assume_attached();
-        let args: &[*mut PyObject] = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count as usize) };
-        (py, Bound::from_borrowed_ptr(py, transport), args)
+        let data = if count == 1 { Some(Bound::from_borrowed_ptr(py, *args)) } else { None };
+        (py, Bound::from_borrowed_ptr(py, transport), data)
     };
-    let [data] = *args else { return give(Err(takes_one(count))) };
-    // SAFETY: a live object, as above.
-    let data = unsafe { Bound::from_borrowed_ptr(py, data) };
-    give(try_write(py, &transport, &data).map(|()| py.None().into_ptr()))
+    let Some(data) = data else {
+        return give(Err(PyTypeError::new_err(format!("write() takes exactly one argument ({count} given)"))));
+    };
+    give(write(py, &transport, &data).map(|()| py.None().into_ptr()))
 }
 
 fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -141,8 +156,4 @@ fn try_send_to(
             Ok(true)
         }
     }
-}
-
-pub(super) fn takes_one(count: isize) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(format!("write() takes exactly one argument ({count} given)"))
 }
