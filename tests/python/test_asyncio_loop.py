@@ -402,7 +402,8 @@ class TestTimers:
             await asyncio.sleep(0.02)
             return loop.time() - begun
 
-        assert run(main()) >= 0.02
+        # A loop takes what is due within one step of its clock.
+        assert run(main()) >= 0.02 - time.get_clock_info("monotonic").resolution
 
     def test_what_is_no_timer_is_told(self, loop: Any) -> None:
         loop._scheduled.append("no timer")
