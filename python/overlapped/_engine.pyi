@@ -37,6 +37,8 @@ class Tasklet(Generic[_R_co]):
 
     name: str
     """For listings and tracebacks."""
+    _preemptible: bool
+    """Whether its turn may be ended where it computes: as a thread's is, or by a timed run of Stackless's."""
     __dict__: dict[str, Any]
 
     @property
@@ -323,11 +325,11 @@ class Preemption:
     def __new__(cls, ours: str, standard: str) -> Preemption: ...
     def __call__(self, number: int, frame: FrameType | None) -> None: ...
 
-def preempt(interval: float | None, number: int) -> None:
-    """Have threads that are tasklets preempted after ``interval`` seconds of CPU time from now on; None: no longer.
+def preempt(interval: float | None) -> None:
+    """Have threads that are tasklets preempted after ``interval`` seconds of CPU time from now on; None: no longer."""
 
-    ``number`` is that of a signal whose handler is a :class:`Preemption`.
-    """
+def preempt_by(number: int) -> None:
+    """Say by which signal: its handler is a :class:`Preemption`. From then on timed runs stop those that compute."""
 
 @final
 class no_preempt:

@@ -283,6 +283,76 @@ def test_one_that_is_atomic_is_left_alone_by_the_time_out():
     assert run(0.001) is None
 
 
+def test_one_that_computes_and_never_leaves_its_turn_is_stopped_and_goes_on_where_it_was():
+    counted = 0
+    stop: list[bool] = []
+
+    def computes() -> int:
+        nonlocal counted
+        while not stop:
+            counted += 1
+        return counted
+
+    made = tasklet(computes)()
+    for _ in range(3):
+        before = counted
+        assert run(0.01) is made and made.paused
+        assert counted > before
+        made.insert()
+    assert run(0.02, totaltimeout=True) is made
+    made.insert()
+    stop.append(True)
+    assert run(0.01) is None and not made.alive
+
+
+def test_the_others_have_their_turns_beside_one_that_computes():
+    log: list[str] = []
+
+    def computes() -> None:
+        while len(log) < 5:
+            pass
+
+    def quick() -> None:
+        for _ in range(5):
+            log.append("quick")
+            schedule()
+
+    tasklet(computes)()
+    tasklet(quick)()
+    while (victim := run(0.005)) is not None:
+        victim.insert()
+    assert log == ["quick"] * 5
+
+
+def test_one_that_is_atomic_is_not_stopped_where_it_computes():
+    log: list[str] = []
+
+    def computes() -> None:
+        busy(0.02)
+        log.append("whole")
+        stackless.getcurrent().set_atomic(False)
+        busy(-1)
+
+    made = tasklet(computes)
+    made.set_atomic(True)
+    made.setup()
+    assert run(0.002) is made
+    assert log == ["whole"]
+    made.kill()
+
+
+def test_a_soft_time_out_stops_nobody_in_the_middle():
+    log: list[str] = []
+
+    def computes() -> None:
+        busy(0.02)
+        log.append("whole")
+
+    tasklet(computes)()
+    assert run(0.002, soft=True) is None
+    assert log == ["whole"]
+
+
 def test_a_total_time_out_ends_the_run_at_the_next_switch():
     stop: list[bool] = []
 

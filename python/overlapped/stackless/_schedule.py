@@ -4,9 +4,12 @@
 file, a sleep or an offloaded function keeps it going, as the tasklet that polled the sockets did under Stackless.
 Tasklets that wait on channels do not, for nobody is left who could meet them; they stay as they are.
 
-**Time-outs** are seconds. A greenlet cannot be left after so many instructions, and not in the middle of its code at
-all: time is looked at where a tasklet leaves its turn, and one that never does is not stopped (``overlapped.watch``
-tells of it). So ``run(100000)``, which counts instructions, is refused; ``run(0.05)`` is what to write.
+**Time-outs** are seconds: CPython does not count instructions, so ``run(100000)`` is refused, and ``run(0.05)`` is what
+to write. A tasklet that computes is stopped in the middle of its Python code, as there, when it has used that much of
+the CPU; ``soft`` runs wait until it leaves its turn by itself. It is stopped where Python looks for signals, so not in
+the middle of a C function; not in this package, the import system, a ``__del__``, an ``atomic`` block or a
+``no_preempt``; and on Python's main thread alone, which is the one that looks for signals. Elsewhere time is looked at
+where a tasklet leaves its turn, and one that never does is not stopped (``overlapped.watch`` tells of it).
 """
 
 from __future__ import annotations
@@ -59,26 +62,27 @@ def run(
     The tasklet is paused meanwhile: who inserts or runs it ends its run.
 
     Args:
-        timeout: seconds, as a float, after which a tasklet that has not left its turn is paused when it does, and
-            returned:
-            ``insert`` it to go on. 0 is for ever.
+        timeout: seconds, as a float, after which a tasklet that has not left its turn is paused, in the middle of what
+            it computes, and returned: ``insert`` it to go on. 0 is for ever.
         threadblock: go on while there are other threads, whose tasklets may still meet those of this one.
-        soft: pause nobody when the time is up, and return None.
+        soft: stop and pause nobody when the time is up: return None when whoever runs leaves its turn.
         ignore_nesting: nothing depends on it here.
         totaltimeout: count ``timeout`` from now, and not for each turn. Where all wait for the port then, return None.
 
     Raises:
-        ValueError: ``timeout`` is a count of instructions, which greenlets cannot count.
+        ValueError: ``timeout`` is a count of instructions, which nobody counts.
         BaseException: what a tasklet has raised uncaught; nested, in the innermost run.
     """
     if timeout and isinstance(timeout, int):
         raise ValueError(
-            f"run({timeout}): greenlets cannot be stopped after a number of instructions; give seconds as a float, as "
-            "in run(0.05), and have long computations call stackless.schedule()"
+            f"run({timeout}): tasklets cannot be stopped after a number of instructions; give seconds as a float, as "
+            "in run(0.05)"
         )
     me = getcurrent()
     may_switch()
     limit = float(timeout) or None
+    if limit and not soft:
+        _have_who_computes_stopped()
     while True:
         paused = _engine.run_until_idle(limit, bool(totaltimeout or soft), bool(soft))
         if paused is not None:
@@ -91,6 +95,18 @@ def run(
         if not threadblock or limit or len(sys._current_frames()) == 1 or me is not getmain():
             return None
         _engine.sleep(_LOOK)
+
+
+_stops = False
+
+
+def _have_who_computes_stopped() -> None:
+    global _stops
+    if not _stops and _engine.on_main_thread():
+        from .._preempt import prepare
+
+        prepare()
+        _stops = True
 
 
 _callback: ScheduleCallback | None = None

@@ -459,6 +459,8 @@ class tasklet:
     def set_atomic(self, flag: bool) -> bool:
         """While true, the time-out of :func:`run` leaves it alone. Return what it was."""
         before, self._atomic = self._atomic, bool(flag)
+        if self._handle is not None:
+            self._handle._preemptible = not flag
         return before
 
     @property
@@ -467,7 +469,7 @@ class tasklet:
         return self._ignores
 
     def set_ignore_nesting(self, flag: bool) -> bool:
-        """Kept, and nothing here depends on it: a time-out ends no tasklet in the middle. Return what it was."""
+        """Kept, and nothing here depends on it: a tasklet is stopped on whatever stack. Return what it was."""
         before, self._ignores = self._ignores, bool(flag)
         return before
 
@@ -498,6 +500,7 @@ class tasklet:
         """Make the engine's tasklet, at the end of the queue."""
         assert self._job is not None
         self._handle = self._job.context.run(_engine.spawn, self._live)
+        self._handle._preemptible = not self._atomic
         self._handle.__dict__[_OURS] = self
 
     def _tell(self, function: Callable[..., object], *args: Any) -> None:

@@ -8,9 +8,10 @@
 //! Runs nest. The innermost alone is told; where there is none, and the thread's own tasklet has paused itself, that one goes
 //! on. A run that ends before, because its time is up or somebody wants its tasklet, takes those inside of it with it.
 //!
-//! **Limits.** A greenlet cannot be left in the middle of its Python code, so time is looked at where a tasklet leaves its
-//! turn: if it could go on (it yields, and does not wait) it is paused, and the run returns it. (Rejected: a timer of the
-//! port's. The thread is not idle while one is set, and it is only looked at every so many switches.)
+//! **Limits.** Time is looked at where a tasklet leaves its turn: if it could go on (it yields, and does not wait) it is
+//! paused, and the run returns it. One that computes, and does not leave it, is made to when the time is up, where it may be
+//! stopped: see [`preempt`](super::preempt). (Rejected: a timer of the port's. The thread is not idle while one is set, and
+//! it is only looked at every so many switches.)
 
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,16 @@ fn out_of_time(greenlets: &Greenlets, turn: Duration) -> Option<Run> {
         Some(Limit::Total { until, .. }) => now >= until,
     };
     greenlets.runs.borrow().iter().find(is_up).copied()
+}
+
+/// What is left to `me` of the time after which it is paused, in the run where that is least; None where none is timed so.
+pub(super) fn time_left(greenlets: &Greenlets, me: TaskletId) -> Option<Duration> {
+    let (now, gone_to) = (Instant::now(), greenlets.gone_to.get()?);
+    let left = |run: &Run| match run.limit? {
+        Limit::Turn(most) => Some((gone_to + most).saturating_duration_since(now)),
+        Limit::Total { until, soft } => (!soft).then(|| until.saturating_duration_since(now)),
+    };
+    greenlets.runs.borrow().iter().filter(|run| run.by != me).filter_map(left).min()
 }
 
 /// Ends a run: who waits for it is next.

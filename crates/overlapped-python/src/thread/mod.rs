@@ -41,6 +41,8 @@ mod worker;
 
 use pyo3::prelude::*;
 
+use crate::python::builtin::add_called;
+
 /// Adds what Python sees of this to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -57,8 +59,8 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signal::MainHandler>()?;
     module.add_class::<preempt::Preemption>()?;
     module.add_class::<no_preempt::NoPreemption>()?;
+    add_called::<tasklet::Spawn>(module)?;
     for function in [
-        wrap_pyfunction!(tasklet::spawn, module)?,
         wrap_pyfunction!(tasklet::current, module)?,
         wrap_pyfunction!(tasklet::run, module)?,
         wrap_pyfunction!(time::sleep, module)?,
@@ -76,6 +78,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(held::watch_threads, module)?,
         wrap_pyfunction!(report::is_alone, module)?,
         wrap_pyfunction!(preempt::preempt, module)?,
+        wrap_pyfunction!(preempt::preempt_by, module)?,
         wrap_pyfunction!(pause::await_handler, module)?,
         wrap_pyfunction!(pause::signal_descriptor, module)?,
         wrap_pyfunction!(pause::on_main_thread, module)?,

@@ -12,6 +12,7 @@ use pyo3::types::PyString;
 use super::greenlets::{Limit, Run};
 use super::idle;
 use super::life::runtime;
+use super::preempt::Timed;
 use super::runtime::Runtime;
 use super::tasklet::{Tasklet, of};
 use super::thrown::{keep_thrown, outwait};
@@ -159,7 +160,8 @@ pub(crate) fn main_tasklet(py: Python<'_>) -> PyResult<Py<Tasklet>> {
 /// Waits until the thread is idle: no tasklet is ready, and nothing of its own can make one so.
 ///
 /// `timeout` seconds, from now where `total`, else for each tasklet's turn: what ends the wait before, and pauses the tasklet
-/// that then leaves its turn and could go on. That is returned; not where `soft`, when none is paused.
+/// that then leaves its turn and could go on, or is stopped where it computes. That is returned; not where `soft`, when none
+/// is paused or stopped.
 #[pyfunction]
 #[pyo3(signature = (timeout=None, total=false, soft=false))]
 pub(crate) fn run_until_idle(
@@ -174,6 +176,13 @@ pub(crate) fn run_until_idle(
         true => Limit::Total { until, soft },
         false => Limit::Turn(until.saturating_duration_since(Instant::now())),
     });
+    let _timed = match limit {
+        Some(Limit::Turn(limit)) => Some(Timed::begin(&runtime, limit)?),
+        Some(Limit::Total { until, soft: false }) => {
+            Some(Timed::begin(&runtime, until.saturating_duration_since(Instant::now()))?)
+        }
+        _ => None,
+    };
     let before = greenlets.gone_to.get();
     greenlets.gone_to.set(limit.map(|_| Instant::now()).or(before));
     greenlets.runs.borrow_mut().push(Run { by, limit });

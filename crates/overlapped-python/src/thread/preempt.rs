@@ -10,15 +10,19 @@
 //! - in a tasklet of [`spawn`](super::tasklet::spawn): new code is written to be interrupted at waits alone;
 //! - within `no_preempt` (see [`no_preempt`](super::no_preempt)); on a greenlet of the program's own.
 //!
-//! Then it is asked again soon. What its wait would be told (a cancel, a time-out) is not told here: code that waits for
-//! nothing expects nothing.
+//! In a timed `run` of Stackless's ([`idle`](super::idle)), whatever tasklet has used up the time is stopped likewise, a
+//! spawned one too, and is paused as it leaves its turn; what it is told meanwhile is raised there. A tasklet that is not
+//! preemptible (Stackless's `atomic`) is left alone by both.
+//!
+//! Who must not be stopped where it is, is asked again soon. What its wait would be told (a cancel, a time-out) is not told
+//! to a thread: code that waits for nothing expects nothing.
 //!
 //! Rejected: `Py_AddPendingCall` (CPython calls none while one is called, so that one who has given way in it would keep all
 //! others from it); a frame evaluation function (PEP 523; each call of a function costs more); a real signal (a program's
 //! system calls end with EINTR).
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use overlapped::engine::TaskletId;
@@ -27,65 +31,121 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::held::begin_to_watch;
+use super::idle;
 use super::runtime::{Runtime, existing};
 use super::signal::is_main_thread;
+use super::tasklet::Tasklet;
 use crate::python::capi;
 use crate::python::error::from_io;
 use crate::python::greenlet;
 
 /// How long a thread may compute, in nanoseconds of its CPU time; 0 where nobody is preempted.
 static INTERVAL: AtomicU64 = AtomicU64::new(0);
+/// After how long a tasklet is asked in the run that is timed, in the same; 0 where none is.
+static TIMED: AtomicU64 = AtomicU64::new(0);
 /// The number of the signal that Python is to believe in.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
-/// Who was asked last must not give way where it was.
-static REFUSED: AtomicBool = AtomicBool::new(false);
+/// After how many nanoseconds it is asked again who did not give way when asked last; 0 where it did.
+static AGAIN: AtomicU64 = AtomicU64::new(0);
 /// What the thread that watches is doing: one of the three below.
 static ASKING: AtomicU8 = AtomicU8::new(QUIET);
 const QUIET: u8 = 0;
 const ASKS: u8 = 1;
 /// It must not ask any more.
 const ENDED: u8 = 2;
-/// After how much more it is asked again.
+/// After how much more it is asked again who must not give way where it is.
 const SOON: Duration = Duration::from_micros(500);
 /// How often it is looked whether threads are preempted again, where they are not.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(10);
 /// How many frames of the standard library's may lie between this package's code and where it is.
 const NEAR: usize = 4;
 /// How many frames are looked through for a destructor.
 const FAR: usize = 50;
 /// The files of this package, and their functions, under which all of a thread's code lies, or the program's.
-const BEGIN: [(&str, &str); 4] =
-    [("_thread.py", "_run"), ("_thread.py", "_run_joinable"), ("_threading.py", "live"), ("__main__.py", "run")];
+const BEGIN: [(&str, &str); 5] = [
+    ("_thread.py", "_run"),
+    ("_thread.py", "_run_joinable"),
+    ("_threading.py", "live"),
+    ("__main__.py", "run"),
+    ("_tasklet.py", "_live"),
+];
 
-/// Has threads that are tasklets preempted after `interval` seconds from now on; None: not any more. `number` is that of a
-/// signal whose handler is a `Preemption`.
+/// Has threads that are tasklets preempted after `interval` seconds from now on; None: not any more.
 #[pyfunction]
-pub(crate) fn preempt(interval: Option<f64>, number: c_int) -> PyResult<()> {
+pub(crate) fn preempt(interval: Option<f64>) -> PyResult<()> {
     let nanoseconds = match interval {
         None => 0,
         Some(seconds) => {
             let interval = Duration::try_from_secs_f64(seconds);
             let interval = interval.map_err(|error| PyValueError::new_err(format!("preempt({seconds}): {error}")))?;
-            u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1)
+            nanoseconds(interval)
         }
     };
-    SIGNAL.store(number, Ordering::Relaxed);
     INTERVAL.store(nanoseconds, Ordering::Relaxed);
     Ok(())
 }
 
+/// Says by the handler of which signal, which is a `Preemption`.
+#[pyfunction]
+pub(crate) fn preempt_by(number: c_int) {
+    SIGNAL.store(number, Ordering::Relaxed);
+}
+
+fn nanoseconds(interval: Duration) -> u64 {
+    u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
 fn interval() -> Option<Duration> {
-    Some(Duration::from_nanos(INTERVAL.load(Ordering::Relaxed))).filter(|interval| !interval.is_zero())
+    let each = [&INTERVAL, &TIMED].map(|each| each.load(Ordering::Relaxed));
+    each.into_iter().filter(|each| *each != 0).min().map(Duration::from_nanos)
 }
 
 /// Watches this thread from now on, where it is Python's main one and threads are preempted: to be called where one begins.
 /// Not before, for a fork beside a thread of the system's has Python warn, from 3.12 on.
 pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
-    let Some(first) = interval().filter(|_| is_main_thread()) else { return Ok(()) };
+    let preempts = INTERVAL.load(Ordering::Relaxed) != 0 && is_main_thread();
+    if preempts && !runtime.greenlets.preempted.get() {
+        begin_to_watch(&runtime.scheduler);
+        watch(runtime)?;
+    }
+    Ok(())
+}
+
+/// A run that is timed, until it is dropped: who uses up its time is stopped where it is. On Python's main thread, and where
+/// there is a handler for it; elsewhere it is not.
+pub(super) struct Timed {
+    before: Option<u64>,
+}
+
+impl Timed {
+    pub(super) fn begin(runtime: &Runtime, limit: Duration) -> PyResult<Timed> {
+        if SIGNAL.load(Ordering::Relaxed) == 0 || !is_main_thread() {
+            return Ok(Timed { before: None });
+        }
+        let before = TIMED.load(Ordering::Relaxed);
+        let shorter = limit.min(IDLE);
+        let mine = nanoseconds(if before == 0 { shorter } else { shorter.min(Duration::from_nanos(before)) });
+        TIMED.store(mine, Ordering::Relaxed);
+        let timed = Timed { before: Some(before) };
+        watch(runtime)?;
+        Ok(timed)
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            TIMED.store(before, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Has the thread watched, once.
+fn watch(runtime: &Runtime) -> PyResult<()> {
+    let Some(first) = interval() else { return Ok(()) };
     if runtime.greenlets.preempted.replace(true) {
         return Ok(());
     }
-    begin_to_watch(&runtime.scheduler);
     let look = |held: bool| {
         let Some(interval) = interval() else { return Some(IDLE) };
         if !held {
@@ -94,7 +154,10 @@ pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
         if !ask() {
             return None;
         }
-        Some(if REFUSED.swap(false, Ordering::Relaxed) { SOON } else { interval })
+        Some(match AGAIN.swap(0, Ordering::Relaxed) {
+            0 => interval,
+            again => Duration::from_nanos(again),
+        })
     };
     runtime.scheduler.preempt(first, Box::new(look)).map_err(from_io)
 }
@@ -144,12 +207,19 @@ impl Preemption {
 
     fn __call__(&self, py: Python<'_>, _number: Bound<'_, PyAny>, frame: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let (Some(runtime), Some(frame)) = (existing(), frame) else { return Ok(()) };
-        if is_preemptible(py, &runtime) && self.may_stop_at(py, frame)? {
-            runtime.scheduler.give_way_after_hold();
-        } else {
-            REFUSED.store(true, Ordering::Relaxed);
+        let by = match time_left(py, &runtime) {
+            Some((by, Duration::ZERO)) if self.may_stop_at(py, frame)? => by,
+            left => {
+                let again = left.map_or(SOON, |(_, left)| left.max(SOON));
+                AGAIN.store(nanoseconds(again), Ordering::Relaxed);
+                return Ok(());
+            }
+        };
+        runtime.scheduler.give_way_after_hold();
+        match by {
+            By::Run if runtime.scheduler.check().is_err() => Err(runtime.raise(py)),
+            By::Run | By::Thread => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -178,14 +248,31 @@ impl Preemption {
     }
 }
 
-/// Whether the tasklet that runs is a thread to Python, on a greenlet of its own, that lets others run.
-fn is_preemptible(py: Python<'_>, runtime: &Runtime) -> bool {
+/// Who stops a tasklet: another thread's turn, or the run whose time is up.
+enum By {
+    Thread,
+    Run,
+}
+
+/// How much longer the tasklet that runs may hold the thread: no time where it is a thread to Python, else what is left of a
+/// timed run; None where it must not be stopped.
+fn time_left(py: Python<'_>, runtime: &Runtime) -> Option<(By, Duration)> {
     let (greenlets, me) = (&runtime.greenlets, runtime.scheduler.current_tasklet());
-    let is_thread = || greenlets.member(py, me).is_some_and(|member| !member.life.ends_with_program);
+    let member = greenlets.member(py, me);
+    let object = member.as_ref().and_then(|member| member.object.cast_bound::<Tasklet>(py).ok());
     let is_its_own = || greenlets.greenlet(py, me).is_some_and(|own| own.is(greenlet::current(py)));
-    !runtime.scheduler.is_between()
-        && !greenlets.asks_for_signals.get()
-        && !greenlets.unpreempted.borrow().contains_key(&me)
-        && (me == TaskletId::ROOT || is_thread())
-        && is_its_own()
+    if runtime.scheduler.is_between()
+        || greenlets.asks_for_signals.get()
+        || greenlets.unpreempted.borrow().contains_key(&me)
+        || object.is_some_and(|object| !object.get().is_preemptible())
+        || !is_its_own()
+    {
+        return None;
+    }
+    let is_thread = me == TaskletId::ROOT || member.is_some_and(|member| !member.life.ends_with_program);
+    let preempts = INTERVAL.load(Ordering::Relaxed) != 0;
+    if is_thread && preempts {
+        return Some((By::Thread, Duration::ZERO));
+    }
+    idle::time_left(greenlets, me).map(|left| (By::Run, left))
 }

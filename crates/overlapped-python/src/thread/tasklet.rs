@@ -1,7 +1,9 @@
 //! `Tasklet`: its object, how it is started, how it ends.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -21,6 +23,7 @@ use super::life::runtime;
 use super::runtime::{Runtime, existing};
 use super::thrown::{exit_type, keep_thrown, take};
 use super::{hooks, preempt};
+use crate::python::builtin::{Call, Called};
 use crate::python::class::generic;
 use crate::python::time::deadline;
 use crate::python::unfinished::call;
@@ -77,6 +80,8 @@ pub(crate) struct Tasklet {
     /// makes one.
     waiter: OnceLock<Waiter>,
     state: Mutex<State>,
+    /// Time does not end its turn: see [`preempt`](super::preempt).
+    unpreempted: AtomicBool,
     /// True. Python makes the object's `__dict__` before these fields, in memory that is zero until then, and may collect
     /// garbage meanwhile.
     made: bool,
@@ -84,7 +89,8 @@ pub(crate) struct Tasklet {
 
 impl Tasklet {
     fn new(job: Option<Job>, name: Option<String>) -> Tasklet {
-        Tasklet { waiter: OnceLock::new(), state: State::new(job, name), made: true }
+        let state = State::new(job, name);
+        Tasklet { waiter: OnceLock::new(), state, unpreempted: AtomicBool::new(false), made: true }
     }
 
     pub(super) fn waiter(&self) -> &Waiter {
@@ -96,6 +102,10 @@ impl Tasklet {
         self.state().outcome.is_none()
     }
 
+    pub(super) fn is_preemptible(&self) -> bool {
+        !self.unpreempted.load(Ordering::Relaxed)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +114,7 @@ impl Tasklet {
     fn execute(&self, py: Python<'_>, scheduler: &Scheduler) -> Option<Py<PyAny>> {
         let job = self.state().job.take();
         let Some(job) = job else {
-            self.do_at_end(py);
+            drop(self.done_at_end(py));
             return None;
         };
         let value = if thrown_before(py, scheduler) { None } else { job.call(py) };
@@ -134,12 +144,10 @@ impl Tasklet {
                 Err(error.into_value(py).into_any())
             }
         };
-        self.do_at_end(py);
-        let (joiners, watchers) = {
-            let mut state = self.state();
-            state.outcome = Some(outcome);
-            (std::mem::take(&mut state.joiners), std::mem::take(&mut state.watchers))
-        };
+        let mut state = self.done_at_end(py);
+        state.outcome = Some(outcome);
+        let (joiners, watchers) = (std::mem::take(&mut state.joiners), state.watchers.take());
+        drop(state);
         joiners.iter().for_each(|(_, joiner)| joiner.wake());
         if let Some(watchers) = watchers {
             tell(py, *watchers);
@@ -152,9 +160,12 @@ impl Tasklet {
         self.state().at_end.push(Box::new(what));
     }
 
-    fn do_at_end(&self, py: Python<'_>) {
+    /// Does what is to be done at the end; the state then, in which there is nothing more of it.
+    fn done_at_end(&self, py: Python<'_>) -> MutexGuard<'_, State> {
         loop {
-            let Some(last) = self.state().at_end.pop() else { return };
+            let mut state = self.state();
+            let Some(last) = state.at_end.pop() else { return state };
+            drop(state);
             last(py);
         }
     }
@@ -301,6 +312,17 @@ impl Tasklet {
     }
 
     /// Whether the tasklet has not ended.
+    /// Whether its turn may be ended where it computes.
+    #[getter]
+    fn _preemptible(&self) -> bool {
+        self.is_preemptible()
+    }
+
+    #[setter(_preemptible)]
+    fn set_preemptible(&self, preemptible: bool) {
+        self.unpreempted.store(!preemptible, Ordering::Relaxed);
+    }
+
     #[getter]
     fn alive(&self) -> bool {
         self.is_alive()
@@ -441,15 +463,31 @@ impl Tasklet {
     }
 }
 
-/// Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program ends
-/// it, as `Tasklet.cancel` does; `run()` waits for all.
-///
-/// All keywords are the function's. (Rejected: one for the tasklet's name, as a group's `spawn` has it, which passes no
-/// keywords on. A function that has a `name` itself would miss it, and nobody would say so.) The name is set before the
-/// tasklet begins: `spawn(function).name = "reader"`.
-#[pyfunction]
-#[pyo3(signature = (function, /, *args, **kwargs))]
-pub(crate) fn spawn(
+/// `spawn`. All keywords are the function's. (Rejected: one for the tasklet's name, as a group's `spawn` has it, which passes
+/// no keywords on. A function that has a `name` itself would miss it, and nobody would say so.) By PyO3 the arguments would
+/// be put into a tuple, and those after the first into another.
+pub(crate) struct Spawn;
+
+impl Called for Spawn {
+    const NAME: &'static CStr = c"spawn";
+    const DOC: &'static CStr = c"spawn(function, /, *args, **kwargs)
+--
+
+Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program ends
+it, as `Tasklet.cancel` does; `run()` waits for all.
+
+All keywords are the function's. The name is set before the tasklet begins: `spawn(function).name = \"reader\"`.";
+
+    fn call<'py>(call: &Call<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(function) = call.first() else {
+            return Err(PyTypeError::new_err("spawn() missing 1 required positional argument: 'function'"));
+        };
+        let (py, (args, kwargs)) = (function.py(), call.rest()?);
+        Ok(spawn(function, args, kwargs)?.into_bound(py).into_any())
+    }
+}
+
+fn spawn(
     function: Bound<'_, PyAny>,
     args: Bound<'_, PyTuple>,
     kwargs: Option<Bound<'_, PyDict>>,
