@@ -20,6 +20,7 @@ def asked(*words: str) -> argparse.Namespace:
     parser.add_argument("path", nargs="?", help="of a Unix socket, where it is not to be TCP")
     parser.add_argument("--lines", action="store_true", help="read and answer lines")
     parser.add_argument("--once", action="store_true", help="close after the first reply")
+    parser.add_argument("--whole-turns", action="store_true", help="no thread is preempted")
     return parser.parse_args()
 
 

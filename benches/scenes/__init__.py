@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, loop, memory, micro, prefork, scaling, structure, text
+from . import accept, echo, files, loop, memory, micro, preemption, prefork, scaling, structure, text
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -17,6 +17,7 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "structure": structure.scene,
     "asyncio": loop.scene,
     "prefork": prefork.scene,
+    "preemption": preemption.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
 }

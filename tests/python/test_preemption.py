@@ -101,6 +101,28 @@ def test_a_loop_that_asks_again_and_again_lets_the_other_threads_run(loop: str) 
     assert run(LOOPS[loop] + "\nprint('others ran')") == "others ran\n"
 
 
+def test_others_converse_while_one_gives_way_and_need_not_wait_for_it_after_each_step() -> None:
+    assert (
+        run("""
+trips = 0
+def ask(end):
+    global trips
+    for _ in range(200):
+        end.sendall(b"?"); end.recv(1)
+        trips += 1
+def answer(end):
+    for _ in range(200): end.sendall(end.recv(1))
+ends = socket.socketpair()
+threads = [threading.Thread(target=what, args=(end,)) for what, end in zip((ask, answer), ends)]
+for t in threads: t.start()
+seen = {trips}
+while trips < 200: seen.add(trips)
+print(len(seen) < 150)
+""")
+        == "True\n"
+    )
+
+
 def test_two_threads_that_compute_take_turns() -> None:
     assert (
         run("""

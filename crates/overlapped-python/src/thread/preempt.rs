@@ -154,8 +154,9 @@ fn watch(runtime: &Runtime) -> PyResult<()> {
         if !ask() {
             return None;
         }
+        // Who goes on after it has given way is noticed soon, so that an interval counts from there.
         Some(match AGAIN.swap(0, Ordering::Relaxed) {
-            0 => interval,
+            0 => SOON,
             again => Duration::from_nanos(again),
         })
     };
@@ -215,11 +216,11 @@ impl Preemption {
                 return Ok(());
             }
         };
-        runtime.scheduler.give_way_after_hold();
         match by {
-            By::Run if runtime.scheduler.check().is_err() => Err(runtime.raise(py)),
-            By::Run | By::Thread => Ok(()),
+            By::Thread => runtime.scheduler.give_way_after_hold(interval().unwrap_or_default()),
+            By::Run => runtime.scheduler.yield_now().map_err(|_| runtime.raise(py))?,
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use overlapped::engine::{Cause, Scheduler, TaskletId, Waiter};
 use pyo3::ffi;
@@ -135,7 +136,7 @@ impl MainHandler {
         greenlets.look_for_signals.set(true);
         scheduler.wake(TaskletId::ROOT);
         if !in_native_code && !scheduler.is_between() {
-            scheduler.give_way_after_hold();
+            scheduler.give_way_after_hold(Duration::ZERO);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use overlapped_port::sys::{ThreadClock, start_thread};
 
@@ -40,11 +40,18 @@ impl Scheduler {
         start_thread(std::thread::Builder::new().name("overlapped-preempt".into()), looks).map(drop)
     }
 
-    /// Lets the others run before the tasklet that has held the thread goes on, those too whom the port or a timer can
-    /// make ready. What this one is told waits until it waits itself.
-    pub fn give_way_after_hold(self: &Rc<Self>) {
-        self.poll_next();
-        self.let_others_run();
+    /// Lets the others run before the tasklet that has held the thread goes on, those too whom the port or a timer makes
+    /// ready, again and again while there are any, for about `most` at the most: who receives and sends in turn would else
+    /// wait for one hold of this one's after each step. What this one is told waits until it waits itself.
+    pub fn give_way_after_hold(self: &Rc<Self>, most: Duration) {
+        let began = Instant::now();
+        // Where the port fails, the next wait is told.
+        while self.turn(Some(Duration::ZERO)).is_ok() && self.has_ready() {
+            self.let_others_run();
+            if began.elapsed() >= most {
+                break;
+            }
+        }
     }
 }
 

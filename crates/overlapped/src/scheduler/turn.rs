@@ -56,11 +56,6 @@ impl Scheduler {
         Ok(Some(id))
     }
 
-    /// Has the port polled before the next tasklet is gone to.
-    pub(super) fn poll_next(&self) {
-        self.switches.set(SWITCHES_A_TURN);
-    }
-
     /// The two that run next, where many are ready.
     #[inline]
     pub(crate) fn upcoming(&self) -> Option<(TaskletId, TaskletId)> {
