@@ -10,6 +10,7 @@ import contextlib
 import errno
 import faulthandler
 import gc
+import importlib.metadata
 import os
 import pkgutil
 import signal
@@ -45,6 +46,17 @@ def needs(name: str) -> pytest.MarkDecorator:
     except (ImportError, AttributeError):
         return pytest.mark.skip(f"this system has no {name}")
     return pytest.mark.skipif(False, reason="")
+
+
+def needs_library(*names: str) -> pytest.MarkDecorator:
+    """For a test of libraries, named as pip has them, that are not to be had everywhere."""
+    missing = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    return pytest.mark.skipif(bool(missing), reason=f"not installed here: pip install {' '.join(missing)}")
 
 
 def unix_only(reason: str) -> pytest.MarkDecorator:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +18,8 @@ import pytest
 
 import overlapped
 import overlapped.asyncio
-from conftest import unix_only
+import servers
+from conftest import needs_library, unix_only
 from overlapped import socket
 from overlapped.asyncio import new_event_loop, result_of
 
@@ -30,12 +28,6 @@ if TYPE_CHECKING:
 
 COUNT = 50
 PROGRAMS = Path(__file__).with_name("programs")
-
-
-def needs_library(*names: str) -> pytest.MarkDecorator:
-    """For a test of a library that is not to be had everywhere."""
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed here: {', '.join(missing)}")
 
 
 def post(address: tuple[str, int], path: str, number: int) -> bytes:
@@ -300,53 +292,15 @@ class TestAnyio:
         self.run(main)
 
 
-def postgres_programs() -> tuple[str, str] | None:
-    """``initdb`` and ``postgres``, which Debian has in a folder of their own."""
-    folders = os.pathsep.join([os.environ.get("PATH", ""), *map(str, Path("/usr/lib/postgresql").glob("*/bin"))])
-    initdb, postgres = (shutil.which(name, path=folders) for name in ("initdb", "postgres"))
-    return (initdb, postgres) if initdb and postgres else None
-
-
 @needs_library("asyncpg")
-@pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL is not on this machine (Debian: postgresql)")
+@pytest.mark.skipif(bool(servers.POSTGRES), reason=servers.POSTGRES)
 @unix_only("its server's socket is a Unix one")
 class TestAsyncpg:
     @pytest.fixture
     def server(self) -> Iterator[str]:
         """The folder with the socket of a server of this test's own."""
-        programs = postgres_programs()
-        assert programs is not None
-        # It refuses to run as root.
-        user = "nobody" if os.getuid() == 0 else None
-        with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
-            if user is not None:
-                shutil.chown(folder, user)
-            data = str(Path(folder, "data"))
-            subprocess.run(
-                [programs[0], "--auth=trust", "--username=postgres", "--no-sync", "--no-locale", "-D", data],
-                check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder,
-            )  # fmt: skip
-            options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "dynamic_shared_memory_type=posix"]
-            server = subprocess.Popen(
-                [programs[1], "-D", data, "-k", folder, *options],
-                stderr=subprocess.PIPE,
-                text=True,
-                user=user,
-                cwd=folder,
-            )
-            assert server.stderr is not None
-            with server, server.stderr:
-                try:
-                    log = ""
-                    while "ready to accept connections" not in log:
-                        line = server.stderr.readline()
-                        assert line, f"it has ended:\n{log}"
-                        log += line
-                    yield folder
-                finally:
-                    # Its fast shutdown.
-                    server.send_signal(signal.SIGINT)
-                    server.stderr.read()
+        with servers.postgres() as folder:
+            yield folder
 
     def test_its_pool_is_used_by_coroutines_and_by_blocking_code(self, server: str) -> None:
         import asyncpg

@@ -1,25 +1,28 @@
 """Clients that others wrote, unmodified, 100 at once on one thread under ``python -m overlapped``.
 
 Each program in `programs/` is a plain one, with threads; it runs under plain Python too, and must say the same there.
+Their servers are in the program, or started by the test.
 """
 
 from __future__ import annotations
 
-import shutil
-import socket
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import servers
+from conftest import needs_library
 from load import crowd
+from servers import PROGRAMS
 
-PROGRAMS = Path(__file__).parent / "programs"
 COUNT = 100
-UNDER = [pytest.param([], id="plain"), pytest.param(["-m", "overlapped"], id="overlapped")]
+pytestmark = pytest.mark.parametrize(
+    "under", [pytest.param([], id="plain"), pytest.param(["-m", "overlapped"], id="overlapped")]
+)
 
 
 def run(under: list[str], program: str, *arguments: object) -> str:
@@ -35,41 +38,100 @@ def run(under: list[str], program: str, *arguments: object) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("under", UNDER)
 def test_urllib_against_the_standard_librarys_server(under: list[str], tmp_path: Path) -> None:
     assert run(under, "urllib_clients.py", tmp_path, COUNT) == f"{5 * COUNT} files\n"
 
 
-@pytest.mark.parametrize("under", UNDER)
 def test_requests_against_the_standard_librarys_server(under: list[str]) -> None:
     assert run(under, "requests_clients.py", COUNT) == f"{4 * COUNT} answers\n"
 
 
+@needs_library("httpx")
+def test_httpx_against_the_standard_librarys_server(under: list[str]) -> None:
+    assert run(under, "httpx_clients.py", COUNT) == f"{2 * COUNT} answers\n"
+
+
+def test_long_polls_of_a_queue_with_urllib3(under: list[str]) -> None:
+    assert run(under, "long_polls.py", COUNT) == f"{2 * COUNT} messages\n"
+
+
+def test_smtplib_against_a_server_of_mail(under: list[str]) -> None:
+    assert run(under, "smtp_clients.py", COUNT) == f"{3 * COUNT} mails\n"
+
+
+@needs_library("dnspython")
+def test_dnspython_against_a_name_server(under: list[str]) -> None:
+    assert run(under, "dns_clients.py", COUNT) == f"{2 * COUNT} answers\n"
+
+
+@needs_library("websocket-client", "websockets")
+def test_websocket_client_against_the_threaded_server_of_websockets(under: list[str]) -> None:
+    assert run(under, "websocket_clients.py", COUNT) == f"{3 * (COUNT - 1)} answers\n"
+
+
+@needs_library("pyOpenSSL", "trustme")
+def test_pyopenssl_on_both_sides(under: list[str]) -> None:
+    assert run(under, "pyopenssl_clients.py", COUNT) == f"{COUNT} answers\n"
+
+
+@needs_library("trio")
+def test_trio_in_several_threads_and_then_in_the_main_thread(under: list[str]) -> None:
+    assert run(under, "trio_threads.py", COUNT // 5) == f"{COUNT} answers\n"
+
+
+@needs_library("paramiko")
+def test_paramiko_on_both_sides(under: list[str]) -> None:
+    assert run(under, "paramiko_clients.py", COUNT) == f"{COUNT} answers\n"
+
+
 @pytest.fixture
 def redis_port(tmp_path: Path) -> Iterator[int]:
-    """A redis server of the test's own on a free port; it is ended with the test."""
-    command = shutil.which("redis-server")
-    assert command, "redis-server is missing (Debian's package of that name): make test installs it"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(tmp_path)]
-    with (tmp_path / "redis.log").open("w") as log:
-        server = subprocess.Popen([command, *options], stdout=log, stderr=log)
-    try:
-        deadline = time.perf_counter() + 20 * crowd()
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.perf_counter() < deadline, (tmp_path / "redis.log").read_text()
-                time.sleep(0.05)
+    with servers.redis(tmp_path) as port:
         yield port
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
-@pytest.mark.parametrize("under", UNDER)
 def test_redis_against_redis_server(under: list[str], redis_port: int) -> None:
     assert run(under, "redis_clients.py", redis_port, COUNT) == f"{COUNT} clients\n"
+
+
+@needs_library("celery")
+def test_celery_with_threads_on_redis(
+    under: list[str], redis_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_PORT", str(redis_port))
+    options = ["-A", "celery_tasks", "worker", "-P", "threads", "-c", "20", "--loglevel", "INFO"]
+    command, log = [sys.executable, *under, "-m", "celery", *options], tmp_path / "celery.log"
+    with servers.running(command, log, lambda text: " ready." in text, signal.SIGTERM, cwd=PROGRAMS):
+        assert run(under, "celery_tasks.py", COUNT) == f"{COUNT} tasks\n"
+    assert "Warm shutdown" in log.read_text() and "Traceback" not in log.read_text()
+
+
+@pytest.mark.skipif(bool(servers.POSTGRES), reason=servers.POSTGRES)
+@pytest.mark.parametrize(
+    "driver",
+    [
+        pytest.param("pg8000", marks=needs_library("pg8000")),
+        pytest.param("psycopg", marks=needs_library("psycopg", "psycopg-binary")),
+    ],
+)
+def test_drivers_of_postgresql_that_wait_for_each_others_locks(under: list[str], driver: str) -> None:
+    with servers.postgres() as folder:
+        assert run(under, "postgres_clients.py", driver, folder, COUNT // 2) == f"{COUNT // 2} clients\n"
+
+
+@needs_library("PyMySQL")
+@pytest.mark.skipif(bool(servers.MARIADB), reason=servers.MARIADB)
+def test_pymysql_against_mariadb(under: list[str]) -> None:
+    with servers.mariadb() as path:
+        assert run(under, "mysql_clients.py", path, COUNT // 2) == f"{COUNT // 2} clients\n"
+
+
+@needs_library("gunicorn")
+@pytest.mark.parametrize(
+    "framework",
+    [pytest.param("flask", marks=needs_library("Flask")), pytest.param("django", marks=needs_library("Django"))],
+)
+def test_gunicorns_threads_serve_an_application(under: list[str], framework: str, tmp_path: Path) -> None:
+    """Twice as many clients as it has threads, each on a connection that it keeps."""
+    with servers.gunicorn(under, f"{framework}_pages:application", tmp_path) as (host, port):
+        assert run([], "page_clients.py", host, port, COUNT) == f"{3 * COUNT} answers\n"
