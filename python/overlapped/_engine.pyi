@@ -263,7 +263,6 @@ class Lock:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
-@final
 class RLock:
     """As :class:`threading.RLock`; the holder is a tasklet."""
 
@@ -725,6 +724,19 @@ def as_builtin(function: _T, like: object) -> _T:
 
     It is no method of a class that has it as an attribute, and is shown and pickled by the other's name and module.
     """
+
+@final
+class Frameless:
+    """A function or method that calls in its stead what ``choose`` answers to its arguments.
+
+    That is a function with its arguments and keyword arguments; Python shows no frame between it and the caller.
+    """
+
+    def __new__(
+        cls, choose: Callable[..., tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]
+    ) -> Frameless: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Any: ...
 
 def sleep_as_time(seconds: float, /) -> None:
     """As :func:`sleep`, with the errors of :func:`time.sleep`."""

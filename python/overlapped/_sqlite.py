@@ -25,17 +25,21 @@ from . import _engine
 
 __all__ = ["Connection", "Cursor", "connect"]
 
+_Chosen = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 _THREAD = 4  # The place of `check_same_thread` among the arguments, and of `factory`.
 _FACTORY = 5
 
 
-def _run(connection: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what may wait for a connection's database."""
-    if getattr(connection, "_in_memory", True) or _engine.is_alone() or _engine.program_ends():
-        return function(*args, **kwargs)
+def _run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what may wait for a database, on a thread of the pool."""
     context = copy_context()
     with _engine.uncancellable():
         return _engine.offload_endless(lambda: context.run(function, *args, **kwargs))
+
+
+def _may_wait(connection: Any) -> bool:
+    """Whether a call that waits for the connection's database would keep anybody waiting."""
+    return not (getattr(connection, "_in_memory", True) or _engine.is_alone() or _engine.program_ends())
 
 
 def _check(connection: Any) -> None:
@@ -49,15 +53,27 @@ def _check(connection: Any) -> None:
 
 
 def _checked(method: Callable[..., Any], connection_of: Callable[[Any], Any], waits: bool) -> Callable[..., Any]:
-    @wraps(method)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def choose(self: Any, *args: Any, **kwargs: Any) -> _Chosen:
         connection = connection_of(self)
         _check(connection)
-        if waits:
-            return _run(connection, method, self, *args, **kwargs)
-        return method(self, *args, **kwargs)
+        if waits and _may_wait(connection):
+            return _run, (method, self, *args), kwargs
+        return method, (self, *args), kwargs
 
-    return checked
+    return _frameless(method, choose)
+
+
+def _frameless(like: Callable[..., Any], choose: Callable[..., _Chosen]) -> Callable[..., Any]:
+    """What the module warns of, it does at the line of the program that calls it."""
+    return wraps(like)(_engine.Frameless(choose))
+
+
+def _of_cursor(name: str) -> Callable[..., Any]:
+    """A connection's method that makes a cursor for the call: by the standard library's it would be one of its own."""
+    method = getattr(Cursor, name)
+    return _frameless(
+        getattr(_std.Connection, name), lambda self, *args: (method, (Connection.cursor(self), *args), {})
+    )
 
 
 def _methods(base: type, connection_of: Callable[[Any], Any], waiting: str, others: str) -> dict[str, Any]:
@@ -77,6 +93,10 @@ class Cursor(_std.Cursor):
     __module__ = _std.Cursor.__module__
 
 
+# As long as the module has its own.
+_init, _connect = _std.Connection.__init__, _std.connect
+
+
 class Connection(_std.Connection):
     __doc__ = _std.Connection.__doc__
     __module__ = _std.Connection.__module__
@@ -84,7 +104,7 @@ class Connection(_std.Connection):
     _thread: int | None = None
     _in_memory = True
 
-    def __init__(self, database: Any, *args: Any, **kwargs: Any) -> None:
+    def _choose(self, database: Any, *args: Any, **kwargs: Any) -> _Chosen:
         if len(args) >= _THREAD:
             checks, args = args[_THREAD - 1], (*args[: _THREAD - 1], False, *args[_THREAD:])
         else:
@@ -92,22 +112,13 @@ class Connection(_std.Connection):
             kwargs["check_same_thread"] = False
         self._thread = _engine.get_ident() if checks else None
         self._in_memory = _is_in_memory(database, kwargs.get("uri", False))
-        super().__init__(database, *args, **kwargs)
+        return _init, (self, database, *args), kwargs
+
+    __init__ = _frameless(_init, _choose)
 
     def cursor(self, factory: Any = Cursor) -> Any:
         _check(self)
         return super().cursor(factory)
-
-    # By the standard library's own they would have its own cursor.
-
-    def execute(self, *args: Any) -> Any:
-        return Connection.cursor(self).execute(*args)
-
-    def executemany(self, *args: Any) -> Any:
-        return Connection.cursor(self).executemany(*args)
-
-    def executescript(self, *args: Any) -> Any:
-        return Connection.cursor(self).executescript(*args)
 
 
 for _name, _method in _methods(
@@ -125,13 +136,14 @@ for _name, _method in _methods(
     "fetchone close",
 ).items():
     setattr(Cursor, _name, _method)
+for _name in ("execute", "executemany", "executescript"):
+    setattr(Connection, _name, _of_cursor(_name))
 
 
-_connect = _std.connect
-
-
-@wraps(_connect)
-def connect(*args: Any, **kwargs: Any) -> Any:
+def _choose_connect(*args: Any, **kwargs: Any) -> _Chosen:
     if len(args) <= _FACTORY:
         kwargs.setdefault("factory", Connection)
-    return _connect(*args, **kwargs)
+    return _connect, args, kwargs
+
+
+connect = _engine.as_builtin(_frameless(_connect, _choose_connect), _connect)

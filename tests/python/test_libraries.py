@@ -110,6 +110,25 @@ class TestSqlite:
             print(error_of(sqlite3.Cursor.__new__(sqlite3.Cursor).execute, ""))
             """)
 
+    def test_what_it_warns_of_and_raises_points_at_the_program_s_own_line(self) -> None:
+        both("""
+            import datetime, warnings
+            here = error_of.__code__.co_filename
+            def lines_of(*calls):
+                for call in calls:
+                    with warnings.catch_warnings(record=True) as told:
+                        warnings.simplefilter("always")
+                        try: call()
+                        except (sqlite3.Error, TypeError) as error: deep = error.__traceback__.tb_next.tb_next is None
+                        else: deep = None
+                    print(deep, sorted({warning.filename == here for warning in told}))
+            cursor = (connection := sqlite3.connect(path)).cursor()
+            lines_of(lambda: sqlite3.connect(path, 5.0, 0, None, True, sqlite3.Connection, 128, False).close(),
+                     lambda: connection.create_function(name="one", narg=0, func=lambda: 1),
+                     lambda: connection.execute("nonsense"), lambda: connection.executescript("nonsense"),
+                     lambda: cursor.execute("select ?", (datetime.date(2000, 1, 1),)), lambda: sqlite3.connect(None))
+            """)
+
     def test_everything_goes_on_beside_another_thread(self) -> None:
         both("""
             go = threading.Event(); other = begin(go.wait)

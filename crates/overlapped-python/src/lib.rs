@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     python::greenlet::load(module.py())?;
     module.add_function(wrap_pyfunction!(python::builtin::as_builtin, module)?)?;
+    module.add_class::<python::frameless::Frameless>()?;
     thread::add_to(module)?;
     sync::add_to(module)?;
     reactor::add_to(module)?;

@@ -18,6 +18,9 @@ unsafe extern "C" {
     /// Cuts a bytes object that nobody else knows (C API reference, "Bytes Objects").
     pub(crate) fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: isize) -> c_int;
 
+    /// A method of an object (C API reference, "Instance Method Objects").
+    pub(crate) fn PyMethod_New(function: *mut PyObject, object: *mut PyObject) -> *mut PyObject;
+
     /// What `object.__getattribute__` does, with another dictionary (CPython, Objects/object.c); `_thread._local` is
     /// made with it too.
     pub(crate) fn _PyObject_GenericGetAttrWithDict(

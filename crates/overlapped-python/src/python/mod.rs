@@ -6,6 +6,7 @@ pub(crate) mod bytes;
 pub(crate) mod capi;
 pub(crate) mod class;
 pub(crate) mod error;
+pub(crate) mod frameless;
 pub(crate) mod greenlet;
 pub(crate) mod hooks;
 pub(crate) mod reference;
