@@ -12,6 +12,7 @@ import _pyio  # type: ignore[import-not-found]
 import copyreg as _copyreg
 import io as _std
 import os as _os
+import sys as _sys
 import warnings as _warnings
 from abc import ABCMeta as _ABCMeta
 from io import *
@@ -44,8 +45,19 @@ def _in_io(name: str) -> Any:
     return getattr(_std, name)
 
 
-# They say that they come from the module in C, which has the standard library's: pickled are they as what `io` has.
-_copyreg.pickle(_StandIn, lambda stand_in: (_in_io, (stand_in.__name__,)))
+def _reduce_class(made: type) -> Any:
+    # They say that they come from the module in C, which has the standard library's: pickled are they as what `io` has.
+    return (_in_io, (made.__name__,)) if "_stands_for" in vars(made) else made.__qualname__
+
+
+_copyreg.pickle(_StandIn, _reduce_class)
+
+
+def _reduce(self: Any, protocol: Any) -> Any:
+    """``__reduce_ex__`` of a file: only a subclass can have a state that is pickled, from Python 3.14 on."""
+    if _sys.version_info < (3, 14) or "_stands_for" in vars(type(self)):
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+    return object.__reduce_ex__(self, protocol)
 
 
 def _open_on_port(path: Any, flags: int) -> int:
@@ -62,6 +74,8 @@ class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
     __module__ = _c.FileIO.__module__
     _stands_for = _c.FileIO
 
+    __reduce_ex__ = _reduce
+
     # read, readinto, readall and write are native methods: see install_file below.
 
     def __init__(self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None) -> None:
@@ -77,10 +91,6 @@ class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
 
 
 _engine.install_file(FileIO)
-
-
-def _unpicklable(self: Any, protocol: Any) -> Any:
-    raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
 
 # Ours are subclasses on which each call is whole, by a lock of the object's that is held meanwhile: the standard
@@ -108,7 +118,7 @@ def _whole(base: type, sample: Any) -> Any:
     members = {
         "__init__": __init__,
         "__slots__": ("_whole",),
-        "__reduce_ex__": _unpicklable,
+        "__reduce_ex__": _reduce,
         "__repr__": _shown(base),
         "__doc__": base.__doc__,
         "__module__": base.__module__,
@@ -157,7 +167,7 @@ class TextIOWrapper(_std.TextIOWrapper, metaclass=_StandIn):  # type: ignore[no-
         self._whole = _engine.Whole(two_streams=not one)
         super().__init__(buffer, *args, **kwargs)
 
-    __reduce_ex__ = _unpicklable
+    __reduce_ex__ = _reduce
     __repr__ = _shown(_std.TextIOWrapper)
 
     def reconfigure(self, **options: Any) -> None:

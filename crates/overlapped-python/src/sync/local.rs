@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit, intern};
 
 use crate::python::capi::{_PyObject_GenericGetAttrWithDict, _PyObject_GenericSetAttrWithDict};
@@ -144,10 +144,10 @@ impl Local {
         })
     }
 
-    fn __getattribute__(slf: &Bound<'_, Local>, name: &Bound<'_, PyString>) -> PyResult<Py<PyAny>> {
+    fn __getattribute__(slf: &Bound<'_, Local>, name: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let dict = dict(slf)?;
-        if name.as_any().eq(intern!(py, "__dict__"))? {
+        if name.eq(intern!(py, "__dict__"))? {
             return Ok(dict.into_any().unbind());
         }
         // SAFETY: live objects; the result is a new reference or null with an error set.
@@ -157,11 +157,11 @@ impl Local {
         }
     }
 
-    fn __setattr__(slf: &Bound<'_, Local>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __setattr__(slf: &Bound<'_, Local>, name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         change(slf, name, value.as_ptr())
     }
 
-    fn __delattr__(slf: &Bound<'_, Local>, name: &Bound<'_, PyString>) -> PyResult<()> {
+    fn __delattr__(slf: &Bound<'_, Local>, name: &Bound<'_, PyAny>) -> PyResult<()> {
         change(slf, name, std::ptr::null_mut())
     }
 
@@ -186,11 +186,11 @@ impl Local {
     }
 }
 
-/// Sets an attribute, or deletes it where `value` is null.
-fn change(local: &Bound<'_, Local>, name: &Bound<'_, PyString>, value: *mut PyObject) -> PyResult<()> {
+/// Sets an attribute, or deletes it where `value` is null. Python sees to it that the name is a string.
+fn change(local: &Bound<'_, Local>, name: &Bound<'_, PyAny>, value: *mut PyObject) -> PyResult<()> {
     let py = local.py();
     let dict = dict(local)?;
-    if name.as_any().eq(intern!(py, "__dict__"))? {
+    if name.eq(intern!(py, "__dict__"))? {
         let class = local.get_type().name()?;
         return Err(PyAttributeError::new_err(format!("'{class}' object attribute '__dict__' is read-only")));
     }

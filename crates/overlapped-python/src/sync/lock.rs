@@ -129,7 +129,7 @@ impl Lock {
 }
 
 /// A lock that its holder may take again. As `threading.RLock`; the holder is a tasklet.
-#[pyclass(frozen, weakref, name = "RLock", module = "overlapped")]
+#[pyclass(frozen, subclass, weakref, name = "RLock", module = "overlapped")]
 pub(crate) struct RLock {
     lock: Lock,
     /// The identifier of its holder (see [`ident`]), 0 for none.
@@ -231,11 +231,17 @@ impl RLock {
         self.lock._at_fork_reinit();
     }
 
-    fn __repr__(slf: Bound<'_, RLock>) -> String {
+    fn __repr__(slf: Bound<'_, RLock>) -> PyResult<String> {
         let (owner, count) = (slf.get().owner.load(Ordering::Relaxed), slf.get().count.load(Ordering::Relaxed));
         let how = if count > 0 { "locked" } else { "unlocked" };
-        let module = if is_in_thread_module(&slf) { "_thread" } else { "overlapped" };
-        format!("<{how} {module}.RLock object owner={owner} count={count} at {:p}>", slf.as_ptr())
+        let name = if !slf.is_exact_instance_of::<RLock>() {
+            slf.get_type().name()?.to_string()
+        } else if is_in_thread_module(&slf) {
+            "_thread.RLock".into()
+        } else {
+            "overlapped.RLock".into()
+        };
+        Ok(format!("<{how} {name} object owner={owner} count={count} at {:p}>", slf.as_ptr()))
     }
 }
 
