@@ -17,7 +17,7 @@ _RECURSIVE = 0
 class SemLock(_std.SemLock):  # type: ignore[misc]
     """A semaphore that processes share. The system wakes no tasklet for it: it is tried at growing intervals."""
 
-    # The tasklet that holds a lock that its holder may take again; the original knows threads alone.
+    # The tasklet that took it last; the original knows threads alone.
     _holder = 0
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
@@ -49,7 +49,7 @@ class SemLock(_std.SemLock):  # type: ignore[misc]
         super().release()
 
     def _is_mine(self) -> bool:
-        return bool(super()._is_mine()) and (self.kind != _RECURSIVE or self._holder == _engine.get_ident())
+        return bool(super()._is_mine()) and self._holder == _engine.get_ident()
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -6,11 +6,12 @@ it is: over these names its threads, locks, events and locals are those of taskl
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from ._engine import Lock, RLock, call_at_end, get_ident, release_at_end, start_thread
+from ._engine import Lock, RLock, call_at_end, current, get_ident, main_tasklet, release_at_end, start_thread
 from ._engine import _local as _local
 from ._masks import begin, end, inherit, masks, started
 
@@ -20,6 +21,7 @@ __all__ = [
     "_ThreadHandle",
     "_count",
     "_get_main_thread_ident",
+    "_get_name",
     "_local",
     "_make_thread_handle",
     "_set_sentinel",
@@ -28,6 +30,7 @@ __all__ = [
     "allocate_lock",
     "get_ident",
     "lock",
+    "set_name",
     "start_joinable_thread",
     "start_new",
     "start_new_thread",
@@ -38,6 +41,10 @@ import _thread as _real
 LockType = lock = allocate_lock = allocate = Lock
 
 _real_count = _real._count
+# From Python 3.14 on.
+_real_set_name: Any = getattr(_real, "set_name", None)
+_real_get_name: Any = getattr(_real, "_get_name", None)
+_longest_name: int | None = getattr(_real, "_NAME_MAXLEN", None)
 
 
 def _count() -> int:
@@ -111,6 +118,41 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
             end(me)
 
 
+_names = _local()
+
+
+def set_name(name: str) -> None:
+    """Name the calling thread. To the system only the main tasklet has a name, that of the thread on which all are."""
+    if current() is main_tasklet():
+        _real_set_name(name)
+    elif isinstance(name, str):
+        _names.name = name
+    else:
+        raise TypeError(f"set_name() argument 'name' must be str, not {type(name).__name__}")
+
+
+def _get_name() -> str:
+    """The calling thread's name: what it was called last, cut as the system cuts it."""
+    system: str = _real_get_name()
+    if current() is main_tasklet():
+        return system
+    import threading
+
+    thread = threading._active.get(get_ident())  # type: ignore[attr-defined]
+    name = getattr(_names, "name", None) or getattr(thread, "_name", None) or system
+    return os.fsdecode(name.encode(sys.getfilesystemencoding(), "replace").split(b"\0")[0][:_longest_name])
+
+
+def run_named(name: str, function: Callable[[], Any]) -> Any:
+    """Run a function on a thread of the system's that has this name meanwhile."""
+    before = _real_get_name()
+    _real_set_name(name)
+    try:
+        return function()
+    finally:
+        _real_set_name(before)
+
+
 def _set_sentinel() -> Lock:
     """Return a lock that is released when the calling tasklet has ended, if it is then held."""
     sentinel = Lock()
@@ -122,8 +164,9 @@ def _report(error: BaseException, function: Callable[..., object]) -> None:
     # The frame of `_run` is none of the program's.
     traceback = error.__traceback__ and error.__traceback__.tb_next
     error.__traceback__ = traceback
-    arguments = (type(error), error, traceback, "Exception ignored in thread started by", function)
-    sys.unraisablehook(_unraisable_type()(arguments))
+    text = "Exception ignored in thread started by"
+    what = (f"{text} {function!r}", None) if sys.version_info >= (3, 13) else (text, function)
+    sys.unraisablehook(_unraisable_type()((type(error), error, traceback, *what)))
 
 
 def _unraisable_type() -> Any:

@@ -38,6 +38,7 @@ __all__ = [
     "patch_asyncio",
     "patch_blocking",
     "patch_files",
+    "patch_interpreters",
     "patch_libraries",
     "patch_multiprocessing",
     "patch_os",
@@ -78,6 +79,7 @@ def patch_all(
     asyncio: bool = True,
     preemption: bool = True,
     sqlite: bool = True,
+    interpreters: bool = True,
     libraries: bool = True,
     stdin: bool = False,
     stdout: bool = False,
@@ -101,6 +103,7 @@ def patch_all(
         patch_asyncio: asyncio,
         patch_preemption: preemption and thread,
         patch_sqlite: sqlite,
+        patch_interpreters: interpreters,
         patch_libraries: libraries,
         patch_stdin: stdin,
         patch_stdout: stdout,
@@ -201,6 +204,8 @@ def patch_select() -> None:
 
         names = ("select", "poll", "epoll")
         _replace(select, {name: getattr(ours, name) for name in names if hasattr(ours, name)})
+        # A loop of the program's own may never come to a wait of ours.
+        _after_import("asyncio.events", lambda _events: ours._mind_asyncio())
         if sys.platform == "win32":
             # Asyncio's loop has a completion port of its own there.
             import _overlapped
@@ -358,6 +363,21 @@ def patch_sqlite() -> None:
             _replace(_sqlite3, {name: getattr(ours, name) for name in ours.__all__})
 
         _after_import("sqlite3", patch)
+
+
+def patch_interpreters() -> None:
+    """What a program has other interpreters do (:mod:`concurrent.interpreters` and its pool) runs on threads."""
+    if _begin("interpreters"):
+        from . import _pool as ours
+
+        def patch(interpreters: Any) -> None:
+            for name in ("call", "exec", "run_func", "run_string"):
+                old = getattr(interpreters, name, None)
+                if old is not None:
+                    _originals[interpreters.__name__, name] = old
+                    setattr(interpreters, name, as_builtin(ours.on_pool(old, ours.offload_named), old))
+
+        _after_import("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters", patch)
 
 
 def patch_libraries() -> None:

@@ -360,6 +360,11 @@ class TestWaiting:
                 shared.release()
                 thread.join()
                 assert taken
+                thread = threading.Thread(target=shared.acquire)
+                thread.start(); thread.join()
+                assert shared is slots or "SomeOtherThread" in repr(shared), shared
+                if shared is not recursive: shared.release()
+            recursive = context.RLock()
             with recursive, recursive: pass
             assert lock.acquire() and not lock.acquire(timeout=0.01) and not lock.acquire(False)
         """)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
 from conftest import RunPython, needs
 
 
@@ -80,8 +84,51 @@ class TestThreads:
             def fail(): raise OSError
             _thread.start_new_thread(fail, ())
             time.sleep(0.01)
-            assert seen[1].exc_type is OSError and seen[1].object is fail and seen[1].err_msg.endswith("started by")
+            text = "Exception ignored in thread started by"
+            told = (f"{text} {fail!r}", None) if sys.version_info >= (3, 13) else (text, fail)
+            assert seen[1].exc_type is OSError and (seen[1].err_msg, seen[1].object) == told
             assert seen[1].exc_traceback.tb_frame.f_code is fail.__code__
+        """)
+
+    def test_what_another_interpreter_waits_for_keeps_nobody_waiting(self, patched: RunPython) -> None:
+        patched("""
+            import os, threading
+            try: import _interpreters as interpreters
+            except ImportError: import _xxsubinterpreters as interpreters
+            other = interpreters.create()
+            reads, writes = os.pipe()
+            thread = threading.Thread(target=interpreters.run_string, args=(other, f"import os; os.read({reads}, 1)"))
+            thread.start()
+            os.write(writes, b"x")
+            thread.join()
+            interpreters.destroy(other)
+        """)
+
+    def test_a_running_loop_is_its_threads_own_whatever_loop_it_is(self, patched: RunPython) -> None:
+        patched("""
+            import asyncio, threading
+            running, seen = object(), []
+            asyncio._set_running_loop(running)
+            thread = threading.Thread(target=lambda: seen.append(asyncio._get_running_loop()))
+            thread.start(); thread.join()
+            assert seen == [None] and asyncio._get_running_loop() is running
+            asyncio._set_running_loop(None)
+        """)
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="threads tell the system their names from 3.14 on")
+    def test_a_name_is_its_threads_own_and_leaves_that_of_the_process(self, patched: RunPython) -> None:
+        patched("""
+            import _thread, threading
+            process, seen = _thread._get_name(), []
+            def work():
+                me = threading.current_thread()
+                seen.append(_thread._get_name())
+                me.name = "a name longer than the system's are"
+                seen.append(_thread._get_name())
+            thread = threading.Thread(target=work, name="worker")
+            thread.start(); thread.join()
+            assert seen == ["worker", "a name longer than the system's are"[:_thread._NAME_MAXLEN]], seen
+            assert _thread._get_name() == process
         """)
 
     def test_one_runs_to_its_first_wait_before_start_returns(self, patched: RunPython) -> None:

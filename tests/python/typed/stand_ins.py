@@ -138,6 +138,7 @@ def patched() -> None:
     monkey.patch_signal()
     monkey.patch_socket()
     monkey.patch_sqlite()
+    monkey.patch_interpreters()
     monkey.patch_ssl()
     monkey.patch_stdin()
     monkey.patch_stdout()
