@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,11 +79,26 @@ def run_until_silent(
         return output.read().decode(errors="replace"), ended
 
 
+IN_PARTS = re.compile(r"^(?:FAIL|ERROR): \w+ \((test\.[\w.]+)\) [\[(]", re.MULTILINE)
+"""How unittest tells that part of a test has failed, one of its `subTest`."""
+
+
+def read_regrtest(file: Path, output: str) -> Result:
+    """What regrtest writes to a file, and what it says of tests that fail in part: from Python 3.12 on these have no
+    name in the file."""
+    result = read_junit(file)
+    result.failed = sorted({*result.failed, *IN_PARTS.findall(output)})
+    result.ran = sorted({*result.ran, *result.failed})
+    return result
+
+
 def read_junit(file: Path) -> Result:
     """Results in the form of JUnit, as regrtest and pytest write them."""
     result = Result()
     for case in ElementTree.parse(file).iter("testcase") if file.exists() else []:
         name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+        if not name:
+            continue
         bad = case.find("failure") is not None or case.find("error") is not None
         if case.find("skipped") is None or bad:
             result.ran.append(name)

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
 sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
-from outside import Result, read_junit, run_until_silent  # noqa: E402
+from outside import Result, read_junit, read_regrtest, run_until_silent  # noqa: E402
 
 from stdlib_run import LOOP_MODULES  # noqa: E402
 
@@ -71,8 +71,13 @@ class Suite:
             hung.append(begun[-1])
 
 
-def read_report(folder: Path, _output: str) -> Result:
-    """What regrtest and pytest write to a file."""
+def read_asyncio(folder: Path, output: str) -> Result:
+    """What regrtest writes to a file, and says."""
+    return read_regrtest(folder / "results.xml", output)
+
+
+def read_pytest(folder: Path, _output: str) -> Result:
+    """What pytest writes to a file."""
     return read_junit(folder / "results.xml")
 
 
@@ -115,7 +120,7 @@ def _pytest(*left_out: str) -> Callable[[str, Path, list[str]], list[str]]:
 PYTEST_BEGUN = re.compile(r"^(tests/\S+::[^\n]*?) (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS|$)", re.MULTILINE)
 
 SUITES = {
-    "asyncio": Suite(LOOP_MODULES, _asyncio, re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE), read_report),
+    "asyncio": Suite(LOOP_MODULES, _asyncio, re.compile(r"^\w+ \((test\.\S+)\)", re.MULTILINE), read_asyncio),
     "twisted": Suite(
         [
             "twisted.internet.test.test_process",
@@ -131,10 +136,10 @@ SUITES = {
         ["tests"],
         _pytest("-m", "not dev_mode and not autobahn and not internal"),
         PYTEST_BEGUN,
-        read_report,
+        read_pytest,
         "aiohttp",
     ),
     "anyio": Suite(
-        ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_report, "anyio"
+        ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_pytest, "anyio"
     ),
 }

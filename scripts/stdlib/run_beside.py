@@ -27,7 +27,7 @@ from modules import MODULES, expand
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
 sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
-from outside import Result, read_junit, run_until_silent  # noqa: E402
+from outside import Result, read_regrtest, run_until_silent  # noqa: E402
 from pythons import environment, find  # noqa: E402
 
 from known_failures import IGNORED, known_failures  # noqa: E402
@@ -137,7 +137,7 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
             tests = ["-m", "test", "-v", "-u", "network", "--junit-xml", str(file), *IGNORED, *without, *chosen, module]
             command = ["sh", "-c", f'ulimit -v {MEMORY >> 10}; exec "$@"', "sh", str(python), *under, *tests]
             output, ended = run_until_silent(command, Path(folder), patience=PATIENCE, longest=LONGEST)
-            result = read_junit(file)
+            result = read_regrtest(file, output)
         begun = BEGUN.findall(output)
         # Where there are results, it was the end of the process that did not come.
         if ended or result.ran or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
