@@ -46,6 +46,7 @@ from ._channel import VERSION as _VERSION
 from ._channel import WELCOME as _WELCOME
 from ._channel import Channel as _Channel
 from ._channel_errors import ProtocolError
+from ._delay import Delay
 from ._journal import Choice, Journal, NotYours
 from ._timeout import timeout
 from ._worker_process import running as _running
@@ -71,7 +72,6 @@ VARIABLE = _channel.VARIABLE
 """The variable of a worker's environment that says which of its descriptors is the channel."""
 
 _TIME_FOR_HELLO = 60.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.05, 10.0
 
 
 class Worker:
@@ -412,7 +412,7 @@ class Server:
 
     def _keep(self, number: int) -> None:
         """Keeps one place filled, until it is cancelled or all is done."""
-        place, delay = self._places[number], _FIRST_DELAY
+        place, delay = self._places[number], Delay()
         running = True
         while True:
             had = self._journal.places[number].taken
@@ -423,9 +423,8 @@ class Server:
                     self._take_back(self._journal.ended(number))
                 place.ended += 1
             of_use = self._journal.places[number].taken > had
-            if self._done.is_set() or self._done.wait(0 if of_use else delay):
+            if self._done.is_set() or self._done.wait(delay.after(of_use=of_use)):
                 return
-            delay = _FIRST_DELAY if of_use else min(2 * delay, _LONGEST_DELAY)
             try:
                 place.process, place.channel = self._start(number)
                 running = True

@@ -26,8 +26,9 @@ and in ``worker.py``, a server that answers each line with itself::
 
 :meth:`Supervisor.restart` replaces one worker after the other: the new one gets the same listeners, initialises, and
 says that it is ready; only then the old one *drains*: it accepts nothing more, answers the requests that are begun,
-gives its connections away, and ends. A new one that fails to start changes nothing. A worker that dies is replaced,
-after a growing delay.
+gives its connections away, and ends. A new one that fails to start changes nothing. A worker that dies is replaced: at
+once, where it was ready for a second or longer, else after a delay that doubles with each that was not, from 50 ms up
+to 10 s.
 
 **Connections move, too**, idle ones and ones with half of a request in hand: the old worker gives them away with the
 bytes that it has read and not answered, and a new one gets them as if it had accepted them, with those bytes first. The
@@ -53,6 +54,7 @@ from typing import Any
 
 from . import _engine, socket, subprocess
 from ._channel_errors import ProtocolError
+from ._delay import Delay, has_served
 from ._prefork_book import Book, NotYours
 from ._prefork_channel import (
     BACK,
@@ -90,7 +92,6 @@ __all__ = [
 
 Command = Sequence[str] | Callable[[int], Sequence[str]]
 
-_FIRST_DELAY, _LONGEST_DELAY = 0.05, 10.0
 
 _REST = 0.05
 """How many seconds a worker gets no connections after it has given one back."""
@@ -145,7 +146,7 @@ class _Member:
             channel,
         )
         self.ready, self.superseded, self.exited, self.ended = (_engine.Event() for _ in range(4))
-        self.began = time.monotonic()
+        self.ready_since: float | None = None
         self.draining = False
         self.how = ""
         self.outbox: Queue[tuple[int, bytes, int | None]] = Queue()
@@ -375,7 +376,7 @@ class Supervisor:
 
     def _keep(self, place: int) -> None:
         """Fills a place whenever the worker in it has died, until the server stops."""
-        delay = _FIRST_DELAY
+        delay = Delay()
         while True:
             member = self._places[place]
             which, _ = _engine.first_of([self._stopping, member.superseded, member.ended])
@@ -383,12 +384,9 @@ class Supervisor:
                 return
             if which == 1:
                 continue
-            if member.ready.is_set() and time.monotonic() - member.began >= _LONGEST_DELAY:
-                # It has served for a while.
-                delay = 0.0
-            if self._stopping.wait(delay):
+            ready_for = None if member.ready_since is None else time.monotonic() - member.ready_since
+            if self._stopping.wait(delay.after(of_use=has_served(ready_for))):
                 return
-            delay = min(max(2 * delay, _FIRST_DELAY), _LONGEST_DELAY)
             with self._turns[place]:
                 if member.superseded.is_set() or self._stopping.is_set():
                     continue
@@ -467,6 +465,7 @@ class Supervisor:
 
     def _hear(self, member: _Member, kind: int, body: bytes, descriptor: int | None) -> None:
         if kind == READY and not member.ready.is_set():
+            member.ready_since = time.monotonic()
             member.ready.set()
             if not member.draining:
                 self._takers[member.number] = member.generation

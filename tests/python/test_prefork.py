@@ -14,7 +14,7 @@ import pytest
 
 import overlapped
 from conftest import ROOT, WINDOWS, patience_with_the_killed, rust_example, unix_only
-from overlapped import prefork, sleep, socket, spawn
+from overlapped import _delay, prefork, sleep, socket, spawn
 from overlapped._channel_frames import End
 from overlapped._prefork_book import Book, NotYours
 from overlapped._prefork_channel import Channel
@@ -442,3 +442,11 @@ def test_what_eight_workers_have_died_with_comes_out():
         assert book.send({worker: 1}) is not None
         outs.append(book.ended(worker))
     assert (outs, len(book)) == ([[]] * 7 + [["a"]], 0)
+
+
+def test_who_was_ready_for_a_second_is_replaced_at_once_and_others_after_a_delay_that_doubles():
+    delay = _delay.Delay()
+    assert [delay.after(of_use=False) for _ in range(10)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert delay.after(of_use=True) == 0
+    assert delay.after(of_use=False) == 0.05
+    assert [_delay.has_served(ready_for) for ready_for in (None, 0.9, 1.0, 60.0)] == [False, False, True, True]

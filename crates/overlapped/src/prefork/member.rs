@@ -35,7 +35,7 @@ pub(super) struct Member {
     /// Another one has its place.
     pub(super) superseded: Event,
     pub(super) ended: Event,
-    pub(super) began: Instant,
+    pub(super) ready_since: Cell<Option<Instant>>,
     outbox: Queue<Outgoing>,
     draining: Cell<bool>,
     how: RefCell<String>,
@@ -56,7 +56,7 @@ impl Member {
             ready: Event::new(),
             superseded: Event::new(),
             ended: Event::new(),
-            began: Instant::now(),
+            ready_since: Cell::new(None),
             outbox: Queue::new(),
             draining: Cell::new(false),
             how: RefCell::default(),
@@ -224,6 +224,7 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver:
     while let Some((message, socket)) = receiver.receive(sender.stream())? {
         match message {
             Message::Ready if !member.ready.is_set() => {
+                member.ready_since.set(Some(Instant::now()));
                 member.ready.set();
                 shared.takes_connections(member);
             }

@@ -4,7 +4,8 @@
 //! [`Supervisor::restart`] replaces one after the other: the new worker gets the same listeners, initialises, and says that
 //! it is ready; only then the old one *drains*: it accepts nothing more, answers the requests that are begun, gives its
 //! connections away, and ends. A new one that fails to start changes nothing. [`Supervisor::upgrade`] does the same with
-//! another program. A worker that dies is replaced, after a delay that doubles each time.
+//! another program. A worker that dies is replaced: at once, where it was ready for a second or longer, else after a delay
+//! that doubles with each that was not, from 50 ms up to 10 s.
 //!
 //! **Connections move, too.** One that is idle between requests, or has half of a request in hand, would hold an old worker
 //! for as long as its client likes. So the old worker gives it away ([`Connection::give`]) with the bytes that it has read

@@ -327,9 +327,8 @@ fn fill(shared: &Rc<Shared>, number: usize) -> io::Result<()> {
             1 => continue,
             _ => {}
         }
-        // One that has served for a while is replaced at once.
-        let was_of_use = member.ready.is_set() && member.began.elapsed() >= Delay::LONGEST;
-        let mut rest = after(delay.after(was_of_use));
+        let ready_for = member.ready_since.get().map(|since| since.elapsed());
+        let mut rest = after(delay.after(Delay::has_served(ready_for)));
         if first_of(&mut [&mut shared.stopping.waiting(), &mut rest])? == 0 {
             return Ok(());
         }

@@ -10,7 +10,14 @@ pub(crate) struct Delay {
 
 impl Delay {
     const FIRST: Duration = Duration::from_millis(50);
-    pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(10);
+    /// A worker that has been ready for so long has served, however it ended.
+    const SERVED: Duration = Duration::from_secs(1);
+
+    /// Whether a worker was of use that was ready for so long; None where it never was.
+    pub(crate) fn has_served(ready_for: Option<Duration>) -> bool {
+        ready_for.is_some_and(|ready_for| ready_for >= Delay::SERVED)
+    }
 
     /// The delay after a worker's end. One that was of use is replaced at once.
     pub(crate) fn after(&mut self, was_of_use: bool) -> Duration {
@@ -35,5 +42,12 @@ mod tests {
         (0..100).for_each(|_| assert!(delay.after(false) <= Duration::from_secs(10)));
         assert_eq!(delay.after(true), Duration::ZERO);
         assert_eq!(delay.after(false).as_millis(), 50);
+    }
+
+    #[test]
+    fn who_was_ready_for_a_second_was_of_use() {
+        assert!(!Delay::has_served(None));
+        assert!(!Delay::has_served(Some(Duration::from_millis(999))));
+        assert!(Delay::has_served(Some(Duration::from_secs(1))));
     }
 }
