@@ -1,6 +1,5 @@
 //! Functions that leave no frame between their caller and what they call.
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
