@@ -62,6 +62,15 @@ pub enum Op<'a> {
         /// The socket to receive from.
         socket: RawSocket,
     },
+    /// Reads from a pipe (or another file that bytes come from by and by: not from a disk's) into buffers of the port's, as
+    /// [`Op::RecvMultishot`] receives: until the end, an error or a cancel, a completion each, ahead of its consumer.
+    ///
+    /// `InvalidInput` for what lies on a disk. `Unsupported` on Windows, where a read that waits on a pipe has its buffer from
+    /// the beginning.
+    ReadMultishot {
+        /// The pipe.
+        file: RawFile,
+    },
     /// Receives into several buffers, with the sender's address, control data and flags: all in `message`.
     /// Result: bytes.
     RecvMessage {
@@ -239,6 +248,7 @@ impl Op<'_> {
             Op::Shutdown { .. } => "shutdown",
             Op::Disconnect { .. } => "disconnect",
             Op::Read { .. } => "read",
+            Op::ReadMultishot { .. } => "read (multishot)",
             Op::ReadVectored { .. } => "readv",
             Op::Write { .. } => "write",
             Op::WriteVectored { .. } => "writev",
@@ -269,6 +279,7 @@ impl Op<'_> {
             | Op::CloseSocket { socket: s }
             | Op::Poll { socket: s, .. } => socket_key(s),
             Op::Read { file: f, .. }
+            | Op::ReadMultishot { file: f }
             | Op::ReadVectored { file: f, .. }
             | Op::Write { file: f, .. }
             | Op::WriteVectored { file: f, .. }
@@ -284,7 +295,7 @@ impl Op<'_> {
         match self {
             Op::Accept { .. } | Op::AcceptMultishot { .. } => Brings::Socket,
             Op::Open { .. } => Brings::File,
-            Op::RecvProvided { .. } | Op::RecvMultishot { .. } => Brings::Buffer,
+            Op::RecvProvided { .. } | Op::RecvMultishot { .. } | Op::ReadMultishot { .. } => Brings::Buffer,
             _ => Brings::Count,
         }
     }

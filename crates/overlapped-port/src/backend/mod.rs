@@ -274,6 +274,22 @@ fn no_pipe_clients() -> Started {
     Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, message)), None)
 }
 
+/// The answer of Unix to [`Op::ReadMultishot`] where bytes do not come by and by: what lies on a disk is always ready.
+#[cfg(unix)]
+fn check_comes_by_and_by(file: RawFile) -> io::Result<()> {
+    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the place outlives the call. Any number is allowed.
+    if unsafe { libc::fstat(file, &raw mut status) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR) {
+        let message = "read (multishot) of what lies on a disk: nothing would tell when there is more; use read";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(())
+}
+
 /// Begins to close a socket that lingers, on Unix: on a thread. close(2) waits there until the peer has what was sent or
 /// `SO_LINGER`'s time is up, also in non-blocking mode (socket(7)); and io_uring's close does so on the thread that enters the
 /// ring, for a socket has nothing that would make the kernel choose another. `None` where it does not linger, or is no socket.

@@ -350,6 +350,13 @@ impl Iocp {
     }
 }
 
+/// The answer to [`Op::ReadMultishot`].
+fn no_reads_of_many() -> io::Error {
+    let message =
+        "read (multishot): on Windows a read that waits on a pipe has its buffer from the beginning; use read";
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
 impl Backend for Iocp {
     fn name(&self) -> &'static str {
         "iocp"
@@ -389,6 +396,7 @@ impl Backend for Iocp {
             }
             Op::Sync { file, .. } => return Started::Offload(self.interrupts.job(id, file::sync(file))),
             Op::Call { function, .. } => return Started::Offload(function),
+            Op::ReadMultishot { .. } => return Started::Done(Err(no_reads_of_many()), None),
             Op::Connect { socket, address } => {
                 let socket = sys::socket_key(socket);
                 match winsock::kind(socket) {

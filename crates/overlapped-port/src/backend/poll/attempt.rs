@@ -137,7 +137,7 @@ impl Pending {
 
     /// Whether it is given a buffer of the port's.
     pub(super) fn takes_buffer(&self) -> bool {
-        matches!(self.op, Op::RecvProvided { .. } | Op::RecvMultishot { .. })
+        matches!(self.op, Op::RecvProvided { .. } | Op::RecvMultishot { .. } | Op::ReadMultishot { .. })
     }
 
     /// Tries.
@@ -189,14 +189,14 @@ impl Pending {
                 let whole = buffer.room();
                 // SAFETY: the buffer is the backend's, taken out of its pool.
                 let received = unsafe { call::recv(fd, whole.as_mut_ptr().cast(), whole.len(), 0) };
-                match received {
-                    Ok(count @ 1..) => {
-                        let drained = self.stream && count < whole.len();
-                        buffer.fill(count);
-                        Attempt::More(count, Some(buffer), !drained)
-                    }
-                    ended => ended.into(),
-                }
+                one_of_many(received, buffer, self.stream)
+            }
+            Op::ReadMultishot { .. } => {
+                let Some(mut buffer) = buffers.take() else { return Attempt::Starved };
+                let whole = Vector::one(buffer.room().as_mut_ptr().cast(), buffer.room().len());
+                // SAFETY: as above.
+                let read = unsafe { transfer(self.socket, Side::Read, fd, whole, None) };
+                one_of_many(read, buffer, true)
             }
             Op::RecvMessage { message, flags, .. } => {
                 let message = &mut *message.0;
@@ -223,13 +223,7 @@ impl Pending {
                 Some((side, vector, offset)) => {
                     let socket = self.socket;
                     // SAFETY: the operation's buffers are there, and its own until the completion.
-                    let moved = unsafe {
-                        vector.with_rest(0, MOST, |all| match socket {
-                            true => call::transfer_socket(side, fd, all, offset),
-                            false => call::transfer_stream(side, fd, all, offset),
-                        })
-                    };
-                    moved.into()
+                    unsafe { transfer(socket, side, fd, vector, offset) }.into()
                 }
                 None => unreachable!("{op:?} never waits for readiness"),
             },
@@ -252,6 +246,33 @@ impl Pending {
             },
             attempt => attempt,
         }
+    }
+}
+
+/// Reads from or writes to what is a socket, or a pipe or device.
+///
+/// # Safety
+/// The memory is there, and nobody else's for the call.
+unsafe fn transfer(is_socket: bool, side: Side, fd: RawFd, vector: Vector, offset: Option<u64>) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        vector.with_rest(0, MOST, |all| match is_socket {
+            true => call::transfer_socket(side, fd, all, offset),
+            false => call::transfer_stream(side, fd, all, offset),
+        })
+    }
+}
+
+/// What has come for an operation of many results into a buffer of the port's. Less than that holds is most likely all that a
+/// `stream` had; what else there is, readiness tells.
+fn one_of_many(came: io::Result<usize>, mut buffer: Buffer, stream: bool) -> Attempt {
+    match came {
+        Ok(count @ 1..) => {
+            let drained = stream && count < buffer.room().len();
+            buffer.fill(count);
+            Attempt::More(count, Some(buffer), !drained)
+        }
+        ended => ended.into(),
     }
 }
 

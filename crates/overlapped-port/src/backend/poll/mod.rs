@@ -475,6 +475,10 @@ impl Backend for Poll {
             Op::Open { path, how } => return open(path, how),
             Op::Sync { file, data_only } => return file::sync(file, data_only),
             Op::AcceptPipe { .. } => return no_pipe_clients(),
+            Op::ReadMultishot { file } => match check_comes_by_and_by(file).and_then(|()| call::nature(file)) {
+                Ok(found) => nature = Some(found),
+                Err(error) => return Started::Done(Err(error), None),
+            },
             Op::Disconnect { socket } => {
                 if let Err(error) = check_stream(socket) {
                     return Started::Done(Err(error), None);

@@ -41,6 +41,7 @@ pub(super) enum Kind {
     /// The same where `EAGAIN` is its answer.
     ProvidedAtOnce,
     RecvMultishot,
+    ReadMultishot,
     AcceptMultishot,
     Poll(Interest),
     /// A send that goes on until all is taken.
@@ -208,7 +209,10 @@ impl Rest {
 impl Kind {
     /// Whether the kernel takes a provided buffer for it.
     pub(super) fn takes_buffer(self) -> bool {
-        matches!(self, Kind::Provided | Kind::ProvidedAtOnce | Kind::ProvidedAll(_) | Kind::RecvMultishot)
+        matches!(
+            self,
+            Kind::Provided | Kind::ProvidedAtOnce | Kind::ProvidedAll(_) | Kind::RecvMultishot | Kind::ReadMultishot
+        )
     }
 
     /// Whether it is at the file's own position.
@@ -231,11 +235,11 @@ impl Kind {
     }
 
     pub(super) fn is_multishot(self) -> bool {
-        matches!(self, Kind::RecvMultishot | Kind::AcceptMultishot)
+        matches!(self, Kind::RecvMultishot | Kind::ReadMultishot | Kind::AcceptMultishot)
     }
 }
 
-/// The entry for `op`, without its number, where a provided buffer has `buffer_size` bytes.
+/// The entry for `op`, without its number, where a provided buffer has `buffer_size` bytes and the kernel `reads_many`.
 ///
 /// Addresses in it are those of what `op` borrows.
 ///
@@ -246,7 +250,7 @@ impl Kind {
 ///
 /// A receive that is to fill its buffer goes on in the backend too. The kernel's own would take a reset that comes after
 /// the first bytes off the socket to report the bytes alone, and the next receive would find an end.
-pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
+pub(super) fn prepare(op: Op<'_>, buffer_size: usize, reads_many: bool) -> (Entry, Kind) {
     let mut kind = Kind::Plain;
     let entry = match op {
         Op::Accept { listener, peer } => {
@@ -301,6 +305,10 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
         Op::RecvMultishot { socket } => {
             kind = Kind::RecvMultishot;
             opcode::RecvMulti::new(Fd(socket), GROUP).build()
+        }
+        Op::ReadMultishot { file } => {
+            kind = Kind::ReadMultishot;
+            read_multishot(file, reads_many, buffer_size)
         }
         Op::RecvMessage { socket, message, flags } => {
             let (flags, all) = recv_flags(flags);
@@ -371,6 +379,18 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize) -> (Entry, Kind) {
     (entry, kind)
 }
 
+/// The entry of [`Op::ReadMultishot`]. A kernel before 6.7 reads once, and is asked again after each.
+fn read_multishot(file: i32, reads_many: bool, buffer_size: usize) -> Entry {
+    if reads_many {
+        return opcode::ReadMulti::new(Fd(file), 0, GROUP).offset(position(None)).build();
+    }
+    opcode::Read::new(Fd(file), std::ptr::null_mut(), length(buffer_size))
+        .offset(position(None))
+        .buf_group(GROUP)
+        .build()
+        .flags(Flags::BUFFER_SELECT)
+}
+
 /// The send of what `buffer` has after the first `done` bytes, which were sent before.
 pub(super) fn send(socket: i32, buffer: &[u8], flags: i32, all: bool, done: usize) -> (Entry, Kind) {
     let start = buffer[done..].as_ptr().cast_mut();
@@ -409,6 +429,7 @@ pub(super) fn side(op: &Op<'_>) -> Option<Side> {
         | Op::AcceptMultishot { .. }
         | Op::RecvMultishot { .. }
         | Op::Disconnect { .. }
+        | Op::ReadMultishot { .. }
         | Op::Read { offset: None, .. }
         | Op::ReadVectored { offset: None, .. } => Some(Side::In),
         Op::Connect { .. }
@@ -531,8 +552,14 @@ pub(super) fn found(asked: Interest, events: i32) -> Interest {
 
 /// What announces that the operation of `entry` may succeed: what reads waits to read, all else to write.
 pub(super) fn readiness(entry: &Entry) -> u32 {
-    let reads =
-        [opcode::Accept::CODE, opcode::Recv::CODE, opcode::RecvMsg::CODE, opcode::Read::CODE, opcode::Readv::CODE];
+    let reads = [
+        opcode::Accept::CODE,
+        opcode::Recv::CODE,
+        opcode::RecvMsg::CODE,
+        opcode::Read::CODE,
+        opcode::ReadMulti::CODE,
+        opcode::Readv::CODE,
+    ];
     let reads = reads.iter().any(|code| u32::from(*code) == entry.get_opcode());
     (if reads { libc::POLLIN } else { libc::POLLOUT }) as u32
 }

@@ -53,7 +53,9 @@ use self::lanes::Lanes;
 use self::progress::{Doubt, Internal};
 use self::step::{PAUSES, Request};
 use super::open::open;
-use super::{Backend, Event, Notify, Settings, Started, check_stream, close_lingering, no_pipe_clients};
+use super::{
+    Backend, Event, Notify, Settings, Started, check_comes_by_and_by, check_stream, close_lingering, no_pipe_clients,
+};
 use crate::buffers::Home;
 use crate::op::Op;
 use crate::slots::OpId;
@@ -83,6 +85,8 @@ pub(super) struct Uring {
     buffers: Rc<BufferRing>,
     cached: Cached,
     alone: Alone,
+    /// Whether the kernel has a read of many results.
+    reads_many: bool,
     facts: Vec<String>,
     enter_flags: EnterFlags,
     notifier: Arc<Notifier>,
@@ -105,7 +109,7 @@ pub(super) struct Uring {
 
 impl Uring {
     pub(super) fn start(settings: &Settings) -> io::Result<Uring> {
-        let (ring, buffers, facts) = setup::start(settings)?;
+        let setup::Ring { ring, buffers, facts, reads_many } = setup::start(settings)?;
         // SAFETY: takes no pointers; the descriptor is new, and this is its only owner.
         let eventfd = unsafe {
             match libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) {
@@ -125,6 +129,7 @@ impl Uring {
             buffers,
             cached: Cached::default(),
             alone: Alone::default(),
+            reads_many,
             facts,
             enter_flags,
             notifier,
@@ -284,6 +289,11 @@ impl Backend for Uring {
         if let Op::AcceptPipe { .. } = op {
             return no_pipe_clients();
         }
+        if let Op::ReadMultishot { file } = op
+            && let Err(error) = check_comes_by_and_by(file)
+        {
+            return Started::Done(Err(error), None);
+        }
         // Nothing that was begun on it is left to go first: none may be in flight.
         if let Op::CloseFile { file: handle } | Op::CloseSocket { socket: handle } = op
             && let Some(started) = close_lingering(handle)
@@ -312,7 +322,7 @@ impl Backend for Uring {
                     None => entry::send(socket, buffer, flags, all, 0),
                 }
             }
-            op => entry::prepare(op, self.buffers.size()),
+            op => entry::prepare(op, self.buffers.size(), self.reads_many),
         };
         self.open(id, handle, entry, kind, side);
         Started::InFlight

@@ -466,7 +466,8 @@ mod tests {
     fn those_that_were_cancelled_while_they_waited_for_a_buffer_are_not_kept() {
         let Some(mut uring) = uring() else { return };
         let all: Vec<Buffer> = (0..4).map(|index| uring.buffers.take(index, 1)).collect();
-        let (entry, _) = entry::prepare(crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::READABLE }, 64);
+        let (entry, _) =
+            entry::prepare(crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::READABLE }, 64, true);
         uring.make_room(1, None).unwrap();
         uring.open(OpId::new(1, 1), 0, entry.clone(), Kind::Provided, None);
         for generation in 1..=1000 {
@@ -492,7 +493,7 @@ mod tests {
             let Some(mut uring) = uring() else { return };
             uring.make_room(2, Some(number)).unwrap();
             for slot in [1, 2] {
-                let (entry, kind) = entry::prepare(crate::op::Op::RecvMultishot { socket: number }, 64);
+                let (entry, kind) = entry::prepare(crate::op::Op::RecvMultishot { socket: number }, 64, true);
                 uring.open(OpId::new(slot, 1), number, entry, kind, Some(Side::In));
             }
             uring.requests[2].state = State::InLine;
@@ -511,7 +512,7 @@ mod tests {
         let Some(mut uring) = uring() else { return };
         let id = OpId::new(2, 1);
         let poll = crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::PRIORITY };
-        let (entry, kind) = entry::prepare(poll, 64);
+        let (entry, kind) = entry::prepare(poll, 64, true);
         uring.make_room(2, None).unwrap();
         uring.open(id, 0, entry, kind, None);
         uring.ask_to_cancel(id);

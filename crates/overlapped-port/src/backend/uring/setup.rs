@@ -83,12 +83,22 @@ const OPCODES: &[(u8, &str)] = &[
     (opcode::SendZc::CODE, "the operation SEND_ZC"),
 ];
 
-/// A ring that works, its buffers, and how it came about.
-pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>, Vec<String>)> {
+/// A ring that works.
+pub(super) struct Ring {
+    pub(super) ring: IoUring,
+    pub(super) buffers: Rc<BufferRing>,
+    /// How it came about.
+    pub(super) facts: Vec<String>,
+    /// Whether the kernel has READ_MULTISHOT (Linux 6.7).
+    pub(super) reads_many: bool,
+}
+
+/// Makes a ring.
+pub(super) fn start(settings: &Settings) -> io::Result<Ring> {
     // The completion queue must not be shorter than the submission queue.
     let wanted = (settings.capacity as u32).next_power_of_two().max(2 * SUBMISSIONS);
     let mut completions = wanted;
-    let (ring, buffers, kept) = loop {
+    let (ring, buffers, reads_many, kept) = loop {
         match attempt(settings, completions) {
             Ok(started) => break started,
             Err(refusal) if refusal.is(libc::ENOMEM) && completions > 2 * SUBMISSIONS => completions /= 2,
@@ -110,7 +120,7 @@ pub(super) fn start(settings: &Settings) -> io::Result<(IoUring, Rc<BufferRing>,
     if completions < wanted {
         facts.push(format!("memory was short for a completion queue of {wanted} entries (RLIMIT_MEMLOCK)"));
     }
-    Ok((ring, buffers, facts))
+    Ok(Ring { ring, buffers, facts, reads_many })
 }
 
 /// A call that the system refused.
@@ -130,7 +140,7 @@ fn refused(call: &'static str) -> impl FnOnce(io::Error) -> Refusal {
 }
 
 /// Sets everything up with so many completions; the last number is that of the [`GROUPS`] in effect.
-fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferRing>, usize), Refusal> {
+fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferRing>, bool, usize), Refusal> {
     let mut kept = GROUPS.len();
     let ring = loop {
         let mut builder = IoUring::<Entry>::builder();
@@ -163,7 +173,7 @@ fn attempt(settings: &Settings, completions: u32) -> Result<(IoUring, Rc<BufferR
     // SAFETY: the ring of buffers lives as long as the io_uring: the backend drops it after that.
     unsafe { ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0) }
         .map_err(refused("io_uring_register (PBUF_RING)"))?;
-    Ok((ring, buffers, kept))
+    Ok((ring, buffers, probe.is_supported(opcode::ReadMulti::CODE), kept))
 }
 
 fn unsupported(what: &str) -> Refusal {

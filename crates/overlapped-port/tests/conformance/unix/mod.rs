@@ -8,6 +8,7 @@ mod devices;
 mod errors_queued;
 mod flags;
 mod fork;
+mod multishot;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod opens;

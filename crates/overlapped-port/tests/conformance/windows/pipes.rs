@@ -31,6 +31,7 @@ crate::on_every_backend!(
     the_end_is_where_the_server_throws_its_client_out,
     an_accept_on_what_can_only_block_blocks_nobody_else,
     an_accept_wants_the_servers_end,
+    a_read_that_goes_on_is_refused,
 );
 
 /// The client's end, opened by the port.
@@ -310,4 +311,12 @@ fn an_accept_wants_the_servers_end(config: Config) {
         let error = driver.run(Op::AcceptPipe { pipe: raw_file(wrong) }).unwrap_err();
         assert!(error.raw_os_error().is_some_and(|code| code != sys::CANCELLED), "{error}");
     }
+}
+
+fn a_read_that_goes_on_is_refused(config: Config) {
+    let mut driver = Driver::new(config);
+    let (server, client) = connected(&mut driver);
+    let error = driver.run(Op::ReadMultishot { file: raw_file(&server) }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    exchange(&mut driver, &server, &client);
 }

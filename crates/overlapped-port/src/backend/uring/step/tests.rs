@@ -46,7 +46,7 @@ impl Look for Made {
 /// An operation that is in the kernel.
 fn issued(op: Op<'_>) -> Request {
     let side = entry::side(&op);
-    let (entry, kind) = entry::prepare(op, 64);
+    let (entry, kind) = entry::prepare(op, 64, true);
     let mut request = Request::free();
     request.begin(OpId::new(3, 1), HANDLE, entry, kind);
     request.side = side;
@@ -389,6 +389,10 @@ fn a_multishot_operation_is_issued_again_when_the_kernel_lets_go_of_it() {
     assert_eq!(result(accepts.completed(says(15), &STREAM)), Ok(15));
     let mut receives = issued(Op::RecvMultishot { socket: HANDLE });
     assert_eq!(result(receives.completed(says(0), &STREAM)), Ok(0));
+    // A kernel before 6.7 lets go of a read after each result.
+    let mut reads = issued(Op::ReadMultishot { file: HANDLE });
+    assert_is!(reads.completed(says(16), &STREAM), Action::Report { result: 16, again: true, .. });
+    assert_eq!(result(reads.completed(says(0), &STREAM)), Ok(0));
 }
 
 #[test]
