@@ -633,6 +633,9 @@ class LoopCore:
     def _wait_by(self, selector: object, wait: LoopWait) -> None:
         """Say with which selector the loop waits, and how that does."""
 
+    def _run_several(self, several: bool) -> None:
+        """Say whether ``_run_once`` makes several turns, until it is said anew."""
+
     def _call_shared(self, handle: object, run: Callable[[Any], object]) -> None:
         """Do ``run(handle)``, unless the handle is cancelled; another thread may cancel it meanwhile."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import heapq
 import logging
+import signal
 import socket
 import threading
 import time
@@ -457,6 +459,54 @@ class TestTurns:
         one_turn(loop)
         loop.close()
         assert loop.turns == 1
+
+    def test_a_turn_of_a_subclass_is_one_turn_while_the_loop_runs(self) -> None:
+        class Mine(overlapped.asyncio.EventLoop):
+            turns = 0
+
+            def _run_once(self) -> None:
+                self.turns += 1
+                super()._run_once()
+
+        async def rounds() -> None:
+            for _ in range(100):
+                await asyncio.sleep(0)
+
+        loop = Mine()
+        loop.run_until_complete(rounds())
+        loop.close()
+        assert loop.turns >= 100
+
+    def test_a_turn_within_a_turn_is_one(self, loop: Any) -> None:
+        seen: list[str] = []
+
+        def outer() -> None:
+            loop.call_soon(first)
+            loop._run_once()
+            seen.append("outer")
+            loop.stop()
+
+        def first() -> None:
+            seen.append("first")
+            loop.call_soon(seen.append, "second")
+
+        loop.call_soon(outer)
+        loop.run_forever()
+        assert seen == ["first", "outer"]
+        one_turn(loop)
+        assert seen == ["first", "outer", "second"]
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no alarm that interrupts")
+    def test_calls_without_a_line_of_python_let_signal_handlers_run(self, loop: Any) -> None:
+        again = functools.partial(loop.call_soon)
+        again.__setstate__((loop.call_soon, (again,), {}, {}))
+        before = signal.signal(signal.SIGALRM, lambda *_: loop.stop())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            loop.call_soon(again)
+            loop.run_forever()
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
     def test_a_loop_that_was_not_made_is_told(self) -> None:
         loop: Any = overlapped.asyncio.EventLoop.__new__(overlapped.asyncio.EventLoop)

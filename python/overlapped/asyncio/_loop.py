@@ -75,9 +75,12 @@ class EventLoop(_engine.LoopCore, _asyncio.SelectorEventLoop):
         running.append(self)
         self.tasklet = _engine.current()
         self._selector.begin()
+        # A turn that somebody has put his own in the place of is one turn.
+        self._run_several(type(self)._run_once is EventLoop._run_once and "_run_once" not in vars(self))
         try:
             super().run_forever()
         finally:
+            self._run_several(False)
             self.tasklet = None
             running.remove(self)
             if self._selector is not None:

@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyTuple, PyType};
 
-use super::event_loop::{LoopCore, run_once};
+use super::event_loop::{self, LoopCore};
 use super::handles::{self, Kind, handles};
 use super::standard::standard;
 use crate::python::class::{all_given, fast, give, install, keywords};
@@ -35,7 +35,7 @@ pub(crate) fn install_loop(
         keywords(c"call_later", call_later, c"Call a function after a delay, in seconds; as asyncio.loop.call_later."),
         keywords(c"call_at", call_at, c"Call a function at a point of the loop's time; as asyncio.loop.call_at."),
         fast(c"time", time, c"The loop's time in seconds; as asyncio.loop.time."),
-        fast(c"_run_once", turn, c"One turn."),
+        fast(c"_run_once", turn, c"One turn; several for `run_forever`."),
     ];
     install(event_loop, methods)?;
     install(soon, vec![fast(c"cancel", cancel_soon, c"Cancel the call.")])?;
@@ -250,7 +250,7 @@ unsafe extern "C" fn time(_: *mut PyObject, _: *mut *mut PyObject, count: ffi::P
 unsafe extern "C" fn turn(this: *mut PyObject, _: *mut *mut PyObject, count: ffi::Py_ssize_t) -> *mut PyObject {
     // SAFETY: called by Python, as a method of the class's, which keeps the loop for the call.
     let (this, core) = unsafe { (Bound::from_borrowed_ptr(Python::assume_attached(), this), core_of(this)) };
-    let done = none_given("_run_once", count).and_then(|()| run_once(&this, core));
+    let done = none_given("_run_once", count).and_then(|()| event_loop::run(&this, core));
     give(done.map(|()| this.py().None().into_ptr()))
 }
 

@@ -6,7 +6,8 @@
 //!
 //! A turn is asyncio's `_run_once`, step by step. That itself is called in debug mode, where what is slow is told of, and
 //! where somebody has given the loop another selector or has patched `asyncio.Handle._run`; handles of foreign classes run by
-//! their own `_run`.
+//! their own `_run`. Where `run_forever` asks for a turn it gets several, until it is to stop: it would only ask again, and its
+//! two lines of Python cost a sixth of the turn of a task that lets others run.
 //!
 //! Rejected: a queue of the loop's own, of callbacks without handles. It saves no more than the handles that are used again
 //! (see `handles.rs`), and what is to be cancelled or looked at would have to be found there.
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::deliver::Reactor;
 use super::deque::Deque;
 use super::handles::{Handles, Kind, handles};
 use super::shared::SharedCall;
@@ -31,6 +33,9 @@ use crate::python::reference::Reference;
 /// As asyncio's, in `base_events`: no wait is longer, in seconds.
 const LONGEST_WAIT: f64 = 24.0 * 3600.0;
 
+/// After so many turns in a row Python has a look at what else there is to do: signals, who wants the GIL.
+const IN_A_ROW: usize = 16;
+
 /// The base of `overlapped.asyncio.EventLoop`.
 #[pyclass(frozen, subclass, module = "overlapped")]
 #[derive(Default)]
@@ -39,6 +44,8 @@ pub(crate) struct LoopCore {
     debug: AtomicBool,
     stopping: AtomicBool,
     timers_cancelled: AtomicIsize,
+    /// Whether who asks for a turn gets several: nobody has put something of his own between them.
+    several: AtomicBool,
     ready: Reference,
     scheduled: Reference,
     selector: Reference,
@@ -60,6 +67,11 @@ impl LoopCore {
     fn _wait_by(&self, selector: Bound<'_, PyAny>, wait: Bound<'_, LoopWait>) {
         self.ours.set(Some(selector));
         self.wait.set(Some(wait.into_any()));
+    }
+
+    /// Says whether `_run_once` makes several turns, until it is said anew.
+    fn _run_several(&self, several: bool) {
+        self.several.store(several, Ordering::Relaxed);
     }
 
     #[getter(_closed)]
@@ -208,13 +220,41 @@ impl LoopCore {
         }
     }
 
+    /// That which waits for the loop.
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, LoopWait>> {
+        Ok(self.existing(py, &self.wait)?.cast_into::<LoopWait>()?)
+    }
+
     fn existing<'py>(&self, py: Python<'py>, field: &Reference) -> PyResult<Bound<'py, PyAny>> {
         field.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the loop was not initialized"))
     }
 }
 
-/// One turn of the loop `this`, whose base is `core`.
-pub(super) fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()> {
+/// Turns of the loop `this`, whose base is `core`: several for `run_forever`, one for whoever else asks, be it within a turn.
+pub(super) fn run(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()> {
+    if !core.several.swap(false, Ordering::Relaxed) {
+        return run_once(this, core);
+    }
+    let _again = Again(core);
+    for _ in 0..IN_A_ROW {
+        run_once(this, core)?;
+        if core.stopping() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Who asks when this is dropped gets several turns again.
+struct Again<'a>(&'a LoopCore);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.several.store(true, Ordering::Relaxed);
+    }
+}
+
+fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()> {
     let py = this.py();
     let handles = handles(py)?;
     let selector = core.existing(py, &core.selector)?;
@@ -222,15 +262,16 @@ pub(super) fn run_once(this: &Bound<'_, PyAny>, core: &LoopCore) -> PyResult<()>
     if core.debug() || !is_ours || !handles.run_as_written(py)? {
         return standard(py)?.run_once(this);
     }
-    let turn = Turn { this, core, handles };
+    let wait = core.wait(py)?;
+    let reactor = wait.get().its_reactor(py)?;
+    let turn = Turn { this, core, handles, wait: wait.get(), reactor: reactor.as_ref() };
     let timeout = turn.timeout()?;
     let has_come = turn.wait(&selector, timeout)?;
     let before = turn.ready()?.len()?;
-    turn.take_due()?;
-    let due = turn.ready()?.len()? - before;
+    let due = turn.take_due()?;
     turn.run_ready(before)?;
-    if has_come {
-        turn.deliver()?;
+    if let Some(reactor) = turn.reactor.filter(|_| has_come) {
+        reactor.borrow().deliver(py)?;
     }
     turn.run_ready(due)
 }
@@ -239,6 +280,9 @@ struct Turn<'a, 'py> {
     this: &'a Bound<'py, PyAny>,
     core: &'a LoopCore,
     handles: &'a Handles,
+    wait: &'a LoopWait,
+    /// None where the loop does not run.
+    reactor: Option<&'a Bound<'py, Reactor>>,
 }
 
 impl<'py> Turn<'_, 'py> {
@@ -282,12 +326,8 @@ impl<'py> Turn<'_, 'py> {
     fn wait(&self, selector: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
         let py = self.py();
         let process = intern!(py, "_process_events");
-        let wait = self.core.existing(py, &self.core.wait)?.cast_into::<LoopWait>()?;
-        let wait = wait.get();
-        if let Some(reactor) = wait.its_reactor(py)?
-            && wait.watches()
-        {
-            wait.wait(py, timeout)?;
+        if let Some(reactor) = self.reactor.filter(|_| self.wait.watches()) {
+            self.wait.wait_with(py, Some(reactor), timeout)?;
             if reactor.borrow().take_readable() {
                 let events = selector.call_method0(intern!(py, "_ask"))?;
                 return self.this.call_method1(process, (events,)).map(|_| false);
@@ -298,28 +338,22 @@ impl<'py> Turn<'_, 'py> {
         self.this.call_method1(process, (events,)).map(|_| false)
     }
 
-    /// Tells the protocols of what has come: after the calls that were ready before, as asyncio's readers do, and before timers.
-    fn deliver(&self) -> PyResult<()> {
-        let wait = self.core.existing(self.py(), &self.core.wait)?.cast_into::<LoopWait>()?;
-        match wait.get().its_reactor(self.py())? {
-            Some(reactor) => reactor.borrow().deliver(self.py()),
-            None => Ok(()),
-        }
-    }
-
-    /// Moves the timers that are due to what is ready.
-    fn take_due(&self) -> PyResult<()> {
+    /// Moves the timers that are due to what is ready; says how many.
+    fn take_due(&self) -> PyResult<usize> {
         let py = self.py();
         let heap = self.heap()?;
         if heap.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let timers = Timers { heap: &heap, handles: self.handles };
         let end = self.now()?.add(self.this.getattr(intern!(py, "_clock_resolution"))?)?;
+        let mut taken = 0;
         timers.take_due(&end, |due| {
+            taken += 1;
             timers.note(due, false);
             self.core.add_ready(due)
-        })
+        })?;
+        Ok(taken)
     }
 
     /// Makes so many of the calls that are ready; those that they ask for come with the next turn, after a look at the port.

@@ -82,15 +82,34 @@ impl LoopWait {
     /// Waits until the loop is woken or something has come for it, at most `timeout` seconds. Without waiting it looks at the
     /// port, and now and then lets other tasklets run.
     #[pyo3(signature = (timeout=None))]
-    pub(super) fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.wait_with(py, self.its_reactor(py)?.as_ref(), timeout)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.reactor.traverse(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.reactor.set(None);
+    }
+}
+
+impl LoopWait {
+    /// As `wait`, with its reactor.
+    pub(super) fn wait_with(
+        &self,
+        py: Python<'_>,
+        reactor: Option<&Bound<'_, Reactor>>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
         let runtime = runtime(py)?;
-        let reactor = self.its_reactor(py)?;
-        if let (Some(reactor), Some(watched)) = (&reactor, self.watched.get(py)) {
+        if let (Some(reactor), Some(watched)) = (reactor, self.watched.get(py)) {
             reactor.borrow().watch(py, watched.extract()?)?;
         }
         let told = if timeout.is_some_and(|seconds| seconds <= 0.0) {
             let told = runtime.scheduler.give_way();
-            if let Some(reactor) = &reactor {
+            if let Some(reactor) = reactor {
                 reactor.borrow().poll(py)?;
             }
             told
@@ -107,16 +126,6 @@ impl LoopWait {
         Ok(())
     }
 
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.reactor.traverse(&visit)
-    }
-
-    fn __clear__(&self) {
-        self.reactor.set(None);
-    }
-}
-
-impl LoopWait {
     /// Has the loop wake where its tasklet waits.
     #[inline]
     pub(super) fn wake_sleeper(&self) {
