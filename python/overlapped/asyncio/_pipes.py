@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os as _std_os
+import stat as _stat
 from asyncio import unix_events as _unix_events
 from asyncio.log import logger as _logger
 from typing import TYPE_CHECKING, Any
@@ -15,13 +17,16 @@ __all__ = ["ReadPipeTransport", "WritePipeTransport"]
 class ReadPipeTransport(OnPort, _unix_events._UnixReadPipeTransport):  # type: ignore[misc,name-defined]
     """The end of a pipe that is read; see :class:`asyncio.ReadTransport`."""
 
+    __slots__ = ("_protocol",)
     _IDLE, _POLLING = " idle", " polling"
 
     def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:
-        self._receiving = _engine.Receiving(self, pipe.fileno(), "pipe")
+        # Some devices are always ready, and some have no read that waits: those are asyncio's own to read.
+        is_device = _stat.S_ISCHR(_std_os.fstat(pipe.fileno()).st_mode)
+        self._receiving = _engine.Receiving(self, pipe.fileno(), "other" if is_device else "pipe")
         super().__init__(loop, pipe, protocol, waiter, extra)
 
-    def _peer_has_ended(self) -> None:
+    def _read_ready__on_eof(self) -> None:
         """The engine calls it where a read has brought nothing: as in ``_read_ready``."""
         if self._loop.get_debug():
             _logger.info("%r was closed by peer", self)
@@ -34,6 +39,7 @@ class ReadPipeTransport(OnPort, _unix_events._UnixReadPipeTransport):  # type: i
 class WritePipeTransport(OnPort, _unix_events._UnixWritePipeTransport):  # type: ignore[misc,name-defined]
     """The end of a pipe that is written to; see :class:`asyncio.WriteTransport`. It polls for the other's end."""
 
+    __slots__ = ("_buffer", "_closing", "_conn_lost", "_fileno")
     _IDLE = _POLLING = "idle"
 
     def __init__(self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> None:

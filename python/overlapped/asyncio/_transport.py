@@ -2,14 +2,15 @@
 
 Where asyncio's transport of a stream (TCP, Unix, and TLS on them) has a reader in the selector, ours has a receive in
 flight on the port: what comes is told to the protocol from there, without a system call to receive it and without a
-handle. Those of datagrams and pipes have a poll on the port, and take what is there natively when that has come.
+handle. So has one of a pipe, with a read. Those of datagrams have a poll on the port, and take what is there natively
+when that has come.
 ``write`` and ``sendto`` try at once, as asyncio's do. All else is the standard library's code: flow control, ends,
 errors and their texts, what is patched and looked at.
 
 A transport that is closed still has its receive or poll in flight: that is ended before ``connection_lost`` is called,
 in the turn in which asyncio calls it. Programs count the turns until then, and a peer sees the end at once, also where
-the loop's thread then waits for something else. What comes to a stream after :meth:`pause_reading` is kept, and told
-after :meth:`resume_reading`: who takes the socket of a paused transport elsewhere may miss some bytes.
+the loop's thread then waits for something else. What comes by a stream or pipe after :meth:`pause_reading` is kept, and
+told after :meth:`resume_reading`: who takes the socket or pipe of a paused transport elsewhere may miss some bytes.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class OnPort:
         if self._receiving.in_flight:
             self._loop._selector.end(self._receiving)
         super()._call_connection_lost(exc)  # type: ignore[misc]
+
+    def _end_soon(self) -> None:
+        """The engine calls it when the end has come: connections end in handles, at the pace of asyncio's."""
+        self._loop.call_soon(self._receiving.tell_end)
 
     def _fail(self, exc: BaseException, message: str) -> None:
         """The engine calls it where something has failed, and nobody has caught it yet."""
@@ -80,10 +85,6 @@ class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # typ
         if self.is_reading():
             self._loop._selector.receive(self._receiving)
 
-    def _end_soon(self) -> None:
-        """The engine calls it when the end has come: connections end in handles, at the pace of asyncio's."""
-        self._loop.call_soon(self._receiving.tell_end)
-
     if TYPE_CHECKING:
 
         def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -107,6 +108,8 @@ class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # typ
 
 class DatagramTransport(OnPort, _selector_events._SelectorDatagramTransport, _asyncio.DatagramTransport):  # type: ignore[misc,name-defined]
     """A socket of datagrams; see :class:`asyncio.DatagramTransport`."""
+
+    __slots__ = ("_address", "_buffer", "_conn_lost", "_protocol", "_receiving")
 
     def __init__(
         self, loop: Any, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None

@@ -159,6 +159,9 @@ impl Reactor {
 
     /// Tells the protocols what has come so far.
     pub(super) fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.any_has_come() {
+            return Ok(());
+        }
         self.deliver_kept(py)?;
         let mut left = self.inbox.landed.borrow().len();
         while left > 0 {
@@ -218,18 +221,23 @@ impl Reactor {
         let key = self.receives.borrow_mut().insert(receiving.clone().unbind());
         let inbox = Rc::clone(&self.inbox);
         let socket = socket(receiving.get().descriptor);
+        let many = match receiving.get().source {
+            Source::Stream => Some(Op::RecvMultishot { socket }),
+            #[cfg(unix)]
+            Source::Pipe => Some(Op::ReadMultishot { file: socket }),
+            Source::Datagrams | Source::Other => None,
+        };
         // SAFETY: the transport ends what is in flight before it closes its descriptor (`Reactor::end`), and is kept until then.
         let started = unsafe {
-            if receiving.get().source == Source::Stream {
-                runtime.scheduler.start_multishot(Op::RecvMultishot { socket }, move |_, result, more| {
-                    inbox.put(Landed { key, result, more });
-                })
-            } else {
-                runtime.scheduler.start(
+            match many {
+                Some(op) => runtime
+                    .scheduler
+                    .start_multishot(op, move |_, result, more| inbox.put(Landed { key, result, more })),
+                None => runtime.scheduler.start(
                     (),
                     |()| Op::Poll { socket, interest: Interest::READABLE },
                     move |_, (), result| inbox.put(Landed { key, result, more: false }),
-                )
+                ),
             }
         };
         receiving.get().state().flight = Some(started);
@@ -276,7 +284,7 @@ impl Reactor {
             receiving
         };
         let this = receiving.get();
-        if this.source != Source::Stream {
+        if matches!(this.source, Source::Datagrams | Source::Other) {
             return self.take_poll(receiving.bind(py), &result);
         }
         let end = match result {

@@ -1,28 +1,31 @@
-//! Transports that read where the port says that something is there: datagrams and pipes.
+//! Transports that read where the port says that something is there: datagrams, and the devices that asyncio takes for pipes.
 //!
-//! A stream has a receive in flight; these have a poll. For datagrams, since a receive in flight is one message with its
-//! sender's address and a buffer of the largest size, for each socket, idle or not, where a poll holds nothing; and since what
-//! has come meanwhile is taken in one go. For pipes, since theirs are in non-blocking mode, as asyncio wants them, where a read
-//! in flight is an error. What is there stays with the system until it is wanted: nothing is kept here.
+//! A stream or a pipe has a receive in flight; these have a poll. For datagrams, since a receive in flight is one message with
+//! its sender's address and a buffer of the largest size, for each socket, idle or not, where a poll holds nothing; and since
+//! what has come meanwhile is taken in one go. Devices are asyncio's own to read. What is there stays with the system until it
+//! is wanted: nothing is kept here.
 
 use std::cell::RefCell;
 use std::io;
 
 use overlapped_port::Address;
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::at_once::{self, is_not_now};
-use super::receiving::{Receiving, Source};
+use super::receiving::{Receiving, Source, State, reader_failed};
 use crate::io::descriptor;
 use crate::python::error::from_io;
 
 /// How many datagrams are told of before others have their turn.
 const AT_ONCE: usize = 32;
 
-/// As much as asyncio's transports read at once, which is also more than a datagram can be.
+/// Where they come one by one, a second is looked for behind one in so many. Each look that finds none is a call in vain,
+/// and what it does not find the poll tells.
+const LOOKS: u8 = 8;
+
+/// As much as asyncio's transports receive at once, which is more than a datagram can be.
 const MOST: usize = 256 * 1024;
 
 thread_local! {
@@ -39,33 +42,41 @@ pub(super) fn take_what_is_there(py: Python<'_>, receiving: &Receiving) -> PyRes
     let _inside = receiving.enter(py)?;
     let told = match receiving.source {
         Source::Datagrams => datagrams(py, receiving, &transport),
-        #[cfg(unix)]
-        Source::Pipe => super::pipe::read(py, receiving, &transport),
-        Source::Stream | Source::Other => transport.call_method0(intern!(py, "_read_ready")).map(drop),
+        _ => transport.call_method0(intern!(py, "_read_ready")).map(drop),
     };
-    match told {
-        Err(error) if !error.is_instance_of::<PySystemExit>(py) && !error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-            // As where the transport's reader was called for a handle.
-            transport.call_method1(intern!(py, "_reader_failed"), (error.into_value(py),)).map(drop)
-        }
-        told => told,
+    told.or_else(|error| reader_failed(py, &transport, error))
+}
+
+impl State {
+    /// How many datagrams to take now.
+    fn datagrams_to_take(&mut self) -> usize {
+        self.looks = self.looks.wrapping_add(1);
+        let looks = std::mem::take(&mut self.together) || self.looks.is_multiple_of(LOOKS);
+        if looks { AT_ONCE } else { 1 }
+    }
+
+    /// So many have come at once by now.
+    fn came_together(&mut self, count: usize) {
+        self.together = count > 1;
     }
 }
 
 fn datagrams(py: Python<'_>, receiving: &Receiving, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-    for _ in 0..AT_ONCE {
-        if !receiving.state().wanted {
-            break;
-        }
+    let most = receiving.state().datagrams_to_take();
+    let mut taken = 0;
+    while taken < most && receiving.state().wanted {
         let came = into_bytes(py, |buffer| at_once::receive_from(receiving.descriptor, buffer));
-        let protocol = transport.getattr(intern!(py, "_protocol"))?;
         match came {
             Ok((bytes, sender)) => {
+                taken += 1;
+                receiving.state().came_together(taken);
+                let protocol = receiving.protocol(transport)?;
                 let sender = known_sender(py, receiving, sender)?;
                 protocol.call_method1(intern!(py, "datagram_received"), (bytes, sender))?;
             }
             Err(error) if is_not_now(&error) => break,
             Err(error) => {
+                let protocol = receiving.protocol(transport)?;
                 protocol.call_method1(intern!(py, "error_received"), (from_io(error).into_value(py),))?;
             }
         }

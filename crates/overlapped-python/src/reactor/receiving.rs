@@ -12,10 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3::{ffi, intern};
 
-use super::slots::protocol_of;
 use crate::io::descriptor::SocketNumber;
 use crate::python::buffer::View;
 use crate::python::error::from_io;
+use crate::python::slot::Slot;
 
 /// What a receive brought, to be kept: the port has its buffer back.
 pub(super) enum Came {
@@ -44,6 +44,9 @@ pub(super) struct State {
     buffered: bool,
     /// Who has sent the last datagram.
     pub(super) sender: Option<(Py<PyAny>, Address)>,
+    /// Whether more than one datagram was there when it was last looked, and how often one was taken.
+    pub(super) together: bool,
+    pub(super) looks: u8,
 }
 
 /// What a transport reads from.
@@ -51,9 +54,10 @@ pub(super) struct State {
 pub(super) enum Source {
     /// A receive is in flight, whose bytes the protocol is told of.
     Stream,
-    Datagrams,
+    /// The same with a read.
     #[cfg(unix)]
     Pipe,
+    Datagrams,
     /// The transport itself reads where something is there, or only wants to know that.
     Other,
 }
@@ -64,6 +68,8 @@ pub(crate) struct Receiving {
     #[pyo3(get)]
     pub(super) descriptor: SocketNumber,
     pub(super) source: Source,
+    /// Where the transport has its protocol, if it has a slot for it.
+    protocol: Option<Slot>,
     state: Mutex<State>,
 }
 
@@ -99,7 +105,7 @@ impl State {
 impl Receiving {
     /// `source` is `"stream"`, `"datagrams"`, `"pipe"`, or something else for a transport that reads by its `_read_ready`.
     #[new]
-    fn new(transport: Py<PyAny>, descriptor: SocketNumber, source: &str) -> Receiving {
+    fn new(transport: Bound<'_, PyAny>, descriptor: SocketNumber, source: &str) -> Receiving {
         let source = match source {
             "stream" => Source::Stream,
             "datagrams" => Source::Datagrams,
@@ -107,8 +113,9 @@ impl Receiving {
             "pipe" => Source::Pipe,
             _ => Source::Other,
         };
-        let state = State { transport: Some(transport), ..State::default() };
-        Receiving { descriptor, source, state: Mutex::new(state) }
+        let protocol = Slot::of(&transport.get_type(), "_protocol").ok();
+        let state = State { transport: Some(transport.unbind()), ..State::default() };
+        Receiving { descriptor, source, protocol, state: Mutex::new(state) }
     }
 
     /// Whether the protocol gives the buffer.
@@ -156,7 +163,12 @@ impl Receiving {
         let _inside = self.enter(py)?;
         match end {
             Came::Failed(error) => {
-                fatal(py, &transport, from_io(error), intern!(py, "Fatal read error on socket transport"))
+                let what = match self.source {
+                    #[cfg(unix)]
+                    Source::Pipe => intern!(py, "Fatal read error on pipe transport"),
+                    _ => intern!(py, "Fatal read error on socket transport"),
+                };
+                fatal(py, &transport, from_io(error), what)
             }
             Came::End | Came::Bytes(_) => transport.call_method0(intern!(py, "_read_ready__on_eof")).map(drop),
         }
@@ -213,8 +225,29 @@ impl Receiving {
         if telling.buffered {
             self.fill(py, &telling.transport, bytes)
         } else {
-            hand_over(py, &telling.transport, bytes)
+            self.hand_over(py, &telling.transport, bytes)
         }
+    }
+
+    /// Gives the protocol a bytes object.
+    fn hand_over(&self, py: Python<'_>, transport: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
+        let protocol = self.protocol(transport)?;
+        let told = protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),));
+        told.map(drop).or_else(|error| match self.source {
+            #[cfg(unix)]
+            Source::Pipe => reader_failed(py, transport, error),
+            _ => fatal(py, transport, error, intern!(py, "Fatal error: protocol.data_received() call failed.")),
+        })
+    }
+
+    /// The transport's protocol, as it is now.
+    pub(super) fn protocol<'py>(&self, transport: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = transport.py();
+        let slot = self.protocol.and_then(|slot| {
+            // SAFETY: a slot of the transport's class, and the GIL is held.
+            unsafe { slot.taken(py, transport.as_ptr()) }
+        });
+        slot.map_or_else(|| transport.getattr(intern!(py, "_protocol")), Ok)
     }
 
     /// The address that the system knows who has sent the last datagram by, where it is that object.
@@ -258,10 +291,10 @@ impl Receiving {
                 self.state().unread.push_front(Came::Bytes(bytes.to_vec()));
                 break;
             }
-            let protocol = protocol_of(transport)?;
+            let protocol = self.protocol(transport)?;
             if !self.state().buffered {
                 // It was replaced in between by one of the other kind.
-                return hand_over(py, transport, bytes);
+                return self.hand_over(py, transport, bytes);
             }
             let count = match copy_to(py, &protocol, bytes) {
                 Ok(count) => count,
@@ -319,15 +352,6 @@ impl Drop for Inside {
     }
 }
 
-/// Gives the protocol a bytes object.
-fn hand_over(py: Python<'_>, transport: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
-    let protocol = protocol_of(transport)?;
-    match protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),)) {
-        Ok(_) => Ok(()),
-        Err(error) => fatal(py, transport, error, intern!(py, "Fatal error: protocol.data_received() call failed.")),
-    }
-}
-
 /// Copies what fits to a buffer of the protocol's; returns how much.
 fn copy_to(py: Python<'_>, protocol: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<usize> {
     let buffer = protocol.call_method1(intern!(py, "get_buffer"), (-1,))?;
@@ -350,8 +374,21 @@ pub(super) fn fatal(
     error: PyErr,
     what: &Bound<'_, pyo3::types::PyString>,
 ) -> PyResult<()> {
-    if error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py) {
+    if ends_program(py, &error) {
         return Err(error);
     }
     transport.call_method1(intern!(py, "_fail"), (error.into_value(py), what)).map(drop)
+}
+
+/// What a callback has raised that asyncio's transport would not have caught either goes to the exception handler, as where
+/// its reader was called for a handle; what is to end the program is raised.
+pub(super) fn reader_failed(py: Python<'_>, transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    if ends_program(py, &error) {
+        return Err(error);
+    }
+    transport.call_method1(intern!(py, "_reader_failed"), (error.into_value(py),)).map(drop)
+}
+
+fn ends_program(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }

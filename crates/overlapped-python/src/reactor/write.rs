@@ -7,7 +7,7 @@ use pyo3::{intern, types::PyBytes};
 
 use super::at_once::{self, is_not_now};
 use super::receiving::{Receiving, fatal};
-use super::slots;
+use super::slots::{Datagrams, Stream};
 use crate::io::descriptor::SocketNumber;
 use crate::python::class::{all_given, fast, give, install, keywords};
 use crate::python::error::from_io;
@@ -15,7 +15,7 @@ use crate::python::error::from_io;
 /// Puts the native `write` on the class of our transports.
 #[pyfunction]
 pub(crate) fn install_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
-    slots::load(class)?;
+    Stream::load(class)?;
     install(class, vec![fast(c"write", write, c"Write some data. It is not to be changed before it was sent.")])
 }
 
@@ -68,9 +68,8 @@ fn try_write(py: Python<'_>, transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAn
 /// The socket, where bytes may go out now: none wait before them, the side is not ended, the connection not lost, no file on
 /// its way.
 fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<SocketNumber>> {
-    let py = transport.py();
-    let slots = slots::slots(py)?;
-    let inside = transport.as_ptr();
+    let (py, inside) = (transport.py(), transport.as_ptr());
+    let slots = Stream::known(py)?;
     // SAFETY: `write` is of that class, and the GIL is held.
     let [buffer, eof, lost, waiter, descriptor] = unsafe {
         [slots.buffer, slots.eof, slots.lost, slots.empty_waiter, slots.descriptor].map(|slot| slot.taken(py, inside))
@@ -86,6 +85,7 @@ fn descriptor_if_clear(transport: &Bound<'_, PyAny>) -> PyResult<Option<SocketNu
 /// Puts the native `sendto` on the class of our datagram transports.
 #[pyfunction]
 pub(crate) fn install_datagram_transport(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    Datagrams::load(class)?;
     let doc = c"Send a datagram. It is not to be changed before it was sent.";
     install(class, vec![keywords(c"sendto", send_to, doc)])
 }
@@ -130,18 +130,24 @@ fn try_send_to(
     to: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<bool> {
     let Ok(bytes) = data.cast_exact::<PyBytes>() else { return Ok(false) };
-    if bytes.as_bytes().is_empty()
-        || transport.getattr(intern!(py, "_buffer"))?.is_truthy()?
-        || transport.getattr(intern!(py, "_conn_lost"))?.is_truthy()?
-    {
+    let (slots, inside) = (Datagrams::known(py)?, transport.as_ptr());
+    // SAFETY: `sendto` is of that class, and the GIL is held.
+    let [buffer, lost, address, extra, receiving] = unsafe {
+        [slots.buffer, slots.lost, slots.address, slots.extra, slots.receiving].map(|slot| slot.taken(py, inside))
+    };
+    let (Some(buffer), Some(lost), Some(address), Some(extra), Some(receiving)) =
+        (buffer, lost, address, extra, receiving)
+    else {
+        return Ok(false);
+    };
+    if bytes.as_bytes().is_empty() || !buffer.is_empty()? || lost.is_truthy()? {
         return Ok(false);
     }
-    let receiving = transport.getattr(intern!(py, "_receiving"))?;
     let receiving = receiving.cast_exact::<Receiving>()?.get();
-    let is_connected = transport.getattr(intern!(py, "_extra"))?.get_item(intern!(py, "peername"))?.is_truthy()?;
+    let is_connected = extra.get_item(intern!(py, "peername"))?.is_truthy()?;
     let sent = match to {
         None if is_connected => at_once::send(receiving.descriptor, bytes.as_bytes()),
-        Some(to) if !is_connected && !transport.getattr(intern!(py, "_address"))?.is_truthy()? => {
+        Some(to) if !is_connected && !address.is_truthy()? => {
             let Some(to) = receiving.address_of(to) else { return Ok(false) };
             at_once::send_to(receiving.descriptor, bytes.as_bytes(), &to)
         }

@@ -35,12 +35,6 @@ pub(in super::super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::
     Ok((received, Address::from_bytes(&room[..room.len().min(length as usize)])?))
 }
 
-/// Reads from a pipe in non-blocking mode (read(2)).
-pub(in super::super) fn read(descriptor: i32, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the buffer is written to as long as it is, and stays.
-    count(unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) })
-}
-
 /// Writes to a pipe in non-blocking mode what it takes, and says how much (write(2)).
 pub(in super::super) fn write(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the bytes are the caller's, and stay.
