@@ -374,6 +374,40 @@ class TestTimers:
         assert loop._timer_cancelled_count == 0
         assert loop._scheduled[0] is timers[151]
 
+    def test_those_that_are_taken_back_before_the_next_turn_leave_no_trace(self, loop: Any) -> None:
+        now = loop.time()
+        called: list[int] = []
+        others = [loop.call_at(now + 1000 + number, called.append, 0) for number in range(10)]
+        one_turn(loop)
+        timers = [loop.call_at(now - number, called.append, number) for number in range(30)]
+        for timer in timers[::3]:
+            timer.cancel()
+        assert loop._timer_cancelled_count == 10
+        one_turn(loop)
+        assert called == [number for number in reversed(range(30)) if number % 3]
+        assert loop._timer_cancelled_count == 0
+        assert sorted(loop._scheduled) == others
+        assert not timers[0]._scheduled
+
+    def test_who_looks_finds_a_heap_and_may_change_it(self, loop: Any) -> None:
+        now = loop.time()
+        called: list[int] = []
+        for number in reversed(range(40)):
+            loop.call_at(now - 100 + number, called.append, number)
+        assert loop._scheduled[0].when() == now - 100
+        del loop._scheduled[1:]
+        for number in reversed(range(1, 60)):
+            loop.call_at(now - 100 + number, called.append, number)
+        one_turn(loop)
+        assert called == list(range(60))
+
+    def test_a_time_that_does_not_compare_is_refused_where_it_is_set(self, loop: Any) -> None:
+        loop.call_later(1000, print)
+        with pytest.raises(TypeError, match="not supported"):
+            loop.call_at("soon", print)
+        assert len(loop._scheduled) == 1
+        one_turn(loop)
+
     def test_one_that_is_cancelled_by_a_call_of_the_same_turn_is_not_made(self, loop: Any) -> None:
         called: list[str] = []
         timer = loop.call_at(0, called.append, "timer")

@@ -12,7 +12,7 @@
 //! Rejected: a queue of the loop's own, of callbacks without handles. It saves no more than the handles that are used again
 //! (see `handles.rs`), and what is to be cancelled or looked at would have to be found there.
 
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::ffi;
@@ -44,6 +44,8 @@ pub(crate) struct LoopCore {
     debug: AtomicBool,
     stopping: AtomicBool,
     timers_cancelled: AtomicIsize,
+    /// So many of the first timers are a heap.
+    timers_ordered: AtomicUsize,
     /// Whether who asks for a turn gets several: nobody has put something of his own between them.
     several: AtomicBool,
     ready: Reference,
@@ -138,12 +140,18 @@ impl LoopCore {
     }
 
     #[getter(_scheduled)]
-    fn scheduled<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.scheduled.get(py)
+    fn scheduled<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(heap) = self.scheduled.get(py) else { return Ok(None) };
+        // Times that do not compare somebody has put there himself: he may see them.
+        let _ = self.with_timers(handles(py)?, py, |_| Ok(()));
+        // Whoever has it may do anything to it: the next look goes over all of it.
+        self.timers_ordered.store(0, Ordering::Relaxed);
+        Ok(Some(heap))
     }
 
     #[setter(_scheduled)]
     fn set_scheduled(&self, scheduled: Bound<'_, PyList>) {
+        self.timers_ordered.store(0, Ordering::Relaxed);
         self.scheduled.set(Some(scheduled.into_any()));
     }
 
@@ -191,7 +199,34 @@ impl LoopCore {
     /// Sets a timer.
     pub(super) fn add_timer(&self, handles: &Handles, timer: &Bound<'_, PyAny>) -> PyResult<()> {
         let heap = self.existing(timer.py(), &self.scheduled)?.cast_into::<PyList>()?;
-        Timers { heap: &heap, handles }.push(timer)
+        let timers = Timers { heap: &heap, handles };
+        let place = heap.len();
+        timers.push(timer)?;
+        // SAFETY: a timer whose time was set, and the GIL is held.
+        if unsafe { ffi::PyFloat_CheckExact(handles.when.get(timer.as_ptr())) == 0 } {
+            // Where it does not compare with the others, who sets it is told, and the others go on.
+            let ordered = self.with_timers(handles, timer.py(), |_| Ok(()));
+            return ordered.or_else(|error| timers.take_back(timer).and(Err(error)));
+        }
+        if place == self.timers_ordered.load(Ordering::Relaxed) && timers.is_in_place(place)? {
+            self.timers_ordered.store(place + 1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Looks at the timers, which are a heap then.
+    fn with_timers<'py, R>(
+        &self,
+        handles: &Handles,
+        py: Python<'py>,
+        look: impl FnOnce(&Timers<'_, 'py>) -> PyResult<R>,
+    ) -> PyResult<R> {
+        let heap = self.existing(py, &self.scheduled)?.cast_into::<PyList>()?;
+        let timers = Timers { heap: &heap, handles };
+        timers.order_last(self.timers_ordered.load(Ordering::Relaxed))?;
+        let found = look(&timers);
+        self.timers_ordered.store(heap.len(), Ordering::Relaxed);
+        found
     }
 
     /// A timer that was set was cancelled.
@@ -300,22 +335,30 @@ impl<'py> Turn<'_, 'py> {
 
     /// How long to wait, in seconds; timers that are cancelled are thrown out where they are in front, or many.
     fn timeout(&self) -> PyResult<Option<f64>> {
-        let heap = self.heap()?;
-        let timers = Timers { heap: &heap, handles: self.handles };
-        if timers.has_too_many(self.core.timers_cancelled()) {
-            timers.clean()?;
-            self.core.set_timers_cancelled(0);
-        }
-        let gone = || {
-            self.core.timers_cancelled.fetch_sub(1, Ordering::Relaxed);
-        };
-        let first = timers.first_wanted(gone)?;
+        let first = if self.heap()?.is_empty() { None } else { self.first_timer()? };
         if self.core.stopping() || !self.ready()?.is_empty()? {
             return Ok(Some(0.0));
         }
         let Some(first) = first else { return Ok(None) };
-        let left: f64 = timers.when(&first)?.sub(self.now()?)?.extract()?;
+        let left: f64 = first.sub(self.now()?)?.extract()?;
         Ok(Some(left.clamp(0.0, LONGEST_WAIT)))
+    }
+
+    /// When the first timer is due that is not cancelled.
+    fn first_timer(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let core = self.core;
+        let gone = || {
+            core.timers_cancelled.fetch_sub(1, Ordering::Relaxed);
+        };
+        Timers { heap: &self.heap()?, handles: self.handles }
+            .clean_last(core.timers_ordered.load(Ordering::Relaxed), gone)?;
+        core.with_timers(self.handles, self.py(), |timers| {
+            if timers.has_too_many(core.timers_cancelled()) {
+                timers.clean()?;
+                core.set_timers_cancelled(0);
+            }
+            timers.first_wanted(gone)?.map(|first| timers.when(&first)).transpose()
+        })
     }
 
     fn now(&self) -> PyResult<Bound<'py, PyAny>> {
@@ -341,17 +384,17 @@ impl<'py> Turn<'_, 'py> {
     /// Moves the timers that are due to what is ready; says how many.
     fn take_due(&self) -> PyResult<usize> {
         let py = self.py();
-        let heap = self.heap()?;
-        if heap.is_empty() {
+        if self.heap()?.is_empty() {
             return Ok(0);
         }
-        let timers = Timers { heap: &heap, handles: self.handles };
         let end = self.now()?.add(self.this.getattr(intern!(py, "_clock_resolution"))?)?;
         let mut taken = 0;
-        timers.take_due(&end, |due| {
-            taken += 1;
-            timers.note(due, false);
-            self.core.add_ready(due)
+        self.core.with_timers(self.handles, py, |timers| {
+            timers.take_due(&end, |due| {
+                taken += 1;
+                timers.note(due, false);
+                self.core.add_ready(due)
+            })
         })?;
         Ok(taken)
     }

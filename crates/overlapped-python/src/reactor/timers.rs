@@ -1,5 +1,9 @@
 //! The loop's timers: a heap in a list, as `heapq` keeps it, which programs and their tests look into.
 //!
+//! A timer that is set goes to the end of the list, and rises to where it belongs only with the next turn, or when somebody
+//! looks: many are taken back before, as the time limits of what was there already. How much of the list is a heap is noted with
+//! the loop.
+//!
 //! `heapq` itself asks `TimerHandle.__lt__` for each comparison, which is Python code: of a hundred timers, one that is set
 //! costs seven such calls. Here the times are read from the handles. Where many are due at once they are taken out together
 //! and sorted: one by one, each would have another sink to where it belongs.
@@ -191,11 +195,62 @@ impl<'py> Timers<'_, 'py> {
         Ok(())
     }
 
-    /// Adds a timer.
+    /// Adds a timer at the end of the list.
     pub(super) fn push(&self, timer: &Bound<'py, PyAny>) -> PyResult<()> {
         self.heap.append(timer)?;
         self.note(timer, true);
-        self.rise(self.len() - 1, 0)
+        Ok(())
+    }
+
+    /// Takes one back that is at the end of the list, as one is that compares with no other.
+    pub(super) fn take_back(&self, timer: &Bound<'py, PyAny>) -> PyResult<()> {
+        if self.len() > 0 && self.item(self.len() - 1) == timer.as_ptr() {
+            drop(self.take_last()?);
+            self.note(timer, false);
+        }
+        Ok(())
+    }
+
+    /// Whether what is at the end of a heap may stay there.
+    pub(super) fn is_in_place(&self, place: usize) -> PyResult<bool> {
+        Ok(place == 0 || !self.is_before(place, (place - 1) / 2)?)
+    }
+
+    /// Makes a heap of a list of which that is true of the first `ordered`.
+    pub(super) fn order_last(&self, ordered: usize) -> PyResult<()> {
+        if ordered > self.len() {
+            // Somebody has taken some out.
+            return self.order();
+        }
+        (ordered..self.len()).try_for_each(|place| self.rise(place, 0))
+    }
+
+    /// Throws out those behind the first `ordered` that are cancelled.
+    pub(super) fn clean_last(&self, ordered: usize, mut gone: impl FnMut()) -> PyResult<()> {
+        let length = self.len();
+        let is_gone = |place: &usize| {
+            // SAFETY: it lives, and the slot is asked of a timer alone.
+            unsafe {
+                let timer = self.item(*place);
+                self.handles.is_timer(timer) && self.handles.cancelled.get(timer) == ffi::Py_True()
+            }
+        };
+        let Some(first) = (ordered..length).find(is_gone) else { return Ok(()) };
+        let mut end = first;
+        for place in first..length {
+            if !is_gone(&place) {
+                self.swap(end, place);
+                end += 1;
+            }
+        }
+        let out: Vec<_> = self.heap.get_slice(end, length).iter().collect();
+        self.heap.del_slice(end, length)?;
+        for timer in out {
+            gone();
+            self.note(&timer, false);
+            self.handles.give_up(timer);
+        }
+        Ok(())
     }
 
     /// Takes the first out, which there is.
