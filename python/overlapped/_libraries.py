@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from . import _engine
 from ._pool import on_pool
 
-__all__ = ["KNOWN", "prepare_psycopg", "prepare_psycopg2", "put_on_pool"]
+__all__ = ["KNOWN", "prepare_psycopg", "prepare_psycopg2", "prepare_pyopenssl", "put_on_pool"]
 
 
 class Known(NamedTuple):
@@ -36,8 +37,8 @@ KNOWN = {
         " psycopg2.extensions.set_wait_callback(None) before them",
     ),
     "OpenSSL": Known(
-        "a Connection on a blocking socket reads and writes the descriptor in C",
-        "socket.settimeout(seconds): then it raises WantReadError, and select() waits alone",
+        "a Connection reads and writes the descriptor in C",
+        "nothing: on a blocking socket its calls wait in Python, and else they do not wait",
     ),
     "zmq": Known(
         "send, recv and poll wait in C",
@@ -87,3 +88,46 @@ def prepare_psycopg2(psycopg2: Any) -> None:
             _engine.wait(connection.fileno(), 1 if state == extensions.POLL_READ else 2)
 
     extensions.set_wait_callback(wait)
+
+
+def prepare_pyopenssl(ssl: Any) -> None:
+    """Have the calls of pyOpenSSL's connections on blocking sockets not block, and wait in Python until the socket is
+    ready. The descriptor is non-blocking during the call alone: nobody else of this thread runs meanwhile."""
+
+    def wait_in_python(plain: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(plain)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._socket is None or self._socket.gettimeout() is not None:
+                return plain(self, *args, **kwargs)
+            number = self._socket.fileno()
+            while True:
+                os.set_blocking(number, False)
+                try:
+                    return plain(self, *args, **kwargs)
+                except ssl.WantReadError:
+                    interest = 1
+                except ssl.WantWriteError:
+                    interest = 2
+                finally:
+                    os.set_blocking(number, True)
+                _engine.wait(number, interest)
+
+        return call
+
+    kind = ssl.Connection
+    for name in ("recv", "recv_into", "send", "do_handshake", "shutdown"):
+        setattr(kind, name, wait_in_python(getattr(kind, name)))
+    kind.read, kind.write, plain_sendall = kind.recv, kind.send, kind.sendall
+
+    @functools.wraps(plain_sendall)
+    def sendall(self: Any, buf: Any, flags: int = 0) -> int:
+        if self._socket is None or self._socket.gettimeout() is not None or isinstance(buf, str):
+            return plain_sendall(self, buf, flags)  # type: ignore[no-any-return]
+        # Tried again, the plain one would begin at its beginning.
+        sent = 0
+        with memoryview(buf).cast("B") as left:
+            while sent < len(left):
+                sent += self.send(left[sent:], flags)
+        return sent
+
+    kind.sendall = sendall

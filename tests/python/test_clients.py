@@ -70,8 +70,9 @@ def test_websocket_client_against_the_threaded_server_of_websockets(under: list[
 
 
 @needs_library("pyOpenSSL", "trustme")
-def test_pyopenssl_on_both_sides(under: list[str]) -> None:
-    assert run(under, "pyopenssl_clients.py", COUNT) == f"{COUNT} answers\n"
+@pytest.mark.parametrize("seconds", [60, 0], ids=["with a time-out", "blocking"])
+def test_pyopenssl_on_both_sides(under: list[str], seconds: float) -> None:
+    assert run(under, "pyopenssl_clients.py", COUNT, seconds) == f"{COUNT} answers\n"
 
 
 @needs_library("trio")

@@ -1,4 +1,5 @@
-"""A plain program: TLS by pyOpenSSL on sockets with a time-out, on both sides, many connections at once."""
+"""A plain program: TLS by pyOpenSSL on both sides, many connections at once; the second argument is the sockets'
+time-out, none if it is 0."""
 
 import select
 import socket
@@ -10,7 +11,7 @@ from typing import Any
 import trustme
 from OpenSSL import SSL, crypto
 
-count = int(sys.argv[1])
+count, seconds = int(sys.argv[1]), float(sys.argv[2]) or None
 certificate = trustme.CA().issue_cert("localhost")
 serving = SSL.Context(SSL.TLS_METHOD)
 serving.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, certificate.private_key_pem.bytes()))
@@ -31,10 +32,13 @@ def patiently(plain: socket.socket, call: Callable[..., Any], *arguments: Any) -
 
 def exchange(plain: socket.socket, it: SSL.Connection, letter: bytes) -> bytes:
     """Sends so many bytes and receives as many."""
-    plain.settimeout(60)
+    plain.settimeout(seconds)
     patiently(plain, it.do_handshake)
     data, received = letter * SIZE, b""
-    while data:
+    if seconds is None:
+        sent = it.sendall(data)
+        assert sent == SIZE
+    while data and seconds:
         data = data[patiently(plain, it.send, data[:16384]) :]
     while len(received) < SIZE:
         received += patiently(plain, it.recv, 65536)
