@@ -105,12 +105,20 @@ class TestPatching:
 class TestWaiting:
     def test_sleep(self, patched: RunPython) -> None:
         patched("""
-            import math, threading, time
-            for wrong, error in ((-1, ValueError), (math.nan, ValueError), ("1", TypeError), (1e300, OverflowError)):
+            import fractions, math, sys, threading, time
+            for wrong, error in ((-1, ValueError), (math.nan, ValueError), (1e300, OverflowError)):
                 try:
                     time.sleep(wrong)
                 except error: pass
                 else: assert False, wrong
+            for wrong in "1", [], fractions.Fraction(1, 100):
+                try: time.sleep(wrong)
+                except TypeError as error:
+                    assert "as an integer" + " or float" * (sys.version_info >= (3, 14)) in str(error), error
+                else: assert False, wrong
+            class Zero:
+                def __index__(self): return 0
+            time.sleep(Zero()); time.sleep(False)
             asleep, all_sleep = [], threading.Event()
             def sleep():
                 asleep.append(1)

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use overlapped::engine::{Interrupted, park};
 use overlapped_port::{Interest, Op};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyFloat;
 
 use super::descriptor::{self, SocketNumber, file, never_waits};
 use super::file::{read_some, write_all};
@@ -78,7 +80,17 @@ pub(crate) fn write_descriptor(py: Python<'_>, descriptor: c_int, data: &Bound<'
 /// As `time.sleep`: with its errors.
 #[pyfunction]
 #[pyo3(name = "sleep", signature = (seconds, /))]
-pub(crate) fn sleep_as_time(py: Python<'_>, seconds: f64) -> PyResult<()> {
+pub(crate) fn sleep_as_time(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<()> {
+    // An integer of any kind, and a float; what has `__float__` alone is none.
+    let seconds: f64 = match seconds.is_instance_of::<PyFloat>() || seconds.hasattr(intern!(py, "__index__"))? {
+        true => seconds.extract()?,
+        false => {
+            let kind = seconds.get_type().name()?;
+            let or_float = if py.version_info() >= (3, 14) { " or float" } else { "" };
+            let text = format!("'{kind}' object cannot be interpreted as an integer{or_float}");
+            return Err(pyo3::exceptions::PyTypeError::new_err(text));
+        }
+    };
     if seconds.is_nan() {
         return Err(pyo3::exceptions::PyValueError::new_err("Invalid value NaN (not a number)"));
     }
