@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "python"))
 from load import crowd
@@ -45,10 +47,17 @@ class Result:
 
 
 def run_until_silent(
-    command: list[str], folder: Path, *, patience: float, longest: float = float("inf")
+    command: list[str],
+    folder: Path,
+    *,
+    patience: float,
+    longest: float = float("inf"),
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, bool]:
-    """A command's output, and whether it came to its end by itself: before it had said nothing for so many seconds, or
-    had run for so many; for more on a crowded machine."""
+    """The output of a command, given these variables besides its own, and whether it came to its end by itself.
+
+    Else it had said nothing for so many seconds, or had run for so many; for more on a crowded machine.
+    """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
@@ -57,7 +66,7 @@ def run_until_silent(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1", **environment},
         )
         begun = since = time.monotonic()
         size, ended = 0, False

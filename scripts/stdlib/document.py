@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from modules import MODULES
+from modules import MODULES, VERSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
@@ -19,7 +19,8 @@ TOP = """\
 
 Written by `make test-stdlib`, which runs them with plain `python` and on each backend, a process for every module;
 `scripts/stdlib/run_beside.py` says how. A *difference* is a test that plain python passes, and we do not, twice, or do
-not run. What plain python fails on the machine where this was made is not counted.
+not run. What plain python fails on the machine where this was made is not counted. *With children*, whatever Python a
+test starts is under Overlapped, too.
 """
 
 
@@ -34,6 +35,8 @@ def write(folder: Path) -> tuple[str, list[str]]:
         text, wrong = _version(version, results[version])
         parts.append(text)
         faults += wrong
+    if others := [version for version in VERSIONS if version not in results]:
+        parts.append(f"CPython {' and '.join(others)}: not run where this was made.\n")
     parts.append("Not run at all:\n\n" + "\n".join(f"- `{pattern}`: {why}" for pattern, why in SKIPPED.items()) + "\n")
     return "\n".join(parts), faults
 
@@ -42,9 +45,12 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
     lines = [f"## CPython {version}\n", "| backend | modules | tests | without a difference | differences |"]
     lines.append("|---|---|---|---|---|")
     differences: dict[str, list[str]] = {}
+    runs: dict[str, list[str]] = {}
     differ: dict[str, set[str]] = {}
     faults: list[str] = []
-    backends = sorted({how for each in modules.values() for how in each} - {"plain"}, reverse=True)
+    # As they are run: uring, poll, and either with children.
+    hows = {how for each in modules.values() for how in each} - {"plain"}
+    backends = sorted(hows, key=lambda how: (" " in how, how.startswith("poll")))
     for how in backends:
         tests = same = count = 0
         for module, each in modules.items():
@@ -57,13 +63,14 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
             for name, what in found.items():
                 differ.setdefault(module, set()).add(how)
                 differences.setdefault(f"`{name}` {what}", []).append(how)
+                runs[f"`{name}` {what}"] = [how for how in backends if how in each]
                 if name not in known_failures(module):
                     faults.append(f"{version} {how}: {name} {what}, and is not known to")
             passed = set(plain.failed).isdisjoint
             for name in to_take_off(module, set(ours.ran), set(ours.failed)):
                 if passed({name}):
                     faults.append(f"{version} {how}: {name} passes, and is on the list of known failures")
-        number = sum(how in hows for hows in differences.values())
+        number = sum(how in those for those in differences.values())
         lines.append(f"| {how} | {count} | {tests} | {same} | {number} |")
     alike = [f"`{module.removeprefix('test_')}`" for module in sorted(modules) if module not in differ]
     lines += ["", f"No difference: {', '.join(alike)}.", ""]
@@ -74,8 +81,8 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
     ]
     if absent:
         lines += [f"Not run, for the tests that came with this Python lack them: {', '.join(absent)}.", ""]
-    for difference, hows in sorted(differences.items()):
-        where = "" if hows == backends else f" ({', '.join(hows)} alone)"
+    for difference, those in sorted(differences.items()):
+        where = "" if those == runs[difference] else f" ({', '.join(those)} alone)"
         name = difference.split("`")[1]
         lines.append(f"- {difference}{where}: {KNOWN_FAILURES.get(name, 'not explained')}.")
     return "\n".join(lines) + "\n", faults

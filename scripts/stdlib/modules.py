@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+
 NAMES = """
 test_socket test_ssl test_socketserver test_select test_poll test_epoll test_selectors test_timeout
 test_thread test_threading test_threading_local test_threadedtempfile test_threadsignals test_threaded_import
@@ -45,5 +47,5 @@ def expand(python: Path, names: list[str]) -> list[str]:
         if path.with_suffix(".py").exists() or (path.is_dir() and name in WHOLE):
             found.append(name)
         elif path.is_dir():
-            found += [f"{name}.{file.stem}" for file in sorted(path.glob("test_*.py"))]
+            found += [f"{name}.{file.stem}" for file in sorted(path.glob("test_*.py"))] or [name]
     return found

@@ -1,9 +1,10 @@
 """Runs the standard library's own tests under `python -m overlapped` beside plain python, and writes docs/stdlib.md.
 
-`run_beside.py [--python VERSION]... [--backend NAME]... [--no-build] [--plain] [MODULE]...`; `make test-stdlib` runs
-all, on each CPython from 3.11 that is found and on both backends, in some hours. Every module has its own process, and
-is begun anew without a test that hangs. What plain python does is kept in target/stdlib/ and run again with
-`--plain`. With all modules it writes docs/stdlib.md, from all that is kept.
+`run_beside.py [--python VERSION]... [--backend NAME]... [--children] [--no-build] [--plain] [MODULE]...`;
+`make test-stdlib` runs all, on each CPython from 3.11 that is found and on both backends, in some hours. Every module
+has its own process, and is begun anew without a test that hangs. What plain python does is kept in target/stdlib/ and
+run again with `--plain`. With `--children` every Python that a test starts is under Overlapped, too. With all modules
+it writes docs/stdlib.md, from all that is kept.
 
 It fails where a test fails, hangs or is not run with us, plain python passes it, it does so again when it is run by
 itself, and it is not in tests/python/known_failures.py; and where one that is there passes.
@@ -22,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import document
-from modules import MODULES, expand
+from modules import MODULES, VERSIONS, expand
 
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
@@ -33,8 +34,9 @@ from pythons import environment, find  # noqa: E402
 from known_failures import IGNORED, known_failures  # noqa: E402
 
 RESULTS = ROOT / "target" / "stdlib"
-VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
+CUSTOMIZED = Path(__file__).with_name("children")
 BACKENDS = ["uring", "poll"]
+CHILDREN = " with children"
 AT_ONCE = 2
 PATIENCE = 60
 """Seconds without output after which a test hangs; more on a crowded machine."""
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=MODULES)
     parser.add_argument("--python", action="append", dest="versions", choices=VERSIONS)
     parser.add_argument("--backend", action="append", dest="backends", choices=BACKENDS)
+    parser.add_argument("--children", action="store_true")
     parser.add_argument("--no-build", action="store_false", dest="build")
     parser.add_argument("--plain", action="store_true")
     wanted = parser.parse_args()
@@ -62,10 +65,11 @@ def main() -> None:
             print(f"CPython {version} is not on this machine: nothing is run on it", file=sys.stderr)
             continue
         modules = expand(python, wanted.modules)
+        hows = [backend + CHILDREN * wanted.children for backend in wanted.backends or BACKENDS]
         runs = [
             (module, how)
             for module in modules
-            for how in ["plain", *(wanted.backends or BACKENDS)]
+            for how in ["plain", *hows]
             if how != "plain" or wanted.plain or not path(version, how, module).exists()
         ]
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -127,7 +131,9 @@ def confirm(version: str, python: Path, module: str, how: str) -> None:
 
 def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result:
     """Runs a module, begun anew after each test that hangs."""
-    under = [] if how == "plain" else ["-m", "overlapped", "--backend", how]
+    backend = how.removesuffix(CHILDREN)
+    under = [] if how == "plain" else ["-m", "overlapped", "--backend", backend]
+    environment = {"PYTHONPATH": str(CUSTOMIZED)} if backend != how else {}
     chosen = [word for name in only for word in ("-m", name)]
     hung: list[str] = []
     while True:
@@ -136,7 +142,9 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
             file = Path(folder, "results.xml")
             tests = ["-m", "test", "-v", "-u", "network", "--junit-xml", str(file), *IGNORED, *without, *chosen, module]
             command = ["sh", "-c", f'ulimit -v {MEMORY >> 10}; exec "$@"', "sh", str(python), *under, *tests]
-            output, ended = run_until_silent(command, Path(folder), patience=PATIENCE, longest=LONGEST)
+            output, ended = run_until_silent(
+                command, Path(folder), patience=PATIENCE, longest=LONGEST, environment=environment
+            )
             result = read_regrtest(file, output)
         begun = BEGUN.findall(output)
         # Where there are results, it was the end of the process that did not come.
