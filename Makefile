@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: loops test-stdlib sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
+.PHONY: loops suites test-stdlib sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -31,6 +31,10 @@ sanitize:
 ## CPython 3.14, which zuvloop needs, is taken from target/python3.14 where benches/python3.14.sh has unpacked it.
 loops: $(VENV)/.built
 	@$(BIN)/python scripts/loops/compare.py $(LOOPS)
+
+## Libraries' own tests, of redis, trio, urllib3 and others, under `python -m overlapped` beside plain python: docs/suites.md.
+suites: $(VENV)/.built
+	@$(BIN)/python scripts/library_suites.py $(SUITES)
 
 ## The standard library's own tests under `python -m overlapped` beside plain python, on each CPython and both backends:
 ## docs/stdlib.md, in some hours. STDLIB="--python 3.11 --backend poll test_socket" runs some.

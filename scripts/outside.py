@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
@@ -114,3 +115,21 @@ def read_junit(file: Path) -> Result:
             result.failed += [name] * bad
             result.hung += [name] * any(TIMEOUT in part.get("message", "") for part in case)
     return result
+
+
+def source(python: Path, name: str, folder: Path, members: str = ".*") -> Path:
+    """A package's source distribution, of the version that is installed: its tests come with that alone. What the
+    regular expression names of it is unpacked; the package is tested as it is installed."""
+    question = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+    answer = subprocess.run([python, "-c", question], check=True, capture_output=True, text=True)
+    version = answer.stdout.strip()
+    unpacked = folder / f"{name.replace('-', '_')}-{version}"
+    if not unpacked.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        download: list[str | Path] = [python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        download += ["--no-deps", "--no-binary", name, "--dest", folder, f"{name}=={version}"]
+        subprocess.run(download, check=True)
+        with tarfile.open(f"{unpacked}.tar.gz") as archive:
+            wanted = re.compile(f"{re.escape(unpacked.name)}/{members}")
+            archive.extractall(folder, [it for it in archive if wanted.match(it.name)], filter="data")
+    return unpacked

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-import tarfile
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# At the end: test.py there is not the standard library's `test`.
+sys.path.append(str(ROOT / "scripts"))
+import outside  # noqa: E402
+
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SOURCES = ROOT / "target" / "loops"
 
@@ -20,31 +23,5 @@ def loops(python: Path, wanted: list[str]) -> list[str]:
 
 
 def source(python: Path, name: str) -> Path:
-    """A package's source distribution, unpacked, of the version that is installed: its tests come with that alone."""
-    answer = subprocess.run(
-        [python, "-c", f"import importlib.metadata; print(importlib.metadata.version({name!r}))"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    folder = SOURCES / f"{name}-{answer.stdout.strip()}"
-    if not folder.exists():
-        SOURCES.mkdir(parents=True, exist_ok=True)
-        download: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-binary",
-            name,
-            "--dest",
-            SOURCES,
-        ]
-        subprocess.run([*download, f"{name}=={answer.stdout.strip()}"], check=True)
-        with tarfile.open(f"{folder}.tar.gz") as archive:
-            # The tests, and what they read, alone: the package is tested as it is installed.
-            names = re.compile(re.escape(folder.name) + r"/(tests/.*|pytest\.ini|pyproject\.toml|README\.rst)")
-            archive.extractall(SOURCES, [member for member in archive if names.match(member.name)], filter="data")
-    return folder
+    """A package's source distribution, unpacked: its tests, and what they read, alone."""
+    return outside.source(python, name, SOURCES, r"(tests/.*|pytest\.ini|pyproject\.toml|README\.rst)")
