@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from conftest import needs
+from conftest import needs, unix_only
 from load import crowd
+from servers import PROGRAMS
 
 HEAD = """
 import concurrent.futures, os, queue, select, signal, socket, subprocess, sys, threading, time
@@ -99,6 +100,14 @@ for t in all: t.join()
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_loop_that_asks_again_and_again_lets_the_other_threads_run(loop: str) -> None:
     assert run(LOOPS[loop] + "\nprint('others ran')") == "others ran\n"
+
+
+@unix_only("it has not been tried there")
+@pytest.mark.parametrize("kind", ["tcp-receive", "tcp-send", "tls-receive", "tls-send", "udp-receive"])
+def test_a_thread_whose_peer_is_always_ready_lets_the_others_run(kind: str) -> None:
+    command = [sys.executable, "-m", "overlapped", str(PROGRAMS / "bulk_beside_ticks.py"), kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50 * crowd())
+    assert (done.returncode, done.stdout) == (0, "ticked\n"), done.stderr
 
 
 def test_others_converse_while_one_gives_way_and_need_not_wait_for_it_after_each_step() -> None:
