@@ -254,3 +254,32 @@ def test_child_processes_are_talked_to_through_them() -> None:
         assert output == LARGE[::-1]
 
     run_all(main())
+
+
+@on_unix
+def test_a_loop_that_always_has_something_to_do_gives_way_and_can_be_cancelled() -> None:
+    class Back(Recorder):
+        def data_received(self, data: bytes) -> None:
+            os.write(self.to, data)
+
+        to: int
+
+    async def main() -> None:
+        ends = [await reading(), await reading()]
+        for (_, protocol, _), (_, _, theirs) in zip(ends, reversed(ends), strict=True):
+            protocol.__class__, protocol.to = Back, theirs  # type: ignore[attr-defined]
+        os.write(ends[0][2], b"to and fro")
+        try:
+            await asyncio.sleep(100)
+        finally:
+            for transport, _, theirs in ends:
+                transport.close()
+                os.close(theirs)
+
+    tasklet = overlapped.spawn(run, main())
+    for _ in range(20):
+        overlapped.sleep(0.001)
+    tasklet.cancel()
+    with pytest.raises(overlapped.TaskletExit):
+        tasklet.result()
+    assert not _engine.in_flight()

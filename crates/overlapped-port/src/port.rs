@@ -291,6 +291,12 @@ impl Port {
         Ok(completions.len() - before)
     }
 
+    /// Whether a poll that does not sleep would find completions, as far as that shows without asking the system: where it
+    /// says no there may be some.
+    pub fn has_news(&mut self) -> bool {
+        self.backend.has_news()
+    }
+
     fn expire(&mut self, completions: &mut Vec<Completion>) {
         while let Some(first) = self.timers.first_entry() {
             if first.key().deadline > self.now {

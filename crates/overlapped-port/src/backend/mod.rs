@@ -178,6 +178,11 @@ pub(crate) trait Backend {
     /// Submits, sleeps and collects; see the module's documentation.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
+    /// Whether a wait that does not sleep would find events, as far as that shows without asking the system.
+    fn has_news(&mut self) -> bool {
+        false
+    }
+
     /// What ends a wait from elsewhere.
     fn notifier(&self) -> Arc<dyn Notify>;
 

@@ -113,6 +113,12 @@ impl LoopWait {
                 reactor.borrow().poll(py)?;
             }
             told
+        } else if let Some(reactor) = reactor.filter(|_| runtime.scheduler.has_news() && !runtime.scheduler.has_ready())
+        {
+            // The wait would end as soon as it has begun, and nobody else would run meanwhile.
+            let told = runtime.scheduler.check();
+            reactor.borrow().poll(py)?;
+            told
         } else {
             let until = deadline(timeout)?;
             self.asleep.store(true, Ordering::Relaxed);

@@ -183,6 +183,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether a turn that does not wait would find completions, as far as that shows without asking the system.
+    pub fn has_news(&self) -> bool {
+        self.port.borrow_mut().has_news()
+    }
+
     /// Whether a tasklet is ready to run.
     pub fn has_ready(&self) -> bool {
         !self.ready.borrow().is_empty()

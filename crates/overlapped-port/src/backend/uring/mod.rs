@@ -342,6 +342,11 @@ impl Backend for Uring {
         entered
     }
 
+    fn has_news(&mut self) -> bool {
+        let (_, queue, completions) = self.ring.split();
+        queue.taskrun() || !completions.is_empty() || !self.events.is_empty() || !self.reaped.is_empty()
+    }
+
     fn notifier(&self) -> Arc<dyn Notify> {
         Arc::clone(&self.notifier) as Arc<dyn Notify>
     }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use overlapped_port::sys::{raw_file, raw_socket};
 use overlapped_port::{Config, Interest};
@@ -16,6 +17,7 @@ crate::on_every_backend!(
     a_regular_file_is_always_ready,
     a_regular_file_is_never_exceptional,
     without_interest_the_end_is_told,
+    a_port_that_has_news_finds_it_without_sleeping,
 );
 
 const BOTH: Interest = Interest(Interest::READABLE.0 | Interest::WRITABLE.0);
@@ -90,4 +92,22 @@ fn without_interest_the_end_is_told(config: Config) {
     assert_eq!(driver.readiness(nothing), Interest::HANGUP);
     let nothing = driver.begin_poll(raw_socket(&right), Interest::default());
     assert_eq!(driver.readiness(nothing), Interest::HANGUP);
+}
+
+fn a_port_that_has_news_finds_it_without_sleeping(config: Config) {
+    let mut driver = Driver::new(config);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let readable = driver.begin_poll(raw_file(&reader), Interest::READABLE);
+    driver.assert_waits(readable);
+    assert!(!driver.port().has_news());
+    writer.write_all(b"x").unwrap();
+    let says_so = driver.port().report().backend == "uring";
+    assert_eq!(driver.port().has_news(), says_so, "a readiness interface would have to be asked");
+    if says_so {
+        driver.turn(Duration::ZERO);
+        assert!(driver.arrived(readable).is_some());
+        assert!(!driver.port().has_news());
+    } else {
+        driver.readiness(readable);
+    }
 }
