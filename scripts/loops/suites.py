@@ -30,6 +30,9 @@ LOOPS = {
 }
 PATIENCE = 60
 """Seconds without output after which a test hangs; more on a crowded machine."""
+LONGEST = 900
+"""Seconds for what has a process of its own; more on a crowded machine."""
+HANGS = "hangs"
 MOST_HANGS = 8
 """A module is not begun anew more often than that."""
 
@@ -47,9 +50,25 @@ class Suite:
     """Of the folder and the output."""
     folder: str = ""
     """Where it runs: a source distribution by its requirement, else a temporary folder."""
+    apart: bool = False
+    """Whether each file of a folder has a process of its own: one that hangs does not keep the others."""
 
     def run(self, python: Path, loop: str, module: str, folder: Path | None = None) -> Result:
-        """Runs a module with one of `LOOPS`, begun anew after each test that hangs."""
+        """Runs a module with one of `LOOPS`."""
+        if not (self.apart and folder and (folder / module).is_dir()):
+            return self._run_one(python, loop, module, folder)
+        whole = Result()
+        for file in sorted((folder / module).glob("test_*.py")):
+            result = self._run_one(python, loop, str(file.relative_to(folder)), folder)
+            whole.ran += result.ran
+            whole.failed += result.failed
+            whole.hung += result.hung
+            if result.note == HANGS:
+                whole.note += f"{file.name} {HANGS} "
+        return whole
+
+    def _run_one(self, python: Path, loop: str, module: str, folder: Path | None) -> Result:
+        """Runs what has a process of its own, begun anew after each test that hangs."""
         hung: list[str] = []
         while True:
             with tempfile.TemporaryDirectory() as results:
@@ -57,7 +76,7 @@ class Suite:
                 # The standard loop runs the tests as they are.
                 program = ["-m"] if loop == "standard" else [str(WITH_LOOP), LOOPS[loop]]
                 output, ended = run_until_silent(
-                    [str(python), *program, *arguments], folder or Path(results), patience=PATIENCE
+                    [str(python), *program, *arguments], folder or Path(results), patience=PATIENCE, longest=LONGEST
                 )
                 result = self.read(Path(results), output)
             begun = self.begun.findall(output)
@@ -66,7 +85,7 @@ class Suite:
                 result.failed = sorted({*result.failed, *hung})
                 result.ran = sorted({*result.ran, *hung})
                 if not ended or not result.ran:
-                    result.note = "hangs" if not ended else output[-300:]
+                    result.note = HANGS if not ended else output[-300:]
                 return result
             hung.append(begun[-1])
 
@@ -138,6 +157,7 @@ SUITES = {
         PYTEST_BEGUN,
         read_pytest,
         "aiohttp",
+        apart=True,
     ),
     "anyio": Suite(
         ["tests"], _pytest("-m", "not network", "-k", "asyncio and not uvloop"), PYTEST_BEGUN, read_pytest, "anyio"

@@ -35,7 +35,7 @@ those that were run; skipped ones are not counted. Ours is in the place of the s
 
 def path(folder: Path, version: str, suite: str, module: str, loop: str) -> Path:
     """Where a run's result is kept."""
-    return folder / f"{version},{suite},{module},{loop}.json"
+    return folder / f"{version},{suite},{module.replace('/', '.')},{loop}.json"
 
 
 Modules = dict[str, dict[str, Result]]

@@ -12,7 +12,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
 from outside import Result  # noqa: E402
 
-from known_failures import KNOWN_FAILURES, SKIPPED, known_failures, to_take_off  # noqa: E402
+from known_failures import (  # noqa: E402
+    KNOWN_FAILURES,
+    KNOWN_FAILURES_WITH_CHILDREN,
+    SKIPPED,
+    to_take_off,
+)
 
 TOP = """\
 # The standard library's own tests, under `python -m overlapped`
@@ -58,16 +63,17 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
                 continue
             plain, ours = each["plain"], each[how]
             found = _differences(plain, ours)
+            known = KNOWN_FAILURES | (KNOWN_FAILURES_WITH_CHILDREN if " " in how else {})
             tests, count = tests + len(ours.ran), count + 1
             same += not found
             for name, what in found.items():
                 differ.setdefault(module, set()).add(how)
                 differences.setdefault(f"`{name}` {what}", []).append(how)
                 runs[f"`{name}` {what}"] = [how for how in backends if how in each]
-                if name not in known_failures(module):
+                if name not in known:
                     faults.append(f"{version} {how}: {name} {what}, and is not known to")
             passed = set(plain.failed).isdisjoint
-            for name in to_take_off(module, set(ours.ran), set(ours.failed)):
+            for name in to_take_off(module, set(ours.ran), set(ours.failed), known):
                 if passed({name}):
                     faults.append(f"{version} {how}: {name} passes, and is on the list of known failures")
         number = sum(how in those for those in differences.values())
@@ -81,10 +87,11 @@ def _version(version: str, modules: dict[str, dict[str, Result]]) -> tuple[str, 
     ]
     if absent:
         lines += [f"Not run, for the tests that came with this Python lack them: {', '.join(absent)}.", ""]
+    reasons = KNOWN_FAILURES | KNOWN_FAILURES_WITH_CHILDREN
     for difference, those in sorted(differences.items()):
         where = "" if those == runs[difference] else f" ({', '.join(those)} alone)"
         name = difference.split("`")[1]
-        lines.append(f"- {difference}{where}: {KNOWN_FAILURES.get(name, 'not explained')}.")
+        lines.append(f"- {difference}{where}: {reasons.get(name, 'not explained')}.")
     return "\n".join(lines) + "\n", faults
 
 
