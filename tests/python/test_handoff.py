@@ -66,8 +66,8 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 """What ends a process at once: on Windows each signal does (TerminateProcess)."""
 KILLED = "signal 9 (SIGKILL)" if KILL != signal.SIGTERM else f"exit status {signal.SIGTERM:d}"
 CONNECTIONS = int(os.environ.get("HANDOFF_SCENE", "60" if WINDOWS else "200"))
-"""``HANDOFF_SCENE=10000`` is for more, which wants some descriptors (``ulimit -n 16384``). Fewer under Wine, where a process
-takes its time to start."""
+"""``HANDOFF_SCENE=10000`` is for more, which wants some descriptors (``ulimit -n 16384``). Fewer under Wine, where a
+process takes its time to start."""
 
 
 def worker(script: str) -> list[str]:
