@@ -12,12 +12,15 @@ class Delay:
 
     def __init__(self) -> None:
         self._next = _FIRST
+        self.failures = 0
+        """How many have ended one after the other and were of no use."""
 
     def after(self, *, of_use: bool) -> float:
         """The delay after a worker's end. One that was of use is replaced at once."""
         if of_use:
-            self._next = _FIRST
+            self._next, self.failures = _FIRST, 0
             return 0.0
+        self.failures += 1
         delay, self._next = self._next, min(2 * self._next, _LONGEST)
         return delay
 

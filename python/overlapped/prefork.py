@@ -113,6 +113,9 @@ class WorkerStatus:
     """How many processes have ended in this place."""
     last_end: str | None = None
     """How the last of those ended."""
+    failures: int = 0
+    """How many have failed, one after the other, since one was of use: each makes the delay before the next longer. One
+    that cannot be started fails as well."""
 
 
 @dataclass
@@ -247,6 +250,7 @@ class Supervisor:
         self._generation, self._numbers = 1, 0
         self._taken = self._lost = 0
         self._status: list[tuple[int, str | None]] = [(0, None)] * workers
+        self._delays = [Delay() for _ in range(workers)]
         self._places: list[_Member] = []
         self._keepers: list[_engine.Tasklet[None]] = []
         try:
@@ -275,8 +279,9 @@ class Supervisor:
                 member.ready.is_set() and not member.exited.is_set(),
                 self._book.unconfirmed(member.number),
                 *status,
+                delay.failures,
             )
-            for member, status in zip(self._places, self._status, strict=True)
+            for member, status, delay in zip(self._places, self._status, self._delays, strict=True)
         ]
 
     def moves(self) -> Moves:
@@ -376,7 +381,7 @@ class Supervisor:
 
     def _keep(self, place: int) -> None:
         """Fills a place whenever the worker in it has died, until the server stops."""
-        delay = Delay()
+        delay = self._delays[place]
         while True:
             member = self._places[place]
             which, _ = _engine.first_of([self._stopping, member.superseded, member.ended])
@@ -384,7 +389,9 @@ class Supervisor:
                 return
             if which == 1:
                 continue
-            ready_for = None if member.ready_since is None else time.monotonic() - member.ready_since
+            # It was of use once: where the next one cannot be started, the dead one is looked at again.
+            since, member.ready_since = member.ready_since, None
+            ready_for = None if since is None else time.monotonic() - since
             if self._stopping.wait(delay.after(of_use=has_served(ready_for))):
                 return
             with self._turns[place]:

@@ -233,6 +233,34 @@ def test_a_worker_that_is_to_drain_before_it_has_said_anything_does_so_as_soon_a
         upgrade.join()
 
 
+def test_what_fails_is_counted_until_a_worker_has_served_also_where_none_can_be_started_after_one_that_had():
+    command = [worker(ANSWERS)]
+    supervisor, address = serve(1, lambda place: command[0])
+
+    def serves() -> int:
+        with socket.create_connection(address) as client:
+            return ask(client, b"word")
+
+    def failures() -> int:
+        return supervisor.workers()[0].failures
+
+    with supervisor:
+        for times, broken in (2, ["/no/such/worker"]), (3, worker(FAILS)):
+            process = serves()
+            # Longer than what counts as service.
+            sleep(1.1)
+            command[0] = broken
+            os.kill(process, KILL)
+            wait_for("it has failed so often", lambda times=times: failures() == times)
+            command[0] = worker(ANSWERS)
+        last = serves()
+        assert failures() == 3
+        sleep(1.1)
+        os.kill(last, KILL)
+        wait_for("it is replaced", lambda: processes(supervisor) not in ([], [last]) and supervisor.workers()[0].ready)
+        assert failures() == 0
+
+
 def test_listeners_are_known_by_their_names():
     listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in ("one", "other")}
     clients = {name: socket.create_connection(listener.getsockname()) for name, listener in listeners.items()}

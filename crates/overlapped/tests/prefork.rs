@@ -471,6 +471,42 @@ fn a_worker_that_dies_is_replaced_and_who_connects_meanwhile_waits() {
 }
 
 #[test]
+fn what_fails_is_counted_until_a_worker_has_served_also_where_none_can_be_started_after_one_that_had() {
+    run(|| {
+        let (listener, address) = listener();
+        let behaviour = Rc::new(Cell::new("answers"));
+        let theirs = Rc::clone(&behaviour);
+        let command = move |_| match theirs.get() {
+            "is not there" => Command::new("/no/such/worker"),
+            behaviour => worker(behaviour),
+        };
+        let supervisor = Builder::new(1).listen("lines", listener).start(command).unwrap();
+        let serves = || ask(&TcpStream::connect(address).unwrap(), "word");
+        let failures = || supervisor.workers()[0].failures;
+        // Longer than what counts as service.
+        let service = Duration::from_millis(1100);
+        for (times, broken) in [(2, "is not there"), (3, "fails")] {
+            let process = serves();
+            sleep(service);
+            behaviour.set(broken);
+            kill(process);
+            wait_for("it has failed so often", || failures() == times);
+            behaviour.set("answers");
+        }
+        let last = serves();
+        assert_eq!(failures(), 3);
+        sleep(service);
+        kill(last);
+        wait_for("it is replaced", || {
+            let worker = &supervisor.workers()[0];
+            worker.process != Some(last) && worker.is_ready
+        });
+        assert_eq!(failures(), 0);
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
 fn a_worker_that_breaks_the_rules_is_ended_and_one_that_cannot_start_is_said() {
     run(|| {
         for (behaviour, why) in [

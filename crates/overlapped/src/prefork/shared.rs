@@ -12,6 +12,7 @@ use super::member::{Member, Outgoing};
 use crate::process::Command;
 use crate::select::{after, first_of};
 use crate::sync::{Event, Semaphore};
+use crate::workers::delay::Delay;
 use crate::workers::sys::OwnedSocket;
 
 /// How long a worker gets no connections after it has given one back.
@@ -30,12 +31,14 @@ pub(super) struct Place {
     /// Held while the process is replaced.
     pub(super) turn: Semaphore,
     pub(super) ended: Cell<u64>,
+    pub(super) delay: RefCell<Delay>,
     pub(super) last_end: RefCell<Option<String>>,
 }
 
 impl Place {
     fn new() -> Place {
-        Place { member: RefCell::default(), turn: Semaphore::new(1), ended: Cell::new(0), last_end: RefCell::default() }
+        let (member, delay, last_end) = Default::default();
+        Place { member, turn: Semaphore::new(1), ended: Cell::new(0), delay, last_end }
     }
 
     /// The worker in it, dead or alive.

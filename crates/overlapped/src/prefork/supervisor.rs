@@ -137,6 +137,9 @@ pub struct WorkerStatus {
     pub unconfirmed: usize,
     /// How many processes have ended in this place.
     pub ended: u64,
+    /// How many have failed, one after the other, since one was of use: each makes the delay before the next longer. One that
+    /// cannot be started fails as well.
+    pub failures: u32,
     /// How the last of those ended.
     pub last_end: Option<String>,
 }
@@ -164,6 +167,7 @@ impl Supervisor {
                 is_ready: member.ready.is_set() && !member.exited.is_set(),
                 unconfirmed: self.shared.unconfirmed(&member),
                 ended: place.ended.get(),
+                failures: place.delay.borrow().failures(),
                 last_end: place.last_end.borrow().clone(),
             }
         });
@@ -318,7 +322,7 @@ fn keep(shared: &Rc<Shared>, place: usize) {
 }
 
 fn fill(shared: &Rc<Shared>, number: usize) -> io::Result<()> {
-    let (place, mut delay) = (&shared.places[number], Delay::default());
+    let place = &shared.places[number];
     loop {
         let member = place.member();
         let mut branches = (shared.stopping.waiting(), member.superseded.waiting(), member.ended.waiting());
@@ -327,8 +331,9 @@ fn fill(shared: &Rc<Shared>, number: usize) -> io::Result<()> {
             1 => continue,
             _ => {}
         }
-        let ready_for = member.ready_since.get().map(|since| since.elapsed());
-        let mut rest = after(delay.after(Delay::has_served(ready_for)));
+        // It was of use once: where the next one cannot be started, the dead one is looked at again.
+        let ready_for = member.ready_since.take().map(|since| since.elapsed());
+        let mut rest = after(place.delay.borrow_mut().after(Delay::has_served(ready_for)));
         if first_of(&mut [&mut shared.stopping.waiting(), &mut rest])? == 0 {
             return Ok(());
         }

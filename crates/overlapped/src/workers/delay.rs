@@ -14,6 +14,11 @@ impl Delay {
     /// A worker that has been ready for so long has served, however it ended.
     const SERVED: Duration = Duration::from_secs(1);
 
+    /// How many have ended one after the other and were of no use.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether a worker was of use that was ready for so long; None where it never was.
     pub(crate) fn has_served(ready_for: Option<Duration>) -> bool {
         ready_for.is_some_and(|ready_for| ready_for >= Delay::SERVED)
