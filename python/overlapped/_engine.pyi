@@ -263,6 +263,7 @@ class Lock:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
+@disjoint_base
 class RLock:
     """As :class:`threading.RLock`; the holder is a tasklet."""
 
@@ -739,7 +740,7 @@ class Frameless:
         cls, choose: Callable[..., tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]]
     ) -> Frameless: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-    def __get__(self, instance: Any, owner: Any = None) -> Any: ...
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
 def sleep_as_time(seconds: float, /) -> None:
     """As :func:`sleep`, with the errors of :func:`time.sleep`."""

@@ -118,7 +118,7 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
             end(me)
 
 
-_names = _local()
+_names: Any = _local()
 
 
 def set_name(name: str) -> None:
