@@ -7,10 +7,10 @@
 //!
 //! - in code of this package, which counts on its tasklet going on to its next wait, and in the standard library's that it
 //!   has just called; in the import system, which does likewise; in a destructor (`__del__`);
-//! - in a tasklet of [`spawn`](super::tasklet::spawn): new code is written to be interrupted at waits alone;
+//! - in a tasklet of [`spawn`](super::tasklet::Spawn): new code is written to be interrupted at waits alone;
 //! - within `no_preempt` (see [`no_preempt`](super::no_preempt)); on a greenlet of the program's own.
 //!
-//! In a timed `run` of Stackless's ([`idle`](super::idle)), whatever tasklet has used up the time is stopped likewise, a
+//! In a timed `run` of Stackless's ([`idle`]), whatever tasklet has used up the time is stopped likewise, a
 //! spawned one too, and is paused as it leaves its turn; what it is told meanwhile is raised there. A tasklet that is not
 //! preemptible (Stackless's `atomic`) is left alone by both.
 //!

@@ -80,7 +80,7 @@ pub(crate) struct Tasklet {
     /// makes one.
     waiter: OnceLock<Waiter>,
     state: Mutex<State>,
-    /// Time does not end its turn: see [`preempt`](super::preempt).
+    /// Time does not end its turn: see [`preempt`].
     unpreempted: AtomicBool,
     /// True. Python makes the object's `__dict__` before these fields, in memory that is zero until then, and may collect
     /// garbage meanwhile.
