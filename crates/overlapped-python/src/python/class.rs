@@ -1,6 +1,8 @@
-//! What classes of ours are given: native methods on subclasses of the standard library's types, parameters for annotations.
+//! What classes of ours are given: native methods on subclasses of the standard library's types, parameters for annotations. And
+//! functions of our own, where PyO3's take longer to call, or are not shown as they are to be.
 
 use std::ffi::CStr;
+use std::ptr;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -19,6 +21,20 @@ pub(crate) fn install(class: &Bound<'_, PyAny>, methods: Vec<ffi::PyMethodDef>) 
         class.setattr(name.cast::<pyo3::types::PyString>()?, descriptor)?;
     }
     Ok(())
+}
+
+/// A function of Python's; it is given `holder` where its definition wants an object, and says that it is of `module`.
+pub(crate) fn function<'py>(
+    py: Python<'py>,
+    definition: ffi::PyMethodDef,
+    holder: Option<&Bound<'py, PyAny>>,
+    module: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let definition = Box::leak(Box::new(definition));
+    let [holder, module] = [holder, module].map(|object| object.map_or(ptr::null_mut(), |object| object.as_ptr()));
+    // SAFETY: the definition lives for ever; the function takes references of its own to the two objects. The result is a new
+    // reference or null with an error set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_NewEx(definition, holder, module)) }
 }
 
 /// All that a method was called with, the named arguments at the end.
@@ -70,7 +86,7 @@ pub(crate) fn give(result: PyResult<*mut PyObject>) -> *mut PyObject {
     result.unwrap_or_else(|error| {
         // SAFETY: called from Python, so the GIL is held.
         error.restore(unsafe { Python::assume_attached() });
-        std::ptr::null_mut()
+        ptr::null_mut()
     })
 }
 

@@ -51,6 +51,18 @@ pub(super) enum Limit {
     Total { until: Instant, soft: bool },
 }
 
+impl Limit {
+    /// What is left until a tasklet is paused that was gone to at that time; None where none is.
+    pub(super) fn left(self, gone_to: Instant) -> Option<Duration> {
+        let until = match self {
+            Limit::Turn(most) => gone_to + most,
+            Limit::Total { soft: true, .. } => return None,
+            Limit::Total { until, .. } => until,
+        };
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+}
+
 /// What a tasklet is on this side.
 enum Body {
     Ended,

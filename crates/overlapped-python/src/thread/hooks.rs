@@ -4,7 +4,7 @@
 //! Who parks takes its hooks out of the thread, and has them back when it goes on: between two tasklets the thread has none,
 //! so that switches of programs without any look at some fields and write nothing. A tasklet begins without hooks, as a
 //! thread does, and [`threading`] gives those that are threads what `threading.settrace` was told. One of
-//! [`spawn`](super::tasklet::Spawn) has nobody to do that: where who spawns it is traced, it is given the same, or else the
+//! [`spawn`](super::tasklet::spawn_function) has nobody to do that: where who spawns it is traced, it is given the same, or else the
 //! hook that its spawner has.
 //!
 //! `sys.monitoring`, from 3.12 on, is the interpreter's and knows no threads.

@@ -94,12 +94,8 @@ fn out_of_time(greenlets: &Greenlets, turn: Duration) -> Option<Run> {
 
 /// What is left to `me` of the time after which it is paused, in the run where that is least; None where none is timed so.
 pub(super) fn time_left(greenlets: &Greenlets, me: TaskletId) -> Option<Duration> {
-    let (now, gone_to) = (Instant::now(), greenlets.gone_to.get()?);
-    let left = |run: &Run| match run.limit? {
-        Limit::Turn(most) => Some((gone_to + most).saturating_duration_since(now)),
-        Limit::Total { until, soft } => (!soft).then(|| until.saturating_duration_since(now)),
-    };
-    greenlets.runs.borrow().iter().filter(|run| run.by != me).filter_map(left).min()
+    let gone_to = greenlets.gone_to.get()?;
+    greenlets.runs.borrow().iter().filter(|run| run.by != me).filter_map(|run| run.limit?.left(gone_to)).min()
 }
 
 /// Ends a run: who waits for it is next.

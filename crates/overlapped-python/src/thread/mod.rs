@@ -41,8 +41,6 @@ mod worker;
 
 use pyo3::prelude::*;
 
-use crate::python::builtin::add_called;
-
 /// Adds what Python sees of this to the module.
 pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -59,7 +57,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signal::MainHandler>()?;
     module.add_class::<preempt::Preemption>()?;
     module.add_class::<no_preempt::NoPreemption>()?;
-    add_called::<tasklet::Spawn>(module)?;
+    module.add("spawn", tasklet::spawn_function(module)?)?;
     for function in [
         wrap_pyfunction!(tasklet::current, module)?,
         wrap_pyfunction!(tasklet::run, module)?,

@@ -176,13 +176,8 @@ pub(crate) fn run_until_idle(
         true => Limit::Total { until, soft },
         false => Limit::Turn(until.saturating_duration_since(Instant::now())),
     });
-    let _timed = match limit {
-        Some(Limit::Turn(limit)) => Some(Timed::begin(&runtime, limit)?),
-        Some(Limit::Total { until, soft: false }) => {
-            Some(Timed::begin(&runtime, until.saturating_duration_since(Instant::now()))?)
-        }
-        _ => None,
-    };
+    let left = limit.and_then(|limit| limit.left(Instant::now()));
+    let _timed = left.map(|left| Timed::begin(&runtime, left)).transpose()?;
     let before = greenlets.gone_to.get();
     greenlets.gone_to.set(limit.map(|_| Instant::now()).or(before));
     greenlets.runs.borrow_mut().push(Run { by, limit });

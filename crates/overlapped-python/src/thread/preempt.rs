@@ -7,7 +7,7 @@
 //!
 //! - in code of this package, which counts on its tasklet going on to its next wait, and in the standard library's that it
 //!   has just called; in the import system, which does likewise; in a destructor (`__del__`);
-//! - in a tasklet of [`spawn`](super::tasklet::Spawn): new code is written to be interrupted at waits alone;
+//! - in a tasklet of [`spawn`](super::tasklet::spawn_function): new code is written to be interrupted at waits alone;
 //! - within `no_preempt` (see [`no_preempt`](super::no_preempt)); on a greenlet of the program's own.
 //!
 //! In a timed `run` of Stackless's ([`idle`]), whatever tasklet has used up the time is stopped likewise, a
@@ -103,12 +103,7 @@ fn interval() -> Option<Duration> {
 /// Watches this thread from now on, where it is Python's main one and threads are preempted: to be called where one begins.
 /// Not before, for a fork beside a thread of the system's has Python warn, from 3.12 on.
 pub(super) fn begin(runtime: &Runtime) -> PyResult<()> {
-    let preempts = INTERVAL.load(Ordering::Relaxed) != 0 && is_main_thread();
-    if preempts && !runtime.greenlets.preempted.get() {
-        begin_to_watch(&runtime.scheduler);
-        watch(runtime)?;
-    }
-    Ok(())
+    if INTERVAL.load(Ordering::Relaxed) != 0 && is_main_thread() { watch(runtime) } else { Ok(()) }
 }
 
 /// A run that is timed, until it is dropped: who uses up its time is stopped where it is. On Python's main thread, and where
@@ -122,10 +117,8 @@ impl Timed {
         if SIGNAL.load(Ordering::Relaxed) == 0 || !is_main_thread() {
             return Ok(Timed { before: None });
         }
-        let before = TIMED.load(Ordering::Relaxed);
-        let shorter = limit.min(IDLE);
-        let mine = nanoseconds(if before == 0 { shorter } else { shorter.min(Duration::from_nanos(before)) });
-        TIMED.store(mine, Ordering::Relaxed);
+        let (before, mine) = (TIMED.load(Ordering::Relaxed), nanoseconds(limit.min(IDLE)));
+        TIMED.store(if before == 0 { mine } else { mine.min(before) }, Ordering::Relaxed);
         let timed = Timed { before: Some(before) };
         watch(runtime)?;
         Ok(timed)
@@ -146,6 +139,7 @@ fn watch(runtime: &Runtime) -> PyResult<()> {
     if runtime.greenlets.preempted.replace(true) {
         return Ok(());
     }
+    begin_to_watch(&runtime.scheduler);
     let look = |held: bool| {
         let Some(interval) = interval() else { return Some(IDLE) };
         if !held {

@@ -1,7 +1,6 @@
 //! `Tasklet`: its object, how it is started, how it ends.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,7 +10,7 @@ use overlapped::engine::{self, Cause, Scheduler, TaskletId, Waiter};
 use pyo3::exceptions::{
     PyBaseException, PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError,
 };
-use pyo3::ffi;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
@@ -23,8 +22,7 @@ use super::life::runtime;
 use super::runtime::{Runtime, existing};
 use super::thrown::{exit_type, keep_thrown, take};
 use super::{hooks, preempt};
-use crate::python::builtin::{Call, Called};
-use crate::python::class::generic;
+use crate::python::class::{self, all_given, generic, give, keywords};
 use crate::python::time::deadline;
 use crate::python::unfinished::call;
 
@@ -311,7 +309,6 @@ impl Tasklet {
         self.state().name = Some(name);
     }
 
-    /// Whether the tasklet has not ended.
     /// Whether its turn may be ended where it computes.
     #[getter]
     fn _preemptible(&self) -> bool {
@@ -323,6 +320,7 @@ impl Tasklet {
         self.unpreempted.store(!preemptible, Ordering::Relaxed);
     }
 
+    /// Whether the tasklet has not ended.
     #[getter]
     fn alive(&self) -> bool {
         self.is_alive()
@@ -466,25 +464,47 @@ impl Tasklet {
 /// `spawn`. All keywords are the function's. (Rejected: one for the tasklet's name, as a group's `spawn` has it, which passes
 /// no keywords on. A function that has a `name` itself would miss it, and nobody would say so.) By PyO3 the arguments would
 /// be put into a tuple, and those after the first into another.
-pub(crate) struct Spawn;
-
-impl Called for Spawn {
-    const NAME: &'static CStr = c"spawn";
-    const DOC: &'static CStr = c"spawn(function, /, *args, **kwargs)
+pub(super) fn spawn_function<'py>(module: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
+    let doc = c"spawn(function, /, *args, **kwargs)
 --
 
 Starts `function(*args, **kwargs)` in a tasklet. It runs when this one first waits. The end of the program ends
 it, as `Tasklet.cancel` does; `run()` waits for all.
 
 All keywords are the function's. The name is set before the tasklet begins: `spawn(function).name = \"reader\"`.";
+    class::function(module.py(), keywords(c"spawn", spawn_called, doc), None, Some(module.name()?.as_any()))
+}
 
-    fn call<'py>(call: &Call<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(function) = call.first() else {
-            return Err(PyTypeError::new_err("spawn() missing 1 required positional argument: 'function'"));
-        };
-        let (py, (args, kwargs)) = (function.py(), call.rest()?);
-        Ok(spawn(function, args, kwargs)?.into_bound(py).into_any())
-    }
+unsafe extern "C" fn spawn_called(
+    _: *mut PyObject,
+    args: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: called by Python, with these arguments; all live as long as the call.
+    let (given, names) = unsafe {
+        let py = Python::assume_attached();
+        let given = all_given(args, count, names).iter().map(move |given| Bound::from_borrowed_ptr(py, *given));
+        (given, Bound::from_borrowed_ptr_or_opt(py, names).map(|names| names.cast_into_unchecked::<PyTuple>()))
+    };
+    give(spawn_given(given, count as usize, names).map(|tasklet| tasklet.into_ptr()))
+}
+
+/// `spawn` with what it was given, the `count` positional arguments first, and then those of these `names`.
+fn spawn_given<'py>(
+    mut given: impl ExactSizeIterator<Item = Bound<'py, PyAny>>,
+    count: usize,
+    names: Option<Bound<'py, PyTuple>>,
+) -> PyResult<Py<Tasklet>> {
+    let Some(function) = given.next().filter(|_| count > 0) else {
+        return Err(PyTypeError::new_err("spawn() missing 1 required positional argument: 'function'"));
+    };
+    let args = PyTuple::new(function.py(), given.by_ref().take(count - 1))?;
+    let kwargs = names.map(|names| {
+        let kwargs = PyDict::new(function.py());
+        names.iter().zip(given).try_for_each(|(name, value)| kwargs.set_item(name, value)).map(|()| kwargs)
+    });
+    spawn(function, args, kwargs.transpose()?)
 }
 
 fn spawn(

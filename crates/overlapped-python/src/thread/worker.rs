@@ -33,9 +33,9 @@ use super::runtime::{self, Runtime, existing, thread_ident};
 use super::signal::{check_signals, raise_soon, run_handlers_left, signal_came, throw_from_signal};
 use super::thrown::{is_handled, take_thrown};
 use super::{deadlock, explain, hooks, idle, settings, switches};
-use crate::python::greenlet;
 use crate::python::hooks::OfThread;
 use crate::python::system::leave_at_once;
+use crate::python::{class, greenlet};
 
 /// Makes the functions that greenlets run.
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
@@ -244,15 +244,13 @@ fn function<'py>(
     function: ffi::PyCFunction,
 ) -> PyResult<Bound<'py, PyAny>> {
     let make = || {
-        let definition = Box::leak(Box::new(ffi::PyMethodDef {
+        let definition = ffi::PyMethodDef {
             ml_name: name.as_ptr(),
             ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
             ml_flags: ffi::METH_NOARGS,
             ml_doc: ptr::null(),
-        }));
-        // SAFETY: the definition lives for ever; the result is a new reference or null with an error set.
-        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyCFunction_New(definition, ptr::null_mut())) }
-            .map(Bound::unbind)
+        };
+        class::function(py, definition, None, None).map(Bound::unbind)
     };
     made.get_or_try_init(py, make).map(|function| function.bind(py).clone())
 }
