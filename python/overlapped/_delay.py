@@ -10,19 +10,13 @@ _SERVED = 1.0
 class Delay:
     """Doubles with each worker that ends before it has done anything."""
 
-    def __init__(self) -> None:
-        self._next = _FIRST
-        self.failures = 0
-        """How many have ended one after the other and were of no use."""
+    failures = 0
+    """How many have ended one after the other and were of no use."""
 
     def after(self, *, of_use: bool) -> float:
         """The delay after a worker's end. One that was of use is replaced at once."""
-        if of_use:
-            self._next, self.failures = _FIRST, 0
-            return 0.0
-        self.failures += 1
-        delay, self._next = self._next, min(2 * self._next, _LONGEST)
-        return delay
+        self.failures = 0 if of_use else self.failures + 1
+        return min(_FIRST * 2 ** min(self.failures - 1, 16), _LONGEST) if self.failures else 0.0
 
 
 def has_served(ready_for: float | None) -> bool:

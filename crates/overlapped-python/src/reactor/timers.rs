@@ -179,20 +179,8 @@ impl<'py> Timers<'_, 'py> {
 
     /// Throws out what is cancelled.
     pub(super) fn clean(&self) -> PyResult<()> {
-        let py = self.heap.py();
-        let (mut wanted, mut gone) = (Vec::with_capacity(self.len()), Vec::new());
-        for timer in self.heap.iter() {
-            if self.is_timer(&timer) && self.is_cancelled(&timer) {
-                self.note(&timer, false);
-                gone.push(timer);
-            } else {
-                wanted.push(timer);
-            }
-        }
-        self.heap.set_slice(0, self.len(), PyList::new(py, wanted)?.as_any())?;
-        self.order()?;
-        gone.into_iter().for_each(|timer| self.handles.give_up(timer));
-        Ok(())
+        self.clean_last(0, || ())?;
+        self.order()
     }
 
     /// Adds a timer at the end of the list.
