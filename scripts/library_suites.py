@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests" / "python"))
 import pythons  # noqa: E402
-from outside import Result, read_junit, run_until_silent, source  # noqa: E402
+from outside import Result, begin_anew, read_junit, run_until_silent, source  # noqa: E402
 
 import servers  # noqa: E402
 
@@ -122,20 +122,11 @@ def run(python: Path, name: str, how: str, only: Iterable[str] = ()) -> Result:
     """Runs a suite, begun anew after each test that takes it with it; `only` some tests, as the results name them."""
     suite = SUITES[name]
     under = [] if how == "plain" else ["-m", "overlapped", "--backend", how]
-    options = [
-        "-o",
-        "addopts=",
-        "-p",
-        "no:cacheprovider",
-        "-v",
-        "--tb=short",
-        "--color=no",
-        "--continue-on-collection-errors",
-    ]
-    options += [f"--timeout={PATIENCE}", "--timeout-method=signal"]
+    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-v", "--tb=short", "--color=no"]
+    options += ["--continue-on-collection-errors", f"--timeout={PATIENCE}", "--timeout-method=signal"]
     chosen = ["-k", " or ".join(sorted({test.rpartition(".")[2].partition("[")[0] for test in only}))] if only else []
-    hung: list[str] = []
-    while True:
+
+    def once(hung: list[str]) -> tuple[Result, str, bool]:
         with tempfile.TemporaryDirectory() as scratch, server(suite, Path(scratch)) as more:
             results = Path(scratch, "results.xml")
             folder = source(python, name, RESULTS) if suite.source else Path(scratch)
@@ -143,16 +134,12 @@ def run(python: Path, name: str, how: str, only: Iterable[str] = ()) -> Result:
             last = [f"--junit-xml={results}", f"--basetemp={scratch}/tmp", *more, *chosen, *without, *suite.arguments]
             command = [str(python), *under, "-m", "pytest", *options, *last]
             output, ended = run_until_silent(command, folder, patience=3 * PATIENCE)
-            result = read_junit(results)
-        begun = BEGUN.findall(output)
-        if ended or result.ran or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
-            result.hung = sorted({*result.hung, *hung})
-            result.failed = sorted({*result.failed, *hung})
-            result.ran = sorted({*result.ran, *hung})
-            if not ended or not result.ran:
-                result.note = "does not end" if not ended else output[-1000:]
-            return result
-        hung.append(begun[-1])
+            return read_junit(results), output, ended
+
+    result, output, ended = begin_anew(once, BEGUN, MOST_HANGS, results_are_last=True)
+    if not ended or not result.ran:
+        result.note = "does not end" if not ended else output[-1000:]
+    return result
 
 
 @contextlib.contextmanager

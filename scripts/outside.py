@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -87,6 +87,28 @@ def run_until_silent(
         process.wait()
         output.seek(0)
         return output.read().decode(errors="replace"), ended
+
+
+def begin_anew(
+    run: Callable[[list[str]], tuple[Result, str, bool]], begun: re.Pattern[str], most: int, *, results_are_last: bool
+) -> tuple[Result, str, bool]:
+    """Runs tests, begun anew without each that hangs, which has failed then; no more often than `most` times.
+
+    `run` is told which to leave out, and returns the results, and then what `run_until_silent` does; `begun` finds the
+    tests in the output that have begun. Where `results_are_last`, and there are some, it was the end of the process
+    that did not come.
+    """
+    hung: list[str] = []
+    while True:
+        result, output, ended = run(hung)
+        names = begun.findall(output)
+        told = results_are_last and result.ran
+        if ended or told or not names or names[-1] in hung or len(hung) == most:
+            result.hung = sorted({*result.hung, *hung})
+            result.failed = sorted({*result.failed, *hung})
+            result.ran = sorted({*result.ran, *hung})
+            return result, output, ended
+        hung.append(names[-1])
 
 
 IN_PARTS = re.compile(r"^(?:FAIL|ERROR): \w+ \((test\.[\w.]+)\) [\[(]", re.MULTILINE)

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
 sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
-from outside import Result, read_junit, read_regrtest, run_until_silent  # noqa: E402
+from outside import Result, begin_anew, read_junit, read_regrtest, run_until_silent  # noqa: E402
 
 from stdlib_run import LOOP_MODULES  # noqa: E402
 
@@ -69,8 +69,8 @@ class Suite:
 
     def _run_one(self, python: Path, loop: str, module: str, folder: Path | None) -> Result:
         """Runs what has a process of its own, begun anew after each test that hangs."""
-        hung: list[str] = []
-        while True:
+
+        def once(hung: list[str]) -> tuple[Result, str, bool]:
             with tempfile.TemporaryDirectory() as results:
                 arguments = self.arguments(module, Path(results), hung)
                 # The standard loop runs the tests as they are.
@@ -78,16 +78,12 @@ class Suite:
                 output, ended = run_until_silent(
                     [str(python), *program, *arguments], folder or Path(results), patience=PATIENCE, longest=LONGEST
                 )
-                result = self.read(Path(results), output)
-            begun = self.begun.findall(output)
-            result.hung = sorted({*result.hung, *hung})
-            if ended or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
-                result.failed = sorted({*result.failed, *hung})
-                result.ran = sorted({*result.ran, *hung})
-                if not ended or not result.ran:
-                    result.note = HANGS if not ended else output[-300:]
-                return result
-            hung.append(begun[-1])
+                return self.read(Path(results), output), output, ended
+
+        result, output, ended = begin_anew(once, self.begun, MOST_HANGS, results_are_last=False)
+        if not ended or not result.ran:
+            result.note = HANGS if not ended else output[-300:]
+        return result
 
 
 def read_asyncio(folder: Path, output: str) -> Result:

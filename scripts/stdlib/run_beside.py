@@ -28,7 +28,7 @@ from modules import MODULES, VERSIONS, expand
 ROOT = Path(__file__).resolve().parents[2]
 # At the end: test.py there is not the standard library's `test`.
 sys.path += [str(ROOT / "tests" / "python"), str(ROOT / "scripts")]
-from outside import Result, read_regrtest, run_until_silent  # noqa: E402
+from outside import Result, begin_anew, read_regrtest, run_until_silent  # noqa: E402
 from pythons import environment, find  # noqa: E402
 
 from known_failures import IGNORED, known_failures  # noqa: E402
@@ -135,8 +135,8 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
     under = [] if how == "plain" else ["-m", "overlapped", "--backend", backend]
     environment = {"PYTHONPATH": str(CUSTOMIZED)} if backend != how else {}
     chosen = [word for name in only for word in ("-m", name)]
-    hung: list[str] = []
-    while True:
+
+    def once(hung: list[str]) -> tuple[Result, str, bool]:
         without = [word for name in hung for word in ("-i", name)]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "results.xml")
@@ -145,19 +145,14 @@ def run(python: Path, how: str, module: str, only: Iterable[str] = ()) -> Result
             output, ended = run_until_silent(
                 command, Path(folder), patience=PATIENCE, longest=LONGEST, environment=environment
             )
-            result = read_regrtest(file, output)
-        begun = BEGUN.findall(output)
-        # Where there are results, it was the end of the process that did not come.
-        if ended or result.ran or not begun or begun[-1] in hung or len(hung) == MOST_HANGS:
-            result.hung = sorted(hung)
-            result.failed = sorted({*result.failed, *hung})
-            result.ran = sorted({*result.ran, *hung})
-            if not ended:
-                result.note = "did not end"
-            elif not result.ran and "SkipTest" not in output and "skipped" not in output:
-                result.note = output[-1000:]
-            return result
-        hung.append(begun[-1])
+            return read_regrtest(file, output), output, ended
+
+    result, output, ended = begin_anew(once, BEGUN, MOST_HANGS, results_are_last=True)
+    if not ended:
+        result.note = "did not end"
+    elif not result.ran and "SkipTest" not in output and "skipped" not in output:
+        result.note = output[-1000:]
+    return result
 
 
 if __name__ == "__main__":
