@@ -102,7 +102,6 @@ def test_a_loop_that_asks_again_and_again_lets_the_other_threads_run(loop: str) 
     assert run(LOOPS[loop] + "\nprint('others ran')") == "others ran\n"
 
 
-@unix_only("it has not been tried there")
 @pytest.mark.parametrize("kind", ["tcp-receive", "tcp-send", "tls-receive", "tls-send", "udp-receive"])
 def test_a_thread_whose_peer_is_always_ready_lets_the_others_run(kind: str) -> None:
     command = [sys.executable, "-m", "overlapped", str(PROGRAMS / "bulk_beside_ticks.py"), kind]
