@@ -1,4 +1,4 @@
-"""The scripts that run others' tests begin: what they do takes hours, and is not done here."""
+"""The scripts that run for hours begin: what they do is not done here."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def test_a_script_says_what_can_be_asked_of_it(script: str) -> None:
     command = [sys.executable, ROOT / "scripts" / script, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 * crowd())
     assert (done.returncode, done.stderr) == (0, "") and "--python" in done.stdout
+
+
+def test_each_mutant_of_the_port_has_its_place() -> None:
+    command = [sys.executable, ROOT / "scripts" / "mutants.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * crowd())
+    assert (done.returncode, done.stdout) == (0, "")
