@@ -585,9 +585,6 @@ def wait_any(descriptors: list[tuple[int, int]], timeout: float | None = None) -
     False where ``timeout`` seconds were up.
     """
 
-def let_run(tasklet: Tasklet[Any]) -> bool:
-    """Let a tasklet that is ready run at once; False where it is not, and now and then in any case."""
-
 @final
 class Receiving:
     """What a transport receives."""

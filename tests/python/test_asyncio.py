@@ -311,6 +311,14 @@ class TestAwaitingTasklets:
 
         run(main())
 
+    @pytest.mark.parametrize("value", [None, (), (1, 2), StopIteration(3), ValueError("no"), StopIteration])
+    def test_one_that_ends_at_once_brings_what_it_returns_as_it_is(self, value: object) -> None:
+        async def main() -> None:
+            tasklet = overlapped.spawn(lambda: value)
+            assert await tasklet is value and await tasklet is value and tasklet.result() is value
+
+        run(main())
+
     def test_one_that_has_ended_is_awaited_without_a_turn(self) -> None:
         tasklet = overlapped.spawn(lambda: "done")
         tasklet.join()

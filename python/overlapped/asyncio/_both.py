@@ -56,9 +56,8 @@ class _End(_asyncio.Future[None]):
 
 
 def await_tasklet(tasklet: _engine.Tasklet[_T]) -> Generator[Any, None, _T]:
-    """What ``await tasklet`` does. The engine calls it."""
-    # One that is ready, as one that was just started, runs here and now: often it has ended then.
-    if tasklet.alive and not (_engine.let_run(tasklet) and not tasklet.alive):
+    """What ``await tasklet`` does where it has not just returned: the engine has let it run, if it was ready."""
+    if tasklet.alive:
         if tasklet is _engine.current():
             raise RuntimeError("a tasklet cannot wait for itself: this one runs the loop")
         yield from _End(tasklet, _asyncio.get_running_loop())

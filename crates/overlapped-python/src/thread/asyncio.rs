@@ -58,9 +58,3 @@ pub(crate) fn restore_loop(py: Python<'_>, running: Running) {
         error.write_unraisable(py, None);
     }
 }
-
-/// The package's function that awaits a tasklet: asyncio's futures are Python's, so the package has it.
-pub(super) fn await_tasklet(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    FUNCTION.import(py, "overlapped.asyncio._both", "await_tasklet")
-}

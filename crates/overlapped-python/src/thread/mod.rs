@@ -15,6 +15,7 @@
 //! ```
 
 mod asyncio;
+mod awaiting;
 pub(crate) mod deadlock;
 mod explain;
 mod greenlets;
@@ -93,7 +94,6 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(order::resume, module)?,
         wrap_pyfunction!(order::turn_to, module)?,
         wrap_pyfunction!(order::go_to, module)?,
-        wrap_pyfunction!(order::let_run, module)?,
         wrap_pyfunction!(order::throw_to, module)?,
         wrap_pyfunction!(order::give_turn, module)?,
         wrap_pyfunction!(order::pause_current, module)?,

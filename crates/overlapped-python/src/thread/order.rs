@@ -19,12 +19,6 @@ use super::thrown::{keep_thrown, outwait};
 use crate::python::error::from_io;
 use crate::python::time::deadline;
 
-/// The tasklet on this thread, where it is one of it.
-fn here(runtime: &Runtime, tasklet: &Tasklet) -> Option<TaskletId> {
-    let id = tasklet.waiter().id()?;
-    (runtime.scheduler.waiter(id) == *tasklet.waiter()).then_some(id)
-}
-
 fn passed(py: Python<'_>, runtime: &Runtime, told: Result<(), Interrupted>) -> PyResult<()> {
     told.map_err(|_| runtime.raise(py))
 }
@@ -35,7 +29,7 @@ fn passed(py: Python<'_>, runtime: &Runtime, told: Result<(), Interrupted>) -> P
 pub(crate) fn state(py: Python<'_>, tasklet: &Tasklet) -> PyResult<Py<PyString>> {
     let runtime = runtime(py)?;
     let scheduler = &runtime.scheduler;
-    let state = match here(&runtime, tasklet) {
+    let state = match runtime.here(tasklet.waiter()) {
         _ if !tasklet.is_alive() => intern!(py, "ended"),
         None => intern!(py, "elsewhere"),
         Some(id) if id == scheduler.current_tasklet() => intern!(py, "running"),
@@ -52,7 +46,7 @@ pub(crate) fn state(py: Python<'_>, tasklet: &Tasklet) -> PyResult<Py<PyString>>
 #[pyfunction]
 pub(crate) fn pause(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     let runtime = runtime(py)?;
-    Ok(here(&runtime, tasklet).is_some_and(|id| runtime.scheduler.pause(id)))
+    Ok(runtime.here(tasklet.waiter()).is_some_and(|id| runtime.scheduler.pause(id)))
 }
 
 /// Puts a paused tasklet back, at the end of the queue; false where it is not paused. One that waits for the thread to be
@@ -60,7 +54,7 @@ pub(crate) fn pause(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
 #[pyfunction]
 pub(crate) fn resume(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     let runtime = runtime(py)?;
-    let Some(id) = here(&runtime, tasklet) else { return Ok(false) };
+    let Some(id) = runtime.here(tasklet.waiter()) else { return Ok(false) };
     Ok(idle::leave(&runtime.greenlets, &runtime.scheduler, id) || runtime.scheduler.resume(id))
 }
 
@@ -68,7 +62,7 @@ pub(crate) fn resume(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
 #[pyfunction]
 pub(crate) fn turn_to(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
     let runtime = runtime(py)?;
-    Ok(here(&runtime, tasklet).is_some_and(|id| runtime.scheduler.turn_to(id)))
+    Ok(runtime.here(tasklet.waiter()).is_some_and(|id| runtime.scheduler.turn_to(id)))
 }
 
 /// Goes to a tasklet of the queue at once; the calling one runs when those after that have run, or is paused. False where
@@ -77,40 +71,18 @@ pub(crate) fn turn_to(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
 #[pyo3(signature = (tasklet, pausing=false))]
 pub(crate) fn go_to(py: Python<'_>, tasklet: &Tasklet, pausing: bool) -> PyResult<bool> {
     let runtime = runtime(py)?;
-    match here(&runtime, tasklet).filter(|id| runtime.scheduler.is_ready(*id)) {
+    match runtime.here(tasklet.waiter()).filter(|id| runtime.scheduler.is_ready(*id)) {
         Some(id) => passed(py, &runtime, runtime.scheduler.go_to(id, pausing)).map(|()| true),
         None => Ok(false),
     }
 }
-
-/// Lets a tasklet of the queue run now, and those after it, before the calling one goes on, which is told of nothing meanwhile.
-/// False where it is not in the queue; and now and then in any case, so that a loop whose coroutines always find one there
-/// comes to its other work.
-#[pyfunction]
-pub(crate) fn let_run(py: Python<'_>, tasklet: &Tasklet) -> PyResult<bool> {
-    let runtime = runtime(py)?;
-    let Some(id) = here(&runtime, tasklet).filter(|id| runtime.scheduler.is_ready(*id)) else { return Ok(false) };
-    let in_a_row = runtime.let_run.get() + 1;
-    if in_a_row > MOST_IN_A_ROW {
-        runtime.let_run.set(0);
-        return Ok(false);
-    }
-    runtime.let_run.set(in_a_row);
-    let mask = runtime.scheduler.mask_whole();
-    let gone = runtime.scheduler.go_to(id, false);
-    runtime.scheduler.unmask(mask);
-    passed(py, &runtime, gone).map(|()| true)
-}
-
-/// How often [`let_run`] does so before it does not.
-const MOST_IN_A_ROW: u32 = 32;
 
 /// Raises an exception in another tasklet of this thread, which runs at once. One that waits for the port raises when that has
 /// let go of what it waits for: the calling one waits until then. One that is another thread's is left as it is.
 #[pyfunction]
 pub(crate) fn throw_to(py: Python<'_>, tasklet: &Tasklet, exception: Py<PyAny>) -> PyResult<()> {
     let runtime = runtime(py)?;
-    let Some(id) = here(&runtime, tasklet) else { return Ok(()) };
+    let Some(id) = runtime.here(tasklet.waiter()) else { return Ok(()) };
     let number = keep_thrown(exception);
     runtime.scheduler.interrupt(id, Cause::Thrown(number));
     let gone = match runtime.scheduler.is_ready(id) {
@@ -145,7 +117,7 @@ pub(crate) fn ready_count(py: Python<'_>) -> PyResult<usize> {
 #[pyfunction]
 pub(crate) fn neighbours(py: Python<'_>, tasklet: &Tasklet) -> PyResult<Option<(Py<Tasklet>, Py<Tasklet>)>> {
     let runtime = runtime(py)?;
-    match here(&runtime, tasklet).and_then(|id| runtime.scheduler.neighbours(id)) {
+    match runtime.here(tasklet.waiter()).and_then(|id| runtime.scheduler.neighbours(id)) {
         Some((before, after)) => Ok(Some((of(py, &runtime, before)?, of(py, &runtime, after)?))),
         None => Ok(None),
     }
@@ -216,6 +188,6 @@ pub(crate) fn innermost_run(py: Python<'_>) -> PyResult<Option<Py<Tasklet>>> {
 #[pyfunction]
 pub(crate) fn frame_of<'py>(py: Python<'py>, tasklet: &Tasklet) -> PyResult<Option<Bound<'py, PyAny>>> {
     let runtime = runtime(py)?;
-    let greenlet = here(&runtime, tasklet).and_then(|id| runtime.greenlets.greenlet(py, id));
+    let greenlet = runtime.here(tasklet.waiter()).and_then(|id| runtime.greenlets.greenlet(py, id));
     greenlet.map(|greenlet| greenlet.bind(py).getattr(intern!(py, "gr_frame"))).transpose()
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use overlapped::engine::{Expectations, Interrupted, Scheduler, TaskletId};
+use overlapped::engine::{Expectations, Interrupted, Scheduler, TaskletId, Waiter};
 use overlapped_port::{Op, Outcome};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use crate::python::capi::is_finalizing;
 pub(crate) struct Runtime {
     pub(crate) scheduler: Rc<Scheduler>,
     pub(crate) greenlets: Rc<Greenlets>,
-    /// How often in a row a tasklet was let run at once (`order::let_run`).
+    /// How often in a row a tasklet was let run at once (`awaiting::let_run`).
     pub(super) let_run: Cell<u32>,
     pub(crate) expectations: Expectations,
     /// What `_thread.get_native_id` returns here.
@@ -132,6 +132,12 @@ impl Runtime {
             expectations: Expectations::default(),
             native_id: OnceCell::new(),
         })
+    }
+
+    /// The tasklet, where it is one of this thread.
+    pub(super) fn here(&self, waiter: &Waiter) -> Option<TaskletId> {
+        let id = waiter.id()?;
+        (self.scheduler.waiter(id) == *waiter).then_some(id)
     }
 
     /// The system's identifier of this thread, as `_thread.get_native_id` returns it, without a system call; `None` of

@@ -16,7 +16,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 use slab::Slab;
 
-use super::asyncio::await_tasklet;
+use super::awaiting::{Ended, await_tasklet, let_run};
 use super::greenlets::{Life, Member};
 use super::life::runtime;
 use super::runtime::{Runtime, existing};
@@ -393,7 +393,18 @@ impl Tasklet {
 
     /// `await tasklet`, in a coroutine of a loop of any thread: what :meth:`result` does.
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        await_tasklet(slf.py())?.call1((slf,))
+        let (py, tasklet) = (slf.py(), slf.get());
+        if tasklet.is_alive() {
+            let_run(py, tasklet.waiter())?;
+        }
+        let value = match &tasklet.state().outcome {
+            Some(Ok(value)) => Some(value.clone_ref(py)),
+            Some(Err(_)) | None => None,
+        };
+        match value {
+            Some(value) => Ok(Bound::new(py, Ended(value))?.into_any()),
+            None => await_tasklet(py)?.call1((slf,)),
+        }
     }
 
     /// Has `watcher(tasklet)` called when the tasklet has ended: at once where it has. It is not to wait. Returns a number
