@@ -36,7 +36,10 @@ struct Started {
 const LIVELY: usize = 512;
 
 /// What a tasklet does, on its own stack. It does not panic.
-pub(crate) type Body = Box<dyn FnOnce(&Rc<Scheduler>)>;
+pub(crate) type Body = BorrowingBody<'static>;
+
+/// The same, of a tasklet that ends before `'a` does.
+pub(crate) type BorrowingBody<'a> = Box<dyn FnOnce(&Rc<Scheduler>) + 'a>;
 
 /// What a tasklet is, while it does not run.
 enum Tasklet {

@@ -14,7 +14,8 @@
 //! count does).
 //!
 //! Rejected too: members that borrow from the block. They would have to end before the block's frame whatever happens, and
-//! one that is overdue after a cancel does not: [`Group`] leaves it as it is, which only what is `'static` allows.
+//! one that is overdue after a cancel does not: [`Group`] leaves it as it is, which only what is `'static` allows. In a
+//! [`scope`](crate::scope()) they borrow, and it waits for them without a limit.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -182,10 +183,11 @@ impl<E: 'static> Group<E> {
             let group = Rc::clone(&self.0);
             move |result| group.judge(result)
         };
-        let handle = builder.spawn_judged(function, judge, |handle| {
+        let last = |handle| -> Box<dyn Any> {
             let place = self.0.state.borrow_mut().members.insert(Some(Box::new(handle)));
             Box::new((holds, Member { group: Rc::clone(&self.0), place }))
-        })?;
+        };
+        let handle = builder.spawn_judged(function, judge, last, |body| body)?;
         if self.0.state.borrow().cancelled.is_some() {
             handle.cancel();
         }

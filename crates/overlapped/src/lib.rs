@@ -50,6 +50,7 @@
 //! | - | `no_preempt` | for threads of patched programs: no tasklet is interrupted here |
 //! | [`shield`] | `shield` | |
 //! | [`Group`], [`Pool`] | `Group`, `Pool` | one failure is raised here, an `ExceptionGroup` of all there |
+//! | [`scope()`], [`Scope`], [`ScopedJoinHandle`] | - | nothing is borrowed there |
 //! | [`wait`] | `wait`, `Waited` | here it says how many have ended, and each handle whether it has |
 //! | [`as_completed`], [`first_completed`] | `as_completed`, `first_completed` | places here, tasklets there; no time-out of their own here |
 //! | [`first_of`] | `first_of` | |
@@ -101,6 +102,7 @@ pub mod process;
 pub mod reactor;
 mod resolve;
 mod scheduler;
+mod scope;
 mod select;
 pub mod signal;
 #[allow(unsafe_code)]
@@ -128,6 +130,7 @@ pub use offload::{offload, offload_in};
 pub use overlapped_port::Lane;
 pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use select::{After, Branch, after, first_of};
 pub use sync::{
     Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock,

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::error::Ending;
-use crate::coroutine::{self, Body};
+use crate::coroutine::{self, Body, BorrowingBody};
 use crate::interrupt::{self, Cause, Telling};
 use crate::local;
 use crate::scheduler::{Remote, Scheduler, Status, TaskletId, Waiter, pass_on, raise, try_current, wait};
@@ -89,36 +89,39 @@ impl Builder {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
-        self.start(&scheduler, size, Arc::clone(&packet), function, |result| result, ());
+        self.start(&scheduler, size, Arc::clone(&packet), function, |result| result, (), |body| body);
         Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
 
     /// As [`Builder::spawn`]; what `judge` makes of the result is the tasklet's, and `last` is dropped in the tasklet, after
-    /// everything else that it leaves behind.
-    pub(crate) fn spawn_judged<R: 'static, T: 'static>(
+    /// everything else that it leaves behind. What borrows for less than the program's life, `own` has to answer for.
+    pub(crate) fn spawn_judged<'a, R: 'a, T: 'a>(
         self,
-        function: impl FnOnce() -> R + 'static,
-        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'static,
+        function: impl FnOnce() -> R + 'a,
+        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'a,
         last: impl FnOnce(JoinHandle<T>) -> Box<dyn Any>,
+        own: impl FnOnce(BorrowingBody<'a>) -> Body,
     ) -> io::Result<JoinHandle<T>> {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
         let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
         let last = last(handle());
-        self.start(&scheduler, size, Arc::clone(&packet), function, judge, last);
+        self.start(&scheduler, size, Arc::clone(&packet), function, judge, last, own);
         Ok(handle())
     }
 
     /// Starts it on a stack that was reserved.
-    fn start<R: 'static, T: 'static>(
+    #[allow(clippy::too_many_arguments, reason = "the parts of which a tasklet is put together")]
+    fn start<'a, R: 'a, T: 'a>(
         self,
         scheduler: &Rc<Scheduler>,
         stack_size: usize,
         packet: Arc<Packet<T>>,
-        function: impl FnOnce() -> R + 'static,
-        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'static,
+        function: impl FnOnce() -> R + 'a,
+        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'a,
         last: impl Any,
+        own: impl FnOnce(BorrowingBody<'a>) -> Body,
     ) {
         let id = scheduler.create(self.name.as_deref());
         {
@@ -128,14 +131,14 @@ impl Builder {
                 scheduler.interrupt(id, Cause::Cancel);
             }
         }
-        let body: Body = Box::new(move |scheduler| {
+        let body: BorrowingBody<'a> = Box::new(move |scheduler| {
             packet.finish(judge(result_of(scheduler, function)));
             while let Some(values) = local::take(id) {
                 leave_behind(scheduler, "the local data", values);
             }
             leave_behind(scheduler, "the result", (packet, last));
         });
-        coroutine::insert(id, body, stack_size);
+        coroutine::insert(id, own(body), stack_size);
     }
 }
 
@@ -338,6 +341,11 @@ impl<T> JoinHandle<T> {
         }
     }
 
+    /// Whom to interrupt, once it was started.
+    pub(crate) fn waiter(&self) -> Option<Waiter> {
+        self.packet.state().id.map(|id| Waiter::of(&self.remote, id))
+    }
+
     /// Waits until the tasklet has ended, whatever the caller is told meanwhile.
     pub(crate) fn await_end(&self) {
         while !self.is_finished() {
@@ -456,7 +464,7 @@ impl Handle {
             let mut theirs = theirs;
             let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) else { return };
             match coroutine::reserve(None) {
-                Ok(size) => Builder::new().start(&scheduler, size, packet, function, |result| result, ()),
+                Ok(size) => Builder::new().start(&scheduler, size, packet, function, |result| result, (), |body| body),
                 Err(error) => {
                     packet.finish(Err(JoinError(Ending::NoStack(error))));
                     // Destructors may wait, and here nobody can: they run at the end, in the thread's own tasklet.
