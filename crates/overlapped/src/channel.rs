@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::interrupt::Telling;
 use crate::scheduler::{Waiter, await_place, pass_on, passed};
-use crate::select::{Branch, Listed};
+use crate::select::{Branch, Listed, first};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::deadline_after;
 use crate::wait_list::{Left, Place, WaitList};
@@ -313,7 +313,13 @@ impl<T> Receiving<'_, T> {
     }
 }
 
-impl<T> Branch for Receiving<'_, T> {}
+impl<T> Branch for Receiving<'_, T> {
+    type Output = Result<T, ReceiveError>;
+
+    fn output(&mut self) -> Result<T, ReceiveError> {
+        first(self.take())
+    }
+}
 
 impl<T> Listed for Receiving<'_, T> {
     fn take_now(&mut self) -> bool {
@@ -377,7 +383,13 @@ impl<T> Sending<'_, T> {
     }
 }
 
-impl<T> Branch for Sending<'_, T> {}
+impl<T> Branch for Sending<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn output(&mut self) -> Result<(), SendError<T>> {
+        first(self.take())
+    }
+}
 
 impl<T> Listed for Sending<'_, T> {
     fn take_now(&mut self) -> bool {

@@ -54,6 +54,7 @@
 //! | [`wait`] | `wait`, `Waited` | here it says how many have ended, and each handle whether it has |
 //! | [`as_completed`], [`first_completed`] | `as_completed`, `first_completed` | places here, tasklets there; no time-out of their own here |
 //! | [`first_of`] | `first_of` | |
+//! | [`select!`] | - | a `match` on the place that `first_of` returns, there |
 //! | [`Channel::receiving`], [`Channel::sending`] | the `Channel`, `sending` | branches of `first_of` |
 //! | [`Queue::getting`], [`Queue::putting`] | the `Queue`, `putting` | |
 //! | [`Event::waiting`], [`Semaphore::acquiring`], [`JoinHandle::finishing`] | the `Event`, `Semaphore`, `Tasklet` | |
@@ -131,6 +132,8 @@ pub use overlapped_port::Lane;
 pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
 pub use scope::{Scope, ScopedJoinHandle, scope};
+#[doc(hidden)]
+pub use select::arms as __select;
 pub use select::{After, Branch, after, first_of};
 pub use sync::{
     Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock,

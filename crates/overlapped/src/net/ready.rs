@@ -18,7 +18,7 @@ use overlapped_port::Interest;
 use overlapped_port::sys::{AsSocket, RawSocket, is_ready, lent_socket};
 
 use crate::scheduler::{self, NoUnwind, Started};
-use crate::select::{Branch, Listed};
+use crate::select::{Branch, Listed, first};
 use crate::ticket::Ticket;
 
 /// The wait until a receive or an accept on `socket` would find something, as one of several: see
@@ -97,7 +97,13 @@ impl Ready<'_> {
     }
 }
 
-impl Branch for Ready<'_> {}
+impl Branch for Ready<'_> {
+    type Output = io::Result<()>;
+
+    fn output(&mut self) -> io::Result<()> {
+        first(self.take())
+    }
+}
 
 impl Listed for Ready<'_> {
     fn take_now(&mut self) -> bool {

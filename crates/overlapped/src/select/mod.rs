@@ -3,6 +3,24 @@
 //! Each thing is a *branch*. First each is asked, in order, whether it is there already. Where none is, all are listed where
 //! they wait, under one ticket for all. When the ticket has been claimed, every branch takes its place back, and one of them
 //! finds that it was served.
+//!
+//! [`first_of`] is the function, for a number of branches that is known when it runs; [`select!`](crate::select!) is the
+//! macro over it, whose arms are given what the first has brought.
+//!
+//! **Fair or in order.** `first_of` takes the first in the list of those that are ready, and says so: a stop before the
+//! work. `select!` begins at a place that is drawn anew each time, from a generator of the thread's, so that a branch which
+//! is always ready leaves the others their share; `biased` keeps the order. (Rejected: a counter that goes on by one. Two
+//! `select!`s that take turns, with two branches each, would begin at the same place always.) The generator begins with the
+//! same number in each thread: a run can be repeated.
+//!
+//! **The macro's patterns** have to match, or there is an `else`. (Rejected: tokio's rule, by which what does not match is
+//! dropped and the others are waited for. A value is gone then, without a word.) The branches are gone before an arm's body
+//! runs, which so can use what they had borrowed.
+//!
+//! **Operations as branches.** What is ready is waited for ([`readable`](crate::readable()), where it is said why), and the
+//! operation follows.
+
+pub mod arms;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,8 +35,29 @@ use crate::time::deadline_after;
 /// [`Queue::putting`](crate::Queue::putting), [`Event::waiting`](crate::Event::waiting),
 /// [`Semaphore::acquiring`](crate::Semaphore::acquiring), [`JoinHandle::finishing`](crate::JoinHandle::finishing),
 /// [`readable`](crate::readable()), [`writable`](crate::writable()) and [`after`] return.
+///
+/// A `&mut` of a branch is one: it is there still when another was the first. So is an `Option`; `None` never comes.
 #[allow(private_bounds, reason = "the branches there are, are this crate's")]
-pub trait Branch: Listed {}
+pub trait Branch: Listed {
+    /// What it brings.
+    type Output
+    where
+        Self: Sized;
+
+    /// What it has brought, once [`first_of`] has named it: what [`select!`](crate::select!) gives to its arm.
+    ///
+    /// # Panics
+    /// Where it was not the first, or this was called before, and there is something to bring.
+    fn output(&mut self) -> Self::Output
+    where
+        Self: Sized;
+}
+
+/// What the first has brought.
+#[track_caller]
+pub(crate) fn first<T>(brought: Option<T>) -> T {
+    brought.expect("overlapped::Branch::output: ask the one that was the first, and once")
+}
 
 /// What [`first_of`] does with a branch.
 pub(crate) trait Listed {
@@ -60,7 +99,11 @@ pub struct After {
     deadline: Instant,
 }
 
-impl Branch for After {}
+impl Branch for After {
+    type Output = ();
+
+    fn output(&mut self) {}
+}
 
 impl Listed for After {
     fn take_now(&mut self) -> bool {
@@ -77,6 +120,68 @@ impl Listed for After {
 
     fn leave(&mut self) -> bool {
         false
+    }
+}
+
+impl<B: Branch + ?Sized> Listed for &mut B {
+    fn take_now(&mut self) -> bool {
+        (**self).take_now()
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
+        (**self).list(ticket)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (**self).deadline()
+    }
+
+    fn cancel(&mut self) {
+        (**self).cancel();
+    }
+
+    fn leave(&mut self) -> bool {
+        (**self).leave()
+    }
+}
+
+impl<B: Branch> Branch for &mut B {
+    type Output = B::Output;
+
+    fn output(&mut self) -> B::Output {
+        (**self).output()
+    }
+}
+
+impl<B: Branch> Listed for Option<B> {
+    fn take_now(&mut self) -> bool {
+        self.as_mut().is_some_and(Listed::take_now)
+    }
+
+    fn list(&mut self, ticket: &Ticket) -> bool {
+        self.as_mut().is_none_or(|branch| branch.list(ticket))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.as_ref().and_then(Listed::deadline)
+    }
+
+    fn cancel(&mut self) {
+        if let Some(branch) = self {
+            branch.cancel();
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        self.as_mut().is_some_and(Listed::leave)
+    }
+}
+
+impl<B: Branch> Branch for Option<B> {
+    type Output = B::Output;
+
+    fn output(&mut self) -> B::Output {
+        first(self.as_mut()).output()
     }
 }
 
@@ -116,13 +221,18 @@ pub fn first_of_as(branches: &mut [&mut dyn Branch], waits_for: &'static str) ->
     };
     passed(Telling::Error).map_err(told)?;
     loop {
-        if let Some(place) = branches.iter_mut().position(|branch| branch.take_now()) {
+        if let Some(place) = take_first(branches) {
             return Ok(place);
         }
         if let Some(place) = wait_listed(branches, waits_for).map_err(told)? {
             return Ok(place);
         }
     }
+}
+
+/// Takes what the first has that has something.
+fn take_first(branches: &mut [&mut dyn Branch]) -> Option<usize> {
+    branches.iter_mut().position(|branch| branch.take_now())
 }
 
 /// Waits until one is served, and returns its place; or until they are to be asked again.

@@ -143,7 +143,11 @@ pub struct Waiting<'a> {
     place: Option<Place>,
 }
 
-impl Branch for Waiting<'_> {}
+impl Branch for Waiting<'_> {
+    type Output = ();
+
+    fn output(&mut self) {}
+}
 
 impl Listed for Waiting<'_> {
     fn take_now(&mut self) -> bool {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crate::channel::{ReceiveError, SendError};
 use crate::interrupt::Telling;
 use crate::scheduler::{Waiter, await_place, pass_on, passed};
-use crate::select::{Branch, Listed};
+use crate::select::{Branch, Listed, first};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::deadline_after;
 use crate::wait_list::{Left, Place, WaitList};
@@ -316,7 +316,13 @@ impl<T> Getting<'_, T> {
     }
 }
 
-impl<T> Branch for Getting<'_, T> {}
+impl<T> Branch for Getting<'_, T> {
+    type Output = Result<T, ReceiveError>;
+
+    fn output(&mut self) -> Result<T, ReceiveError> {
+        first(self.take())
+    }
+}
 
 impl<T> Listed for Getting<'_, T> {
     fn take_now(&mut self) -> bool {
@@ -372,7 +378,13 @@ impl<T> Putting<'_, T> {
     }
 }
 
-impl<T> Branch for Putting<'_, T> {}
+impl<T> Branch for Putting<'_, T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn output(&mut self) -> Result<(), SendError<T>> {
+        first(self.take())
+    }
+}
 
 impl<T> Listed for Putting<'_, T> {
     fn take_now(&mut self) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::unwound;
 use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{await_place, passed};
-use crate::select::{Branch, Listed};
+use crate::select::{Branch, Listed, first};
 use crate::ticket::{Claimant, Ticket};
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, Place, WaitList};
@@ -193,7 +193,13 @@ impl Acquiring<'_> {
     }
 }
 
-impl Branch for Acquiring<'_> {}
+impl Branch for Acquiring<'_> {
+    type Output = Permit;
+
+    fn output(&mut self) -> Permit {
+        first(self.take())
+    }
+}
 
 impl Listed for Acquiring<'_> {
     fn take_now(&mut self) -> bool {

@@ -404,7 +404,11 @@ pub struct Finishing<'a, T> {
     place: Option<Place>,
 }
 
-impl<T> Branch for Finishing<'_, T> {}
+impl<T> Branch for Finishing<'_, T> {
+    type Output = ();
+
+    fn output(&mut self) {}
+}
 
 impl<T> Listed for Finishing<'_, T> {
     fn take_now(&mut self) -> bool {
