@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fs::FileTimes;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use overlapped::fs::{self, File, OpenOptions};
+use overlapped::fs::{self, Advice, File, OpenOptions};
 use overlapped::{attempted, sleep, spawn, yield_now};
 use support::{pattern, run};
 use tempfile::TempDir;
@@ -223,6 +225,120 @@ fn vectored_reads_and_writes() {
         let written = file.write_vectored(&vec![IoSlice::new(b"x"); 3000]).unwrap();
         assert!((1..=3000).contains(&written));
         assert_eq!(file.read_vectored(&mut []).unwrap(), 0);
+    });
+}
+
+#[test]
+fn vectored_reads_and_writes_at_an_offset_leave_the_position() {
+    let (_folder, path) = folder();
+    run(|| {
+        let mut file = File::create_new(&path).unwrap();
+        file.write_all(b"0123456789").unwrap();
+        assert_eq!(file.write_vectored_at(&[IoSlice::new(b"ab"), IoSlice::new(b"cde")], 3).unwrap(), 5);
+        let (mut first, mut second) = ([0; 4], [0; 20]);
+        let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(file.read_vectored_at(&mut buffers, 2).unwrap(), 8);
+        assert_eq!((&first, &second[..4]), (b"2abc", &b"de89"[..]));
+        assert_eq!(file.read_vectored_at(&mut [IoSliceMut::new(&mut [0; 4])], 10).unwrap(), 0);
+        assert_eq!(file.stream_position().unwrap(), 10);
+    });
+}
+
+/// Whatever of it is in the cache: what is asked for at the file's own position is done in the order in which it was asked.
+#[test]
+fn tasklets_that_share_a_file_by_its_position_are_served_in_the_order_in_which_they_ask() {
+    const PIECE: usize = 40_000;
+    const COUNT: usize = 50;
+    let (_folder, path) = folder();
+    run(|| {
+        let file = Arc::new(File::options().read(true).write(true).create(true).open(&path).unwrap());
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let handles: Vec<_> = (0..COUNT)
+            .map(|number| {
+                let (file, asked) = (Arc::clone(&file), Rc::clone(&asked));
+                spawn(move || {
+                    asked.borrow_mut().push(number);
+                    (&*file).write_all(&[number as u8; PIECE]).unwrap();
+                })
+            })
+            .collect();
+        handles.into_iter().for_each(|handle| handle.join().unwrap());
+        let written: Vec<_> = fs::read(&path).unwrap().chunks(PIECE).map(|piece| usize::from(piece[0])).collect();
+        assert_eq!(written, asked.take());
+
+        for in_cache in [true, false] {
+            if !in_cache {
+                file.sync_all().unwrap();
+                file.advise(0, 0, Advice::DontNeed).unwrap();
+            }
+            (&*file).rewind().unwrap();
+            let handles: Vec<_> = (0..COUNT)
+                .map(|number| {
+                    let (file, asked) = (Arc::clone(&file), Rc::clone(&asked));
+                    spawn(move || {
+                        let (mut piece, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+                        asked.borrow_mut().push(number);
+                        (&*file).read_exact(&mut piece).unwrap();
+                        // One that says where it reads is in nobody's way.
+                        file.read_exact_at(&mut other, (number * PIECE) as u64).unwrap();
+                        (piece, other[0])
+                    })
+                })
+                .collect();
+            let pieces: Vec<_> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
+            for (turn, number) in asked.take().into_iter().enumerate() {
+                let (piece, other) = &pieces[number];
+                assert!(piece.iter().all(|byte| usize::from(*byte) == written[turn]), "turn {turn}: {}", piece[0]);
+                assert_eq!(usize::from(*other), written[number]);
+            }
+        }
+    });
+}
+
+#[test]
+fn times_are_set_as_told_and_the_others_stay() {
+    let (_folder, path) = folder();
+    let (long_ago, later) =
+        [1_000_000_000, 1_200_000_000].map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).into();
+    run(|| {
+        let file = File::create(&path).unwrap();
+        file.set_times(FileTimes::new().set_accessed(long_ago).set_modified(later)).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!((metadata.accessed().unwrap(), metadata.modified().unwrap()), (long_ago, later));
+        file.set_modified(long_ago).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.accessed().unwrap(), metadata.modified().unwrap()), (long_ago, long_ago));
+    });
+}
+
+#[test]
+fn room_is_allocated_and_advice_taken_without_a_change_of_any_byte() {
+    let (_folder, path) = folder();
+    run(|| {
+        let file = File::create_new(&path).unwrap();
+        file.write_all_at(b"0123456789", 0).unwrap();
+        let allocated = file.allocate(0, 100_000);
+        if allocated.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unsupported) {
+            println!("not here: the file system of the temporary folder cannot allocate");
+        } else {
+            allocated.unwrap();
+            assert_eq!(file.metadata().unwrap().len(), 100_000);
+            file.allocate(5, 10).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), 100_000, "what is there stays");
+            #[cfg(target_os = "linux")]
+            assert!(std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap()) * 512 >= 100_000);
+            assert_eq!(file.allocate(0, 0).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(file.allocate(u64::MAX, 1).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        }
+        let advice =
+            [Advice::Sequential, Advice::Random, Advice::NoReuse, Advice::WillNeed, Advice::DontNeed, Advice::Normal];
+        for advice in advice {
+            file.advise(0, 0, advice).unwrap();
+            file.advise(3, u64::MAX, advice).unwrap();
+        }
+        assert!(fs::read(&path).unwrap().starts_with(b"0123456789"));
+        let (reader, _writer) = support::pipe();
+        assert!(reader.advise(0, 0, Advice::Normal).is_err() || cfg!(not(target_os = "linux")));
     });
 }
 

@@ -8,6 +8,8 @@ pub use clock::ThreadClock;
 #[cfg(unix)]
 pub use clock::monotonic;
 
+pub mod disk;
+
 /// Starts a thread of our own, which signals do not reach: they are the business of the program's. It blocks them before it
 /// begins, or one could come first.
 ///

@@ -1,10 +1,11 @@
 //! An open file.
 
 use std::fmt;
-use std::fs::{Metadata, Permissions};
+use std::fs::{FileTimes, Metadata, Permissions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::path::Path;
+use std::time::SystemTime;
 
 use overlapped_port::sys::{forget_file, raw_file};
 use overlapped_port::{Lane, Op};
@@ -13,6 +14,10 @@ use crate::blocking::{MOST_BUFFERS, count, fillable};
 use crate::fs::{OpenOptions, pieces};
 
 /// An open file, pipe or device, as [`std::fs::File`]. Closed when dropped.
+///
+/// It is read, written and moved in through a reference as well, so tasklets share one by `Rc` or `Arc`, whose contents
+/// are such a reference: `(&*file).write_all(bytes)`. What they ask for at the file's own position is done in the order in
+/// which they ask.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -97,6 +102,22 @@ impl File {
         pieces::write_all(buffer, |piece, done| self.write_at(piece, offset + done))
     }
 
+    /// As [`File::read_at`], into several buffers, filled in order.
+    ///
+    /// # Errors
+    /// As for [`File::read_at`].
+    pub fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        self.read_vectored_from(buffers, Some(offset))
+    }
+
+    /// As [`File::write_at`], from several buffers, in order.
+    ///
+    /// # Errors
+    /// As for [`File::write_at`].
+    pub fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.write_vectored_to(buffers, Some(offset))
+    }
+
     /// Waits until all that was written has reached the device (fsync(2)).
     ///
     /// # Errors
@@ -137,7 +158,38 @@ impl File {
         self.on_pool(move |file| file.set_permissions(permissions))
     }
 
-    /// Another handle of the same open file: the two share its position.
+    /// Sets when the file was last read and written, as far as `times` says.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where it is somebody else's, and on Windows where it was not opened to write; what the system says.
+    pub fn set_times(&self, times: FileTimes) -> io::Result<()> {
+        self.on_pool(move |file| file.set_times(times))
+    }
+
+    /// Sets when the file was last written.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("file");
+    /// overlapped::run(|| {
+    ///     let file = overlapped::fs::File::create(&path)?;
+    ///     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    ///     file.set_modified(time)?;
+    ///     assert_eq!(file.metadata()?.modified()?, time);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`File::set_times`].
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.set_times(FileTimes::new().set_modified(time))
+    }
+
+    /// Another handle of the same open file: the two share its position and its [lock](File::lock). Reads and writes at the
+    /// position take turns among those of one handle, and not between the two.
     ///
     /// # Errors
     /// Where the process has no descriptor left.
@@ -151,12 +203,23 @@ impl File {
     /// the file (fcntl_locking(2)). So the call borrows this one, and the tasklet waits for it to return, whoever asks it to
     /// leave; where no thread has begun it by then, it is never made.
     #[allow(unsafe_code, reason = "the call borrows the file for as long as the wait lasts, which no type says")]
-    fn on_pool(&self, act: impl FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    pub(super) fn number_on_pool(
+        &self,
+        act: impl FnOnce(&std::fs::File) -> io::Result<usize> + Send + 'static,
+    ) -> io::Result<usize> {
         // SAFETY: the copy is never dropped, and the file that it is a copy of is borrowed until `count` returns, which is
         // not before the call has been made or given up.
         let file = ManuallyDrop::new(unsafe { std::ptr::read(&self.inner) });
-        let function = Box::new(move || act(&file).map(|()| 0));
-        count(Op::Call { function, lane: Lane::Short }, None).map(drop)
+        let function = Box::new(move || act(&file));
+        count(Op::Call { function, lane: Lane::Short }, None)
+    }
+
+    /// As [`File::number_on_pool`], where there is no number to bring.
+    pub(super) fn on_pool(
+        &self,
+        act: impl FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.number_on_pool(move |file| act(file).map(|()| 0)).map(drop)
     }
 
     fn read_from(&self, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
@@ -170,11 +233,22 @@ impl File {
         count(Op::Read { file: raw_file(&self.inner), buffer, offset }, None)
     }
 
+    fn read_vectored_from(&self, buffers: &mut [IoSliceMut<'_>], offset: Option<u64>) -> io::Result<usize> {
+        let mut buffers: Box<[IoSliceMut<'_>]> =
+            buffers.iter_mut().take(MOST_BUFFERS).map(|buffer| IoSliceMut::new(buffer)).collect();
+        count(Op::ReadVectored { file: raw_file(&self.inner), buffers: &mut buffers, offset }, None)
+    }
+
     fn write_to(&self, buffer: &[u8], offset: Option<u64>) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         count(Op::Write { file: raw_file(&self.inner), buffer, offset }, None)
+    }
+
+    fn write_vectored_to(&self, buffers: &[IoSlice<'_>], offset: Option<u64>) -> io::Result<usize> {
+        let buffers: Box<[IoSlice<'_>]> = buffers.iter().take(MOST_BUFFERS).copied().collect();
+        count(Op::WriteVectored { file: raw_file(&self.inner), buffers: &buffers, offset }, None)
     }
 
     /// How many bytes there are from the position to the end, as far as that can be known.
@@ -194,9 +268,7 @@ impl Read for &File {
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let mut buffers: Box<[IoSliceMut<'_>]> =
-            buffers.iter_mut().take(MOST_BUFFERS).map(|buffer| IoSliceMut::new(buffer)).collect();
-        count(Op::ReadVectored { file: raw_file(&self.inner), buffers: &mut buffers, offset: None }, None)
+        self.read_vectored_from(buffers, None)
     }
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
@@ -235,8 +307,7 @@ impl Write for &File {
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let buffers: Box<[IoSlice<'_>]> = buffers.iter().take(MOST_BUFFERS).copied().collect();
-        count(Op::WriteVectored { file: raw_file(&self.inner), buffers: &buffers, offset: None }, None)
+        self.write_vectored_to(buffers, None)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -312,6 +383,13 @@ impl From<std::fs::File> for File {
 impl From<File> for std::fs::File {
     fn from(file: File) -> std::fs::File {
         file.inner
+    }
+}
+
+impl From<File> for std::process::Stdio {
+    /// Gives the file to a child, as its standard input or output.
+    fn from(file: File) -> std::process::Stdio {
+        file.inner.into()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Files shaped as in [`std::fs`], whose waits are those of the calling tasklet alone.
 //!
 //! Opening, reading, writing and syncing go through the thread's completion port. What the system offers in blocking form
-//! alone (names, directories, truncation) runs on the port's pool of threads ([`offload`](crate::offload())). Moving
-//! a file's position and asking an open file for its metadata are direct calls: they only read what the system
-//! has in memory.
+//! alone (names, directories, truncation, times, locks) runs on the port's pool of threads ([`offload`](crate::offload())).
+//! Moving a file's position and asking an open file for its metadata are direct calls: they only read what the system
+//! has in memory. A wait for a [lock](File::lock) takes no thread.
 //!
 //! Nothing here opens a second descriptor of a file that is open ([`File::try_clone`] is asked to): record locks of the
 //! process (fcntl_locking(2)) stay, and no call fails for want of a descriptor but those that open a file.
@@ -16,7 +16,8 @@
 //! Errors are the system's, with its number, as in the standard library; [`attempted`](crate::attempted) tells with which path
 //! one came.
 //!
-//! Reads and writes without an offset move the file's own position. Those through one handle take turns. Handles that
+//! Reads and writes without an offset move the file's own position. Those through one handle take turns, in the order in
+//! which they were asked for. Handles that
 //! share it ([`File::try_clone`]) do not with io_uring, and two may then read or write the same place at once: such
 //! tasklets want [`File::read_at`] and [`File::write_at`], or append.
 //!
@@ -40,9 +41,11 @@
 //! ```
 
 mod file;
+mod lock;
 mod options;
 mod path;
 mod pieces;
+mod space;
 
 pub use file::File;
 pub use options::OpenOptions;
@@ -50,6 +53,7 @@ pub use path::{
     canonicalize, create_dir, create_dir_all, hard_link, metadata, read_dir, read_link, remove_dir, remove_dir_all,
     remove_file, rename, set_permissions, symlink_metadata,
 };
+pub use space::Advice;
 
 use std::io::{self, Read, Write};
 use std::path::Path;

@@ -269,7 +269,7 @@ const _: () = {
         pub fn spawn_on(&mut self, pty: &Pty) -> io::Result<Child> {
             self.remove_withheld();
             let terminal = pty.terminal().map_err(|error| self.failed(error))?;
-            let clone = || terminal.try_clone().map(|clone| Stdio::from(std::fs::File::from(clone)));
+            let clone = || terminal.try_clone().map(Stdio::from);
             let streams = [clone()?, clone()?, clone()?];
             let started = self.with_streams(streams, |command| {
                 command.starter.start_on(&mut command.inner, command.ties, terminal.as_fd())
