@@ -40,6 +40,7 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod directory;
 mod file;
 mod lock;
 mod options;
@@ -47,12 +48,17 @@ mod path;
 mod pieces;
 mod space;
 
+pub use directory::{DirBuilder, DirEntry, ReadDir, read_dir};
 pub use file::File;
 pub use options::OpenOptions;
 pub use path::{
-    canonicalize, create_dir, create_dir_all, hard_link, metadata, read_dir, read_link, remove_dir, remove_dir_all,
+    canonicalize, create_dir, create_dir_all, exists, hard_link, metadata, read_link, remove_dir, remove_dir_all,
     remove_file, rename, set_permissions, symlink_metadata,
 };
+#[cfg(unix)]
+pub use path::{chown, lchown, symlink};
+#[cfg(windows)]
+pub use path::{symlink_dir, symlink_file};
 pub use space::Advice;
 
 use std::io::{self, Read, Write};

@@ -1,6 +1,6 @@
 //! What is done to a file or directory by its name, on the port's pool of threads.
 
-use std::fs::{DirEntry, Metadata, Permissions};
+use std::fs::{Metadata, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::attempt::attempt;
 use crate::offload::offload_io;
 
 /// Does something with a path on the pool; only the calling tasklet waits.
-fn on_pool<T: Send + 'static>(
+pub(super) fn on_pool<T: Send + 'static>(
     what: &'static str,
     path: impl AsRef<Path>,
     act: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -34,6 +34,23 @@ pub fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     on_pool("look at", path, |path| std::fs::symlink_metadata(path))
 }
 
+/// Whether there is something at a path; at what a symbolic link points to, where it is one.
+///
+/// ```
+/// overlapped::run(|| {
+///     assert!(overlapped::fs::exists("Cargo.toml")?);
+///     assert!(!overlapped::fs::exists("Cargo.toml.gone")?);
+///     std::io::Result::Ok(())
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// Where that cannot be told: `PermissionDenied`, … as the system says.
+pub fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
+    on_pool("look at", path, |path| std::fs::exists(path))
+}
+
 /// Sets the permissions of the file at a path.
 ///
 /// # Errors
@@ -42,7 +59,8 @@ pub fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::
     on_pool("set the permissions of", path, |path| std::fs::set_permissions(path, permissions))
 }
 
-/// Removes a file. Handles that are open stay good.
+/// Removes a file, or a symbolic link itself; on Windows, one to a directory is removed by [`remove_dir`]. Handles that are
+/// open stay good.
 ///
 /// # Errors
 /// As for [`metadata`].
@@ -84,7 +102,7 @@ pub fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     on_pool("resolve", path, |path| std::fs::canonicalize(path))
 }
 
-/// Makes a directory.
+/// Makes a directory. [`DirBuilder`](super::DirBuilder) has more to say about it.
 ///
 /// # Errors
 /// `AlreadyExists`; `NotFound` where its parent does not exist; as for [`metadata`].
@@ -100,7 +118,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     on_pool("make the directory", path, |path| std::fs::create_dir_all(path))
 }
 
-/// Removes an empty directory.
+/// Removes an empty directory; on Windows, a symbolic link to a directory too.
 ///
 /// # Errors
 /// `DirectoryNotEmpty`; as for [`metadata`].
@@ -116,20 +134,50 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     on_pool("remove the directory", path, |path| std::fs::remove_dir_all(path))
 }
 
-/// The entries of a directory, read all at once. [`DirEntry::metadata`] blocks the thread: [`symlink_metadata`] of the
-/// entry's path does not.
-///
-/// ```
-/// overlapped::run(|| {
-///     let names: Vec<_> = overlapped::fs::read_dir(".")?.map(|entry| Ok(entry?.file_name())).collect::<Result<_, std::io::Error>>()?;
-///     assert!(names.iter().any(|name| name == "Cargo.toml"));
-///     std::io::Result::Ok(())
-/// })?;
-/// # std::io::Result::Ok(())
-/// ```
+/// Makes a symbolic link at `link`, which points to `original`, be that there or not.
 ///
 /// # Errors
-/// `NotADirectory`; as for [`metadata`].
-pub fn read_dir(path: impl AsRef<Path>) -> io::Result<std::vec::IntoIter<io::Result<DirEntry>>> {
-    on_pool("list", path, |path| Ok(std::fs::read_dir(path)?.collect::<Vec<_>>().into_iter()))
+/// `AlreadyExists` where the name is taken; as for [`metadata`].
+#[cfg(unix)]
+pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
+    let original = original.as_ref().to_owned();
+    on_pool("make the link", link, |link| std::os::unix::fs::symlink(original, link))
+}
+
+/// Gives the file at a path to another user and group; `None` leaves that as it is.
+///
+/// # Errors
+/// `PermissionDenied`, mostly for all but the superuser; as for [`metadata`].
+#[cfg(unix)]
+pub fn chown(path: impl AsRef<Path>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    on_pool("change the owner of", path, move |path| std::os::unix::fs::chown(path, user, group))
+}
+
+/// As [`chown`], of a symbolic link itself, where it is one.
+///
+/// # Errors
+/// As for [`chown`].
+#[cfg(unix)]
+pub fn lchown(path: impl AsRef<Path>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    on_pool("change the owner of", path, move |path| std::os::unix::fs::lchown(path, user, group))
+}
+
+/// Makes a symbolic link at `link` to a file, be that there or not.
+///
+/// # Errors
+/// `AlreadyExists` where the name is taken; `PermissionDenied` for users who may make no links; as for [`metadata`].
+#[cfg(windows)]
+pub fn symlink_file(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
+    let original = original.as_ref().to_owned();
+    on_pool("make the link", link, |link| std::os::windows::fs::symlink_file(original, link))
+}
+
+/// Makes a symbolic link at `link` to a directory, be that there or not.
+///
+/// # Errors
+/// As for [`symlink_file`].
+#[cfg(windows)]
+pub fn symlink_dir(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
+    let original = original.as_ref().to_owned();
+    on_pool("make the link", link, |link| std::os::windows::fs::symlink_dir(original, link))
 }
