@@ -99,6 +99,7 @@ impl Config {
             main()
         }));
         let left = scheduler.cancel_all();
+        crate::io::standard::flush_at_end(self.cleanup);
         coroutine::leave();
         if left.is_empty() {
             scheduler.leave();

@@ -9,16 +9,23 @@
 //! needs no unsafe code.
 
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::{Permit, Semaphore, unwound};
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, await_place, passed};
+use crate::scheduler::{Waiter, await_place, pass_on, passed};
 use crate::ticket::Claimant;
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, WaitList};
+
+/// The error of a wait that has a result.
+fn told(interrupted: Interrupted) -> io::Error {
+    pass_on(&interrupted);
+    interrupted.into()
+}
 
 /// A value that one tasklet or thread at a time has; clones are the same lock. It may be held across waits, and those that
 /// wait for it are served in order.
@@ -86,6 +93,15 @@ impl<T> Lock<T> {
     /// Whether somebody holds it.
     pub fn is_held(&self) -> bool {
         self.0.holder.value() == 0
+    }
+
+    /// Takes it, for a wait that has a result.
+    ///
+    /// # Errors
+    /// What the tasklet is told.
+    pub(crate) fn acquire_or_told(&self) -> io::Result<LockGuard<'_, T>> {
+        let taken = self.acquire_as(Telling::Error, None);
+        taken.map(|guard| guard.expect("no deadline")).map_err(told)
     }
 
     pub(super) fn acquire_as(
@@ -201,8 +217,16 @@ impl RLock {
 
     /// Takes it, waiting for it where another has it.
     pub fn acquire(&self) -> RLockGuard<'_> {
-        self.acquire_as(None);
+        self.acquire_as(Telling::Unwinding, None).unwrap_or_else(unwound);
         self.guard()
+    }
+
+    /// Takes it, for a wait that has a result.
+    ///
+    /// # Errors
+    /// What the tasklet is told.
+    pub(crate) fn acquire_or_told(&self) -> io::Result<RLockGuard<'_>> {
+        self.acquire_as(Telling::Error, None).map(|_| self.guard()).map_err(told)
     }
 
     /// Takes it, waiting for it no longer than `duration`.
@@ -210,7 +234,8 @@ impl RLock {
     /// # Errors
     /// [`Elapsed`] where it was not released in time.
     pub fn acquire_timeout(&self, duration: Duration) -> Result<RLockGuard<'_>, Elapsed> {
-        let taken = self.acquire_as(Some(deadline_after(duration)));
+        let deadline = Some(deadline_after(duration));
+        let taken = self.acquire_as(Telling::Unwinding, deadline).unwrap_or_else(unwound);
         if taken { Ok(self.guard()) } else { Err(Elapsed::after(duration)) }
     }
 
@@ -234,27 +259,24 @@ impl RLock {
         true
     }
 
-    fn acquire_as(&self, deadline: Option<Instant>) -> bool {
-        passed(Telling::Unwinding).unwrap_or_else(unwound);
+    fn acquire_as(&self, telling: Telling, deadline: Option<Instant>) -> Result<bool, Interrupted> {
+        passed(telling)?;
         let place = {
             let mut state = self.state();
             if self.take(&mut state) {
-                return true;
+                return Ok(true);
             }
             state.waiting.push(Claimant::current())
         };
-        let (left, waited) = await_place(Telling::Unwinding, deadline, "lock", |waits| {
+        let (left, waited) = await_place(telling, deadline, "lock", |waits| {
             let mut state = self.state();
             (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
         });
         let served = matches!(left, Left::Served(()));
-        if let Err(told) = waited {
-            if served {
-                self.release();
-            }
-            unwound(told)
+        if served && waited.is_err() {
+            self.release();
         }
-        served
+        waited.map(|()| served)
     }
 
     /// One guard less; the last gives it to the one that has waited longest.
