@@ -20,7 +20,7 @@ VARIABLE = "OVERLAPPED_PREFORK"
 
 VERSION = 1
 GREETING = b"overlapped prefork"
-HELLO, WELCOME, REFUSED, LISTENER, READY, DRAIN, CONNECTION, TAKEN, BACK = range(1, 10)
+HELLO, WELCOME, REFUSED, LISTENER, READY, DRAIN, CONNECTION, TAKEN, BACK, ALIVE, RETIRE = range(1, 12)
 TWO = struct.Struct("!HH")
 NUMBER = struct.Struct("!Q")
 PROCESS = struct.Struct("!I")
@@ -46,7 +46,7 @@ class Channel(Frames):
 
     variable = VARIABLE
     _longest = _LONGEST
-    _kinds = range(HELLO, BACK + 1)
+    _kinds = range(HELLO, RETIRE + 1)
     _at_once = ON_THE_WAY
 
     def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
@@ -100,7 +100,7 @@ class Channel(Frames):
             return body.decode(errors="ignore").encode() == body
         if kind == LISTENER:
             return len(body) >= End.TOLD and Channel._is_body(REFUSED, body[End.TOLD :])
-        if kind == READY:
+        if kind in (READY, ALIVE, RETIRE):
             return not body
         if kind == DRAIN:
             return body in (b"\0", b"\1")

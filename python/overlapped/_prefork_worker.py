@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import random
 from _socket import close as _close_socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TypeVar
 from . import _engine, socket
 from ._channel_errors import ProtocolError
 from ._prefork_channel import (
+    ALIVE,
     BACK,
     CONNECTION,
     DRAIN,
@@ -22,6 +24,7 @@ from ._prefork_channel import (
     ON_THE_WAY,
     READY,
     REFUSED,
+    RETIRE,
     TAKEN,
     UNREAD_LIMIT,
     VERSION,
@@ -150,6 +153,13 @@ class Connection:
         Raises:
             OSError: as :meth:`socket.socket.recv`.
         """
+        between = not request
+        more = self._add_more(request)
+        if between and more is More.BYTES:
+            self._worker._begins_request()
+        return more
+
+    def _add_more(self, request: bytearray) -> More:
         if self.unread:
             request += self.unread
             self.unread = b""
@@ -210,6 +220,8 @@ class Worker:
         self._giving: dict[bytes, _Answer] = {}
         self._next_number = 0
         self._room = _engine.Semaphore(ON_THE_WAY)
+        self._requests_left: int | None = None
+        self._has_asked = False
         self._listeners: list[socket.socket] | None = []
         self._channel = Channel.inherited()
         self._channel.hello()
@@ -292,6 +304,36 @@ class Worker:
         for one in list(begun):
             one.join()
 
+    def retire_after(self, requests: int, jitter: int = 0) -> None:
+        """Have this worker ask for another one in its place (:meth:`retire`) when so many requests have begun.
+
+        By chance it is up to ``jitter`` more, so that workers which began together do not all do so at once: for
+        servers whose memory grows (gunicorn's ``max_requests`` and ``max_requests_jitter``). 0 requests: never.
+
+        A request is counted when :meth:`Connection.read_more` brings the first bytes of it; those that come together
+        are one. A server that reads otherwise counts itself.
+        """
+        self._requests_left = requests + random.randint(0, jitter) if requests else None
+
+    def retire(self) -> None:
+        """Ask the supervisor to replace this worker, as in a restart: it serves on until another one is ready in its
+        place, and drains then. Asked again, it does nothing.
+
+        Raises:
+            OSError: the supervisor is gone.
+        """
+        if not self._has_asked:
+            self._has_asked = True
+            self._channel.send(RETIRE)
+
+    def _begins_request(self) -> None:
+        if self._requests_left is not None:
+            self._requests_left -= 1
+            if self._requests_left <= 0:
+                # Where the supervisor is gone, this is to end anyway.
+                with contextlib.suppress(OSError):
+                    self.retire()
+
     def _accept(self, listener: socket.socket, place: int) -> None:
         """Accepts until the worker is to drain. A connection that was accepted just then is served like any other."""
         try:
@@ -350,6 +392,8 @@ class Worker:
             answer = self._giving.pop(body)
             answer.taken = kind == TAKEN
             answer.known.set()
+        elif kind == ALIVE:
+            self._channel.send(ALIVE)
         else:
             return False
         return True

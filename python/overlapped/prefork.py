@@ -4,7 +4,7 @@ A :class:`Supervisor` has the listeners and starts workers, programs of the call
 them::
 
     supervisor = prefork.Supervisor(4, [sys.executable, "worker.py"], {"http": listener})
-    supervisor.restart()
+    supervisor.obey_signals()
 
 and in ``worker.py``, a server that answers each line with itself::
 
@@ -21,6 +21,7 @@ and in ``worker.py``, a server that answers each line with itself::
                     return connection.give(request)
 
     worker = prefork.Worker()
+    worker.retire_after(10_000, jitter=1000)
     # What it needs comes here; then it is ready.
     worker.serve(serve)
 
@@ -35,6 +36,12 @@ bytes that it has read and not answered, and a new one gets them as if it had ac
 supervisor keeps each until the new worker has said that it takes it over; where that dies before, or has no descriptor
 left for it, it goes to the next, and waits where there is none. What a worker has when it is killed is closed with it.
 
+A worker whose tasklets do not run for ``hang_limit`` is ended and replaced. One that has had its number of requests
+(:meth:`Worker.retire_after`), or has other reasons (:meth:`Worker.retire`), asks for another one in its place, and
+serves on until that is ready. :meth:`Supervisor.resize` goes over to another number of them.
+:meth:`Supervisor.obey_signals` does all that by signals, under the names that other servers have given them. Workers in
+the foreground of a terminal get its Ctrl-C, too: the option ``process_group=0`` keeps them from it.
+
 The protocol is that of the Rust crate's ``overlapped::prefork``, whose documentation has it byte by byte and says what
 was rejected: a supervisor in one language and workers in the other work together.
 
@@ -43,7 +50,7 @@ On Windows all is the same, and no manager of services is told.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import sys
 import time
@@ -52,11 +59,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _engine, socket, subprocess
+from . import _engine, socket
 from ._channel_errors import ProtocolError
-from ._delay import Delay, has_served
+from ._delay import has_served
+from ._group import Group
 from ._prefork_book import Book, NotYours
 from ._prefork_channel import (
+    ALIVE,
     BACK,
     CONNECTION,
     DRAIN,
@@ -67,16 +76,19 @@ from ._prefork_channel import (
     ON_THE_WAY,
     READY,
     REFUSED,
+    RETIRE,
     TAKEN,
     UNREAD_LIMIT,
     VARIABLE,
     VERSION,
     Channel,
 )
+from ._prefork_member import Member, Place
 from ._prefork_service import Service
+from ._prefork_signals import FEWER, MORE, STOP, handled
 from ._prefork_worker import Connection, More, Worker
-from ._queue import Queue, ShutDown
-from ._worker_process import running, told
+from ._queue import Queue
+from ._worker_process import running
 
 __all__ = [
     "UNREAD_LIMIT",
@@ -137,68 +149,6 @@ class _Moved:
     """The listener's place, and the unread bytes."""
 
 
-class _Member:
-    """One worker as its supervisor has it: the process, the channel, and the tasklets that see to them."""
-
-    def __init__(self, number: int, place: int, generation: int, process: subprocess.Popen[bytes], channel: Channel):
-        self.number, self.place, self.generation, self.process, self.channel = (
-            number,
-            place,
-            generation,
-            process,
-            channel,
-        )
-        self.ready, self.superseded, self.exited, self.ended = (_engine.Event() for _ in range(4))
-        self.ready_since: float | None = None
-        self.draining = False
-        self.how = ""
-        self.outbox: Queue[tuple[int, bytes, int | None]] = Queue()
-        self.watcher = _engine.spawn(self._watch)
-
-    def _watch(self) -> None:
-        """Waits for the process's end, which may come though its end of the channel is open elsewhere."""
-        try:
-            self.process.wait()
-            self.how = told(self.process.returncode)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                with _engine.uncancellable():
-                    self.process.wait()
-                self.how = "ended by the supervisor"
-            self.channel.cut()
-            self.exited.set()
-
-    def kill(self) -> None:
-        self.watcher.cancel()
-        if not self.watcher.alive and self.process.poll() is None:
-            # It never began.
-            self.process.kill()
-            self.process.wait()
-            self.channel.cut()
-            self.exited.set()
-
-    def send(self, kind: int, body: bytes = b"", descriptor: int | None = None) -> None:
-        # One that has ended gets nothing: what it had is taken back then.
-        with contextlib.suppress(ShutDown):
-            self.outbox.put((kind, body, descriptor))
-
-    def await_ready(self, limit: float) -> None:
-        """Waits until it is ready; else it is no more."""
-        try:
-            which, _ = _engine.first_of([self.ready, self.ended, max(0.0, limit)])
-            if which == 0:
-                return
-        except BaseException:
-            self.kill()
-            raise
-        if which == 1:
-            raise ChildProcessError(f"a worker ended before it was ready: {self.how}")
-        self.kill()
-        self.ended.wait()
-        raise TimeoutError(f"a worker was not ready after {limit} s: ended now")
-
-
 class Supervisor:
     """``workers`` processes that accept from the same listeners, and are replaced.
 
@@ -209,7 +159,10 @@ class Supervisor:
     their line.
     Pairs of names and listeners may have the same name twice (:func:`overlapped.systemd.listeners`). All workers are
     ready when this returns. ``ready_limit`` is how many seconds one may take until then, ``drain_limit`` how many one
-    that is replaced may take until it has ended what it began: then it is ended.
+    that is replaced may take until it has ended what it began: then it is ended. ``hang_limit`` is how many one may
+    take to answer that it is alive, as it does whenever its tasklets run: one that takes longer is ended, and replaced.
+    The connections that it had are closed with it; those that it was given and had not taken over go to the next. It is
+    asked again half of that time after each answer, from when it is ready.
 
     ``tell_systemd`` is whether systemd is told how the server is (:mod:`overlapped.systemd`): *ready* when all workers
     are; *reloading* from the beginning to the end of :meth:`restart` and :meth:`upgrade`, whether that succeeds or not;
@@ -231,6 +184,7 @@ class Supervisor:
         *,
         ready_limit: float = 30.0,
         drain_limit: float = 30.0,
+        hang_limit: float | None = None,
         tell_systemd: bool = False,
         **options: Any,
     ) -> None:
@@ -239,20 +193,16 @@ class Supervisor:
             raise ValueError("prefork: at least one worker, and one listener")
         self._service = Service(tell_systemd)
         self._command, self._options = command, options
-        self._ready_limit, self._drain_limit = ready_limit, drain_limit
+        self._ready_limit, self._drain_limit, self._hang_limit = ready_limit, drain_limit, hang_limit
         self._book: Book[_Moved] = Book(ON_THE_WAY)
-        self._alive: dict[int, _Member] = {}
+        self._alive: dict[int, Member] = {}
         self._takers: dict[int, int] = {}
         """Who takes connections, and its generation."""
         self._stopping = _engine.Event()
         self._restarts = _engine.Lock()
-        self._turns = [_engine.Lock() for _ in range(workers)]
         self._generation, self._numbers = 1, 0
         self._taken = self._lost = 0
-        self._status: list[tuple[int, str | None]] = [(0, None)] * workers
-        self._delays = [Delay() for _ in range(workers)]
-        self._places: list[_Member] = []
-        self._keepers: list[_engine.Tasklet[None]] = []
+        self._places: list[Place] = []
         try:
             if sys.platform != "win32":
                 for _, listener in self._listeners:
@@ -260,15 +210,16 @@ class Supervisor:
                     # which waits then for the next client, and its worker with it. AcceptEx blocks in neither.
                     os.set_blocking(listener.fileno(), False)
             for place in range(workers):
-                self._places.append(self._launch(place, command))
+                self._places.append(Place(place, self._launch(place, command)))
             until = time.monotonic() + ready_limit
-            for member in self._places:
-                member.await_ready(until - time.monotonic())
+            for one in self._places:
+                one.member.await_ready(until - time.monotonic())
             self._service.begins()
         except BaseException:
             self.close()
             raise
-        self._keepers = [_engine.spawn(self._keep, place) for place in range(workers)]
+        for one in self._places:
+            one.keeper = _engine.spawn(self._keep, one)
 
     def workers(self) -> list[WorkerStatus]:
         """The workers, by place."""
@@ -278,10 +229,12 @@ class Supervisor:
                 member.generation,
                 member.ready.is_set() and not member.exited.is_set(),
                 self._book.unconfirmed(member.number),
-                *status,
-                delay.failures,
+                place.ended,
+                place.last_end,
+                place.delay.failures,
             )
-            for member, status, delay in zip(self._places, self._status, self._delays, strict=True)
+            for place in self._places
+            for member in [place.member]
         ]
 
     def moves(self) -> Moves:
@@ -307,16 +260,68 @@ class Supervisor:
         """
         with self._restarts, self._service.reloads():
             self._generation += 1
-            for place, turn in enumerate(self._turns):
-                with turn:
-                    if self._stopping.is_set():
-                        raise BrokenPipeError("the server stops")
-                    fresh = self._launch(place, command)
-                    fresh.await_ready(self._ready_limit)
+            for place in self._places:
+                with place.turn:
+                    fresh = self._make_ready(place.number, command)
                     self._command = command
-                    before, self._places[place] = self._places[place], fresh
-                    before.superseded.set()
+                    before = place.put(fresh)
                 self._drain(before, moving=True, limit=self._drain_limit)
+
+    def resize(self, workers: int) -> None:
+        """Go over to another number of workers, when a restart that is under way has ended.
+
+        Those that are missing are started one after the other, each ready before the next; or those in the last places
+        drain, and their connections go to the others.
+
+        Raises:
+            ValueError: none.
+            OSError: as :meth:`restart`, where a new one does not become ready: those before it serve.
+        """
+        self._resize(lambda _: workers)
+
+    def obey_signals(self, limit: float = 30.0) -> None:
+        """Serve until a signal says to stop, and do what the others say.
+
+        ================  ==============================================================================
+        SIGHUP            :meth:`restart`
+        SIGTTIN           one worker more (:meth:`resize`)
+        SIGTTOU           one worker less, where there are two or more
+        SIGTERM, SIGINT   :meth:`stop` with this ``limit``; a second time: workers are ended at once
+        ================  ==============================================================================
+
+        On Windows, Ctrl-Break (SIGBREAK) and Ctrl-C (SIGINT) stop it. What a signal begins goes on while others are
+        heard, so that a restart does not keep the server from stopping. What fails is told by :mod:`logging`, and the
+        server serves on. To be called in the main thread; the handlers that were there are put back afterwards.
+
+        Raises:
+            TimeoutError: as :meth:`stop`.
+            ValueError: not in the main thread.
+        """
+        heard: Queue[int | None] = Queue()
+        stop: _engine.Tasklet[None] | None = None
+
+        def end() -> None:
+            try:
+                self.stop(limit)
+            finally:
+                heard.put(None)
+
+        try:
+            with Group() as group, handled(heard.put):
+                while (number := heard.get()) is not None:
+                    if number not in STOP:
+                        group.spawn(self._obey, number)
+                    elif stop is None:
+                        stop = _engine.spawn(end)
+                    else:
+                        for member in list(self._alive.values()):
+                            member.kill()
+                group.cancel()
+            if stop is not None:
+                stop.result()
+        finally:
+            if stop is not None:
+                stop.cancel()
 
     def stop(self, limit: float) -> None:
         """End in order: workers accept nothing more, end the requests that are begun, and themselves; whoever has not
@@ -340,8 +345,8 @@ class Supervisor:
         self._stopping.set()
         self._service.stops()
         self._service.ends()
-        for keeper in self._keepers:
-            keeper.cancel()
+        for place in self._places:
+            place.give_up()
         for member in list(self._alive.values()):
             member.kill()
             member.ended.wait()
@@ -355,17 +360,57 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _launch(self, place: int, command: Command) -> _Member:
+    def _launch(self, place: int, command: Command) -> Member:
         """Starts a worker for a place, in which it is not yet."""
         words = command(place) if callable(command) else command
         process, channel = Channel.start(words, self._options)
         self._numbers += 1
-        member = _Member(self._numbers, place, self._generation, process, channel)
+        member = Member(self._numbers, place, self._generation, process, channel)
         self._alive[member.number] = member
         _engine.spawn(self._attend, member)
         return member
 
-    def _drain(self, member: _Member, *, moving: bool, limit: float) -> bool:
+    def _obey(self, number: int) -> None:
+        """Does what a signal says that does not say to stop."""
+        try:
+            if number == MORE:
+                self._resize(lambda now: now + 1)
+            elif number == FEWER:
+                self._resize(lambda now: max(now, 2) - 1)
+            else:
+                self.restart()
+        except OSError as error:
+            if not self._stopping.is_set():
+                logging.getLogger("overlapped.prefork").error("the workers go on that are there: %s", error)
+
+    def _make_ready(self, place: int, command: Command) -> Member:
+        """Starts a worker for a place, in which it is not yet, and waits until it is ready."""
+        if self._stopping.is_set():
+            raise BrokenPipeError("the server stops")
+        member = self._launch(place, command)
+        member.await_ready(self._ready_limit)
+        return member
+
+    def _resize(self, wanted: Callable[[int], int]) -> None:
+        """As :meth:`resize`, to what ``wanted`` makes of the number when it is its turn."""
+        with self._restarts:
+            workers = wanted(len(self._places))
+            if workers < 1:
+                raise ValueError("prefork: at least one worker")
+            while len(self._places) > workers:
+                place = self._places[-1]
+                # Whoever fills it has done so, or has not begun.
+                with place.turn:
+                    place.give_up()
+                    self._places.pop()
+                self._drain(place.member, moving=True, limit=self._drain_limit)
+            while len(self._places) < workers:
+                number = len(self._places)
+                place = Place(number, self._make_ready(number, self._command))
+                self._places.append(place)
+                place.keeper = _engine.spawn(self._keep, place)
+
+    def _drain(self, member: Member, *, moving: bool, limit: float) -> bool:
         """Has a worker drain, and ended where it has not done so within the limit; False in that case."""
         member.draining = True
         self._takers.pop(member.number, None)
@@ -379,36 +424,42 @@ class Supervisor:
                 member.ended.wait()
         return in_time
 
-    def _keep(self, place: int) -> None:
-        """Fills a place whenever the worker in it has died, until the server stops."""
-        delay = self._delays[place]
+    def _keep(self, place: Place) -> None:
+        """Fills a place whenever the worker in it has died, or asks for another one, until the server stops.
+
+        Of a dead worker the next is there at once; of one that asks, when the next is ready: until then it serves on.
+        In both cases the delay grows with those that were of no use.
+        """
         while True:
-            member = self._places[place]
-            which, _ = _engine.first_of([self._stopping, member.superseded, member.ended])
+            member = place.member
+            which, _ = _engine.first_of([self._stopping, member.superseded, member.ended, member.retires])
             if which == 0:
                 return
             if which == 1:
                 continue
-            # It was of use once: where the next one cannot be started, the dead one is looked at again.
+            # It was of use once: where the next one cannot be started, this one is looked at again.
             since, member.ready_since = member.ready_since, None
             ready_for = None if since is None else time.monotonic() - since
-            if self._stopping.wait(delay.after(of_use=has_served(ready_for))):
+            if self._stopping.wait(place.delay.after(of_use=has_served(ready_for))):
                 return
-            with self._turns[place]:
+            with place.turn:
                 if member.superseded.is_set() or self._stopping.is_set():
                     continue
                 try:
-                    fresh = self._places[place] = self._launch(place, self._command)
-                    member.superseded.set()
+                    fresh = self._launch(place.number, self._command)
+                    if died := member.ended.is_set():
+                        place.put(fresh)
                     fresh.await_ready(self._ready_limit)
+                    if not died:
+                        place.put(fresh)
+                        _engine.spawn(self._drain, member, moving=True, limit=self._drain_limit)
                 except OSError as error:
-                    self._status[place] = (self._status[place][0], str(error))
+                    place.last_end = str(error)
 
-    def _attend(self, member: _Member) -> None:
+    def _attend(self, member: Member) -> None:
         """Sees to a worker from its beginning to its end."""
         # What it is to get waits in its outbox until it has been welcomed: it may be told to drain before.
         writer: _engine.Tasklet[None] | None = None
-        broken: OSError | None = None
         try:
             try:
                 if self._welcome(member):
@@ -416,8 +467,7 @@ class Supervisor:
                     self._converse(member)
             except OSError as error:
                 # What it has not confirmed is given to others once it is dead.
-                broken = error
-                member.kill()
+                member.end(str(error))
             if not member.exited.wait(self._drain_limit):
                 # It has let go of its channel, and lives on: nobody can tell it anything.
                 member.kill()
@@ -426,8 +476,8 @@ class Supervisor:
                 if not member.exited.is_set():
                     member.kill()
                 member.exited.wait()
-                if broken is not None:
-                    member.how = f"ended by the supervisor: {broken}"
+                if member.why is not None:
+                    member.how = f"ended by the supervisor: {member.why}"
                 member.outbox.close()
                 if writer is not None:
                     writer.cancel()
@@ -436,11 +486,13 @@ class Supervisor:
             self._alive.pop(member.number)
             self._takers.pop(member.number, None)
             self._lose(self._book.ended(member.number))
-            self._status[member.place] = (self._status[member.place][0] + 1, member.how)
+            if member.place < len(self._places):
+                place = self._places[member.place]
+                place.ended, place.last_end = place.ended + 1, member.how
             member.ended.set()
             self._send_on()
 
-    def _write(self, member: _Member) -> None:
+    def _write(self, member: Member) -> None:
         for kind, body, descriptor in member.outbox:
             try:
                 member.channel.send(kind, body, descriptor)
@@ -448,7 +500,7 @@ class Supervisor:
                 # It has ended, or this is to: what it has not confirmed is taken back.
                 return member.channel.cut()
 
-    def _welcome(self, member: _Member) -> bool:
+    def _welcome(self, member: Member) -> bool:
         """Hears which versions a worker speaks, and gives it the listeners; False where it has ended."""
         channel = member.channel
         if (message := channel.receive()) is None:
@@ -465,17 +517,23 @@ class Supervisor:
             channel.send(LISTENER, name.encode(), listener.fileno())
         return True
 
-    def _converse(self, member: _Member) -> None:
+    def _converse(self, member: Member) -> None:
         """Hears what a worker says, until its end."""
         while (message := member.channel.receive()) is not None:
             self._hear(member, *message)
 
-    def _hear(self, member: _Member, kind: int, body: bytes, descriptor: int | None) -> None:
+    def _hear(self, member: Member, kind: int, body: bytes, descriptor: int | None) -> None:
         if kind == READY and not member.ready.is_set():
             member.ready_since = time.monotonic()
             member.ready.set()
             if not member.draining:
                 self._takers[member.number] = member.generation
+            if self._hang_limit is not None:
+                _engine.spawn(member.ask_whether_it_lives, self._hang_limit)
+        elif kind == ALIVE:
+            member.is_alive.set()
+        elif kind == RETIRE:
+            member.retires.set()
         elif kind == CONNECTION:
             number, place = HEAD.unpack_from(body)
             if place >= len(self._listeners):
@@ -505,7 +563,7 @@ class Supervisor:
             raise ProtocolError(f"a message of kind {kind} came from a worker")
         self._send_on()
 
-    def _rest(self, member: _Member) -> None:
+    def _rest(self, member: Member) -> None:
         """Lets a worker that has given a connection back take some again after a while.
 
         It has no descriptor left, most often. The connection goes to another one meanwhile, or waits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -20,7 +21,7 @@ from overlapped._prefork_book import Book, NotYours
 from overlapped._prefork_channel import Channel
 
 ANSWERS = """
-import os, sys
+import os, sys, time
 from overlapped import prefork
 def answer(connection):
     request = bytearray()
@@ -28,12 +29,31 @@ def answer(connection):
         while (end := request.find(b"\\n")) >= 0:
             line = bytes(request[:end + 1])
             del request[:end + 1]
+            if line == b"hang\\n": time.sleep(60)
             if line == b"which?\\n": line = connection.listener.encode() + b"\\n"
             connection.sendall(b"%d %b" % (os.getpid(), line))
         match connection.read_more(request):
             case prefork.More.END: return
             case prefork.More.MOVE: return connection.give(request)
 prefork.Worker().serve(answer)
+"""
+RETIRES_AFTER_THREE = ANSWERS.replace(
+    "prefork.Worker().serve(answer)", "w = prefork.Worker(); w.retire_after(3); w.serve(answer)"
+)
+OBEYS_SIGNALS = """
+import sys
+from overlapped import prefork, socket, sleep, spawn
+def tell():
+    said = None
+    while True:
+        workers = supervisor.workers()
+        if said != (said := f"{len(workers)} of generation {workers[-1].generation}"): print(said, flush=True)
+        sleep(0.002)
+supervisor = prefork.Supervisor(2, sys.argv[1:], {"lines": socket.create_server(("127.0.0.1", 0))})
+telling = spawn(tell)
+supervisor.obey_signals()
+telling.cancel()
+print("it has stopped", flush=True)
 """
 FAILS = "raise SystemExit(9)"
 NEVER_READY = "import overlapped; from overlapped import prefork; w = prefork.Worker(); overlapped.sleep(60)"
@@ -122,9 +142,9 @@ def processes(supervisor: prefork.Supervisor) -> list[int]:
     return [one.process for one in supervisor.workers() if one.process is not None]
 
 
-def descriptors() -> int:
-    """How many this process has open; not counted on Windows, where the Rust tests do."""
-    return 0 if WINDOWS else len(os.listdir("/dev/fd"))
+def descriptors(process: int | str = "self") -> int:
+    """How many a process has open, this or a worker; not counted on Windows, where the Rust tests do."""
+    return len(os.listdir(f"/proc/{process}/fd")) if sys.platform == "linux" else 0
 
 
 def test_an_idle_connection_and_one_with_half_a_request_go_to_the_new_worker_with_their_bytes():
@@ -261,6 +281,107 @@ def test_what_fails_is_counted_until_a_worker_has_served_also_where_none_can_be_
         assert failures() == 0
 
 
+def test_a_worker_that_holds_its_thread_is_ended_within_the_limit_and_replaced_and_others_are_not():
+    supervisor, address = serve(2, hang_limit=3)
+    with supervisor:
+        with socket.create_connection(address) as client:
+            hanging = ask(client, b"word")
+            place = processes(supervisor).index(hanging)
+            (other,) = set(processes(supervisor)) - {hanging}
+            client.settimeout(patience_with_the_killed())
+            client.sendall(b"hang\n")
+            with pytest.raises((ConnectionError, TimeoutError)):
+                answer_of(client)
+        wait_for(
+            "it is replaced",
+            lambda: supervisor.workers()[place].ready and supervisor.workers()[place].process != hanging,
+        )
+        assert supervisor.workers()[place].last_end == "ended by the supervisor: it did not answer for 3 s"
+        # It has been asked as often.
+        assert (supervisor.workers()[1 - place].process, supervisor.workers()[1 - place].ended) == (other, 0)
+        with socket.create_connection(address) as client:
+            ask(client, b"word")
+
+
+def test_a_worker_that_has_had_its_number_of_requests_is_replaced_and_its_connections_go_on():
+    script = [RETIRES_AFTER_THREE]
+    supervisor, address = serve(1, lambda place: worker(script[0]))
+    with supervisor, socket.create_connection(address) as client, socket.create_connection(address) as idle:
+        first = ask(idle, b"one")
+        assert ask(client, b"two") == first
+        assert processes(supervisor) == [first], "it has had two"
+        # As long as no other becomes ready it serves on.
+        script[0] = FAILS
+        assert ask(client, b"three") == first
+        wait_for("others have failed", lambda: supervisor.workers()[0].failures >= 3)
+        assert ask(client, b"four") == first
+        script[0] = ANSWERS
+        wait_for("it is replaced", lambda: processes(supervisor) not in ([], [first]))
+        wait_for("it has ended", lambda: supervisor.workers()[0].last_end == "exit status 0")
+        (new,) = processes(supervisor)
+        assert (ask(client, b"five"), ask(idle, b"six")) == (new, new)
+        assert (supervisor.moves().taken, supervisor.workers()[0].generation) == (2, 1)
+
+
+def test_there_are_more_workers_and_fewer_while_it_serves_and_connections_stay():
+    script = [ANSWERS]
+    supervisor, address = serve(1, lambda place: worker(script[0]))
+    with supervisor, contextlib.ExitStack() as clients:
+
+        def connected() -> list[socket.socket]:
+            return [clients.enter_context(socket.create_connection(address)) for _ in range(8)]
+
+        first, early = processes(supervisor), connected()
+        assert [ask(client, b"one") for client in early] == first * 8
+        supervisor.resize(3)
+        three = processes(supervisor)
+        assert (len(three), three[:1]) == (3, first)
+        # Those that are added are kept as the others are, and are restarted with them.
+        supervisor.restart()
+        os.kill(processes(supervisor)[2], KILL)
+        wait_for("it is replaced", lambda: supervisor.workers()[2].ready and supervisor.workers()[2].ended == 2)
+        script[0] = FAILS
+        with pytest.raises(ChildProcessError, match="ended before it was ready"):
+            supervisor.resize(5)
+        assert len(supervisor.workers()) == 3
+        with pytest.raises(ValueError, match="at least one"):
+            supervisor.resize(0)
+        late = connected()
+        for client in late:
+            ask(client, b"two")
+        supervisor.resize(1)
+        one = processes(supervisor)
+        assert len(one) == 1
+        assert [ask(client, b"three") for client in late] == one * 8
+
+
+@unix_only("there are no such signals")
+def test_signals_restart_the_server_change_the_number_of_its_workers_and_stop_it():
+    program = [sys.executable, "-c", OBEYS_SIGNALS, *worker(ANSWERS)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as server:
+
+        def hear(what: str) -> None:
+            assert server.stdout is not None
+            assert any(line.rstrip() == what for line in server.stdout), f"never: {what}"
+
+        hear("2 of generation 1")
+        for number, what in [
+            (signal.SIGTTIN, "3 of generation 1"),
+            (signal.SIGHUP, "3 of generation 2"),
+            (signal.SIGTTOU, "2 of generation 2"),
+            (signal.SIGTTOU, "1 of generation 2"),
+        ]:
+            server.send_signal(number)
+            hear(what)
+        # One stays.
+        server.send_signal(signal.SIGTTOU)
+        server.send_signal(signal.SIGHUP)
+        hear("1 of generation 3")
+        server.send_signal(signal.SIGTERM)
+        hear("it has stopped")
+        assert server.wait() == 0
+
+
 def test_listeners_are_known_by_their_names():
     listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in ("one", "other")}
     clients = {name: socket.create_connection(listener.getsockname()) for name, listener in listeners.items()}
@@ -353,7 +474,9 @@ class Scene:
 
 @pytest.mark.time_limit(300 * TIMES * max(ROUNDS // 10, 1))
 def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_dead_had():
+    before = descriptors()
     supervisor, address = serve(WORKERS, ready_limit=30 * TIMES, drain_limit=30 * TIMES)
+    idle, idle_workers = descriptors(), max(map(descriptors, processes(supervisor)))
     scene = Scene(address, CONNECTIONS)
     scene.wait_for_answers(CONNECTIONS)
     for _ in range(ROUNDS):
@@ -377,7 +500,13 @@ def test_under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what
     for client in scene.clients:
         client.result()
     assert supervisor.moves().lost == 0
+    wait_for(
+        "no descriptor is left",
+        lambda: descriptors() == idle and all(descriptors(one) <= idle_workers for one in processes(supervisor)),
+        TIMES,
+    )
     supervisor.stop(60 * TIMES)
+    assert descriptors() == before
 
 
 @pytest.fixture(scope="module")
@@ -407,7 +536,7 @@ def test_noise_is_an_error_or_waits_for_more():
             noise = chance.randbytes(chance.randrange(40))
             if chance.random() < 0.7:
                 # A length that is about right lets more of them past the first check.
-                noise = struct.pack("!IB", len(noise) + chance.randrange(3), chance.randrange(12)) + noise
+                noise = struct.pack("!IB", len(noise) + chance.randrange(3), chance.randrange(14)) + noise
             ours.sendall(noise)
             ours.shutdown(socket.SHUT_WR)
             channel = Channel(End(theirs, 64))

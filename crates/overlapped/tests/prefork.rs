@@ -15,10 +15,13 @@ use overlapped::net::{Shutdown, TcpListener, TcpStream};
 use overlapped::net::{UnixListener, UnixStream};
 use overlapped::prefork::{Builder, Connection, More, Supervisor, Worker};
 use overlapped::process::{Command, Stdio};
-use overlapped::{JoinHandle, sleep, spawn, timeout, yield_now};
+use overlapped::{JoinHandle, sleep, spawn, timeout};
+#[cfg(unix)]
+use support::tell;
 // One at a time: one counts this process's descriptors.
 use support::{
-    LONG, alone, kill, open_descriptors, patience_with_the_killed, run_alone as run, run_long, wait_for, wait_long_for,
+    LONG, alone, descriptors_of, kill, open_descriptors, patience_with_the_killed, run_alone as run, run_long,
+    wait_for, wait_long_for,
 };
 
 /// How a process's end is told that [`kill`] has ended, or that ended with a number.
@@ -47,6 +50,11 @@ fn this_program_as_a_worker() {
     let Ok(behaviour) = std::env::var(BEHAVIOUR) else { return };
     overlapped::run(|| match &*behaviour {
         "answers" => work(""),
+        "retires after three requests" => {
+            let worker = Worker::from_environment().unwrap();
+            worker.retire_after(3, 0);
+            worker.serve(|connection| drop(answer(connection, ""))).unwrap();
+        }
         "is the new program" => work("new "),
         "fails" => std::process::exit(9),
         "is never ready" => {
@@ -69,6 +77,24 @@ fn this_program_as_a_worker() {
             let (_supervisor, address) = server(2);
             println!("\naddress: {address}");
             sleep(LONG);
+        }
+        #[cfg(unix)]
+        "obeys signals" => {
+            let supervisor = Rc::new(server(2).0);
+            let theirs = Rc::clone(&supervisor);
+            let obeying = spawn(move || theirs.obey_signals(LONG));
+            let mut said = String::new();
+            while !obeying.is_finished() {
+                let workers = supervisor.workers();
+                let says = format!("{} of generation {}", workers.len(), workers.last().unwrap().generation);
+                if said != says {
+                    println!("\n{says}");
+                    said = says;
+                }
+                sleep(Duration::from_millis(2));
+            }
+            obeying.join().unwrap().unwrap();
+            println!("\nit has stopped");
         }
         "asks twice" => {
             let _worker = Worker::from_environment().unwrap();
@@ -107,12 +133,16 @@ fn work(prefix: &'static str) {
     worker.serve(move |connection| drop(answer(connection, prefix))).unwrap();
 }
 
-/// Answers each line with this process's number and the line. `which?` is answered with the listener's name.
+/// Answers each line with this process's number and the line. `which?` is answered with the listener's name; at `hang` the
+/// process holds its thread.
 fn answer(mut connection: Connection, prefix: &str) -> io::Result<()> {
     let mut request = Vec::new();
     loop {
         while let Some(end) = request.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = request.drain(..=end).collect();
+            if line == b"hang\n" {
+                std::thread::sleep(2 * LONG);
+            }
             let line = if line == b"which?\n" { format!("{}\n", connection.listener()).into_bytes() } else { line };
             connection.write_all(&[format!("{prefix}{} ", std::process::id()).as_bytes(), &line].concat())?;
         }
@@ -507,6 +537,119 @@ fn what_fails_is_counted_until_a_worker_has_served_also_where_none_can_be_starte
 }
 
 #[test]
+fn a_worker_that_holds_its_thread_is_ended_within_the_limit_and_replaced_and_others_are_not() {
+    run(|| {
+        let (listener, address) = listener();
+        let limit = Duration::from_secs(3);
+        let builder = Builder::new(2).listen("lines", listener).hang_limit(limit);
+        let supervisor = builder.start(|_| worker("answers")).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let hanging = ask(&stream, "word");
+        let place = supervisor.workers().iter().position(|worker| worker.process == Some(hanging)).unwrap();
+        let other = processes(&supervisor)[1 - place];
+        stream.write_all(b"hang\n").unwrap();
+        assert!(brings_nothing(&mut stream), "what it had is closed");
+        wait_for("it is replaced", || {
+            let worker = &supervisor.workers()[place];
+            worker.process != Some(hanging) && worker.is_ready
+        });
+        let workers = supervisor.workers();
+        assert_eq!(workers[place].last_end.as_deref(), Some("ended by the supervisor: it did not answer for 3s"));
+        // It has been asked as often.
+        assert_eq!((workers[1 - place].process, workers[1 - place].ended), (Some(other), 0));
+        ask(&TcpStream::connect(address).unwrap(), "word");
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_has_had_its_number_of_requests_is_replaced_and_its_connections_go_on() {
+    run(|| {
+        let (listener, address) = listener();
+        let behaviour = Rc::new(Cell::new("retires after three requests"));
+        let theirs = Rc::clone(&behaviour);
+        let supervisor = Builder::new(1).listen("lines", listener).start(move |_| worker(theirs.get())).unwrap();
+        let (stream, idle) = (TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap());
+        let first = ask(&idle, "one");
+        assert_eq!(ask(&stream, "two"), first);
+        assert_eq!(supervisor.workers()[0].process, Some(first), "it has had two");
+        // As long as no other becomes ready it serves on.
+        behaviour.set("fails");
+        assert_eq!(ask(&stream, "three"), first);
+        wait_for("others have failed", || supervisor.workers()[0].failures >= 3);
+        assert_eq!(ask(&stream, "four"), first);
+        behaviour.set("answers");
+        wait_for("it is replaced", || supervisor.workers()[0].process != Some(first));
+        wait_for("it has ended", || supervisor.workers()[0].last_end == Some(ended_with(0)));
+        let new = supervisor.workers()[0].process.unwrap();
+        assert_eq!((ask(&stream, "five"), ask(&idle, "six")), (new, new));
+        assert_eq!((supervisor.moves().taken, supervisor.workers()[0].generation), (2, 1));
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[test]
+fn there_are_more_workers_and_fewer_while_it_serves_and_connections_stay() {
+    run(|| {
+        let (listener, address) = listener();
+        let behaviour = Rc::new(Cell::new("answers"));
+        let theirs = Rc::clone(&behaviour);
+        let supervisor = Builder::new(1).listen("lines", listener).start(move |_| worker(theirs.get())).unwrap();
+        let streams: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let first = processes(&supervisor)[0];
+        streams.iter().for_each(|stream| assert_eq!(ask(stream, "one"), first));
+        supervisor.resize(3).unwrap();
+        let three = processes(&supervisor);
+        assert_eq!((three.len(), three[0]), (3, first));
+        // Those that are added are kept as the others are, and are restarted with them.
+        supervisor.restart().unwrap();
+        kill(supervisor.workers()[2].process.unwrap());
+        wait_for("it is replaced", || supervisor.workers()[2].is_ready && supervisor.workers()[2].ended == 2);
+        behaviour.set("fails");
+        let error = supervisor.resize(5).unwrap_err();
+        assert!(error.to_string().contains("ended before it was ready"), "{error}");
+        assert_eq!(supervisor.workers().len(), 3);
+        assert_eq!(supervisor.resize(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let fresh: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+        for stream in &fresh {
+            ask(stream, "two");
+        }
+        supervisor.resize(1).unwrap();
+        let one = processes(&supervisor);
+        assert_eq!(one.len(), 1);
+        fresh.iter().for_each(|stream| assert_eq!(ask(stream, "three"), one[0]));
+        supervisor.stop(LONG).unwrap();
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_restart_the_server_change_the_number_of_its_workers_and_stop_it() {
+    run(|| {
+        let mut supervisor = worker("obeys signals").stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = io::BufRead::lines(io::BufReader::new(supervisor.stdout.take().unwrap()));
+        let mut hear = |what: &str| assert!(said.any(|line| line.unwrap() == what), "never: {what}");
+        hear("2 of generation 1");
+        for (signal, what) in [
+            (libc::SIGTTIN, "3 of generation 1"),
+            (libc::SIGHUP, "3 of generation 2"),
+            (libc::SIGTTOU, "2 of generation 2"),
+            (libc::SIGTTOU, "1 of generation 2"),
+        ] {
+            tell(supervisor.id(), signal);
+            hear(what);
+        }
+        // One stays.
+        tell(supervisor.id(), libc::SIGTTOU);
+        tell(supervisor.id(), libc::SIGHUP);
+        hear("1 of generation 3");
+        tell(supervisor.id(), libc::SIGTERM);
+        hear("it has stopped");
+        assert!(supervisor.wait().unwrap().success());
+    });
+}
+
+#[test]
 fn a_worker_that_breaks_the_rules_is_ended_and_one_that_cannot_start_is_said() {
     run(|| {
         for (behaviour, why) in [
@@ -637,10 +780,13 @@ fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_d
     let Size { connections, rounds, times } = Size::told();
     let _alone = alone();
     run_long(times * (rounds as u32 / 10).max(1), || {
+        let before = open_descriptors();
         let (listener, address) = listener();
         let builder =
             Builder::new(WORKERS).listen("lines", listener).ready_limit(LONG * times).drain_limit(LONG * times);
         let supervisor = builder.start(|_| worker("answers")).unwrap();
+        let idle = open_descriptors();
+        let idle_workers = processes(&supervisor).into_iter().map(descriptors_of).max().unwrap();
         let seen = Rc::new(Seen::default());
         let clients = (0..connections).map(|number| {
             let seen = Rc::clone(&seen);
@@ -681,7 +827,12 @@ fn under_keep_alive_connections_restarts_lose_nothing_and_kills_close_what_the_d
         seen.over.set(true);
         clients.into_iter().for_each(|client| client.join().unwrap());
         assert_eq!(supervisor.moves().lost, 0);
-        yield_now();
+        wait_long_for(times, "no descriptor is left", || {
+            processes(&supervisor).into_iter().all(|process| descriptors_of(process) <= idle_workers)
+                && open_descriptors() == idle
+        });
         supervisor.stop(LONG * times).unwrap();
+        drop(supervisor);
+        wait_long_for(times, "all descriptors are closed", || open_descriptors() == before);
     });
 }

@@ -67,6 +67,15 @@ impl Connection {
     /// # Errors
     /// As for a read.
     pub fn read_more(&mut self, request: &mut Vec<u8>) -> io::Result<More> {
+        let before = request.len();
+        let more = self.add_more(request)?;
+        if before == 0 && matches!(more, More::Bytes(_)) {
+            self.desk.begins_request();
+        }
+        Ok(more)
+    }
+
+    fn add_more(&mut self, request: &mut Vec<u8>) -> io::Result<More> {
         if !self.unread.is_empty() {
             let length = self.unread.len();
             request.append(&mut self.unread);

@@ -45,6 +45,9 @@ pub(super) struct Desk {
     giving: RefCell<HashMap<u64, Rc<Answer>>>,
     next: Cell<u64>,
     room: Semaphore,
+    /// How many requests may begin until it asks to be replaced; None: as many as come.
+    requests_left: Cell<Option<u64>>,
+    has_asked: Cell<bool>,
 }
 
 impl Desk {
@@ -58,6 +61,8 @@ impl Desk {
             giving: RefCell::default(),
             next: Cell::new(0),
             room: Semaphore::new(ON_THE_WAY),
+            requests_left: Cell::new(None),
+            has_asked: Cell::new(false),
         }
     }
 
@@ -75,6 +80,26 @@ impl Desk {
 
     pub(super) fn name_of(&self, listener: u16) -> &str {
         self.names.get(usize::from(listener)).map_or("", String::as_str)
+    }
+
+    pub(super) fn retire_after(&self, requests: Option<u64>) {
+        self.requests_left.set(requests);
+    }
+
+    /// Counts a request.
+    pub(super) fn begins_request(&self) {
+        if let Some(left) = self.requests_left.get() {
+            self.requests_left.set(Some(left.saturating_sub(1)));
+            if left <= 1 {
+                // Where the supervisor is gone, this is to end anyway.
+                let _ = self.retire();
+            }
+        }
+    }
+
+    /// Asks the supervisor, once, for another worker in this one's place.
+    pub(super) fn retire(&self) -> io::Result<()> {
+        if self.has_asked.replace(true) { Ok(()) } else { self.sender.send(&Message::Retire, None) }
     }
 
     /// Gives a connection to the supervisor, and waits for its word.

@@ -2,7 +2,8 @@
 //!
 //! Three tasklets for each: one reads what the worker says, a *writer* sends what it is to get, in order, and a *watcher*
 //! waits for its process's end. The process may end with its end of the channel still open elsewhere (in a child of its
-//! own); the watcher cuts the channel then, and the reader reads what is left and its end.
+//! own); the watcher cuts the channel then, and the reader reads what is left and its end. Where there is a limit for
+//! workers that hang, a fourth asks it again and again whether it is alive.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -35,10 +36,16 @@ pub(super) struct Member {
     /// Another one has its place.
     pub(super) superseded: Event,
     pub(super) ended: Event,
+    /// It asks for another one in its place.
+    pub(super) retires: Event,
+    /// It has answered that it is alive.
+    is_alive: Event,
     pub(super) ready_since: Cell<Option<Instant>>,
     outbox: Queue<Outgoing>,
     draining: Cell<bool>,
     how: RefCell<String>,
+    /// Why the supervisor has ended it, where that is to be told.
+    why: RefCell<Option<String>>,
     /// Set at once when it has been waited for: its number may be a stranger's after that.
     pub(super) exited: Event,
     watcher: RefCell<Option<JoinHandle<()>>>,
@@ -56,10 +63,13 @@ impl Member {
             ready: Event::new(),
             superseded: Event::new(),
             ended: Event::new(),
+            retires: Event::new(),
+            is_alive: Event::new(),
             ready_since: Cell::new(None),
             outbox: Queue::new(),
             draining: Cell::new(false),
             how: RefCell::default(),
+            why: RefCell::default(),
             exited: Event::new(),
             watcher: RefCell::default(),
         });
@@ -120,6 +130,12 @@ impl Member {
         self.how.borrow().clone()
     }
 
+    /// Ends its process, and says why.
+    fn end(&self, why: String) {
+        *self.why.borrow_mut() = Some(why);
+        self.kill();
+    }
+
     /// Ends its process, at once.
     pub(super) fn kill(&self) {
         if let Some(watcher) = self.watcher.borrow().as_ref() {
@@ -148,27 +164,27 @@ fn watch(member: &Member, mut child: Child, sender: &Sender) {
 fn attend(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Rc<Sender>) {
     let mut receiver = Receiver::default();
     let mut writer = None;
-    let broken = match welcome(shared, sender, &mut receiver) {
+    let heard = match welcome(shared, sender, &mut receiver) {
         Ok(true) => {
             // What it is to get waits in its outbox until now: it may have been told to drain before.
             let theirs = (Rc::clone(member), Rc::clone(sender));
             writer = Some(crate::spawn(move || write(&theirs.0, &theirs.1)));
-            converse(member, shared, sender, &mut receiver).err()
+            converse(member, shared, sender, &mut receiver)
         }
-        Ok(false) => None,
-        Err(error) => Some(error),
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
     };
     uncancellable(|| {
-        if broken.is_some() {
+        if let Err(broken) = heard {
             // What it has not confirmed is given to others once it is dead.
-            member.kill();
-        } else if member.exited.wait_timeout(shared.drain_limit).is_err() {
+            member.end(broken.to_string());
+        } else if member.exited.wait_timeout(shared.limits.drain).is_err() {
             // It has let go of its channel, and lives on: nobody can tell it anything.
             member.kill();
         }
         member.exited.wait();
-        if let Some(error) = broken {
-            *member.how.borrow_mut() = format!("ended by the supervisor: {error}");
+        if let Some(why) = member.why.take() {
+            *member.how.borrow_mut() = format!("ended by the supervisor: {why}");
         }
         member.outbox.close();
         if let Some(writer) = writer {
@@ -227,6 +243,10 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver:
                 member.ready_since.set(Some(Instant::now()));
                 member.ready.set();
                 shared.takes_connections(member);
+                if let Some(limit) = shared.limits.hang {
+                    let member = Rc::clone(member);
+                    crate::spawn(move || ask_whether_it_lives(&member, limit));
+                }
             }
             Message::Connection { number, listener, unread, .. } if usize::from(listener) < shared.listeners.len() => {
                 let is_taken = socket.is_some_and(|socket| {
@@ -238,10 +258,33 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver:
             }
             Message::Taken { number } => shared.was_taken(member, number).map_err(not_yours)?,
             Message::Back { number } => shared.came_back(member, number).map_err(not_yours)?,
+            Message::Alive => member.is_alive.set(),
+            Message::Retire => member.retires.set(),
             message => return Err(breach(format!("{} came from a worker", message.name()))),
         }
     }
     Ok(())
+}
+
+/// Ends a worker that does not answer within `limit`; asks again half of that after each answer.
+fn ask_whether_it_lives(member: &Member, limit: Duration) {
+    let half = limit / 2;
+    loop {
+        member.is_alive.clear();
+        member.send(Outgoing::Message(Message::Alive));
+        // In halves: where this process itself was kept from running, its answer is read in the second.
+        let answers =
+            || first_of(&mut [&mut member.is_alive.waiting(), &mut member.exited.waiting(), &mut after(half)]);
+        let first = answers();
+        match if matches!(first, Ok(2)) { answers() } else { first } {
+            Ok(0) => {}
+            Ok(2) => return member.end(format!("it did not answer for {limit:?}")),
+            _ => return,
+        }
+        if !matches!(first_of(&mut [&mut member.exited.waiting(), &mut after(half)]), Ok(1)) {
+            return;
+        }
+    }
 }
 
 fn not_yours(NotYours(number): NotYours) -> io::Error {

@@ -22,6 +22,13 @@
 //! for the next client, with all its worker has, and the worker hears nothing until it is ended at the drain limit. On
 //! Windows nothing is set: AcceptEx does not block in either mode.
 //!
+//! **Workers that hang, grow, or are too few.** With [`Builder::hang_limit`] a worker whose tasklets do not run for so long
+//! is ended and replaced. One that has had its number of requests ([`Worker::retire_after`]), or has other reasons
+//! ([`Worker::retire`]), asks for another one in its place, and serves on until that is ready. [`Supervisor::resize`]
+//! goes over to another number of them. [`Supervisor::obey_signals`] does all that by signals, under the names that other
+//! servers have given them. Workers in the foreground of a terminal get its Ctrl-C, too: a command that sets a process
+//! group of its own keeps them from it.
+//!
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.
 //!
@@ -66,6 +73,8 @@
 //! | 7 connection | either | a number of the sender's, 8 bytes; the listener's place, 2 bytes; on Windows the `WSAPROTOCOL_INFOW` for the other side's process, 628 bytes, all zeroes where the system refused one; unread bytes. On Unix, with the frame's first byte goes the descriptor |
 //! | 8 taken | either | the number of the other side's |
 //! | 9 back | either | the number: the sender cannot take it, or does not want it |
+//! | 10 alive | supervisor | nothing: the worker, which has said that it is ready, answers with the same |
+//! | 11 retire | worker | nothing: it asks for another one in its place |
 //!
 //! At most 64 connections are on their way in one direction and not answered. The end of the supervisor's bytes is its end.
 //!
@@ -84,20 +93,14 @@
 //!
 //! ```no_run
 //! use overlapped::prefork::{Builder, Connection, More, Worker};
-//! use overlapped::signal::{HANGUP, Signals, TERMINATE};
 //! use overlapped::{net::TcpListener, process::Command};
-//! use std::{io, io::Write, time::Duration};
+//! use std::{io, io::Write, rc::Rc, time::Duration};
 //!
 //! fn supervise() -> io::Result<()> {
 //!     let listener = TcpListener::bind("127.0.0.1:7007")?;
-//!     let supervisor = Builder::new(4).listen("echo", listener).start(|_| Command::new("./worker"))?;
-//!     let mut signals = Signals::new([HANGUP, TERMINATE])?;
-//!     while signals.wait()? == HANGUP {
-//!         if let Err(error) = supervisor.restart() {
-//!             eprintln!("the old workers go on: {error}");
-//!         }
-//!     }
-//!     supervisor.stop(Duration::from_secs(30))
+//!     let builder = Builder::new(4).listen("echo", listener).hang_limit(Duration::from_secs(30));
+//!     let supervisor = Rc::new(builder.start(|_| Command::new("./worker"))?);
+//!     supervisor.obey_signals(Duration::from_secs(30))
 //! }
 //!
 //! /// Answers each line with itself.
@@ -117,6 +120,7 @@
 //!
 //! fn worker() -> io::Result<()> {
 //!     let worker = Worker::from_environment()?;
+//!     worker.retire_after(10_000, 1000);
 //!     // What it needs comes here; then it is ready.
 //!     worker.serve(|connection| drop(serve(connection)))
 //! }
@@ -127,9 +131,11 @@ mod book;
 mod channel;
 mod connection;
 mod desk;
+mod keeper;
 mod member;
 mod service;
 mod shared;
+mod signals;
 mod supervisor;
 mod sys;
 mod wire;

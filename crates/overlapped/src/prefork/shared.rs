@@ -12,6 +12,7 @@ use super::member::{Member, Outgoing};
 use crate::process::Command;
 use crate::select::{after, first_of};
 use crate::sync::{Event, Semaphore};
+use crate::tasklet::JoinHandle;
 use crate::workers::delay::Delay;
 use crate::workers::sys::OwnedSocket;
 
@@ -25,34 +26,56 @@ pub(super) struct Moved {
     pub(super) unread: Vec<u8>,
 }
 
+/// How long a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) ready: Duration,
+    pub(super) drain: Duration,
+    /// None: it is not asked whether it is alive.
+    pub(super) hang: Option<Duration>,
+}
+
 /// A worker's place, which stays when the process in it is replaced.
 pub(super) struct Place {
-    member: RefCell<Option<Rc<Member>>>,
+    pub(super) number: usize,
+    member: RefCell<Rc<Member>>,
     /// Held while the process is replaced.
     pub(super) turn: Semaphore,
     pub(super) ended: Cell<u64>,
     pub(super) delay: RefCell<Delay>,
     pub(super) last_end: RefCell<Option<String>>,
+    /// Who fills it.
+    keeper: RefCell<Option<JoinHandle<()>>>,
 }
 
 impl Place {
-    fn new() -> Place {
-        let (member, delay, last_end) = Default::default();
-        Place { member, turn: Semaphore::new(1), ended: Cell::new(0), delay, last_end }
+    fn new(number: usize, member: Rc<Member>) -> Place {
+        let (delay, last_end, keeper) = Default::default();
+        let (member, turn, ended) = (RefCell::new(member), Semaphore::new(1), Cell::new(0));
+        Place { number, member, turn, ended, delay, last_end, keeper }
     }
 
     /// The worker in it, dead or alive.
     pub(super) fn member(&self) -> Rc<Member> {
-        Rc::clone(self.member.borrow().as_ref().expect("a supervisor has workers in all places"))
+        Rc::clone(&self.member.borrow())
     }
 
     /// Puts a worker in it; returns the one before.
-    pub(super) fn put(&self, member: Rc<Member>) -> Option<Rc<Member>> {
-        let before = self.member.replace(Some(member));
-        if let Some(before) = &before {
-            before.superseded.set();
-        }
+    pub(super) fn put(&self, member: Rc<Member>) -> Rc<Member> {
+        let before = self.member.replace(member);
+        before.superseded.set();
         before
+    }
+
+    pub(super) fn has_keeper(&self, keeper: JoinHandle<()>) {
+        *self.keeper.borrow_mut() = Some(keeper);
+    }
+
+    /// Nobody fills it any more.
+    pub(super) fn give_up(&self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.cancel();
+        }
     }
 }
 
@@ -60,11 +83,10 @@ pub(super) type Commands = Box<dyn FnMut(usize) -> Command>;
 
 pub(super) struct Shared {
     pub(super) listeners: Vec<(String, OwnedSocket)>,
-    pub(super) places: Vec<Place>,
+    places: RefCell<Vec<Rc<Place>>>,
     pub(super) commands: RefCell<Commands>,
     pub(super) generation: Cell<u64>,
-    pub(super) ready_limit: Duration,
-    pub(super) drain_limit: Duration,
+    pub(super) limits: Limits,
     pub(super) stopping: Event,
     /// How many connections went from one worker to another, and how many nobody took.
     pub(super) moved: Cell<u64>,
@@ -77,19 +99,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        listeners: Vec<(String, OwnedSocket)>,
-        workers: usize,
-        commands: Commands,
-        (ready_limit, drain_limit): (Duration, Duration),
-    ) -> Shared {
+    /// Without a worker yet.
+    pub(super) fn new(listeners: Vec<(String, OwnedSocket)>, commands: Commands, limits: Limits) -> Shared {
         Shared {
             listeners,
-            places: (0..workers).map(|_| Place::new()).collect(),
+            places: RefCell::default(),
             commands: RefCell::new(commands),
             generation: Cell::new(1),
-            ready_limit,
-            drain_limit,
+            limits,
             stopping: Event::new(),
             moved: Cell::new(0),
             lost: Cell::new(0),
@@ -98,6 +115,23 @@ impl Shared {
             takers: RefCell::default(),
             ids: Cell::new(0),
         }
+    }
+
+    pub(super) fn places(&self) -> Vec<Rc<Place>> {
+        self.places.borrow().clone()
+    }
+
+    /// Adds a place, the last, with a worker that was launched for it.
+    pub(super) fn add_place(&self, member: Rc<Member>) -> Rc<Place> {
+        let mut places = self.places.borrow_mut();
+        let place = Rc::new(Place::new(places.len(), member));
+        places.push(Rc::clone(&place));
+        place
+    }
+
+    /// Removes the last place. Its worker is the caller's.
+    pub(super) fn remove_place(&self) {
+        self.places.borrow_mut().pop();
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -118,6 +152,11 @@ impl Shared {
 
     pub(super) fn alive(&self) -> Vec<Rc<Member>> {
         self.alive.borrow().values().cloned().collect()
+    }
+
+    /// Ends all workers at once.
+    pub(super) fn end_all(&self) {
+        self.alive().iter().for_each(|member| member.kill());
     }
 
     /// A worker is ready: it can have connections.
@@ -175,9 +214,10 @@ impl Shared {
         let out = self.book.borrow_mut().ended(member.id);
         self.lose(out);
         self.send_on();
-        let place = &self.places[member.place];
-        place.ended.set(place.ended.get() + 1);
-        *place.last_end.borrow_mut() = Some(member.how());
+        if let Some(place) = self.places.borrow().get(member.place) {
+            place.ended.set(place.ended.get() + 1);
+            *place.last_end.borrow_mut() = Some(member.how());
+        }
     }
 
     fn lose(&self, out: impl IntoIterator<Item = Rc<Moved>>) {
@@ -214,6 +254,6 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("workers", &self.places.len()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("workers", &self.places.borrow().len()).finish_non_exhaustive()
     }
 }

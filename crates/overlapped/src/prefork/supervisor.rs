@@ -4,18 +4,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::keeper::{keep, turn};
 use super::member::Member;
 use super::service::Service;
-use super::shared::{Commands, Shared};
+use super::shared::{Commands, Limits, Place, Shared};
 use super::sys::ready_to_share;
 use crate::process::Command;
-use crate::select::{after, first_of};
 use crate::sync::{Permit, Semaphore};
 #[cfg(all(doc, unix))]
 use crate::systemd;
-use crate::tasklet::{self, JoinHandle};
+use crate::tasklet::JoinHandle;
 use crate::time::deadline_after;
-use crate::workers::delay::Delay;
 use crate::workers::sys::OwnedSocket;
 
 /// How a [`Supervisor`] is to be.
@@ -24,8 +23,7 @@ use crate::workers::sys::OwnedSocket;
 pub struct Builder {
     workers: usize,
     listeners: Vec<(String, OwnedSocket)>,
-    ready_limit: Duration,
-    drain_limit: Duration,
+    limits: Limits,
     tell_systemd: bool,
 }
 
@@ -33,7 +31,8 @@ impl Builder {
     /// A server with so many workers.
     pub fn new(workers: usize) -> Builder {
         let limit = Duration::from_secs(30);
-        Builder { workers, listeners: Vec::new(), ready_limit: limit, drain_limit: limit, tell_systemd: false }
+        let limits = Limits { ready: limit, drain: limit, hang: None };
+        Builder { workers, listeners: Vec::new(), limits, tell_systemd: false }
     }
 
     /// Adds a listener, TCP or Unix, from which all workers accept, and the name under which they know it. The supervisor
@@ -62,14 +61,23 @@ impl Builder {
 
     /// How long a worker may take until it is ready: 30 seconds unless told.
     pub fn ready_limit(mut self, limit: Duration) -> Builder {
-        self.ready_limit = limit;
+        self.limits.ready = limit;
         self
     }
 
     /// How long a worker that is replaced may take until it has ended what it began: 30 seconds unless told. Then its
     /// process is ended.
     pub fn drain_limit(mut self, limit: Duration) -> Builder {
-        self.drain_limit = limit;
+        self.limits.drain = limit;
+        self
+    }
+
+    /// How long a worker may take to answer that it is alive, as it does whenever its tasklets run: no limit unless told.
+    /// One that takes longer hangs: its process is ended, and replaced. The connections that it had are closed with it;
+    /// those that it was given and had not taken over go to the next. It is asked again half of that time after each
+    /// answer, from when it is ready.
+    pub fn hang_limit(mut self, limit: Duration) -> Builder {
+        self.limits.hang = Some(limit);
         self
     }
 
@@ -89,24 +97,18 @@ impl Builder {
             // Before the first worker has it: see the module's documentation.
             ready_to_share(listener)?;
         }
-        let limits = (self.ready_limit, self.drain_limit);
         let service = Service::new(self.tell_systemd)?;
-        let shared = Rc::new(Shared::new(self.listeners, self.workers, Box::new(command), limits));
-        let mut supervisor = Supervisor { shared, keepers: Vec::new(), restarts: Semaphore::new(1), service };
+        let shared = Rc::new(Shared::new(self.listeners, Box::new(command), self.limits));
+        let supervisor = Supervisor { shared, restarts: Semaphore::new(1), service };
         let shared = &supervisor.shared;
-        for (place, one) in shared.places.iter().enumerate() {
-            one.put(shared.launch(place, shared.command(place))?);
+        for place in 0..self.workers {
+            shared.add_place(shared.launch(place, shared.command(place))?);
         }
-        let limit = deadline_after(self.ready_limit);
-        for place in &shared.places {
+        let limit = deadline_after(self.limits.ready);
+        for place in shared.places() {
             place.member().await_ready(limit.saturating_duration_since(Instant::now()))?;
         }
-        let keepers = (0..self.workers).map(|place| {
-            let shared = Rc::clone(shared);
-            let tasklet = tasklet::Builder::new().name(format!("keep worker {place}"));
-            tasklet.spawn(move || keep(&shared, place))
-        });
-        supervisor.keepers = keepers.collect::<io::Result<_>>()?;
+        shared.places().iter().try_for_each(|place| keep(shared, place))?;
         supervisor.service.begins()?;
         Ok(supervisor)
     }
@@ -116,9 +118,8 @@ impl Builder {
 /// in order.
 #[derive(Debug)]
 pub struct Supervisor {
-    shared: Rc<Shared>,
-    keepers: Vec<JoinHandle<()>>,
-    /// One restart at a time.
+    pub(super) shared: Rc<Shared>,
+    /// One restart, or another number of workers, at a time.
     restarts: Semaphore,
     service: Service,
 }
@@ -159,7 +160,7 @@ pub struct Moves {
 impl Supervisor {
     /// The workers, by place.
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        let places = self.shared.places.iter().map(|place| {
+        let places = self.shared.places().into_iter().map(|place| {
             let member = place.member();
             WorkerStatus {
                 process: (!member.exited.is_set()).then_some(member.process),
@@ -190,7 +191,10 @@ impl Supervisor {
         let _turn = turn(&self.restarts)?;
         let _told = self.service.reloads();
         self.next_generation();
-        (0..self.shared.places.len()).try_for_each(|place| self.replace(place, self.shared.command(place)))
+        self.shared.places().into_iter().try_for_each(|place| {
+            let command = self.shared.command(place.number);
+            self.make_ready(place, command).and_then(|fresh| self.swap(fresh))
+        })
     }
 
     /// As [`Supervisor::restart`], to another program: `command` makes the commands from the first worker on that has
@@ -203,10 +207,10 @@ impl Supervisor {
         let _told = self.service.reloads();
         self.next_generation();
         let mut commands: Option<Commands> = Some(Box::new(command));
-        for place in 0..self.shared.places.len() {
+        for place in self.shared.places() {
             let command = match &mut commands {
-                Some(commands) => commands(place),
-                None => self.shared.command(place),
+                Some(commands) => commands(place.number),
+                None => self.shared.command(place.number),
             };
             let fresh = self.make_ready(place, command)?;
             if let Some(commands) = commands.take() {
@@ -221,30 +225,60 @@ impl Supervisor {
         self.shared.generation.set(self.shared.generation.get() + 1);
     }
 
-    fn replace(&self, place: usize, command: Command) -> io::Result<()> {
-        self.make_ready(place, command).and_then(|fresh| self.swap(fresh))
+    /// Starts a worker beside the one in a place, and waits until it is ready.
+    fn make_ready(&self, place: Rc<Place>, command: Command) -> io::Result<Fresh> {
+        let turn = turn(&place.turn)?;
+        let member = self.launch(place.number, command)?;
+        Ok(Fresh { member, place, _turn: turn })
     }
 
-    /// Starts a worker beside the one in a place, and waits until it is ready.
-    fn make_ready(&self, place: usize, command: Command) -> io::Result<Fresh> {
-        let turn = turn(&self.shared.places[place].turn)?;
+    /// Starts a worker for a place, in which it is not yet, and waits until it is ready.
+    fn launch(&self, place: usize, command: Command) -> io::Result<Rc<Member>> {
         if self.shared.stopping.is_set() {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the server stops"));
         }
         let member = self.shared.launch(place, command)?;
-        member.await_ready(self.shared.ready_limit)?;
-        Ok(Fresh { member, _turn: turn })
+        member.await_ready(self.shared.limits.ready)?;
+        Ok(member)
     }
 
     /// Puts a worker in its place, and has the one before drain.
     fn swap(&self, fresh: Fresh) -> io::Result<()> {
-        let place = &self.shared.places[fresh.member.place];
-        let before = place.put(Rc::clone(&fresh.member));
+        let before = fresh.place.put(Rc::clone(&fresh.member));
         drop(fresh);
-        match before {
-            Some(before) => before.drain(&self.shared, true, self.shared.drain_limit).map(drop),
-            None => Ok(()),
+        before.drain(&self.shared, true, self.shared.limits.drain).map(drop)
+    }
+
+    /// Goes over to another number of workers: starts those that are missing, one after the other, each ready before the
+    /// next; or has those in the last places drain, whose connections go to the others. It waits for a restart that is
+    /// under way.
+    ///
+    /// # Errors
+    /// `InvalidInput` for none. As for [`Supervisor::restart`] where a new one does not become ready: those before it
+    /// serve.
+    pub fn resize(&self, workers: usize) -> io::Result<()> {
+        self.resize_by(|_| workers)
+    }
+
+    /// As [`Supervisor::resize`], to what `workers` makes of the number when it is its turn.
+    pub(super) fn resize_by(&self, workers: impl FnOnce(usize) -> usize) -> io::Result<()> {
+        let _turn = turn(&self.restarts)?;
+        let workers = workers(self.shared.places().len());
+        if workers == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "prefork: at least one worker"));
         }
+        while let Some(place) = self.shared.places().get(workers..).and_then(<[_]>::last) {
+            // Whoever fills it has done so, or has not begun.
+            let _turn = turn(&place.turn)?;
+            place.give_up();
+            self.shared.remove_place();
+            place.member().drain(&self.shared, true, self.shared.limits.drain)?;
+        }
+        for place in self.shared.places().len()..workers {
+            let member = self.launch(place, self.shared.command(place))?;
+            keep(&self.shared, &self.shared.add_place(member))?;
+        }
+        Ok(())
     }
 
     /// Ends in order: workers accept nothing more, end the requests that are begun, and themselves. Whoever has not ended
@@ -278,8 +312,8 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.shared.stopping.set();
-        self.keepers.iter().for_each(JoinHandle::cancel);
-        self.shared.alive().iter().for_each(|member| member.kill());
+        self.shared.places().iter().for_each(|place| place.give_up());
+        self.shared.end_all();
         self.shared.lose_all();
         self.service.stops();
     }
@@ -288,6 +322,7 @@ impl Drop for Supervisor {
 /// A worker that is ready, and whose place nobody else fills.
 struct Fresh {
     member: Rc<Member>,
+    place: Rc<Place>,
     _turn: Permit,
 }
 
@@ -305,53 +340,6 @@ impl Drop for Drains {
     fn drop(&mut self) {
         if let Some(handle) = self.0.take() {
             handle.cancel();
-        }
-    }
-}
-
-fn turn(semaphore: &Semaphore) -> io::Result<Permit> {
-    let mut acquiring = semaphore.acquiring();
-    first_of(&mut [&mut acquiring])?;
-    Ok(acquiring.take().expect("it was the first"))
-}
-
-/// Fills a place whenever the worker in it has died, until the server stops.
-fn keep(shared: &Rc<Shared>, place: usize) {
-    // Told to leave, it is over: the supervisor is no more.
-    let _ = fill(shared, place);
-}
-
-fn fill(shared: &Rc<Shared>, number: usize) -> io::Result<()> {
-    let place = &shared.places[number];
-    loop {
-        let member = place.member();
-        let mut branches = (shared.stopping.waiting(), member.superseded.waiting(), member.ended.waiting());
-        match first_of(&mut [&mut branches.0, &mut branches.1, &mut branches.2])? {
-            0 => return Ok(()),
-            1 => continue,
-            _ => {}
-        }
-        // It was of use once: where the next one cannot be started, the dead one is looked at again.
-        let ready_for = member.ready_since.take().map(|since| since.elapsed());
-        let mut rest = after(place.delay.borrow_mut().after(Delay::has_served(ready_for)));
-        if first_of(&mut [&mut shared.stopping.waiting(), &mut rest])? == 0 {
-            return Ok(());
-        }
-        let _turn = turn(&place.turn)?;
-        if member.superseded.is_set() || shared.stopping.is_set() {
-            continue;
-        }
-        match shared.launch(number, shared.command(number)) {
-            Ok(fresh) => {
-                place.put(Rc::clone(&fresh));
-                if let Err(error) = fresh.await_ready(shared.ready_limit) {
-                    *place.last_end.borrow_mut() = Some(error.to_string());
-                }
-            }
-            Err(error) => {
-                let why = format!("it does not start: {}", crate::attempted(&error));
-                *place.last_end.borrow_mut() = Some(why);
-            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Message {
     Connection { number: u64, listener: u16, told: Vec<u8>, unread: Vec<u8> },
     Taken { number: u64 },
     Back { number: u64 },
+    Alive,
+    Retire,
 }
 
 impl Message {
@@ -40,6 +42,8 @@ impl Message {
             Message::Connection { .. } => "connection",
             Message::Taken { .. } => "taken",
             Message::Back { .. } => "back",
+            Message::Alive => "alive",
+            Message::Retire => "retire",
         }
     }
 
@@ -68,6 +72,8 @@ impl Message {
             }
             Message::Taken { number } => frame(8, &number.to_be_bytes()),
             Message::Back { number } => frame(9, &number.to_be_bytes()),
+            Message::Alive => frame(10, &[]),
+            Message::Retire => frame(11, &[]),
         }
     }
 }
@@ -105,6 +111,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<(Message, usize)>, FrameErro
         7 => connection(body),
         8 => number().map(|number| Message::Taken { number }),
         9 => number().map(|number| Message::Back { number }),
+        10 => body.is_empty().then_some(Message::Alive),
+        11 => body.is_empty().then_some(Message::Retire),
         _ => return Err(FrameError::Malformed("it is of a kind that there is not")),
     };
     match message {
@@ -171,6 +179,8 @@ mod tests {
             Message::Connection { number: 0, listener: 0, told: vec![b't'; TOLD], unread: Vec::new() },
             Message::Taken { number: 7 },
             Message::Back { number: 1 << 40 },
+            Message::Alive,
+            Message::Retire,
         ]
     }
 
@@ -189,7 +199,7 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_table() {
         let told = vec![b't'; TOLD];
-        let expected: [[&[u8]; 3]; 13] = [
+        let expected: [[&[u8]; 3]; 15] = [
             [b"\x01overlapped prefork\0\x01\x01\x02", b"", b""],
             [b"\x01overlapped prefork\0\x01\x01\x02\x01\0\0\0", b"", b""],
             [b"\x02\0\x01\0\x03", b"", b""],
@@ -203,6 +213,8 @@ mod tests {
             [b"\x07\0\0\0\0\0\0\0\0\0\0", &told, b""],
             [b"\x08\0\0\0\0\0\0\0\x07", b"", b""],
             [b"\x09\0\0\x01\0\0\0\0\0", b"", b""],
+            [b"\x0a", b"", b""],
+            [b"\x0b", b"", b""],
         ];
         for (message, frame) in one_of_each().into_iter().zip(expected) {
             let frame = frame.concat();
@@ -224,7 +236,7 @@ mod tests {
             let mut bytes: Vec<u8> = (0..chance.usize(0..30)).map(|_| chance.u8(..3)).collect();
             // A length that is about right lets more of them past the first check.
             let length = (bytes.len() + 1).saturating_sub(chance.usize(0..3)) as u32;
-            bytes.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..11)]].concat());
+            bytes.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..13)]].concat());
             if let Ok(Some((message, taken))) = decode(&bytes) {
                 assert_eq!(message.to_bytes().unwrap(), bytes[..taken]);
                 taken_at_all += 1;
@@ -234,7 +246,7 @@ mod tests {
         let most = format!("where {} are allowed", 11 + TOLD + UNREAD_LIMIT);
         let broken: [(&[u8], &str); 6] = [
             (b"\0\0\0\0", "no kind"),
-            (b"\0\0\0\x01\x0a", "a kind that there is not"),
+            (b"\0\0\0\x01\x0c", "a kind that there is not"),
             (b"\0\0\0\x02\x05x", "not as its kind's"),
             (b"\0\0\0\x02\x06\x02", "not as its kind's"),
             (b"\0\0\0\x0a\x07123456789", "not as its kind's"),

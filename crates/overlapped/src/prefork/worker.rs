@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -148,6 +149,27 @@ impl Worker {
         Ok(())
     }
 
+    /// Has this worker ask for another one in its place ([`Worker::retire`]) when so many requests have begun, and up to
+    /// `jitter` more, by chance, so that workers which began together do not all do so at once: for servers whose
+    /// memory grows (gunicorn's `max_requests` and `max_requests_jitter`). 0 requests: never.
+    ///
+    /// A request is counted when [`Connection::read_more`] brings the first bytes of it; those that come together are one.
+    /// A server that reads otherwise counts itself.
+    pub fn retire_after(&self, requests: u64, jitter: u64) {
+        let chance = RandomState::new().hash_one(requests);
+        let more = if jitter == u64::MAX { chance } else { chance % (jitter + 1) };
+        self.desk.retire_after((requests > 0).then(|| requests.saturating_add(more)));
+    }
+
+    /// Asks the supervisor to replace this worker, as in a restart: it serves on until another one is ready in its place,
+    /// and drains then. Asked again, it does nothing.
+    ///
+    /// # Errors
+    /// Where the supervisor is gone.
+    pub fn retire(&self) -> io::Result<()> {
+        self.desk.retire()
+    }
+
     /// Whether this worker is to end: it accepts nothing more.
     pub fn is_draining(&self) -> bool {
         self.desk.phase() != Phase::Serving
@@ -212,6 +234,7 @@ fn hear(desk: &Desk, mut receiver: Receiver) {
             }
             Message::Taken { number } => desk.answered(number, true),
             Message::Back { number } => desk.answered(number, false),
+            Message::Alive => desk.sender.send(&Message::Alive, None).is_ok(),
             _ => false,
         };
         if !keeps_the_rules {

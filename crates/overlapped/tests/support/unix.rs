@@ -24,6 +24,11 @@ pub(crate) fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// How many a process has open that is this one's child, or a child's.
+pub(crate) fn descriptors_of(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
 /// Runs a test that Wine cannot pass.
 pub(crate) fn except_under_wine(_reason: &str, test: impl FnOnce()) {
     test();
@@ -36,6 +41,11 @@ pub(crate) fn patience_with_the_killed() -> Option<Duration> {
 
 /// Ends a process at once: a child that nobody has waited for yet, or none.
 pub(crate) fn kill(process: u32) {
+    tell(process, libc::SIGKILL);
+}
+
+/// Sends a signal to such a process.
+pub(crate) fn tell(process: u32, signal: i32) {
     // SAFETY: takes no pointers.
-    unsafe { libc::kill(process as libc::pid_t, libc::SIGKILL) };
+    unsafe { libc::kill(process as libc::pid_t, signal) };
 }

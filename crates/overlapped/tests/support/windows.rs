@@ -1,19 +1,23 @@
 //! What the tests need from the system: Windows.
 
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::time::Duration;
 
 use overlapped::fs::{File, OpenOptions};
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectTypeInformation};
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, UNICODE_STRING};
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, HANDLE, INVALID_HANDLE_VALUE, UNICODE_STRING,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_TYPE_BYTE};
-use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_TERMINATE, TerminateProcess};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE, PROCESS_TERMINATE, TerminateProcess,
+};
 use windows_sys::core::w;
 
 /// A stream that has its two ends here.
@@ -45,6 +49,26 @@ pub(crate) fn pipe() -> (File, File) {
 /// Handles are small multiples of four.
 pub(crate) fn open_descriptors() -> usize {
     (4..0x4000).step_by(4).filter(|number| kind_of(*number).is_some_and(|kind| kind == "File")).count()
+}
+
+/// As [`open_descriptors`], for another process: of each of its handles a copy is made and looked at.
+pub(crate) fn descriptors_of(process: u32) -> usize {
+    // SAFETY: the process's handle is new and gets its only owner.
+    let process = unsafe { OwnedHandle::from_raw_handle(OpenProcess(PROCESS_DUP_HANDLE, 0, process)) };
+    let is_file = |number: usize| {
+        let mut copy = ptr::null_mut();
+        // SAFETY: the process's handle is open, the room for the copy's lives through the call; any number is allowed. A
+        // copy gets its only owner.
+        let copy = unsafe {
+            let (theirs, here) = (process.as_raw_handle(), GetCurrentProcess());
+            if DuplicateHandle(theirs, number as HANDLE, here, &raw mut copy, 0, 0, DUPLICATE_SAME_ACCESS) == 0 {
+                return false;
+            }
+            OwnedHandle::from_raw_handle(copy)
+        };
+        kind_of(copy.as_raw_handle() as usize).is_some_and(|kind| kind == "File")
+    };
+    (4..0x4000).step_by(4).filter(|number| is_file(*number)).count()
 }
 
 /// The type of an open handle's object: `File`, `Thread`, …

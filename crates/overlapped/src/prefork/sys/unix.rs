@@ -15,6 +15,10 @@ pub(in crate::prefork) fn ready_to_share(listener: &OwnedFd) -> io::Result<()> {
     SockRef::from(listener).set_nonblocking(true)
 }
 
+/// The signals that say one worker more, and one less.
+pub(in crate::prefork) const MORE: Option<i32> = Some(libc::SIGTTIN);
+pub(in crate::prefork) const FEWER: Option<i32> = Some(libc::SIGTTOU);
+
 fn is_unix(socket: &OwnedFd) -> bool {
     SockRef::from(socket).local_addr().is_ok_and(|address| address.is_unix())
 }

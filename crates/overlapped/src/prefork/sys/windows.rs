@@ -36,6 +36,10 @@ pub(in crate::prefork) fn ready_to_share(_listener: &OwnedSocket) -> io::Result<
     Ok(())
 }
 
+/// No signal says so.
+pub(in crate::prefork) const MORE: Option<i32> = None;
+pub(in crate::prefork) const FEWER: Option<i32> = None;
+
 pub(in crate::prefork) struct Listener(TcpListener);
 
 impl Listener {
