@@ -69,7 +69,7 @@
 //! | [`Queue`] | `Queue`, `Empty`, `Full`, `ShutDown` | [`Queue::bounded`] of 0 hands over; there it is never full |
 //! | - | `LifoQueue`, `PriorityQueue` | the standard library's, which programs import; `task_done` and `join` too |
 //! | [`Local`] | `local` | |
-//! | [`offload()`] | `offload` | |
+//! | [`offload()`], [`spawn_blocking`] | `offload` | |
 //! | [`Config`] | `configure` | |
 //! | [`report`], [`explain`], [`tasklets`], [`watch`] | `report`, `explain`, `tasklets`, `watch` | |
 //! | [`report`] | `backend` | which backend runs |
@@ -127,7 +127,7 @@ pub use interrupt::is_cancelled;
 pub use listing::{explain, report, tasklets, watch};
 pub use local::Local;
 pub use net::{Ready, readable, writable};
-pub use offload::{offload, offload_in};
+pub use offload::{offload, offload_in, spawn_blocking};
 pub use overlapped_port::Lane;
 pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use overlapped_port::Lane;
 
+use crate::interrupt::is_cancelled;
 use crate::scheduler;
+use crate::tasklet::{Builder, JoinError, JoinHandle};
 use crate::time::uncancellable;
 
 /// What the tasklet and the thread share. The function lies here and not in what the port is given, so that where no
@@ -105,6 +107,31 @@ pub fn offload_in<T: Send + 'static>(lane: Lane, function: impl FnOnce() -> T + 
         Job::Ended(Err(payload)) => resume_unwind(payload),
         Job::Waits(_) | Job::Taken => unreachable!("a function that has ended has left its result"),
     }
+}
+
+/// Starts a function that blocks the thread on one of the pool's threads, and goes on: [`offload`], waited for by a tasklet of
+/// its own. (It has the name that tokio's users look for.)
+///
+/// Where the tasklet is cancelled, a function that no thread has begun never runs, and one that has begun goes on; its result
+/// is then dropped.
+///
+/// ```
+/// overlapped::run(|| {
+///     let sum = overlapped::spawn_blocking(|| (1..=1000).sum::<u64>());
+///     // … meanwhile …
+///     assert_eq!(sum.join().unwrap(), 500_500);
+/// });
+/// ```
+///
+/// # Panics
+/// As [`spawn`](crate::spawn()). The panic of `function`, and that no thread can be started, is told to who joins.
+pub fn spawn_blocking<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let judge = |result: Result<io::Result<T>, JoinError>| {
+        result?.map_err(|error| if is_cancelled(&error) { JoinError::cancelled() } else { JoinError::no_thread(error) })
+    };
+    Builder::new()
+        .spawn_judged(|| offload(function), judge, |_| Box::new(()), |body| body)
+        .unwrap_or_else(|error| panic!("overlapped::spawn_blocking: {error}"))
 }
 
 /// As [`offload`], for a short function of this crate's own, with errors of its own.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use overlapped::{Event, Lane, offload, offload_in, sleep, spawn, timeout, yield_now};
+use overlapped::{Event, Lane, offload, offload_in, sleep, spawn, spawn_blocking, timeout, yield_now};
 use support::{LONG, run};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -131,6 +131,49 @@ fn what_no_thread_has_begun_never_runs() {
         busy.into_iter().for_each(|handle| handle.join().unwrap());
         assert!(!ran.load(Ordering::SeqCst));
         assert_eq!(Arc::strong_count(&ran), 1, "the function was dropped");
+    });
+}
+
+#[test]
+fn spawned_it_runs_elsewhere_while_its_starter_goes_on() {
+    run(|| {
+        let here = std::thread::current().id();
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let blocking = spawn_blocking(move || {
+            gate.recv().unwrap();
+            std::thread::current().id()
+        });
+        yield_now();
+        assert!(!blocking.is_finished());
+        go.send(()).unwrap();
+        assert_ne!(blocking.join().unwrap(), here);
+        let payload = spawn_blocking(|| -> u8 { panic!("on the pool") }).join().unwrap_err().into_panic().unwrap();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"on the pool"));
+    });
+}
+
+#[test]
+fn spawned_and_cancelled_it_is_left_to_end_and_before_it_has_begun_it_never_runs() {
+    run(|| {
+        let (begun, go, ended) = (Event::new(), Event::new(), Event::new());
+        let theirs = (begun.clone(), go.clone(), ended.clone());
+        let left = spawn_blocking(move || {
+            let (begun, go, ended) = theirs;
+            begun.set();
+            go.wait();
+            ended.set();
+        });
+        begun.wait();
+        left.cancel();
+        assert!(left.join().unwrap_err().is_cancelled() && !ended.is_set());
+        go.set();
+        ended.wait();
+
+        let ran = Arc::new(AtomicBool::new(false));
+        let theirs = ran.clone();
+        let never = spawn_blocking(move || theirs.store(true, Ordering::SeqCst));
+        never.cancel();
+        assert!(never.join().unwrap_err().is_cancelled() && !ran.load(Ordering::SeqCst));
     });
 }
 

@@ -23,6 +23,8 @@ pub(super) enum Ending {
     Overdue,
     /// The system gave no stack for it: it never began.
     NoStack(io::Error),
+    /// The system gave no thread for what it was to run there.
+    NoThread(io::Error),
     /// The joiner itself was told to leave.
     Interrupted(Interrupted),
 }
@@ -75,6 +77,11 @@ impl JoinError {
         JoinError(Ending::Failed)
     }
 
+    /// For one whose function found no thread to run on.
+    pub(crate) fn no_thread(error: io::Error) -> JoinError {
+        JoinError(Ending::NoThread(error))
+    }
+
     /// For one that returned because it was told to end.
     pub(crate) fn cancelled() -> JoinError {
         JoinError(Ending::Cancelled)
@@ -104,6 +111,7 @@ impl fmt::Display for JoinError {
             Ending::Failed => f.write_str("the tasklet returned an error, which its group has"),
             Ending::Overdue => f.write_str("the tasklet was cancelled and has not ended within the cleanup limit"),
             Ending::NoStack(error) => write!(f, "the tasklet could not begin, for want of a stack: {error}"),
+            Ending::NoThread(error) => write!(f, "the function could not begin, for want of a thread: {error}"),
             Ending::Interrupted(interrupted) => write!(f, "the wait for the tasklet was given up: {interrupted}"),
             Ending::Panicked { payload, .. } => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
