@@ -105,6 +105,14 @@ pub(crate) fn insert(id: TaskletId, function: Body, stack_size: usize) {
     });
 }
 
+/// How many stacks this thread's tasklets have.
+pub(crate) fn stacks_in_use() -> usize {
+    let has_one = |tasklet: &&Tasklet| matches!(tasklet, Tasklet::Suspended(_) | Tasklet::Running);
+    HERE.with_borrow(|here| {
+        here.as_ref().map_or(0, |coroutines| coroutines.tasklets.borrow().iter().filter(has_one).count())
+    })
+}
+
 /// Keeps a value whose destructor may wait until the thread's own tasklet can drop it.
 pub(crate) fn keep_until_the_end(left: Box<dyn Any>) {
     here(|coroutines| coroutines.left.borrow_mut().push(left));

@@ -1,19 +1,24 @@
-//! `run`: tasklets on this thread, from their beginning to their end.
+//! `run`: tasklets on this thread, and on others where so configured, from their beginning to their end.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
+
+use overlapped_port::Kind;
 
 use crate::coroutine::{self, Coroutines};
 use crate::local;
 use crate::scheduler::{CLEANUP, Scheduler, Status, try_current};
+use crate::threads::Others;
 
 /// Stack of a tasklet in bytes unless its [`Builder`](crate::Builder) or the [`Config`] says otherwise. Only what is
 /// touched takes memory.
 pub const DEFAULT_STACK_SIZE: usize = 256 << 10;
 
-/// How to [`run`]: sizes and limits. What is not set is as [`run`] has it.
+/// How to [`run`]: on how many threads, on which backend, sizes and limits. What is not set is as [`run`] has it. All that
+/// the environment can set can be set here, and what is set here counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,6 +30,9 @@ pub struct Config {
     port: overlapped_port::Config,
     stack_size: usize,
     cleanup: Duration,
+    schedulers: usize,
+    /// `None`: as the environment says.
+    watch: Option<Option<Duration>>,
 }
 
 impl Default for Config {
@@ -36,11 +44,47 @@ impl Default for Config {
 impl Config {
     /// What [`run`] uses.
     pub fn new() -> Config {
-        Config { port: overlapped_port::Config::new(), stack_size: DEFAULT_STACK_SIZE, cleanup: CLEANUP }
+        let port = overlapped_port::Config::new();
+        Config { port, stack_size: DEFAULT_STACK_SIZE, cleanup: CLEANUP, schedulers: 1, watch: None }
     }
 
-    /// How many calls of a kind run at once of what the system offers in blocking form alone, and of
-    /// [`offload`](crate::offload()): see [`overlapped_port::Config::threads`].
+    /// On how many threads (1 unless told) the tasklets run, the calling one counted: each has a scheduler and a port of
+    /// its own. What [`spawn`](crate::spawn()) starts stays on its thread; [`spawn_anywhere`](crate::spawn_anywhere())
+    /// and [`serve`](crate::net::TcpListener::serve) use all. (The threads of [`Config::threads`] are others, for calls
+    /// that block.)
+    ///
+    /// ```
+    /// use overlapped::{Config, spawn_anywhere};
+    /// Config::new().schedulers(2).run(|| {
+    ///     let squares = [6, 7].map(|n| spawn_anywhere(move || n * n));
+    ///     assert_eq!(squares.map(|square| square.join().unwrap()), [36, 49]);
+    /// });
+    /// ```
+    pub fn schedulers(mut self, count: usize) -> Config {
+        self.schedulers = count.max(1);
+        self
+    }
+
+    /// As many [schedulers](Config::schedulers) as there are processors for this process: what its affinity and its
+    /// control group's quota leave it ([`available_parallelism`]), and one where the system does not tell.
+    pub fn all_processors(self) -> Config {
+        self.schedulers(available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Takes this backend or none, whatever `OVERLAPPED_BACKEND` names: see [`overlapped_port::Config::backend`].
+    pub fn backend(mut self, kind: Kind) -> Config {
+        self.port = self.port.backend(kind);
+        self
+    }
+
+    /// As [`watch`](crate::watch), on each thread and from the beginning, whatever `OVERLAPPED_WATCH` says.
+    pub fn watch(mut self, limit: Option<Duration>) -> Config {
+        self.watch = Some(limit);
+        self
+    }
+
+    /// How many calls of a kind run at once, for each scheduler, of what the system offers in blocking form alone, and
+    /// of [`offload`](crate::offload()): see [`overlapped_port::Config::threads`].
     pub fn threads(mut self, most: usize) -> Config {
         self.port = self.port.threads(most);
         self
@@ -90,9 +134,33 @@ impl Config {
         if try_current().is_some() {
             return Err(io::Error::other("a scheduler runs on this thread already: overlapped::run is not nested"));
         }
+        let others = match self.schedulers {
+            1 => None,
+            count => {
+                let config = self.clone();
+                Some(Others::start(count - 1, move |main| {
+                    config.run_here(main)?.or_else(|payload| resume_unwind(payload))
+                })?)
+            }
+        };
+        let result = self.run_here(|| {
+            let _ending = others.as_ref().map(Others::join_in);
+            main()
+        });
+        if let Some(others) = others {
+            others.end(self.cleanup);
+        }
+        result?.or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Runs `main` as this thread's own tasklet, and ends all that it has started here.
+    fn run_here<T>(&self, main: impl FnOnce() -> T) -> io::Result<thread::Result<T>> {
         let coroutines = Coroutines::new(self.stack_size);
-        let scheduler = Scheduler::enter(self.port.start()?, Box::new(Rc::clone(&coroutines)))?;
+        let scheduler = Scheduler::enter(self.port.clone().start()?, Box::new(Rc::clone(&coroutines)))?;
         scheduler.limit_cleanup(self.cleanup);
+        if let Some(limit) = self.watch {
+            scheduler.watch_or_not(limit).inspect_err(|_| scheduler.leave())?;
+        }
         coroutine::enter(Rc::clone(&coroutines));
         let result = catch_unwind(AssertUnwindSafe(|| {
             let _locals = local::OfTheThread;
@@ -110,7 +178,7 @@ impl Config {
             // Their stacks are never gone back to, and never freed.
             std::mem::forget(coroutines);
         }
-        result.map_err(|payload| resume_unwind(payload))
+        Ok(result)
     }
 }
 

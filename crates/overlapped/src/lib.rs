@@ -29,6 +29,14 @@
 //!
 //! A program that is built with `panic = "abort"` cannot unwind: there, [`try_run`] refuses to start.
 //!
+//! # Several threads
+//! [`run`] is one thread with one port. [`Config::schedulers`] has it use more, each with tasklets and a port of its own. What
+//! [`spawn`] starts stays on its thread, and need not be [`Send`]. What [`spawn_anywhere`] starts goes to the thread that has
+//! the fewest tasklets, and so does each connection that a listener [serves](net::TcpListener::serve); [`Handle::spawn`] names
+//! the thread. A tasklet that has begun never changes its thread. Joins, cancels, events, channels and queues work between
+//! threads; a [`Group`] and its members, a [`Local`] and the callbacks of [`reactor`] are of one. When `main` has returned, the
+//! tasklets of all threads are cancelled, and `run` returns when they have ended.
+//!
 //! # In Rust and in Python
 //! What both have goes by one name and means the same; where not, it is said here, and why at the top of the module. What
 //! takes a time in Python as `timeout=`, in seconds, is a method with `_timeout` in its name here, and takes a [`Duration`];
@@ -70,6 +78,7 @@
 //! | - | `LifoQueue`, `PriorityQueue` | the standard library's, which programs import; `task_done` and `join` too |
 //! | [`Local`] | `local` | |
 //! | [`offload()`], [`spawn_blocking`] | `offload` | |
+//! | [`Config::schedulers`], [`spawn_anywhere`], [`handles`] | - | there it is a process for each core: `prefork` |
 //! | [`Config`] | `configure` | |
 //! | [`report`], [`explain`], [`tasklets`], [`watch`] | `report`, `explain`, `tasklets`, `watch` | |
 //! | [`report`] | `backend` | which backend runs |
@@ -112,6 +121,7 @@ mod sync;
 #[cfg(unix)]
 pub mod systemd;
 mod tasklet;
+mod threads;
 mod ticket;
 mod time;
 mod wait_list;
@@ -128,7 +138,7 @@ pub use listing::{explain, report, tasklets, watch};
 pub use local::Local;
 pub use net::{Ready, readable, writable};
 pub use offload::{offload, offload_in, spawn_blocking};
-pub use overlapped_port::Lane;
+pub use overlapped_port::{Kind as Backend, Lane};
 pub use pool::{Map, MapUnordered, Pool};
 pub use scheduler::Status;
 pub use scope::{Scope, ScopedJoinHandle, scope};
@@ -140,6 +150,7 @@ pub use sync::{
     RLockGuard, Semaphore, Waiting,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
+pub use threads::{handles, spawn_anywhere};
 pub use time::{Deadline, Elapsed, sleep, timeout, uncancellable};
 
 /// The README's program runs as a doctest.

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::coroutine::stacks_in_use;
 use crate::scheduler::{Status, boards, current, try_current};
 
 /// Every tasklet of this thread that has not ended, `run`'s own first: what each waits for, and for how long.
@@ -24,10 +25,11 @@ pub fn tasklets() -> Vec<Status> {
     try_current().map(|scheduler| scheduler.tasklets()).unwrap_or_default()
 }
 
-/// What this thread's port is, how stacks are guarded, what the port did and what is in flight; `None` outside [`run`](crate::run).
+/// What this thread's port is, how stacks are guarded and how many are in use, what the port did and what is in flight;
+/// `None` outside [`run`](crate::run).
 pub fn report() -> Option<overlapped_port::Report> {
     let mut report = try_current()?.report();
-    report.setup.push(format!("stacks: {}", crate::stack::guards()));
+    report.setup.push(format!("stacks: {}; {} in use", crate::stack::guards(), stacks_in_use()));
     Some(report)
 }
 
@@ -64,12 +66,5 @@ pub fn explain() -> String {
 /// # Errors
 /// Outside [`run`](crate::run), and where the system has no thread for it.
 pub fn watch(limit: Option<Duration>) -> io::Result<()> {
-    let scheduler = current()?;
-    match limit {
-        Some(limit) => scheduler.watch(limit),
-        None => {
-            drop(scheduler.unwatch());
-            Ok(())
-        }
-    }
+    current()?.watch_or_not(limit)
 }

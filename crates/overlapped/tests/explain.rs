@@ -46,6 +46,20 @@ fn a_tasklet_that_holds_the_thread_is_warned_of() {
     }
 }
 
+#[test]
+fn what_is_set_in_code_counts_before_the_environment() {
+    let _watch = Watch::new();
+    assert!(child("child_is_not_watched", "0.05").status().unwrap().success());
+}
+
+#[test]
+#[ignore = "run by what_is_set_in_code_counts_before_the_environment, as a process of its own"]
+fn child_is_not_watched() {
+    let is_watched = || overlapped::engine::current().unwrap().is_watched();
+    assert!(overlapped::run(is_watched), "the environment says so");
+    assert!(!overlapped::Config::new().watch(None).run(is_watched));
+}
+
 fn hold() {
     let patient = spawn(|| sleep(LONG));
     let greedy = Builder::new().name("greedy").spawn(|| {

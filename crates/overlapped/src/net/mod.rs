@@ -55,6 +55,7 @@ mod kind;
 #[cfg(windows)]
 mod pipe;
 mod ready;
+mod serve;
 mod stream;
 mod tcp;
 mod udp;

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
-use crate::net::{BACKLOG, handle, stream};
+use crate::net::{BACKLOG, handle, serve, stream};
 use crate::resolve::{ToSocketAddrs, each_address};
 use crate::scheduler;
 use crate::time::deadline_after;
@@ -220,6 +220,37 @@ impl TcpListener {
     /// The connections, one after the other; never ends.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
+    }
+
+    /// Takes connections, and has each served by `handler` in a tasklet of its own, on the thread of this run that has the
+    /// fewest ([`Config::schedulers`](crate::Config::schedulers)). Goes on until the calling tasklet is told to leave; the
+    /// connections go on then. Where there is no descriptor for one, it waits in the system's queue until there is.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// use overlapped::{Config, net::{TcpListener, TcpStream}};
+    /// Config::new().schedulers(2).run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let address = listener.local_addr()?;
+    ///     let server = overlapped::spawn(move || listener.serve(|mut stream, _| stream.write_all(b"hello")));
+    ///     for _ in 0..3 {
+    ///         assert_eq!(std::io::read_to_string(TcpStream::connect(address)?)?, "hello");
+    ///     }
+    ///     server.cancel();
+    ///     assert!(overlapped::is_cancelled(&server.join().unwrap().unwrap_err()));
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the calling tasklet is told to leave; `TimedOut` past the [accept time-out](TcpListener::set_accept_timeout);
+    /// `InvalidInput` where the socket listens no more.
+    pub fn serve<R: 'static>(
+        &self,
+        handler: impl Fn(TcpStream, SocketAddr) -> R + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        serve::serve(|| self.accept(), handler)
     }
 
     /// The address it listens on.

@@ -159,6 +159,8 @@ pub struct Board {
     beat: AtomicU64,
     /// When the port was last polled.
     turned: AtomicU64,
+    /// How many tasklets have not ended, beside the thread itself.
+    alive: AtomicUsize,
     rows: Mutex<Vec<Arc<Row>>>,
     port: Observer,
 }
@@ -189,6 +191,7 @@ impl Board {
             made: Instant::now(),
             beat: AtomicU64::new(0),
             turned: AtomicU64::new(0),
+            alive: AtomicUsize::new(0),
             rows: Mutex::default(),
             port,
         });
@@ -211,6 +214,21 @@ impl Board {
         });
         self.rows().push(Arc::clone(&row));
         row
+    }
+
+    /// How many tasklets have not ended, beside the thread itself.
+    pub(super) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// A tasklet more.
+    pub(super) fn begun(&self) {
+        self.alive.store(self.alive() + 1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(super) fn ended(&self) {
+        self.alive.store(self.alive() - 1, Ordering::Relaxed);
     }
 
     /// The time of the last turn, as rows have it.

@@ -1,5 +1,6 @@
 //! The part of a scheduler that other threads see.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ pub(crate) struct Remote {
     /// `None` once the scheduler is gone.
     calls: Mutex<Option<Vec<Call>>>,
     board: Arc<Board>,
+    /// Tasklets that others have given and that have not come yet.
+    coming: AtomicUsize,
     /// How long cleanup may take.
     cleanup: OnceLock<Duration>,
 }
@@ -27,7 +30,13 @@ pub(super) type Call = Box<dyn FnOnce() + Send>;
 
 impl Remote {
     pub(super) fn new(waker: Waker, board: Arc<Board>) -> Remote {
-        Remote { waker, calls: Mutex::new(Some(Vec::new())), board, cleanup: OnceLock::new() }
+        Remote {
+            waker,
+            calls: Mutex::new(Some(Vec::new())),
+            board,
+            coming: AtomicUsize::new(0),
+            cleanup: OnceLock::new(),
+        }
     }
 
     pub(crate) fn board(&self) -> &Board {
@@ -58,6 +67,11 @@ impl Remote {
         self.waker.post(Token::Wake(id).pack());
     }
 
+    /// How many tasklets it has that have not ended, and how many more are on their way.
+    pub(crate) fn load(&self) -> usize {
+        self.board.alive() + self.coming.load(Ordering::Relaxed)
+    }
+
     /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is gone,
     /// and says so by false.
     pub(crate) fn call(&self, call: Call) -> bool {
@@ -67,9 +81,29 @@ impl Remote {
             drop(calls);
             return false;
         };
+        // Those that wait have told of themselves: whoever runs them takes all.
+        let first = waiting.is_empty();
         waiting.push(call);
         drop(calls);
-        self.waker.post(Token::Calls.pack());
+        if first {
+            self.waker.post(Token::Calls.pack());
+        }
         true
+    }
+}
+
+/// A tasklet on its way to a scheduler, where it counts from now on.
+pub(crate) struct Coming(Arc<Remote>);
+
+impl Coming {
+    pub(crate) fn to(remote: &Arc<Remote>) -> Coming {
+        remote.coming.fetch_add(1, Ordering::Relaxed);
+        Coming(Arc::clone(remote))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }

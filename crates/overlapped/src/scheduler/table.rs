@@ -29,8 +29,6 @@ pub(super) struct Table {
     free: Vec<u32>,
     /// The number that was given last.
     last: u32,
-    /// How many there are, beside the thread itself.
-    alive: usize,
 }
 
 impl Table {
@@ -39,11 +37,7 @@ impl Table {
         let mut root = Entry::new(board.add());
         root.alive = true;
         root.row.set_state(State::Ready);
-        Table { entries: vec![root], free: Vec::new(), last: 0, alive: 0 }
-    }
-
-    pub(super) fn alive(&self) -> usize {
-        self.alive
+        Table { entries: vec![root], free: Vec::new(), last: 0 }
     }
 
     /// Adds a tasklet.
@@ -61,12 +55,12 @@ impl Table {
             entry.rename(name);
         }
         entry.row.begin(id, board.now());
-        self.alive += 1;
+        board.begun();
         id
     }
 
     /// Removes a tasklet.
-    pub(super) fn retire(&mut self, id: TaskletId) {
+    pub(super) fn retire(&mut self, id: TaskletId, board: &Board) {
         let entry = &mut self.entries[id.index()];
         (entry.alive, entry.notified, entry.paused, entry.ending) = (false, false, false, false);
         entry.row.set_state(State::Ended);
@@ -75,7 +69,7 @@ impl Table {
             entry.row.rename(None);
         }
         self.free.push(id.index);
-        self.alive -= 1;
+        board.ended();
     }
 
     /// One that has not ended.

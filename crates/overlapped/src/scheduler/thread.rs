@@ -189,6 +189,17 @@ impl Scheduler {
         self.watch_with(limit, watch::warner(self.switcher.onlooker()))
     }
 
+    /// As [`Scheduler::watch`]; `None` ends it.
+    pub(crate) fn watch_or_not(&self, limit: Option<Duration>) -> io::Result<()> {
+        match limit {
+            Some(limit) => self.watch(limit),
+            None => {
+                drop(self.unwatch());
+                Ok(())
+            }
+        }
+    }
+
     /// Has `listener` told when a tasklet has held the thread for longer than `limit`.
     ///
     /// # Errors
@@ -236,7 +247,7 @@ impl Scheduler {
 
     /// How many tasklets have not ended, beside the thread itself.
     pub fn alive(&self) -> usize {
-        self.table.borrow().alive()
+        self.board.alive()
     }
 
     /// Adds a tasklet, ready to run after those that are ready already.
@@ -269,12 +280,8 @@ impl Scheduler {
     }
 
     pub(crate) fn remove(&self, id: TaskletId) {
-        let alive = {
-            let mut table = self.table.borrow_mut();
-            table.retire(id);
-            table.alive()
-        };
-        if alive == 0 {
+        self.table.borrow_mut().retire(id, &self.board);
+        if self.alive() == 0 {
             self.wake(TaskletId::ROOT);
         }
     }

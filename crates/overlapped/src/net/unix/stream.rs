@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::address;
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
-use crate::net::{BACKLOG, handle, stream};
+use crate::net::{BACKLOG, handle, serve, stream};
 use crate::scheduler;
 
 /// A stream between two processes or tasklets of one machine. Closed when dropped.
@@ -142,6 +142,35 @@ impl UnixListener {
     /// The connections, one after the other; never ends.
     pub fn incoming(&self) -> UnixIncoming<'_> {
         UnixIncoming { listener: self }
+    }
+
+    /// Takes connections, and has each served by `handler` in a tasklet of its own, on the thread of this run that has the
+    /// fewest ([`Config::schedulers`](crate::Config::schedulers)). Goes on until the calling tasklet is told to leave; the
+    /// connections go on then. Where there is no descriptor for one, it waits in the system's queue until there is.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// use overlapped::{Config, net::{UnixListener, UnixStream}};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("socket");
+    /// Config::new().schedulers(2).run(|| {
+    ///     let listener = UnixListener::bind(&path)?;
+    ///     let server = overlapped::spawn(move || listener.serve(|mut stream, _| stream.write_all(b"hello")));
+    ///     assert_eq!(std::io::read_to_string(UnixStream::connect(&path)?)?, "hello");
+    ///     server.cancel();
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the calling tasklet is told to leave; `TimedOut` past the [accept time-out](UnixListener::set_accept_timeout);
+    /// `InvalidInput` where the socket listens no more.
+    pub fn serve<R: 'static>(
+        &self,
+        handler: impl Fn(UnixStream, SocketAddr) -> R + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        serve::serve(|| self.accept(), handler)
     }
 
     /// The address it listens on.
