@@ -46,7 +46,7 @@ fn a_listing_is_read_as_it_is_asked_for() {
         let first = listing.next().unwrap().unwrap().file_name();
         assert!(names.contains(&first));
         names.iter().for_each(|name| std::fs::remove_file(folder.path().join(name)).unwrap());
-        let rest = listing.map(|entry| entry.unwrap()).count();
+        let rest = listing.filter(|entry| entry.is_ok()).count();
         assert!(rest < 3 * MANY, "{rest} were read ahead");
     });
 }
