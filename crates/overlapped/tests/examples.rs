@@ -28,6 +28,23 @@ fn file_copies() {
 }
 
 #[test]
+fn chat() {
+    assert!(run("chat", &[]).starts_with("chat: 50 clients have said 20 lines each, and heard 49000"));
+}
+
+#[test]
+fn http_files() {
+    assert!(
+        run("http_files", &[]).starts_with("http files: 30 clients were given 600 files, 57039900 bytes, as they are")
+    );
+}
+
+#[test]
+fn forward() {
+    assert!(run("forward", &[]).starts_with("forward: 50 connections, 10000000 bytes there and back"));
+}
+
+#[test]
 fn socket_scene() {
     assert!(run("socket_scene", &[]).contains("1000 connections at once, each told \"Disconnecting you..\""));
 }
