@@ -98,6 +98,7 @@ mod every;
 mod expectations;
 pub mod fs;
 mod group;
+pub mod guide;
 pub mod handoff;
 mod interrupt;
 pub mod io;
