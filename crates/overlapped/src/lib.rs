@@ -50,10 +50,10 @@
 //! | [`JoinHandle`] | `Tasklet` | a join takes the handle and gives the result; there each who asks is given it |
 //! | [`JoinError`], [`is_cancelled`] | `TaskletExit` | |
 //! | [`Handle`], [`handle`] | `current` | |
-//! | [`sleep`] | `sleep` | |
+//! | [`sleep`], [`sleep_until`] | `sleep` | |
 //! | [`yield_now`] | `sleep(0)` | |
-//! | [`every()`] | `every` | |
-//! | [`timeout()`], [`Deadline`], [`Elapsed`] | `timeout` | here the block is a closure, there a `with`, and a `TimeoutError` |
+//! | [`every()`], [`MissedTickBehavior`] | `every` | ticks that are missed are left out there; here that can be chosen |
+//! | [`timeout()`], [`timeout_at`], [`Deadline`], [`Elapsed`] | `timeout` | here the block is a closure, there a `with`, and a `TimeoutError` |
 //! | [`uncancellable`] | `uncancellable` | the same |
 //! | - | `no_preempt` | for threads of patched programs: no tasklet is interrupted here |
 //! | [`shield`] | `shield` | |
@@ -132,7 +132,7 @@ pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, Sending, channel};
 pub use ends::{AsCompleted, as_completed, first_completed, shield, wait};
 pub use entry::{Config, DEFAULT_STACK_SIZE, run, try_run};
-pub use every::{Every, every};
+pub use every::{Every, MissedTickBehavior, Ticking, every};
 pub use group::Group;
 pub use interrupt::is_cancelled;
 pub use listing::{explain, report, tasklets, watch};
@@ -152,7 +152,7 @@ pub use sync::{
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use threads::{handles, spawn_anywhere};
-pub use time::{Deadline, Elapsed, sleep, timeout, uncancellable};
+pub use time::{Deadline, Elapsed, sleep, sleep_until, timeout, timeout_at, uncancellable};
 
 /// The README's program runs as a doctest.
 #[cfg(doctest)]

@@ -83,8 +83,9 @@ use crate::tasklet::{Builder, Finishing, JoinError, JoinHandle};
 /// ```compile_fail,E0505
 /// overlapped::run(|| {
 ///     let text = String::from("text");
+///     let borrowed = &text;
 ///     overlapped::scope(|s| {
-///         s.spawn(|| text.len());
+///         s.spawn(move || borrowed.len());
 ///         drop(text);
 ///     });
 /// });

@@ -15,8 +15,12 @@ use crate::scheduler::{Scheduler, TaskletId, Timer, raise, try_current, wait};
 
 /// The time when `duration` will have passed; one that the clock cannot show is a century from now.
 pub(crate) fn deadline_after(duration: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(duration).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 3600))
+    later(Instant::now(), duration)
+}
+
+/// The time that is `duration` after `time`; one that the clock cannot show is a century after it.
+pub(crate) fn later(time: Instant, duration: Duration) -> Instant {
+    time.checked_add(duration).unwrap_or_else(|| time + Duration::from_secs(100 * 365 * 24 * 3600))
 }
 
 /// Lets `duration` pass; only the calling tasklet waits. Outside [`run`](crate::run), the thread sleeps.
@@ -33,16 +37,25 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return crate::yield_now();
     }
-    sleep_until(Some(deadline_after(duration)));
+    sleep_until(deadline_after(duration));
 }
 
-/// Sleeps until `deadline`, for ever if there is none; lets others run at least.
-pub(crate) fn sleep_until(deadline: Option<Instant>) {
-    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+/// Waits until `deadline`; where that has passed, lets others run, and no more. As [`sleep`] in all else.
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// overlapped::run(|| {
+///     let noon = Instant::now() + Duration::from_millis(5);
+///     overlapped::sleep_until(noon);
+///     assert!(Instant::now() >= noon);
+/// });
+/// ```
+pub fn sleep_until(deadline: Instant) {
+    if Instant::now() >= deadline {
         return crate::yield_now();
     }
-    while deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        if let Err(interrupted) = wait(Telling::Unwinding, deadline, "sleep") {
+    while Instant::now() < deadline {
+        if let Err(interrupted) = wait(Telling::Unwinding, Some(deadline), "sleep") {
             raise(interrupted);
             return;
         }
@@ -102,6 +115,27 @@ pub fn timeout<T>(duration: Duration, body: impl FnOnce() -> T) -> Result<T, Ela
     Deadline::run(duration, |_| body())
 }
 
+/// As [`timeout()`], with the time at which it is up: for a limit that several calls have together.
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// use overlapped::{sleep, timeout_at};
+/// overlapped::run(|| {
+///     let deadline = Instant::now() + Duration::from_millis(5);
+///     assert_eq!(timeout_at(deadline, || "in time"), Ok("in time"));
+///     assert!(timeout_at(deadline, || sleep(Duration::from_secs(60))).is_err());
+/// });
+/// ```
+///
+/// # Errors
+/// As for [`timeout()`]; a body that waits is told at its first wait where the time is up already.
+///
+/// # Panics
+/// As [`timeout()`].
+pub fn timeout_at<T>(deadline: Instant, body: impl FnOnce() -> T) -> Result<T, Elapsed> {
+    Deadline::run_until(deadline, |_| body())
+}
+
 /// The deadline of a [`timeout()`], for a body that asks how much time is left, moves it, or has to know which of several
 /// nested ones an error is of.
 ///
@@ -141,18 +175,32 @@ impl Deadline {
     /// # Panics
     /// As [`timeout()`].
     pub fn run<T>(duration: Duration, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
+        Deadline::begin(duration, deadline_after(duration), body)
+    }
+
+    /// Runs `body` until `deadline` at most, as [`timeout_at`] does.
+    ///
+    /// # Errors
+    /// As for [`timeout_at`].
+    ///
+    /// # Panics
+    /// As [`timeout()`].
+    pub fn run_until<T>(deadline: Instant, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
+        Deadline::begin(deadline.saturating_duration_since(Instant::now()), deadline, body)
+    }
+
+    fn begin<T>(limit: Duration, at: Instant, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
         let scheduler = try_current().expect("overlapped::timeout: call it inside overlapped::run");
         let scope = scheduler.begin_scope(Level::OutOfTime);
-        let begun = Instant::now();
         let deadline = Deadline {
             tasklet: scheduler.current_tasklet(),
             scheduler,
             scope,
-            limit: Cell::new(duration),
-            at: Cell::new(begun),
+            limit: Cell::new(limit),
+            at: Cell::new(at),
             timer: Cell::new(None),
         };
-        deadline.set(deadline_after(duration));
+        deadline.set(at);
         let result = catch_unwind(AssertUnwindSafe(|| body(&deadline)));
         deadline.clear();
         let was_told = deadline.scheduler.end_scope(scope);

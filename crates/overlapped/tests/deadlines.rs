@@ -5,7 +5,10 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use overlapped::{Deadline, Event, every, first_of, sleep, spawn, yield_now};
+use overlapped::{
+    Deadline, Event, MissedTickBehavior, after, every, first_of, sleep, sleep_until, spawn, timeout, timeout_at,
+    yield_now,
+};
 use support::{LONG, run};
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -74,5 +77,70 @@ fn ticks_do_not_drift_and_say_how_many_were_missed() {
         let mut rare = every(Duration::MAX);
         rare.next();
         assert!(overlapped::timeout(MOMENT, || rare.next()).is_err());
+    });
+}
+
+#[test]
+fn a_time_at_which_it_is_up_may_have_passed() {
+    run(|| {
+        let (past, future) = (Instant::now(), Instant::now() + LONG);
+        sleep_until(past);
+        assert_eq!(timeout_at(past, || "a body that does not wait"), Ok("a body that does not wait"));
+        assert!(timeout_at(past, || sleep(LONG)).is_err());
+        assert_eq!(timeout_at(future, || sleep(Duration::from_millis(1))), Ok(()));
+        let soon = Instant::now() + MOMENT;
+        sleep_until(soon);
+        assert!(Instant::now() >= soon);
+        let left = Deadline::run_until(future, |deadline| deadline.remaining()).unwrap();
+        assert!(left <= LONG && left > LONG / 2);
+        // The inner limit is the nearer one, and is told inside of it alone.
+        let outer = timeout_at(future, || timeout_at(Instant::now() + MOMENT, || sleep(LONG)).is_err());
+        assert_eq!(outer, Ok(true));
+    });
+}
+
+#[test]
+fn ticks_that_are_missed_come_at_once_or_move_the_clock_or_are_left_out() {
+    run(|| {
+        let interval = Duration::from_millis(20);
+        let after_a_delay = |behavior| {
+            let mut ticks = every(interval).missed_tick_behavior(behavior);
+            ticks.next();
+            sleep(interval * 7 / 2);
+            let asked = Instant::now();
+            (ticks.next().unwrap(), ticks, asked)
+        };
+        let (missed, mut ticks, _) = after_a_delay(MissedTickBehavior::Burst);
+        for _ in 0..2 {
+            let first = first_of(&mut [&mut ticks.ticking(), &mut after(Duration::ZERO)]).unwrap();
+            assert_eq!((missed, first), (0, 0), "three were due");
+        }
+        let (missed, mut ticks, asked) = after_a_delay(MissedTickBehavior::Delay);
+        assert_eq!((missed, ticks.next()), (0, Some(0)));
+        assert!(asked.elapsed() >= interval);
+        let (missed, _, _) = after_a_delay(MissedTickBehavior::Skip);
+        assert!(missed >= 2);
+        let begun = Instant::now();
+        let mut later = every(interval).starting_at(begun + interval);
+        assert_eq!(later.next(), Some(0));
+        assert!(begun.elapsed() >= interval);
+        let reset = Instant::now();
+        later.reset();
+        assert_eq!(later.next(), Some(0));
+        assert!(reset.elapsed() >= interval);
+    });
+}
+
+#[test]
+fn a_tick_is_one_of_several_to_wait_for_and_is_not_lost_by_one_that_leaves() {
+    run(|| {
+        let (mut ticks, never) = (every(MOMENT), Event::new());
+        assert_eq!(first_of(&mut [&mut never.waiting(), &mut ticks.ticking()]).unwrap(), 1);
+        let begun = Instant::now();
+        let mut clock = every(MOMENT).starting_at(begun + MOMENT);
+        let late = timeout(Duration::from_millis(1), || first_of(&mut [&mut clock.ticking(), &mut never.waiting()]));
+        assert!(late.is_err());
+        assert_eq!(first_of(&mut [&mut clock.ticking()]).unwrap(), 0);
+        assert!(begun.elapsed() >= MOMENT);
     });
 }
