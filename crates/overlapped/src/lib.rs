@@ -76,6 +76,9 @@
 //! | [`Barrier`], [`BrokenBarrierError`] | `Barrier`, `BrokenBarrierError` | no action here |
 //! | [`Queue`] | `Queue`, `Empty`, `Full`, `ShutDown` | [`Queue::bounded`] of 0 hands over; there it is never full |
 //! | - | `LifoQueue`, `PriorityQueue` | the standard library's, which programs import; `task_done` and `join` too |
+//! | [`sync::mpmc`] | - | there a `Queue` is closed by `close` alone |
+//! | [`RwLock`], [`OnceCell`], [`Lazy`], [`Notify`] | - | |
+//! | [`sync::broadcast`], [`sync::watch`] | - | |
 //! | [`Local`] | `local` | |
 //! | [`offload()`], [`spawn_blocking`] | `offload` | |
 //! | [`Config::schedulers`], [`spawn_anywhere`], [`handles`] | - | there it is a process for each core: `prefork` |
@@ -118,7 +121,7 @@ mod select;
 pub mod signal;
 #[allow(unsafe_code)]
 mod stack;
-mod sync;
+pub mod sync;
 #[cfg(unix)]
 pub mod systemd;
 mod tasklet;
@@ -147,8 +150,8 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use select::arms as __select;
 pub use select::{After, Branch, after, first_of};
 pub use sync::{
-    Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Lock, LockGuard, Permit, Putting, Queue, RLock,
-    RLockGuard, Semaphore, Waiting,
+    Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Hearing, Lazy, Lock, LockGuard, Notify, OnceCell,
+    Permit, Putting, Queue, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, Waiting, WriteGuard,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use threads::{handles, spawn_anywhere};

@@ -39,6 +39,13 @@ pub(crate) enum Left<W, S> {
 
 impl<W, S> Default for WaitList<W, S> {
     fn default() -> Self {
+        WaitList::new()
+    }
+}
+
+impl<W, S> WaitList<W, S> {
+    /// One in which nobody waits.
+    pub(crate) const fn new() -> Self {
         WaitList { spots: Slab::new(), first: NONE, last: NONE, waiting: 0, served: 0 }
     }
 }
