@@ -1,14 +1,14 @@
 //! Leaving a wait early: what it means to be cancelled, or to be out of time.
 //!
 //! **A level, not an event.** A tasklet that was cancelled is so until it has ended; a *scope* whose end has come, be it a
-//! time-out's whose time is up or a group's of which a member has failed, is so until its block has ended. As long as either
-//! stands, every further wait of the tasklet says so, however often that is caught or ignored. A second cancel changes
-//! nothing. Of several that stand, the outermost is told: a cancel before all scopes.
+//! time-out's whose time is up, a group's of which a member has failed or a token's that was cancelled, is so until its block
+//! has ended. As long as either stands, every further wait of the tasklet says so, however often that is caught or ignored. A
+//! second cancel changes nothing. Of several that stand, the outermost is told: a cancel before all scopes.
 //!
 //! **How it is told.** A wait that has a result says it by an error, and the stack is not unwound: error paths are what
 //! programs have for this, they run with nobody panicking, and no lock of the standard library is poisoned. For a time-out it
-//! is of kind `TimedOut`, for a cancel, also of a group's block, [`is_cancelled`] knows it; it is never of kind `Interrupted`, over which the
-//! standard library's loops try again. A wait that has none (`sleep`, `yield_now`, `Event::wait`, `Semaphore::acquire`)
+//! is of kind `TimedOut`, for a cancel, also of a group's block or a token's, [`is_cancelled`] knows it; it is never of kind
+//! `Interrupted`, over which the standard library's loops try again. A wait that has none (`sleep`, `yield_now`, `Event::wait`, `Semaphore::acquire`)
 //! unwinds: `resume_unwind`, no message, no hook. So does, at last, a wait that has a result, where a tasklet has ignored
 //! [`PATIENCE`] of them. Each lets others run first: who loops over refusals does not freeze the thread.
 //!
@@ -68,6 +68,8 @@ pub(crate) enum Level {
     OutOfTime(ScopeId),
     /// A member of a group has failed: its block is to end.
     Failed(ScopeId),
+    /// The token of a block was cancelled.
+    Revoked(ScopeId),
     /// An event and not a level: see [`Cause::Thrown`].
     Thrown,
 }
@@ -77,7 +79,7 @@ impl Level {
     pub(crate) fn cause(self) -> Option<Cause> {
         match self {
             Level::Cancelled => Some(Cause::Cancel),
-            Level::OutOfTime(scope) | Level::Failed(scope) => Some(Cause::OutOfTime(scope)),
+            Level::OutOfTime(scope) | Level::Failed(scope) | Level::Revoked(scope) => Some(Cause::OutOfTime(scope)),
             Level::Thrown => None,
         }
     }
@@ -101,6 +103,7 @@ impl fmt::Display for Interrupted {
             Level::Cancelled => "the tasklet was cancelled",
             Level::OutOfTime(_) => "the time of the time-out round this is up",
             Level::Failed(_) => "another tasklet of the group round this has failed",
+            Level::Revoked(_) => "the token of the block round this was cancelled",
             Level::Thrown => "the tasklet was interrupted while it waited",
         })
     }
@@ -119,7 +122,7 @@ impl From<Interrupted> for io::Error {
     fn from(interrupted: Interrupted) -> io::Error {
         match interrupted.0 {
             Level::OutOfTime(_) => io::Error::new(io::ErrorKind::TimedOut, interrupted),
-            Level::Cancelled | Level::Failed(_) | Level::Thrown => io::Error::other(interrupted),
+            Level::Cancelled | Level::Failed(_) | Level::Revoked(_) | Level::Thrown => io::Error::other(interrupted),
         }
     }
 }
@@ -145,8 +148,9 @@ pub(crate) fn level_in(error: &io::Error) -> Option<Level> {
 }
 
 /// Whether `error` says that the calling tasklet was cancelled: by [`JoinHandle::cancel`](crate::JoinHandle::cancel), or
-/// because [`run`](crate::run) ends; in the block of a [`Group`](crate::Group), also because a member has failed. All its
-/// further waits will say so too: it, or the block, is to return.
+/// because [`run`](crate::run) ends; in the block of a [`Group`](crate::Group), also because a member has failed, and in
+/// that of a [`CancellationToken`](crate::CancellationToken), because it was cancelled. All its further waits will say so
+/// too: it, or the block, is to return.
 ///
 /// ```
 /// use std::io::Read;
@@ -163,7 +167,8 @@ pub(crate) fn level_in(error: &io::Error) -> Option<Level> {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn is_cancelled(error: &io::Error) -> bool {
-    of(error).is_some_and(|interrupted| matches!(interrupted.0, Level::Cancelled | Level::Failed(_)))
+    of(error)
+        .is_some_and(|interrupted| matches!(interrupted.0, Level::Cancelled | Level::Failed(_) | Level::Revoked(_)))
 }
 
 /// What unwinds a Rust tasklet.
@@ -287,7 +292,7 @@ impl Leaving {
     pub(crate) fn tell(&mut self, level: Level) -> bool {
         match level {
             Level::Cancelled => self.told_to_end = true,
-            Level::OutOfTime(_) | Level::Failed(_) => {
+            Level::OutOfTime(_) | Level::Failed(_) | Level::Revoked(_) => {
                 if let Some(scope) = self.scope(level) {
                     scope.told = true;
                 }

@@ -79,6 +79,7 @@
 //! | [`sync::mpmc`] | - | there a `Queue` is closed by `close` alone |
 //! | [`RwLock`], [`OnceCell`], [`Lazy`], [`Notify`] | - | |
 //! | [`sync::broadcast`], [`sync::watch`] | - | |
+//! | [`CancellationToken`] | - | |
 //! | [`Local`] | `local` | |
 //! | [`offload()`], [`spawn_blocking`] | `offload` | |
 //! | [`Config::schedulers`], [`spawn_anywhere`], [`handles`] | - | there it is a process for each core: `prefork` |
@@ -150,8 +151,9 @@ pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use select::arms as __select;
 pub use select::{After, Branch, after, first_of};
 pub use sync::{
-    Acquiring, Barrier, BrokenBarrierError, Condition, Event, Getting, Hearing, Lazy, Lock, LockGuard, Notify, OnceCell,
-    Permit, Putting, Queue, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, Waiting, WriteGuard,
+    Acquiring, Barrier, BrokenBarrierError, CancellationToken, Cancelling, Condition, DropGuard, Event, Getting,
+    Hearing, Lazy, Lock, LockGuard, Notify, OnceCell, Permit, Putting, Queue, RLock, RLockGuard, ReadGuard, RwLock,
+    Semaphore, Waiting, WriteGuard,
 };
 pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use threads::{handles, spawn_anywhere};

@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 
 use overlapped::{
-    Event, Queue, ReceiveError, Semaphore, after, channel, is_cancelled, select, sleep, spawn, timeout, yield_now,
+    CancellationToken, Event, Notify, Queue, ReceiveError, Semaphore, after, channel, every, is_cancelled, select,
+    sleep, spawn, timeout, yield_now,
 };
 use support::{LONG, run};
 
@@ -40,7 +41,8 @@ fn the_arm_of_the_first_runs_with_what_it_has_brought() {
 #[test]
 fn every_kind_of_thing_is_an_arm() {
     run(|| {
-        let (semaphore, never) = (Semaphore::new(1), channel::<()>());
+        let (semaphore, token, notify, never) =
+            (Semaphore::new(1), CancellationToken::new(), Notify::new(), channel::<()>());
         let permit = select! { permit = semaphore.acquiring() => permit }.unwrap();
         assert_eq!(semaphore.value(), 0);
         drop(permit);
@@ -57,6 +59,12 @@ fn every_kind_of_thing_is_an_arm() {
         };
         select! { sent = never.sending(()) => sent.unwrap() }.unwrap();
         receiver.join().unwrap().unwrap();
+        notify.notify_one();
+        select! { _ = notify.hearing() => {} }.unwrap();
+        token.cancel();
+        select! { _ = token.cancelling() => {} }.unwrap();
+        let mut ticks = every(MOMENT);
+        select! { missed = ticks.ticking() => assert_eq!(missed, 0) }.unwrap();
         select! { _ = after(MOMENT) => {} }.unwrap();
     });
 }

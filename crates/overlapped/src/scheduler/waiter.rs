@@ -80,6 +80,22 @@ impl Waiter {
         }
     }
 
+    /// Has a scope of the tasklet's end, from whatever thread.
+    pub(crate) fn expire_scope(&self, scope: Level) {
+        let Who::Tasklet(remote, id) = &self.0 else { return };
+        let id = *id;
+        match try_current() {
+            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.expire_scope(id, scope),
+            _ => {
+                self.call(Box::new(move || {
+                    if let Some(scheduler) = try_current() {
+                        scheduler.expire_scope(id, scope);
+                    }
+                }));
+            }
+        }
+    }
+
     /// Runs `call` on the tasklet's thread, between two tasklets: it must not wait. False where that thread has no scheduler
     /// any more, which then drops it; and for a thread that never had one.
     pub fn call(&self, call: Box<dyn FnOnce() + Send>) -> bool {

@@ -9,7 +9,7 @@
 //! | one at a time | [`Lock`], [`RLock`]; many to read, [`RwLock`]; so many, [`Semaphore`] |
 //! | values, each to one | [`Queue`], [`mpmc`] with counted ends; without a store, [`Channel`](crate::Channel) |
 //! | values, each to all | [`broadcast`]; the last one alone, [`watch`] |
-//! | a word | [`Event`], which stays set; [`Notify`] |
+//! | a word | [`Event`], which stays set; [`Notify`]; [`CancellationToken`], which children share |
 //! | a change of a locked value | [`Condition`] |
 //! | so many that meet | [`Barrier`] |
 //! | a value that is made once | [`OnceCell`], [`Lazy`] |
@@ -25,6 +25,7 @@ mod once;
 mod queue;
 mod rwlock;
 mod semaphore;
+mod token;
 pub mod watch;
 
 pub use self::barrier::{Barrier, BrokenBarrierError};
@@ -36,6 +37,7 @@ pub use self::once::{Lazy, OnceCell};
 pub use self::queue::{Getting, Putting, Queue};
 pub use self::rwlock::{ReadGuard, RwLock, WriteGuard};
 pub use self::semaphore::{Acquiring, Permit, Semaphore};
+pub use self::token::{CancellationToken, Cancelling, DropGuard};
 
 use crate::interrupt::Interrupted;
 use crate::scheduler::raise;
