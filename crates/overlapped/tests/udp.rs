@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -136,6 +136,27 @@ fn many_wait_on_one_socket() {
 }
 
 #[test]
+fn connected_sockets_send_and_receive_vectors() {
+    run(|| {
+        let (left, right) = (socket(), socket());
+        left.connect(right.local_addr().unwrap()).unwrap();
+        right.connect(left.local_addr().unwrap()).unwrap();
+        let parts = [IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"three")];
+        assert_eq!(left.send_vectored(&parts).unwrap(), 8);
+        let (mut first, mut second) = ([0; 2], [0; 10]);
+        let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(right.recv_vectored(&mut buffers).unwrap(), 8);
+        assert_eq!((&first, &second[..6]), (b"on", &b"ethree"[..]));
+        // A datagram of nothing is one too.
+        assert_eq!(left.send_vectored(&[]).unwrap(), 0);
+        assert_eq!(right.recv_vectored(&mut [IoSliceMut::new(&mut first)]).unwrap(), 0);
+        right.set_read_timeout(Some(MOMENT)).unwrap();
+        let error = right.recv_vectored(&mut [IoSliceMut::new(&mut first)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
 fn multicast_on_the_loopback() {
     run(|| {
         let group = Ipv4Addr::new(239, 255, 77, 77);
@@ -166,6 +187,19 @@ fn options() {
         assert_eq!(here.ttl().unwrap(), 9);
         here.set_multicast_loop_v4(false).unwrap();
         assert!(!here.multicast_loop_v4().unwrap());
+        here.set_recv_buffer_size(64 << 10).unwrap();
+        assert!(here.recv_buffer_size().unwrap() >= 64 << 10);
+        here.set_send_buffer_size(64 << 10).unwrap();
+        assert!(here.send_buffer_size().unwrap() >= 64 << 10);
+        here.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+        assert_eq!(here.multicast_if_v4().unwrap(), Ipv4Addr::LOCALHOST);
+        // A machine may be without IPv6.
+        if let Ok(six) = UdpSocket::bind("[::1]:0") {
+            six.set_unicast_hops_v6(7).unwrap();
+            assert_eq!(six.unicast_hops_v6().unwrap(), 7);
+            six.set_multicast_hops_v6(3).unwrap();
+            assert_eq!(six.multicast_hops_v6().unwrap(), 3);
+        }
         assert!(here.take_error().unwrap().is_none());
         let clone = here.try_clone().unwrap();
         assert_eq!(clone.local_addr().unwrap(), here.local_addr().unwrap());

@@ -3,11 +3,12 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::net::{UnixDatagram, UnixListener, UnixStream};
@@ -133,6 +134,52 @@ fn datagrams() {
         yield_now();
         assert_eq!(one.send(b"pair").unwrap(), 4);
         assert_eq!(waiting.join().unwrap(), b"pair");
+    });
+}
+
+#[test]
+fn a_datagram_is_looked_at_and_a_direction_ended() {
+    run(|| {
+        let (one, other) = UnixDatagram::pair().unwrap();
+        one.send_vectored(&[IoSlice::new(b"he"), IoSlice::new(b"llo")]).unwrap();
+        let mut buffer = [0; 8];
+        for _ in 0..2 {
+            let (length, from) = other.peek_from(&mut buffer).unwrap();
+            assert!(length == 5 && from.is_unnamed(), "{from:?}");
+        }
+        let (mut first, mut second) = ([0; 1], [0; 8]);
+        let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        assert_eq!(other.recv_vectored(&mut buffers).unwrap(), 5);
+        assert_eq!((&first, &second[..4]), (b"h", &b"ello"[..]));
+        let other = Rc::new(other);
+        let waits = Rc::clone(&other);
+        let waiting = spawn(move || waits.recv(&mut [0; 8]));
+        yield_now();
+        assert!(!waiting.is_finished());
+        other.shutdown(Shutdown::Read).unwrap();
+        assert_eq!(timeout(support::LONG, || waiting.join()).unwrap().unwrap().unwrap(), 0);
+        one.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(one.send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_peer_is_known_by_its_user_and_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    run(|| {
+        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let client = UnixStream::connect(folder.path().join("socket")).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        for stream in [client, served] {
+            let peer = stream.peer_cred().unwrap();
+            // SAFETY: these take nothing.
+            assert_eq!((peer.uid, peer.gid), unsafe { (libc::geteuid(), libc::getegid()) });
+            if cfg!(target_os = "linux") {
+                assert_eq!(peer.pid, Some(std::process::id() as i32));
+            }
+            stream.set_send_buffer_size(32 << 10).unwrap();
+            assert!(stream.send_buffer_size().unwrap() >= 32 << 10);
+        }
     });
 }
 

@@ -48,6 +48,37 @@ pub fn listens(socket: &impl AsRawFd) -> bool {
     result == 0 && value != 0
 }
 
+/// The user, the group and, where the system tells it, the process at the other end of a Unix stream (`SO_PEERCRED`,
+/// unix(7)).
+///
+/// # Errors
+/// What the system says.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn peer_credentials(socket: RawSocket) -> io::Result<(u32, u32, Option<i32>)> {
+    let mut told = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, name, place) = (libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut told).cast());
+    // SAFETY: both places live through the call, and the length is that of the first. Any number is allowed.
+    if unsafe { libc::getsockopt(socket, level, name, place, &raw mut length) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((told.uid, told.gid, Some(told.pid)))
+}
+
+/// The user and the group at the other end of a Unix stream (getpeereid(3)).
+///
+/// # Errors
+/// What the system says.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn peer_credentials(socket: RawSocket) -> io::Result<(u32, u32, Option<i32>)> {
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: both places live through the call. Any number is allowed.
+    if unsafe { libc::getpeereid(socket, &raw mut uid, &raw mut gid) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((uid, gid, None))
+}
+
 /// The name of a file that somebody else owns, for operations on it.
 pub fn raw_file(file: &impl AsRawFd) -> RawFile {
     file.as_raw_fd()

@@ -35,6 +35,26 @@ pub(super) fn recv_message(
     Ok(Received { length, from: message.address().clone(), truncated: message.truncated() })
 }
 
+pub(super) fn recv_vectored(
+    socket: RawSocket,
+    buffers: &mut [IoSliceMut<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    let mut buffers: Box<[IoSliceMut<'_>]> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+    let mut message = Box::new(RecvMessage::new(&mut buffers));
+    count(Op::RecvMessage { socket, message: message.lend(), flags: 0 }, deadline)
+}
+
+pub(super) fn send_vectored(
+    socket: RawSocket,
+    buffers: &[IoSlice<'_>],
+    deadline: Option<Instant>,
+) -> io::Result<usize> {
+    let buffers: Box<[IoSlice<'_>]> = buffers.into();
+    let mut message = Box::new(SendMessage::new(&buffers));
+    count(Op::SendMessage { socket, message: &mut message, flags: 0 }, deadline)
+}
+
 pub(super) fn send(socket: RawSocket, buffer: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
     count(Op::Send { socket, buffer, flags: 0, all: false }, deadline)
 }
@@ -64,6 +84,15 @@ macro_rules! datagram {
                 datagram::recv(raw_socket(&self.inner), buffer, 0, self.read_timeout.deadline())
             }
 
+            /// Receives a datagram from the connected peer into several buffers, filled in order; returns how many bytes.
+            /// What is beyond them is lost.
+            ///
+            /// # Errors
+            #[doc = concat!("As for [`", stringify!($type), "::recv`].")]
+            pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                datagram::recv_vectored(raw_socket(&self.inner), buffers, self.read_timeout.deadline())
+            }
+
             /// Receives a datagram and leaves it there: it comes again.
             ///
             /// # Errors
@@ -78,6 +107,14 @@ macro_rules! datagram {
             /// `ConnectionRefused` where the peer was found not to be there; what the system says.
             pub fn send(&self, buffer: &[u8]) -> io::Result<usize> {
                 datagram::send(raw_socket(&self.inner), buffer, self.write_timeout.deadline())
+            }
+
+            /// Sends what is in several buffers as one datagram to the connected peer; returns how many bytes.
+            ///
+            /// # Errors
+            #[doc = concat!("As for [`", stringify!($type), "::send`].")]
+            pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                datagram::send_vectored(raw_socket(&self.inner), buffers, self.write_timeout.deadline())
             }
         }
 

@@ -37,11 +37,11 @@ pub(super) fn leave_timeouts(socket: &SockRef<'_>, read: &Timeout, write: Option
 macro_rules! two_way {
     ($type:ident, $std:ty) => {
         impl $type {
-            fn wrap(inner: $std) -> $type {
+            pub(in crate::net) fn wrap(inner: $std) -> $type {
                 $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
             }
 
-            fn adopt(inner: $std) -> $type {
+            pub(in crate::net) fn adopt(inner: $std) -> $type {
                 let (read_timeout, write_timeout) = handle::system_timeouts(&SockRef::from(&inner));
                 $type { inner, read_timeout, write_timeout }
             }
@@ -124,11 +124,7 @@ macro_rules! two_way {
 macro_rules! listener {
     ($type:ident, $std:ty) => {
         impl $type {
-            fn wrap(inner: $std) -> $type {
-                $type { inner, accept_timeout: Timeout::default() }
-            }
-
-            fn adopt(inner: $std) -> $type {
+            pub(in crate::net) fn adopt(inner: $std) -> $type {
                 let (accept_timeout, _) = handle::system_timeouts(&SockRef::from(&inner));
                 $type { inner, accept_timeout }
             }
@@ -186,8 +182,7 @@ macro_rules! socket_conversions {
             /// Takes the socket over, with its time-outs (`SO_RCVTIMEO`, `SO_SNDTIMEO`, socket(7)). It stays in the
             /// blocking mode it is in: that makes no difference here.
             fn from(inner: $std) -> $type {
-                overlapped_port::sys::forget_socket(overlapped_port::sys::raw_socket(&inner));
-                $type::adopt(inner)
+                $type::take_over(inner)
             }
         }
 
@@ -198,13 +193,27 @@ macro_rules! socket_conversions {
             }
         }
 
+        handle::system_conversions!($type, $std);
+    };
+}
+
+/// The same of the system's handle alone: `$std` is what the type has in its field `inner`.
+macro_rules! system_conversions {
+    ($type:ident, $std:ty) => {
+        impl $type {
+            fn take_over(inner: $std) -> $type {
+                overlapped_port::sys::forget_socket(overlapped_port::sys::raw_socket(&inner));
+                $type::adopt(inner)
+            }
+        }
+
         #[cfg(unix)]
         const _: () = {
             use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
             impl From<OwnedFd> for $type {
                 fn from(fd: OwnedFd) -> $type {
-                    <$std>::from(fd).into()
+                    $type::take_over(fd.into())
                 }
             }
 
@@ -236,7 +245,7 @@ macro_rules! socket_conversions {
             impl FromRawFd for $type {
                 unsafe fn from_raw_fd(fd: RawFd) -> $type {
                     // SAFETY: the caller's promise.
-                    <$std>::from(unsafe { OwnedFd::from_raw_fd(fd) }).into()
+                    $type::take_over(unsafe { OwnedFd::from_raw_fd(fd) }.into())
                 }
             }
         };
@@ -249,7 +258,7 @@ macro_rules! socket_conversions {
 
             impl From<OwnedSocket> for $type {
                 fn from(socket: OwnedSocket) -> $type {
-                    <$std>::from(socket).into()
+                    $type::take_over(socket.into())
                 }
             }
 
@@ -281,11 +290,11 @@ macro_rules! socket_conversions {
             impl FromRawSocket for $type {
                 unsafe fn from_raw_socket(socket: RawSocket) -> $type {
                     // SAFETY: the caller's promise.
-                    <$std>::from(unsafe { OwnedSocket::from_raw_socket(socket) }).into()
+                    $type::take_over(unsafe { OwnedSocket::from_raw_socket(socket) }.into())
                 }
             }
         };
     };
 }
 
-pub(super) use {listener, socket_conversions, two_way};
+pub(super) use {listener, socket_conversions, system_conversions, two_way};

@@ -20,6 +20,10 @@
 //! that mode alone keeps accept(2) from blocking, and all of them share it (`O_NONBLOCK`, fcntl(2)): each would set it
 //! for its own calls, and now and then take it from another's, whose whole thread waits then for the next client.
 //!
+//! **Options.** Those that most programs ask for are methods; what has to be set before a connection is made or a listener
+//! listens is set on a [`TcpSocket`]. All others are the business of the crate `socket2`, whose `SockRef::from` takes any
+//! socket of this module, and whose sockets become one of these by way of the standard library's.
+//!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
 //! tasklet that reads does not disturb one that writes. Closing means dropping the handle, which the borrow checker
 //! allows only when nobody waits on it: to make others leave a stream, [`shutdown`](TcpStream::shutdown) it or cancel
@@ -52,6 +56,7 @@
 mod datagram;
 mod handle;
 mod kind;
+mod options;
 #[cfg(windows)]
 mod pipe;
 mod ready;
@@ -65,16 +70,17 @@ mod unix;
 pub use crate::resolve::{ToSocketAddrs, lookup_host};
 pub use datagram::Received;
 pub use kind::Kind;
+pub use options::Keepalive;
 #[cfg(windows)]
 pub use pipe::{NamedPipeListener, NamedPipeStream};
 pub use ready::{Ready, readable, writable};
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
-pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp::{Incoming, TcpListener, TcpSocket, TcpStream};
 pub use udp::UdpSocket;
 #[cfg(unix)]
 pub(crate) use unix::of_path;
 #[cfg(unix)]
-pub use unix::{UnixDatagram, UnixIncoming, UnixListener, UnixStream, WithFds};
+pub use unix::{UCred, UnixDatagram, UnixIncoming, UnixListener, UnixStream, WithFds};
 
 /// How many connections may wait to be accepted; the system cuts it to what it allows (Linux: `net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
+const BACKLOG: u32 = 4096;

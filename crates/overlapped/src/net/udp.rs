@@ -1,7 +1,7 @@
 //! UDP.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use socket2::SockRef;
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
 use crate::net::datagram::{self, Received};
-use crate::net::handle;
+use crate::net::{handle, options};
 use crate::resolve::{ToSocketAddrs, each_address, first_address};
 
 /// A UDP socket. Closed when dropped.
@@ -36,6 +36,8 @@ pub struct UdpSocket {
 }
 
 datagram::datagram!(UdpSocket, std::net::UdpSocket);
+options::buffer_options!(UdpSocket);
+options::ip_options!(UdpSocket);
 
 impl UdpSocket {
     /// Takes an address; port 0 lets the system choose one. Works outside of [`run`](crate::run()) too, unless a name is
@@ -122,48 +124,41 @@ impl UdpSocket {
     }
 }
 
-/// Methods that ask the system for an option or set one.
-macro_rules! options {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl UdpSocket {$(
-            $(#[$doc])*
-            ///
-            /// # Errors
-            /// What the system says.
-            pub fn $name(&self, $($argument: $type),*) -> io::Result<$result> {
-                self.inner.$name($($argument),*)
-            }
-        )*}
-    };
-}
-
-options! {
+options::options! { UdpSocket:
     /// Whether datagrams may be sent to a broadcast address (`SO_BROADCAST`, socket(7)).
-    broadcast() -> bool;
+    broadcast() -> bool = broadcast;
     /// Lets datagrams be sent to a broadcast address (`SO_BROADCAST`, socket(7)).
-    set_broadcast(broadcast: bool) -> ();
-    /// The most routers that a datagram passes (`IP_TTL`, ip(7)).
-    ttl() -> u32;
-    /// Sets the most routers that a datagram passes (`IP_TTL`, ip(7)).
-    set_ttl(ttl: u32) -> ();
+    set_broadcast(broadcast: bool) -> () = set_broadcast;
     /// Whether IPv4 multicasts sent from here come back to this machine (`IP_MULTICAST_LOOP`, ip(7)).
-    multicast_loop_v4() -> bool;
+    multicast_loop_v4() -> bool = multicast_loop_v4;
     /// Sets whether IPv4 multicasts sent from here come back to this machine (`IP_MULTICAST_LOOP`, ip(7)).
-    set_multicast_loop_v4(back: bool) -> ();
+    set_multicast_loop_v4(back: bool) -> () = set_multicast_loop_v4;
     /// Whether IPv6 multicasts sent from here come back to this machine (`IPV6_MULTICAST_LOOP`, ipv6(7)).
-    multicast_loop_v6() -> bool;
+    multicast_loop_v6() -> bool = multicast_loop_v6;
     /// Sets whether IPv6 multicasts sent from here come back to this machine (`IPV6_MULTICAST_LOOP`, ipv6(7)).
-    set_multicast_loop_v6(back: bool) -> ();
+    set_multicast_loop_v6(back: bool) -> () = set_multicast_loop_v6;
     /// The most routers that an IPv4 multicast passes (`IP_MULTICAST_TTL`, ip(7)).
-    multicast_ttl_v4() -> u32;
+    multicast_ttl_v4() -> u32 = multicast_ttl_v4;
     /// Sets the most routers that an IPv4 multicast passes (`IP_MULTICAST_TTL`, ip(7)).
-    set_multicast_ttl_v4(ttl: u32) -> ();
+    set_multicast_ttl_v4(ttl: u32) -> () = set_multicast_ttl_v4;
+    /// The address of the interface that IPv4 multicasts go out by (`IP_MULTICAST_IF`, ip(7)).
+    multicast_if_v4() -> Ipv4Addr = multicast_if_v4;
+    /// Sets the interface that IPv4 multicasts go out by, by its address (`IP_MULTICAST_IF`, ip(7)).
+    set_multicast_if_v4(interface: &Ipv4Addr) -> () = set_multicast_if_v4;
+    /// The most routers that an IPv6 multicast passes (`IPV6_MULTICAST_HOPS`, ipv6(7)).
+    multicast_hops_v6() -> u32 = multicast_hops_v6;
+    /// Sets the most routers that an IPv6 multicast passes (`IPV6_MULTICAST_HOPS`, ipv6(7)).
+    set_multicast_hops_v6(hops: u32) -> () = set_multicast_hops_v6;
+    /// The index of the interface that IPv6 multicasts go out by (`IPV6_MULTICAST_IF`, ipv6(7)).
+    multicast_if_v6() -> u32 = multicast_if_v6;
+    /// Sets the interface that IPv6 multicasts go out by, by its index; 0 for any (`IPV6_MULTICAST_IF`, ipv6(7)).
+    set_multicast_if_v6(interface: u32) -> () = set_multicast_if_v6;
     /// Joins an IPv4 multicast group, on the interface with this address (`IP_ADD_MEMBERSHIP`, ip(7)).
-    join_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> ();
+    join_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> () = join_multicast_v4;
     /// Leaves an IPv4 multicast group (`IP_DROP_MEMBERSHIP`, ip(7)).
-    leave_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> ();
+    leave_multicast_v4(group: &Ipv4Addr, interface: &Ipv4Addr) -> () = leave_multicast_v4;
     /// Joins an IPv6 multicast group, on the interface with this index, 0 for any (`IPV6_JOIN_GROUP`, ipv6(7)).
-    join_multicast_v6(group: &Ipv6Addr, interface: u32) -> ();
+    join_multicast_v6(group: &Ipv6Addr, interface: u32) -> () = join_multicast_v6;
     /// Leaves an IPv6 multicast group (`IPV6_LEAVE_GROUP`, ipv6(7)).
-    leave_multicast_v6(group: &Ipv6Addr, interface: u32) -> ();
+    leave_multicast_v6(group: &Ipv6Addr, interface: u32) -> () = leave_multicast_v6;
 }

@@ -1,7 +1,8 @@
 //! Datagrams.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::address;
 use crate::attempt::attempt;
 use crate::blocking::Timeout;
 use crate::net::datagram::{self, Received};
-use crate::net::handle;
+use crate::net::{handle, options};
 
 /// A datagram socket within one machine: nothing is lost or reordered on the way. Closed when dropped; the file at its
 /// path stays.
@@ -24,6 +25,7 @@ pub struct UnixDatagram {
 }
 
 datagram::datagram!(UnixDatagram, std::os::unix::net::UnixDatagram);
+options::buffer_options!(UnixDatagram);
 
 impl UnixDatagram {
     /// Makes a socket at a path; on Linux also under an abstract name, `"\0name"`, which is no file and goes with the
@@ -93,14 +95,26 @@ impl UnixDatagram {
         self.recv_message(buffer).map(|received| (received.length, received.from))
     }
 
+    /// Receives a datagram and leaves it there: it comes again.
+    ///
+    /// # Errors
+    /// As for [`UnixDatagram::recv_from`].
+    pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.recv_message_with(buffer, MSG_PEEK).map(|received| (received.length, received.from))
+    }
+
     /// Receives a datagram, and tells whether it was cut to the buffer.
     ///
     /// # Errors
     /// As for [`UnixDatagram::recv_from`].
     pub fn recv_message(&self, buffer: &mut [u8]) -> io::Result<Received<SocketAddr>> {
+        self.recv_message_with(buffer, 0)
+    }
+
+    fn recv_message_with(&self, buffer: &mut [u8], flags: i32) -> io::Result<Received<SocketAddr>> {
         let socket = raw_socket(&self.inner);
         let Received { length, from, truncated } =
-            datagram::recv_message(socket, buffer, 0, self.read_timeout.deadline())?;
+            datagram::recv_message(socket, buffer, flags, self.read_timeout.deadline())?;
         Ok(Received { length, from: address::to_std(&from)?, truncated })
     }
 
@@ -126,6 +140,14 @@ impl UnixDatagram {
 
     fn send_at(&self, buffer: &[u8], address: SockAddr) -> io::Result<usize> {
         datagram::send_to(raw_socket(&self.inner), buffer, address.into(), self.write_timeout.deadline())
+    }
+
+    /// Ends one or both directions. Whoever waits to receive finds a datagram of no bytes.
+    ///
+    /// # Errors
+    /// `NotConnected` where it has no peer.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
     }
 
     /// The address of this end.

@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::address;
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
-use crate::net::{BACKLOG, handle, serve, stream};
+use crate::net::{BACKLOG, handle, options, serve, stream};
 use crate::scheduler;
 
 /// A stream between two processes or tasklets of one machine. Closed when dropped.
@@ -38,6 +38,7 @@ pub struct UnixStream {
 }
 
 stream::stream!(UnixStream, std::os::unix::net::UnixStream);
+options::buffer_options!(UnixStream);
 
 impl UnixStream {
     /// Connects to the socket at a path, or on Linux of an abstract name: `"\0name"`.
@@ -185,8 +186,8 @@ impl UnixListener {
 fn listen(address: &SockAddr) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)?;
-    Ok(UnixListener::wrap(socket.into()))
+    socket.listen(BACKLOG as i32)?;
+    Ok(UnixListener::adopt(socket.into()))
 }
 
 /// The connections of a [`UnixListener`]: see [`UnixListener::incoming`].

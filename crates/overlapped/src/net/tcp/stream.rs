@@ -1,0 +1,102 @@
+//! Connections.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+use overlapped_port::sys::{MSG_PEEK, raw_socket};
+use overlapped_port::{Address, Op};
+use socket2::{Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::attempt::attempt;
+use crate::blocking::{Timeout, count};
+use crate::net::{handle, options, stream};
+use crate::resolve::{ToSocketAddrs, each_address};
+use crate::time::deadline_after;
+
+/// A TCP connection. Closed when dropped.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// # overlapped::run(|| {
+/// # let listener = overlapped::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let server = listener.local_addr()?;
+/// let stream = overlapped::net::TcpStream::connect(server)?;
+/// let (peer, _) = listener.accept()?;
+/// // Two tasklets on one connection, each with its own direction.
+/// let reader = overlapped::spawn(move || {
+///     let mut greeting = [0; 5];
+///     (&stream).read_exact(&mut greeting).map(|()| greeting)
+/// });
+/// (&peer).write_all(b"hello")?;
+/// assert_eq!(&reader.join().unwrap()?, b"hello");
+/// # std::io::Result::Ok(())
+/// # })?;
+/// # std::io::Result::Ok(())
+/// ```
+pub struct TcpStream {
+    inner: std::net::TcpStream,
+    read_timeout: Timeout,
+    write_timeout: Timeout,
+}
+
+stream::stream!(TcpStream, std::net::TcpStream);
+options::buffer_options!(TcpStream);
+options::ip_options!(TcpStream);
+options::tcp_options!(TcpStream);
+
+impl TcpStream {
+    /// Connects. A name is looked up first; its addresses are tried one after the other.
+    ///
+    /// # Errors
+    /// That of the last address: `ConnectionRefused` where nobody listens, …; those of the look-up.
+    pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+        each_address(address, |address| connect(address, None))
+    }
+
+    /// Connects to one address within `timeout`.
+    ///
+    /// # Errors
+    /// `TimedOut` where it took longer; `InvalidInput` for a time of zero.
+    pub fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out of zero leaves no time to connect"));
+        }
+        connect(*address, Some(deadline_after(timeout)))
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// `NotConnected` where the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+fn open(address: &SockAddr) -> io::Result<Socket> {
+    Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))
+}
+
+fn connect(address: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {
+    let connected = || {
+        let stream = TcpStream::wrap(open(&address.into())?.into());
+        connect_by(&stream, address, deadline).map(|()| stream)
+    };
+    connected().map_err(|error| attempt(error, || format!("connect to {address}")))
+}
+
+/// Connects a socket that is there.
+pub(super) fn connect_by(stream: &TcpStream, address: SocketAddr, deadline: Option<Instant>) -> io::Result<()> {
+    let address = Box::new(Address::from(address));
+    count(Op::Connect { socket: raw_socket(stream), address: &address }, deadline).map(drop)
+}
