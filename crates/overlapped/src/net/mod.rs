@@ -59,6 +59,7 @@ mod kind;
 mod options;
 #[cfg(windows)]
 mod pipe;
+pub(crate) mod race;
 mod ready;
 mod serve;
 mod stream;

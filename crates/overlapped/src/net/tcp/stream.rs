@@ -11,8 +11,8 @@ use socket2::{Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
-use crate::net::{handle, options, stream};
-use crate::resolve::{ToSocketAddrs, each_address};
+use crate::net::{handle, options, race, stream};
+use crate::resolve::ToSocketAddrs;
 use crate::time::deadline_after;
 
 /// A TCP connection. Closed when dropped.
@@ -47,12 +47,18 @@ options::ip_options!(TcpStream);
 options::tcp_options!(TcpStream);
 
 impl TcpStream {
-    /// Connects. A name is looked up first; its addresses are tried one after the other.
+    /// Connects. A name is looked up first. Of several addresses, those of IPv6 and of IPv4 are tried in turns, the next one
+    /// each time that one has failed or has not answered for a quarter of a second, and the first connection that is made is
+    /// kept (Happy Eyeballs, RFC 8305).
     ///
     /// # Errors
-    /// That of the last address: `ConnectionRefused` where nobody listens, …; those of the look-up.
+    /// That of the address that failed last: `ConnectionRefused` where nobody listens, …; those of the look-up.
+    /// [`attempted`](crate::attempted) tells of each address.
     pub fn connect(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        each_address(address, |address| connect(address, None))
+        match address.to_socket_addrs()?[..] {
+            [address] => connect(address, None),
+            ref several => Ok(TcpStream::wrap(race::connect(several, open)?.into())),
+        }
     }
 
     /// Connects to one address within `timeout`.

@@ -27,13 +27,14 @@ use overlapped_port::{Op, Outcome};
 
 pub(super) use self::end::End;
 use self::end::{Sending, read_pipe, write_end};
+pub(super) use self::state::Begun;
 use self::state::{Came, InFlight, Next, State};
 use super::guard::guarded_for;
 use super::protocol::{Told, put_back};
 use super::settle::{Settles, settle_soon};
 use super::transport::Carrier;
 use super::{AtEnd, Protocol, Transport};
-use crate::scheduler::{Keeping, Kept, Scheduler, Started};
+use crate::scheduler::{Keeping, Kept, Scheduler};
 
 /// How much a pipe is asked for at once, and how much room for sending is kept between two writes.
 const PIECE: usize = 64 << 10;
@@ -79,8 +80,8 @@ impl Stream {
     }
 
     /// Something is in flight to make the connection, until [`Stream::connected`].
-    pub(super) fn connects(&self, started: Started) {
-        self.state.borrow_mut().connecting = Some(InFlight::new(started));
+    pub(super) fn connects(&self, begun: Begun) {
+        self.state.borrow_mut().connecting = Some(InFlight::new(begun));
     }
 
     /// It has ended. Says whether the connection is still wanted.
@@ -110,7 +111,7 @@ impl Stream {
         let was_sure = self.settles.replace(true);
         loop {
             let unwanted = self.state.borrow_mut().unwanted();
-            unwanted.into_iter().flatten().for_each(|started| scheduler.cancel(started));
+            unwanted.into_iter().flatten().for_each(|begun| begun.cancel(&scheduler));
             let next = self.state.borrow_mut().next();
             match next {
                 Next::Made => drop(self.tell(|protocol, transport| protocol.connection_made(transport))),
@@ -168,7 +169,7 @@ impl Stream {
                 )
             }
         };
-        self.state.borrow_mut().receiving = Some(InFlight::new(started));
+        self.state.borrow_mut().receiving = Some(InFlight::new(Begun::Operation(started)));
     }
 
     /// A receive of a socket's has brought something.
@@ -248,7 +249,7 @@ impl Stream {
         let (me, to) = (Rc::clone(self), Rc::clone(sink));
         let started =
             scheduler.launch(sink, sending, write_end, move |sending, result| me.was_sent(&to, sending, result));
-        self.state.borrow_mut().sending = Some(InFlight::new(started));
+        self.state.borrow_mut().sending = Some(InFlight::new(Begun::Operation(started)));
     }
 
     fn was_sent(self: &Rc<Self>, sink: &Rc<End>, mut sending: Sending, result: io::Result<Outcome>) {

@@ -6,7 +6,8 @@ use std::mem;
 use std::rc::Rc;
 
 use super::end::{End, Sending};
-use crate::scheduler::Started;
+use crate::net::race::Race;
+use crate::scheduler::{Scheduler, Started};
 
 /// The water marks at the beginning.
 const HIGH: usize = 64 << 10;
@@ -19,23 +20,40 @@ pub(super) enum Came {
     End(io::Result<()>),
 }
 
-/// An operation that calls back.
+/// What calls back when it has ended.
+#[derive(Clone)]
+pub(in super::super) enum Begun {
+    Operation(Started),
+    /// Several that make one connection.
+    Race(Race),
+}
+
+impl Begun {
+    pub(super) fn cancel(&self, scheduler: &Scheduler) {
+        match self {
+            Begun::Operation(started) => scheduler.cancel(*started),
+            Begun::Race(race) => race.cancel(scheduler),
+        }
+    }
+}
+
+/// The same, while it is in flight.
 pub(super) struct InFlight {
-    started: Started,
+    begun: Begun,
     cancelled: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(started: Started) -> InFlight {
-        InFlight { started, cancelled: false }
+    pub(super) fn new(begun: Begun) -> InFlight {
+        InFlight { begun, cancelled: false }
     }
 }
 
-/// An operation to be cancelled, once, where it `is_unwanted`.
-fn unwanted(operation: &mut Option<InFlight>, is_unwanted: bool) -> Option<Started> {
-    let operation = operation.as_mut().filter(|operation| is_unwanted && !operation.cancelled)?;
-    operation.cancelled = true;
-    Some(operation.started)
+/// What is to be cancelled, once, where it `is_unwanted`.
+fn unwanted(in_flight: &mut Option<InFlight>, is_unwanted: bool) -> Option<Begun> {
+    let in_flight = in_flight.as_mut().filter(|in_flight| is_unwanted && !in_flight.cancelled)?;
+    in_flight.cancelled = true;
+    Some(in_flight.begun.clone())
 }
 
 /// What there is to do next.
@@ -127,7 +145,7 @@ impl State {
     }
 
     /// What is in flight, no longer wanted, and was not cancelled yet.
-    pub(super) fn unwanted(&mut self) -> [Option<Started>; 3] {
+    pub(super) fn unwanted(&mut self) -> [Option<Begun>; 3] {
         let leaves = self.leaving.is_some();
         let drops = matches!(self.leaving, Some(Err(_)));
         [
