@@ -3,7 +3,9 @@
 //!
 //! [`Read`]: std::io::Read
 
+mod copy;
 pub mod framing;
 pub mod standard;
 
+pub use self::copy::{copy, copy_bidirectional};
 pub use self::standard::{stderr, stdin, stdout};

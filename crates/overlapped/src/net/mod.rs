@@ -25,7 +25,7 @@
 //! socket of this module, and whose sockets become one of these by way of the standard library's.
 //!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
-//! tasklet that reads does not disturb one that writes. Closing means dropping the handle, which the borrow checker
+//! tasklet that reads does not disturb one that writes; or each gets a half of its own ([`Duplex::into_split`]). Closing means dropping the handle, which the borrow checker
 //! allows only when nobody waits on it: to make others leave a stream, [`shutdown`](TcpStream::shutdown) it or cancel
 //! the tasklets.
 //!
@@ -62,6 +62,7 @@ mod pipe;
 pub(crate) mod race;
 mod ready;
 mod serve;
+mod split;
 mod stream;
 mod tcp;
 mod udp;
@@ -75,6 +76,7 @@ pub use options::Keepalive;
 #[cfg(windows)]
 pub use pipe::{NamedPipeListener, NamedPipeStream};
 pub use ready::{Ready, readable, writable};
+pub use split::{Duplex, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub use tcp::{Incoming, TcpListener, TcpSocket, TcpStream};
 pub use udp::UdpSocket;

@@ -109,6 +109,20 @@ macro_rules! stream {
             }
         }
 
+        impl crate::net::Duplex for $type {
+            fn reader(&self) -> impl Read {
+                self
+            }
+
+            fn writer(&self) -> impl Write {
+                self
+            }
+
+            fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                self.shutdown(how)
+            }
+        }
+
         impl Read for &$type {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 stream::recv(raw_socket(&self.inner), buffer, 0, self.read_timeout.deadline())
