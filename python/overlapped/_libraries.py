@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from . import _engine
 from ._pool import on_pool
 
-__all__ = ["KNOWN", "prepare_psycopg", "prepare_psycopg2", "prepare_pyopenssl", "put_on_pool"]
+__all__ = ["KNOWN", "prepare_psycopg", "prepare_psycopg2", "prepare_pyopenssl", "prepare_trio", "put_on_pool"]
 
 
 class Known(NamedTuple):
@@ -131,3 +131,9 @@ def prepare_pyopenssl(ssl: Any) -> None:
         return sent
 
     kind.sendall = sendall
+
+
+def prepare_trio(cache: Any) -> None:
+    """Have trio name none of the system's threads, as where the system has no names for them: it hands libc the
+    identifier of a thread, and that of a tasklet is none of libc's."""
+    cache.set_os_thread_name = None

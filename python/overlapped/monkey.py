@@ -382,13 +382,14 @@ def patch_interpreters() -> None:
 
 def patch_libraries() -> None:
     """What others wrote waits in Python where it can be told to: psycopg (3 and 2) for its server, pyOpenSSL for its
-    peer."""
+    peer. trio gives its threads no names in the system."""
     if _begin("libraries"):
         from . import _libraries
 
         _after_import("psycopg.waiting", _libraries.prepare_psycopg)
         _after_import("psycopg2", _libraries.prepare_psycopg2)
         _after_import("OpenSSL.SSL", _libraries.prepare_pyopenssl)
+        _after_import("trio._core._thread_cache", _libraries.prepare_trio)
 
 
 def patch_blocking(module: str, *names: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import overlapped
 from beside import Programs, with_path
-from conftest import ROOT, RunPython
+from conftest import ROOT, RunPython, needs_library
 from load import crowd
 from overlapped import _libraries, monkey
 
@@ -192,6 +192,11 @@ def test_psycopg2_asks_for_its_waits(fakes: Path) -> None:
         psycopg2.extensions.given(Connection()); print(a.recv(1))
     """
     assert program(code, PYTHONPATH=with_path(fakes)).stdout == "b'x'\n"
+
+
+@needs_library("trio")
+def test_trio_hands_libc_no_identifier_of_a_tasklet() -> None:
+    assert program("from trio._core import _thread_cache; print(_thread_cache.set_os_thread_name)").stdout == "None\n"
 
 
 WAITS = """
