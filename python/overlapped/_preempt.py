@@ -9,9 +9,9 @@ import warnings
 from . import _engine
 from ._signal import _signal as set_handler
 
-__all__ = ["setswitchinterval"]
+__all__ = ["getswitchinterval", "setswitchinterval"]
 
-_setswitchinterval = sys.setswitchinterval
+_getswitchinterval, _setswitchinterval = sys.getswitchinterval, sys.setswitchinterval
 
 SIGNAL = {"linux": 16, "win32": 4}.get(sys.platform, 7)
 """A signal that nobody sends, by its number: none comes, and its handler is called all the same.
@@ -33,10 +33,27 @@ def prepare() -> None:
 def start() -> None:
     """Have threads that are tasklets give way after :func:`sys.getswitchinterval` from now on."""
     prepare()
-    _engine.preempt(sys.getswitchinterval())
+    setswitchinterval(_getswitchinterval())
 
 
 def setswitchinterval(interval: float, /) -> None:
     """Set how long a thread may compute, in seconds; one that is a tasklet does so by its CPU time."""
+    global _interval
     _setswitchinterval(interval)
-    _engine.preempt(interval)
+    _interval = _getswitchinterval()
+    if _interval > _LONGEST:
+        _setswitchinterval(_LONGEST)
+    _engine.preempt(_interval)
+
+
+def getswitchinterval() -> float:
+    """How long a thread may compute, in seconds."""
+    return _interval
+
+
+_interval = _getswitchinterval()
+_LONGEST = 0.0005 if sys.version_info < (3, 13) and sys.platform != "win32" else float("inf")
+"""How long, in seconds, Python itself is to let a thread of the system's wait for the GIL at the most.
+
+Where the one that watches has to have the GIL to ask, whoever computes would else go on for another interval.
+"""

@@ -253,6 +253,27 @@ print(came, sys.getswitchinterval())
     )
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="who asks needs no GIL from 3.13 on")
+@unix_only("who asks needs no GIL")
+def test_who_asks_to_give_way_need_not_wait_as_long_for_the_gil() -> None:
+    code = "from overlapped import monkey; real = monkey.original('sys', 'getswitchinterval')\n"
+    code += "for set in (0.005, 0.0002):\n    sys.setswitchinterval(set)\n"
+    code += "    print(f'{sys.getswitchinterval():.4f} {real():.4f}')"
+    assert run(code) == "0.0050 0.0005\n0.0002 0.0002\n"
+
+
+def test_who_has_given_way_to_nobody_is_not_asked_again_before_an_interval_has_passed() -> None:
+    code = """
+from overlapped import _preempt
+threading.Thread(target=int).start(); asked = []
+handler = _preempt.set_handler(_preempt.SIGNAL, lambda *args: (asked.append(1), handler(*args)))
+begun = time.thread_time()
+while time.thread_time() - begun < 0.5: pass
+print(0 < len(asked) < 105)
+"""
+    assert run(code) == "True\n"
+
+
 def test_whoever_patches_without_it_has_none() -> None:
     assert (
         run(

@@ -35,6 +35,7 @@ use super::idle;
 use super::runtime::{Runtime, existing};
 use super::signal::is_main_thread;
 use super::tasklet::Tasklet;
+use super::worker::without_gil;
 use crate::python::capi;
 use crate::python::error::from_io;
 use crate::python::greenlet;
@@ -47,6 +48,12 @@ static TIMED: AtomicU64 = AtomicU64::new(0);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// After how many nanoseconds it is asked again who did not give way when asked last; 0 where it did.
 static AGAIN: AtomicU64 = AtomicU64::new(0);
+/// Whether one who was asked gives way: one of the three below.
+static GIVING: AtomicU8 = AtomicU8::new(NOBODY);
+const NOBODY: u8 = 0;
+const GIVES: u8 = 1;
+/// It goes on, whoever else has run: its time begins anew.
+const GAVE: u8 = 2;
 /// What the thread that watches is doing: one of the three below.
 static ASKING: AtomicU8 = AtomicU8::new(QUIET);
 const QUIET: u8 = 0;
@@ -140,19 +147,24 @@ fn watch(runtime: &Runtime) -> PyResult<()> {
         return Ok(());
     }
     begin_to_watch(&runtime.scheduler);
-    let look = |held: bool| {
+    let (mut left, mut last) = (first, first);
+    let look = move |held: bool| {
         let Some(interval) = interval() else { return Some(IDLE) };
-        if !held {
-            return Some(interval);
+        let goes_on = GIVING.compare_exchange(GAVE, NOBODY, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        left = if held && !goes_on { left.saturating_sub(last).min(interval) } else { interval };
+        if left.is_zero() {
+            if !ask() {
+                return None;
+            }
+            left = SOON;
         }
-        if !ask() {
-            return None;
+        match AGAIN.swap(0, Ordering::Relaxed) {
+            0 => {}
+            again => left = Duration::from_nanos(again),
         }
         // Who goes on after it has given way is noticed soon, so that an interval counts from there.
-        Some(match AGAIN.swap(0, Ordering::Relaxed) {
-            0 => SOON,
-            again => Duration::from_nanos(again),
-        })
+        last = if GIVING.load(Ordering::Relaxed) == GIVES { left.min(SOON) } else { left };
+        Some(last)
     };
     runtime.scheduler.preempt(first, Box::new(look)).map_err(from_io)
 }
@@ -181,6 +193,7 @@ pub(super) fn end(py: Python<'_>) {
 /// The child after a fork has no such thread, whatever it was doing.
 pub(super) fn after_fork() {
     ASKING.store(QUIET, Ordering::SeqCst);
+    GIVING.store(NOBODY, Ordering::Relaxed);
 }
 
 /// The handler of the signal that has a thread give way. To the program the signal has none.
@@ -211,7 +224,13 @@ impl Preemption {
             }
         };
         match by {
-            By::Thread => runtime.scheduler.give_way_after_hold(interval().unwrap_or_default()),
+            By::Thread => {
+                GIVING.store(GIVES, Ordering::Relaxed);
+                // SAFETY: a turn touches nothing else.
+                let wait = |most| unsafe { without_gil(py, || runtime.scheduler.turn(Some(most))) };
+                runtime.scheduler.give_way_after_hold(interval().unwrap_or_default(), wait);
+                GIVING.store(GAVE, Ordering::Relaxed);
+            }
             By::Run => runtime.scheduler.yield_now().map_err(|_| runtime.raise(py))?,
         }
         Ok(())

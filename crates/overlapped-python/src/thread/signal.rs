@@ -136,7 +136,7 @@ impl MainHandler {
         greenlets.look_for_signals.set(true);
         scheduler.wake(TaskletId::ROOT);
         if !in_native_code && !scheduler.is_between() {
-            scheduler.give_way_after_hold(Duration::ZERO);
+            scheduler.give_way_after_hold(Duration::ZERO, |_| Ok(()));
         }
         Ok(())
     }

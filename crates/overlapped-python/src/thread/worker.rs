@@ -150,21 +150,28 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
         return;
     }
     let patience = idle::patience(greenlets);
-    // SAFETY: the GIL is held here and taken again before anything of Python's is used: the turn touches the port
-    // and the scheduler's own tables.
-    let turned = unsafe {
-        let state = ffi::PyEval_SaveThread();
-        let turned = scheduler.rest(patience);
-        ffi::PyEval_RestoreThread(state);
-        turned
-    };
-    if let Err(error) = turned {
+    // SAFETY: a turn touches nothing else.
+    if let Err(error) = unsafe { without_gil(py, || scheduler.rest(patience)) } {
         port_failed(&error);
     }
     idle::after_wait(greenlets, scheduler);
     if greenlets.main_thread && (!scheduler.has_ready() || signal_came()) {
         greenlets.look_for_signals.set(true);
         scheduler.wake(TaskletId::ROOT);
+    }
+}
+
+/// Makes a turn of the scheduler's without the GIL.
+///
+/// # Safety
+/// `turn` touches nothing of Python's, but the port and the scheduler's own tables.
+pub(super) unsafe fn without_gil(_py: Python<'_>, turn: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    // SAFETY: the GIL is held here, and taken again before anything of Python's is used.
+    unsafe {
+        let state = ffi::PyEval_SaveThread();
+        let turned = turn();
+        ffi::PyEval_RestoreThread(state);
+        turned
     }
 }
 

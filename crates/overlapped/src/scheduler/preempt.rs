@@ -21,6 +21,9 @@ use super::Scheduler;
 /// thread since the last time: returns the next interval; `None` ends it.
 pub type Look = Box<dyn FnMut(bool) -> Option<Duration> + Send>;
 
+/// How long peers on another core may take to answer those who have just run.
+const MOMENT: Duration = Duration::from_micros(100);
+
 impl Scheduler {
     /// Has `look` called, on a thread of its own, after each interval of this one's CPU time, the first of which is
     /// `interval`.
@@ -42,26 +45,32 @@ impl Scheduler {
 
     /// Lets the others run before the tasklet that has held the thread goes on, those too whom the port or a timer makes
     /// ready, again and again while there are any, for about `most` at the most: who receives and sends in turn would else
-    /// wait for one hold of this one's after each step. What this one is told waits until it waits itself.
-    pub fn give_way_after_hold(self: &Rc<Self>, most: Duration) {
+    /// wait for one hold of this one's after each step. Where some have run, what they have asked for may be a moment away:
+    /// `wait` is to make a [turn](Scheduler::turn) of at most so long. What this one is told waits until it waits itself.
+    pub fn give_way_after_hold(self: &Rc<Self>, most: Duration, mut wait: impl FnMut(Duration) -> io::Result<()>) {
         let began = Instant::now();
         // Where the port fails, the next wait is told.
-        while self.turn(Some(Duration::ZERO)).is_ok() && self.has_ready() {
+        let mut turned = self.turn(Some(Duration::ZERO));
+        while turned.is_ok() && self.has_ready() {
             self.let_others_run();
-            if began.elapsed() >= most {
+            let left = most.saturating_sub(began.elapsed());
+            if left.is_zero() {
                 break;
             }
+            turned = if self.has_ready() { self.turn(Some(Duration::ZERO)) } else { wait(left.min(MOMENT)) };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::engine::{TaskletId, park};
     use crate::scheduler::current;
-    use crate::{run, yield_now};
+    use crate::{run, spawn, yield_now};
 
     const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -84,6 +93,34 @@ mod tests {
             while held.load(Ordering::Relaxed) < 3 {
                 std::hint::spin_loop();
             }
+        });
+    }
+
+    #[test]
+    fn whoever_is_ready_a_moment_after_others_have_run_runs_too_before_the_one_that_gives_way_goes_on() {
+        run(|| {
+            let scheduler = current().unwrap();
+            let (turns, other) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(TaskletId::ROOT)));
+            let _others = {
+                let (turns, other) = (Rc::clone(&turns), Rc::clone(&other));
+                spawn(move || {
+                    other.set(current().unwrap().current_tasklet());
+                    for _ in 0..3 {
+                        turns.set(turns.get() + 1);
+                        park(None, "test").unwrap();
+                    }
+                })
+            };
+            let mut waits = Vec::new();
+            scheduler.give_way_after_hold(Duration::from_secs(60), |most| {
+                waits.push(most);
+                if turns.get() < 3 {
+                    scheduler.wake(other.get());
+                }
+                scheduler.turn(Some(Duration::ZERO))
+            });
+            scheduler.wake(other.get());
+            assert_eq!((turns.get(), waits), (3, vec![MOMENT; 3]));
         });
     }
 }
