@@ -81,6 +81,7 @@
 //! | [`sync::broadcast`], [`sync::watch`] | - | |
 //! | [`CancellationToken`] | - | |
 //! | [`Local`] | `local` | |
+//! | [`block_on`] | - | futures are Rust's; Python's coroutines have `overlapped.asyncio` |
 //! | [`offload()`], [`spawn_blocking`] | `offload` | |
 //! | [`Config::schedulers`], [`spawn_anywhere`], [`handles`] | - | there it is a process for each core: `prefork` |
 //! | [`Config`] | `configure` | |
@@ -95,6 +96,7 @@ mod attempt;
 mod blocking;
 mod channel;
 mod coroutine;
+pub mod ecosystem;
 mod ends;
 pub mod engine;
 mod entry;
@@ -134,6 +136,7 @@ mod workers;
 
 pub use attempt::attempted;
 pub use channel::{Channel, Preference, ReceiveError, Receiving, SendError, Sending, channel};
+pub use ecosystem::block_on;
 pub use ends::{AsCompleted, as_completed, first_completed, shield, wait};
 pub use entry::{Config, DEFAULT_STACK_SIZE, run, try_run};
 pub use every::{Every, MissedTickBehavior, Ticking, every};

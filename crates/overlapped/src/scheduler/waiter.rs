@@ -1,6 +1,7 @@
 //! Who waits, as others see it: on the same thread or on another.
 
 use std::sync::Arc;
+use std::task;
 use std::time::Instant;
 
 use super::id::TaskletId;
@@ -8,7 +9,7 @@ use super::remote::Remote;
 use super::thread::{Scheduler, try_current, with_current};
 use crate::interrupt::{Cause, Interrupted, Level, Telling, Verdict};
 
-/// Somebody who waits, on whatever thread: a tasklet, or a thread without a scheduler.
+/// Somebody who waits, on whatever thread: a tasklet, a thread without a scheduler, or whoever polls a future.
 #[derive(Clone)]
 pub struct Waiter(Who);
 
@@ -16,6 +17,7 @@ pub struct Waiter(Who);
 enum Who {
     Tasklet(Arc<Remote>, TaskletId),
     Thread(std::thread::Thread),
+    Poller(task::Waker),
 }
 
 impl Waiter {
@@ -29,10 +31,16 @@ impl Waiter {
         Waiter(Who::Tasklet(Arc::clone(remote), id))
     }
 
+    /// Whoever polls a future.
+    pub(crate) fn polling(context: &task::Context<'_>) -> Waiter {
+        Waiter(Who::Poller(context.waker().clone()))
+    }
+
     /// Ends its [`park`], or the next one.
     pub fn wake(&self) {
         match &self.0 {
             Who::Thread(thread) => thread.unpark(),
+            Who::Poller(waker) => waker.wake_by_ref(),
             Who::Tasklet(remote, id) => {
                 let is_here = |scheduler: &Scheduler| {
                     let is_here = Arc::ptr_eq(&scheduler.remote, remote);
@@ -48,23 +56,20 @@ impl Waiter {
         }
     }
 
-    /// The tasklet on its thread; `None` for a thread without a scheduler.
+    /// The tasklet on its thread; `None` for who is no tasklet.
     pub fn id(&self) -> Option<TaskletId> {
         match &self.0 {
             Who::Tasklet(_, id) => Some(*id),
-            Who::Thread(_) => None,
+            Who::Thread(_) | Who::Poller(_) => None,
         }
     }
 
-    /// The tasklet's number on its thread; 0 for the thread itself.
+    /// The tasklet's number on its thread; 0 for the thread itself, and for who is no tasklet.
     pub fn number(&self) -> u64 {
-        match &self.0 {
-            Who::Tasklet(_, id) => id.number(),
-            Who::Thread(_) => 0,
-        }
+        self.id().map_or(0, TaskletId::number)
     }
 
-    /// Has the tasklet leave its wait, from whatever thread. A thread without a scheduler cannot be interrupted.
+    /// Has the tasklet leave its wait, from whatever thread. Who is no tasklet cannot be interrupted.
     pub fn interrupt(&self, cause: Cause) {
         let Who::Tasklet(remote, id) = &self.0 else { return };
         let id = *id;
@@ -97,11 +102,11 @@ impl Waiter {
     }
 
     /// Runs `call` on the tasklet's thread, between two tasklets: it must not wait. False where that thread has no scheduler
-    /// any more, which then drops it; and for a thread that never had one.
+    /// any more, which then drops it; and for who is no tasklet.
     pub fn call(&self, call: Box<dyn FnOnce() + Send>) -> bool {
         match &self.0 {
             Who::Tasklet(remote, _) => remote.call(call),
-            Who::Thread(_) => false,
+            Who::Thread(_) | Who::Poller(_) => false,
         }
     }
 
@@ -165,6 +170,7 @@ impl PartialEq for Waiter {
         match (&self.0, &other.0) {
             (Who::Tasklet(a, i), Who::Tasklet(b, j)) => Arc::ptr_eq(a, b) && i == j,
             (Who::Thread(a), Who::Thread(b)) => a.id() == b.id(),
+            (Who::Poller(a), Who::Poller(b)) => a.will_wake(b),
             _ => false,
         }
     }

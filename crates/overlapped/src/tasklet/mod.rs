@@ -5,6 +5,7 @@
 //! One that panics there ends the process with a message, as `std::thread` does: nobody is left to be told.
 
 mod error;
+mod future;
 mod handle;
 
 pub use self::error::JoinError;
@@ -326,18 +327,18 @@ impl<T> JoinHandle<T> {
     /// unwinding its stack ([the whole story](crate#leaving-early)). A tasklet that has not begun never does; one that
     /// never waits is not disturbed. A second cancel changes nothing. Works from any thread.
     pub fn cancel(&self) {
-        let id = {
+        let (id, joiner) = {
             let mut state = self.packet.state();
             state.cancelled.get_or_insert_with(Instant::now);
             if state.finished {
                 return;
             }
-            // It does not wait for ever from now on.
-            if let Some(joiner) = &state.joiner {
-                joiner.wake();
-            }
-            state.id
+            (state.id, state.joiner.clone())
         };
+        // It does not wait for ever from now on.
+        if let Some(joiner) = joiner {
+            joiner.wake();
+        }
         if let Some(id) = id {
             Waiter::of(&self.remote, id).interrupt(Cause::Cancel);
         }
