@@ -81,7 +81,7 @@
 //! | [`sync::broadcast`], [`sync::watch`] | - | |
 //! | [`CancellationToken`] | - | |
 //! | [`Local`] | `local` | |
-//! | [`block_on`] | - | futures are Rust's; Python's coroutines have `overlapped.asyncio` |
+//! | [`block_on()`] | - | futures are Rust's; Python's coroutines have `overlapped.asyncio` |
 //! | [`offload()`], [`spawn_blocking`] | `offload` | |
 //! | [`Config::schedulers`], [`spawn_anywhere`], [`handles`] | - | there it is a process for each core: `prefork` |
 //! | [`Config`] | `configure` | |

@@ -28,7 +28,7 @@ pub fn in_tasklet<T: 'static>(function: impl FnOnce() -> T + 'static) -> InTaskl
     InTasklet(spawn(function))
 }
 
-/// The end of a tasklet, which is cancelled when this is dropped: see [`in_tasklet`].
+/// The end of a tasklet, which is cancelled when this is dropped: see [`in_tasklet()`].
 #[must_use = "dropping it cancels the tasklet"]
 pub struct InTasklet<T>(JoinHandle<T>);
 

@@ -27,12 +27,27 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn of(address: SockAddr) -> io::Result<Endpoint> {
+    pub(crate) fn of(address: SockAddr) -> io::Result<Endpoint> {
         #[cfg(unix)]
-        if let Some(unix) = address.as_unix() {
-            return Ok(Endpoint::Unix(unix));
+        if address.is_unix() {
+            return unix(&address).map(Endpoint::Unix);
         }
         let other = || io::Error::new(io::ErrorKind::Unsupported, "an address of another family than IP and Unix");
         address.as_socket().map(Endpoint::Ip).ok_or_else(other)
     }
+}
+
+/// That of a path, of an abstract name, or of a socket that has none.
+#[cfg(unix)]
+fn unix(address: &SockAddr) -> io::Result<std::os::unix::net::SocketAddr> {
+    use std::os::unix::net::SocketAddr;
+    if let Some(unix) = address.as_unix() {
+        return Ok(unix);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = address.as_abstract_namespace() {
+        use std::os::linux::net::SocketAddrExt;
+        return SocketAddr::from_abstract_name(name);
+    }
+    SocketAddr::from_pathname("")
 }

@@ -90,6 +90,8 @@ pub use self::listen::{Listening, listen};
 pub use self::process::{ChildOutput, ProcessProtocol, ProcessTransport, spawn_process};
 pub use self::protocol::{AtEnd, Protocol};
 pub use self::socket::{ListenerSocket, StreamSocket};
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub(crate) use self::socket::{prepare, socket_of};
 #[cfg(feature = "rustls")]
 pub use self::tls::{Negotiated, Tls};
 pub use self::transport::Transport;

@@ -28,13 +28,13 @@ sockets!(StreamSocket: crate::net::UnixStream, std::os::unix::net::UnixStream);
 #[cfg(unix)]
 sockets!(ListenerSocket: crate::net::UnixListener, std::os::unix::net::UnixListener);
 
-pub(super) fn socket_of(socket: impl Into<Owned>) -> Socket {
+pub(crate) fn socket_of(socket: impl Into<Owned>) -> Socket {
     let socket: Owned = socket.into();
     socket.into()
 }
 
 /// What is written goes out at once: it is collected here, not by the system (`TCP_NODELAY`, tcp(7)).
-pub(super) fn prepare(socket: &Socket, address: &SockAddr) {
+pub(crate) fn prepare(socket: &Socket, address: &SockAddr) {
     if address.as_socket().is_some() {
         // What is lost without it is some speed.
         let _ = socket.set_tcp_nodelay(true);

@@ -7,7 +7,9 @@
 //! then asks the kernel without waiting, and the one after it asks again: one kernel entry more for each answer of a server.)
 
 use std::io;
+use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Interest, Op, OpId, Outcome, Submitted};
@@ -18,6 +20,12 @@ use super::token::Token;
 /// Names an operation that was [started](Scheduler::start), for [`Scheduler::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started(Option<OpId>);
+
+/// What keeps a handle open, shared: a clone keeps the same one.
+pub(crate) trait Keeps: Deref + Clone + 'static {}
+
+impl<H: 'static> Keeps for Rc<H> {}
+impl<H: 'static> Keeps for Arc<H> {}
 
 /// What an operation owns, at an address that stays, until its end.
 struct Owned<B>(*mut B);
@@ -114,14 +122,14 @@ impl Scheduler {
 
     /// As [`Scheduler::start`], for the sockets and files of this crate: `op` names `handle` and no other, and it stays open
     /// until just before `callback` is called.
-    pub(crate) fn launch<H: 'static, B: 'static>(
+    pub(crate) fn launch<K: Keeps, B: 'static>(
         &self,
-        handle: &Rc<H>,
+        handle: &K,
         owned: B,
-        op: impl for<'a> FnOnce(&H, &'a mut B) -> Op<'a>,
+        op: impl for<'a> FnOnce(&K::Target, &'a mut B) -> Op<'a>,
         callback: impl FnOnce(B, io::Result<Outcome>) + 'static,
     ) -> Started {
-        let kept = Rc::clone(handle);
+        let kept = handle.clone();
         let ended = move |_: &Scheduler, owned, result| {
             drop(kept);
             callback(owned, result);
@@ -134,13 +142,13 @@ impl Scheduler {
     }
 
     /// As [`Scheduler::start_multishot`], for the sockets of this crate, as [`Scheduler::launch`].
-    pub(crate) fn launch_multishot<H: 'static>(
+    pub(crate) fn launch_multishot<K: Keeps>(
         &self,
-        handle: &Rc<H>,
-        op: impl FnOnce(&H) -> Op<'static>,
+        handle: &K,
+        op: impl FnOnce(&K::Target) -> Op<'static>,
         mut callback: impl FnMut(io::Result<Outcome>, bool) + 'static,
     ) -> Started {
-        let mut kept = Some(Rc::clone(handle));
+        let mut kept = Some(handle.clone());
         let told = move |_: &Scheduler, result, more: bool| {
             if !more {
                 drop(kept.take());

@@ -2,6 +2,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 pub(crate) mod children;
+#[cfg(feature = "hyper")]
+pub(crate) mod http;
 pub(crate) mod protocols;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;
