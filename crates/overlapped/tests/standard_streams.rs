@@ -231,6 +231,39 @@ fn child_writes_much() {
 }
 
 #[test]
+fn a_write_that_is_left_in_time_has_taken_its_line_or_nothing() {
+    let _watch = Watch::new();
+    let mut child = child("child_leaves_writes").spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("was left") {
+        line.clear();
+        assert!(errors.read_line(&mut line).unwrap() > 0, "it has ended without a word");
+    }
+    let text = between(&child.wait_with_output().unwrap());
+    let expected: String = (0..30_000).map(|number| format!("line {number}\n")).collect();
+    assert!(text == expected, "{} bytes", text.len());
+}
+
+#[test]
+#[ignore = "run by a_write_that_is_left_in_time_has_taken_its_line_or_nothing, as a process of its own"]
+fn child_leaves_writes() {
+    play(|| {
+        let mut left = 0;
+        for number in 0..30_000 {
+            let mut taken = false;
+            while !taken {
+                let told = timeout(MOMENT, || taken = writeln!(stdout(), "line {number}").is_ok()).is_err();
+                left += usize::from(told);
+                if told && left == 5 {
+                    writeln!(stderr(), "one was left").unwrap();
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn the_lines_of_one_turn_stay_together_and_who_has_it_may_take_it_again() {
     let _watch = Watch::new();
     let text = printed("child_writes_in_turns", b"");

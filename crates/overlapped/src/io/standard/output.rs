@@ -10,6 +10,7 @@ use overlapped_port::sys::{RawFile, raw_file};
 
 use super::or_closed;
 use crate::blocking::count;
+use crate::interrupt::level_in;
 use crate::sync::{RLock, RLockGuard};
 use crate::time::deadline_after;
 
@@ -46,6 +47,11 @@ impl Stream {
         }
         or_closed(count(Op::Write { file: self.file(), buffer: bytes, offset: None }, deadline), bytes.len())
     }
+}
+
+/// Whether an error says that the tasklet is to leave.
+fn was_told(error: &io::Error) -> bool {
+    level_in(error).is_some()
 }
 
 /// A stream with whose turn it is.
@@ -90,11 +96,11 @@ struct Turn {
 }
 
 impl Turn {
-    fn take(shared: &'static Shared) -> Turn {
+    fn wait(shared: &'static Shared) -> Turn {
         Turn { shared, _guard: shared.turn.acquire() }
     }
 
-    fn take_or_told(shared: &'static Shared) -> io::Result<Turn> {
+    fn wait_or_told(shared: &'static Shared) -> io::Result<Turn> {
         Ok(Turn { shared, _guard: shared.turn.acquire_or_told()? })
     }
 
@@ -116,24 +122,24 @@ impl Turn {
         Ok(())
     }
 
-    fn keep(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Takes bytes of the output's, and returns how the lines among them went out.
+    ///
+    /// # Errors
+    /// Where they were not taken: what has kept earlier ones from going out.
+    fn take(&self, bytes: &[u8]) -> io::Result<io::Result<()>> {
+        self.send(false, None)?;
         let mut rest = self.shared.rest();
         rest.try_reserve(bytes.len())?;
         rest.extend_from_slice(bytes);
-        Ok(())
+        drop(rest);
+        Ok(self.send(false, None))
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self.shared.stream {
             Stream::Error => self.shared.stream.write(bytes, None),
-            Stream::Output => {
-                // What an error has left from an earlier write.
-                self.send(false, None)?;
-                self.keep(bytes)?;
-                // Taken is taken: an error that comes now shows at the next call.
-                let _ = self.send(false, None);
-                Ok(bytes.len())
-            }
+            // Taken is taken: an error that comes then shows at the next call.
+            Stream::Output => self.take(bytes).map(|_| bytes.len()),
         }
     }
 
@@ -148,11 +154,11 @@ impl Turn {
                 }
                 Ok(())
             }
-            Stream::Output => {
-                self.send(false, None)?;
-                self.keep(bytes)?;
-                self.send(false, None)
-            }
+            // Where the tasklet is told to leave and the bytes are taken, the next wait tells it.
+            Stream::Output => match self.take(bytes)? {
+                Err(error) if !was_told(&error) => Err(error),
+                _ => Ok(()),
+            },
         }
     }
 
@@ -208,7 +214,7 @@ macro_rules! standard_stream {
             /// Keeps others from writing until the result is dropped; waits for its turn. The tasklet that has it may write,
             /// and lock, as before.
             pub fn lock(&self) -> $lock {
-                $lock(Turn::take(Self::shared()))
+                $lock(Turn::wait(Self::shared()))
             }
 
             /// Whether it is a terminal.
@@ -220,19 +226,19 @@ macro_rules! standard_stream {
         /// Each call waits for its turn, and then for the stream.
         impl Write for &$stream {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                Turn::take_or_told($stream::shared())?.write(bytes)
+                Turn::wait_or_told($stream::shared())?.write(bytes)
             }
 
             fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-                Turn::take_or_told($stream::shared())?.write_all(bytes)
+                Turn::wait_or_told($stream::shared())?.write_all(bytes)
             }
 
             fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
-                Turn::take_or_told($stream::shared())?.write_fmt(arguments)
+                Turn::wait_or_told($stream::shared())?.write_fmt(arguments)
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                Turn::take_or_told($stream::shared())?.flush()
+                Turn::wait_or_told($stream::shared())?.flush()
             }
         }
 
@@ -282,8 +288,10 @@ macro_rules! standard_stream {
 
 standard_stream! {
     /// Standard output, as [`std::io::Stdout`]: see the [module](super) for what is shared. It is written by lines; where the
-    /// reader is slow, only the tasklet that writes waits. What was not written when an error or a cancel came stays, and
-    /// goes out before what is written next.
+    /// reader is slow, only the tasklet that writes waits.
+    ///
+    /// Told to leave (a time-out, a cancel), a call has taken all of its bytes, and says so, or none of them, and is an error.
+    /// What was taken and not written stays, and goes out before what is written next.
     Stdout,
     /// Standard output, to which nobody else writes until this is dropped.
     StdoutLock,
