@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::fs::{self, File};
-use overlapped::{is_cancelled, offload, sleep, spawn, timeout, yield_now};
-use support::{run, wait_for};
+use overlapped::{Config, is_cancelled, offload, sleep, spawn, timeout, yield_now};
+use support::{Watch, run, wait_for};
 use tempfile::TempDir;
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -136,10 +136,12 @@ fn many_that_wait_for_a_lock_hold_back_neither_files_nor_functions() {
     });
 }
 
+/// Also where its call has to wait for a thread: there is one, and others always have something to ask.
 #[test]
 fn a_lock_is_given_back_by_who_is_told_to_leave() {
     let (_folder, path) = folder();
-    run(|| {
+    let _watch = Watch::new();
+    Config::new().threads(1).run(|| {
         let (holder, other) = (Rc::new(open(&path)), open(&path));
         let theirs = Rc::clone(&holder);
         let leaves = spawn(move || {
@@ -155,8 +157,16 @@ fn a_lock_is_given_back_by_who_is_told_to_leave() {
             }
             taken
         });
+        let busy: Vec<_> = (0..50)
+            .map(|_| {
+                let path = path.clone();
+                spawn(move || while fs::metadata(&path).is_ok() {})
+            })
+            .collect();
+        sleep(MOMENT);
         leaves.cancel();
         leaves.join().unwrap().unwrap();
         other.try_lock().unwrap();
+        busy.iter().for_each(|tasklet| tasklet.cancel());
     });
 }

@@ -19,6 +19,13 @@ const BEGIN: &str = "\n<<<\n";
 /// Comes after it.
 const END: &str = "\n>>>\n";
 
+/// So many of these are more than a pipe holds.
+const MANY: usize = 4000;
+
+fn long_line(number: usize) -> String {
+    format!("line {number} {:=>100}\n", "")
+}
+
 /// The ignored test `name`, as a process of its own whose streams are pipes.
 fn child(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -201,7 +208,7 @@ fn only_the_one_that_writes_to_a_slow_reader_waits() {
     }
     let output = child.wait_with_output().unwrap();
     let text = between(&output);
-    let expected: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
+    let expected: String = (0..MANY).map(long_line).collect();
     assert!(text == expected, "{} bytes", text.len());
 }
 
@@ -223,8 +230,8 @@ fn child_writes_much() {
                 before = now;
             }
         });
-        for number in 0..100_000 {
-            writeln!(stdout(), "line {number}").unwrap();
+        for number in 0..MANY {
+            stdout().write_all(long_line(number).as_bytes()).unwrap();
             written.set(number);
         }
     });
@@ -241,7 +248,7 @@ fn a_write_that_is_left_in_time_has_taken_its_line_or_nothing() {
         assert!(errors.read_line(&mut line).unwrap() > 0, "it has ended without a word");
     }
     let text = between(&child.wait_with_output().unwrap());
-    let expected: String = (0..30_000).map(|number| format!("line {number}\n")).collect();
+    let expected: String = (0..MANY).map(long_line).collect();
     assert!(text == expected, "{} bytes", text.len());
 }
 
@@ -250,10 +257,10 @@ fn a_write_that_is_left_in_time_has_taken_its_line_or_nothing() {
 fn child_leaves_writes() {
     play(|| {
         let mut left = 0;
-        for number in 0..30_000 {
-            let mut taken = false;
+        for number in 0..MANY {
+            let (mut taken, line) = (false, long_line(number));
             while !taken {
-                let told = timeout(MOMENT, || taken = writeln!(stdout(), "line {number}").is_ok()).is_err();
+                let told = timeout(MOMENT, || taken = write!(stdout(), "{line}").is_ok()).is_err();
                 left += usize::from(told);
                 if told && left == 5 {
                     writeln!(stderr(), "one was left").unwrap();

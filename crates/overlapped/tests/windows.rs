@@ -31,6 +31,30 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 #[test]
+fn symbolic_links_are_made_for_files_and_for_folders_and_removed_as_such() {
+    let (folder, path) = folder();
+    support::except_under_wine("Wine says that it has made a symbolic link, and has not", || {
+        run(|| {
+            fs::write(&path, b"contents").unwrap();
+            let (to_file, to_folder) = (folder.path().join("to file"), folder.path().join("to folder"));
+            match fs::symlink_file(&path, &to_file) {
+                // ERROR_PRIVILEGE_NOT_HELD: not every user may.
+                Err(error) if error.raw_os_error() == Some(1314) => return println!("not here: {error}"),
+                made => made.unwrap(),
+            }
+            fs::symlink_dir(folder.path(), &to_folder).unwrap();
+            assert_eq!(fs::read(&to_file).unwrap(), b"contents");
+            assert_eq!(fs::read(to_folder.join("file")).unwrap(), b"contents");
+            assert_eq!(fs::read_link(&to_file).unwrap(), path);
+            fs::remove_file(&to_file).unwrap();
+            assert!(fs::remove_file(&to_folder).is_err(), "it is a folder's");
+            fs::remove_dir(&to_folder).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"contents", "what they pointed to stays");
+        });
+    });
+}
+
+#[test]
 fn handles_go_in_and_out() {
     let (_folder, path) = folder();
     run(|| {

@@ -6,7 +6,9 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, HANDLE};
-use windows_sys::Win32::Storage::FileSystem::{LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx};
+use windows_sys::Win32::Storage::FileSystem::{
+    LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
+};
 use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Threading::CreateEventW;
 
@@ -69,10 +71,18 @@ pub fn try_lock(file: &File, shared: bool) -> Result<(), TryLockError> {
     Err(TryLockError::Error(error))
 }
 
-/// Gives the lock of a whole file back (UnlockFile, which waits for nothing).
+/// Gives the lock of a whole file back (UnlockFile, which waits for nothing): both, where the handle has taken it alone and
+/// shared.
 ///
 /// # Errors
-/// The system's.
+/// The system's, where the handle has no lock.
 pub fn unlock(file: &File) -> io::Result<()> {
-    file.unlock()
+    // SAFETY: takes numbers.
+    let unlock = || unsafe { UnlockFile(file.as_raw_handle(), 0, 0, u32::MAX, u32::MAX) != 0 };
+    if !unlock() {
+        return Err(io::Error::last_os_error());
+    }
+    // Mostly there is one; Windows and Wine have each an error of their own for that.
+    unlock();
+    Ok(())
 }
