@@ -51,9 +51,11 @@ fn senders_are_told_when_the_last_receiver_has_gone_and_what_is_left_is_dropped(
     }
     run(|| {
         let dropped = Rc::new(Cell::new(0));
-        let (sender, receiver) = mpmc::bounded(1);
+        let (sender, receiver) = mpmc::bounded(2);
         let other = receiver.clone();
-        sender.send(Counts(Rc::clone(&dropped))).unwrap_or_else(|_| unreachable!());
+        for _ in 0..2 {
+            sender.send(Counts(Rc::clone(&dropped))).unwrap_or_else(|_| unreachable!());
+        }
         drop(receiver);
         let (theirs, counts) = (sender.clone(), Counts(Rc::clone(&dropped)));
         let waits = spawn(move || theirs.send(counts).is_err_and(|error| matches!(error, SendError::Closed(_))));
@@ -61,7 +63,7 @@ fn senders_are_told_when_the_last_receiver_has_gone_and_what_is_left_is_dropped(
         assert_eq!(dropped.get(), 0);
         drop(other);
         assert!(waits.join().unwrap());
-        assert_eq!((dropped.get(), sender.is_closed(), sender.is_empty()), (2, true, true));
+        assert_eq!((dropped.get(), sender.is_closed(), sender.is_empty()), (3, true, true));
     });
 }
 

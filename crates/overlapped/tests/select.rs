@@ -114,6 +114,15 @@ fn without_a_wait_there_is_a_default_and_conditions_leave_arms_out() {
         closed.close();
         let other = select! { Ok(value) = closed.getting() => value, else => 99 };
         assert_eq!(other.unwrap(), 99);
+        // One that is left out does not keep the thread from what the others wait for.
+        let event = Event::new();
+        let sets = event.clone();
+        spawn(move || sets.set());
+        let set = select! {
+            _ = after(LONG), if queue.len() > 5 => false,
+            _ = event.waiting() => true,
+        };
+        assert!(set.unwrap());
         let nothing = std::panic::catch_unwind(|| select! { _ = after(LONG), if false => {} });
         assert!(nothing.is_err());
     });
