@@ -2,7 +2,8 @@
 
 `library_suites.py [--python VERSION] [--backend NAME]... [--no-build] [--plain] [SUITE]...`; `make suites` runs all, in
 an hour. The suites are those of blocking programs and of loops of their own: for asyncio's loops there is `make loops`.
-What plain python does is kept in target/suites/ and run again with `--plain`.
+What plain python does is kept in target/suites/ and run again with `--plain`. A suite that has no result there keeps
+its line in the table.
 
 It fails where a test fails or hangs with us, plain python passes it, it does so again when it is run by itself, and no
 reason is given for it here.
@@ -52,6 +53,9 @@ SUITES = {
         [
             "-m",
             "not redismod and not onlycluster and not ssl and not cp_integration and not multidb_integration",
+            # asyncio's have loops of their own to run on; the others want more than a server.
+            *(f"--ignore=tests/{it}" for it in ("test_asyncio", "test_scenario", "test_observability")),
+            "--ignore=tests/test_credentials.py",
             "tests",
         ],
         redis=True,
@@ -87,12 +91,14 @@ def main() -> None:
         sys.exit(f"CPython {wanted.python} is not on this machine")
     requirements = "--requirement", str(Path(__file__).with_suffix(".txt"))
     python = pythons.environment("suites", wanted.python, interpreter, wanted.build, *requirements)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for name in wanted.suites:
         for how in ["plain", *(wanted.backends or BACKENDS)]:
             if how != "plain" or wanted.plain or not path(wanted.python, how, name).exists():
                 keep(wanted.python, python, name, how)
-    text, faults = document()
-    (ROOT / "docs" / "suites.md").write_text(text)
+    file = ROOT / "docs" / "suites.md"
+    text, faults = document(file.read_text())
+    file.write_text(text)
     sys.exit("\n".join(faults) or None)
 
 
@@ -152,9 +158,11 @@ def server(suite: Suite, folder: Path) -> Iterator[list[str]]:
         yield [f"--redis-url=redis://127.0.0.1:{port}/0"]
 
 
-def document() -> tuple[str, list[str]]:
-    """The tables of all that is kept, and the differences that have no reason."""
+def document(before: str) -> tuple[str, list[str]]:
+    """The tables of all that is kept, with what they had before of other suites, and differences without a reason."""
     kept: dict[str, dict[str, dict[str, Result]]] = {}
+    for version in re.findall(r"^## CPython (\S+)$", before, re.MULTILINE):
+        kept[version] = {}
     for file in sorted(RESULTS.glob("*.json")):
         version, how, suite = file.name.removesuffix(".json").split(",")
         kept.setdefault(version, {}).setdefault(suite, {})[how] = Result.kept(file)
@@ -166,9 +174,12 @@ def document() -> tuple[str, list[str]]:
             "|---|---|---|---|---|",
         ]
         found: list[str] = []
+        told = before.partition(f"## CPython {version}\n")[2].partition("\n## ")[0]
         for name in SUITES:
             each = suites.get(name, {})
             if "plain" not in each:
+                lines += re.findall(rf"^\| {name} \|.*", told, re.MULTILINE)
+                found += re.findall(rf"^- {name}: .*", told, re.MULTILINE)
                 continue
             new = sorted({test for how in BACKENDS if how in each for test in differences(each["plain"], each[how])})
             cells = (cell(each.get(how)) for how in ["plain", *BACKENDS])
