@@ -88,15 +88,17 @@ fn keepalive_times_are_set_and_told() {
         stream.set_keepalive(Some(Keepalive::default())).unwrap();
         assert!(stream.keepalive().unwrap().is_some());
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let asked = Keepalive { idle: seconds(60), interval: seconds(7), probes: Some(3) };
+        let asked = Keepalive { idle: seconds(60), interval: seconds(7), probes: None };
         stream.set_keepalive(Some(asked)).unwrap();
         let told = stream.keepalive().unwrap().unwrap();
         if cfg!(unix) {
-            assert_eq!(told, asked);
+            assert_eq!((told.idle, told.interval), (asked.idle, asked.interval));
+        }
+        support::except_under_wine("it has no TCP_KEEPCNT", || {
             // What is not named stays.
             stream.set_keepalive(Some(Keepalive { probes: Some(4), ..Keepalive::default() })).unwrap();
-            assert_eq!(stream.keepalive().unwrap(), Some(Keepalive { probes: Some(4), ..asked }));
-        }
+            assert_eq!(stream.keepalive().unwrap(), Some(Keepalive { probes: Some(4), ..told }));
+        });
         stream.set_keepalive(None).unwrap();
         assert_eq!(stream.keepalive().unwrap(), None);
     });
