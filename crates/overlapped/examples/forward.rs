@@ -7,35 +7,19 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::rc::Rc;
 
+use overlapped::io::{copy, copy_bidirectional};
 use overlapped::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use overlapped::{Group, spawn};
+use overlapped::spawn;
 
 const CLIENTS: usize = 50;
 const BYTES: usize = 200_000;
 
-/// Sends on what comes, and then the end.
-fn pump(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<u64> {
-    let moved = io::copy(&mut from, &mut to)?;
-    match to.shutdown(Shutdown::Write) {
-        // It has gone already.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-        ended => ended?,
-    }
-    Ok(moved)
-}
-
-/// Both ways of one connection: where one fails, the other ends too, and with them the sockets.
+/// Both ways of one connection; returns how many bytes went by.
 fn forward(client: TcpStream, server: TcpStream) -> io::Result<u64> {
-    let (client, server) = (Rc::new(client), Rc::new(server));
-    let (theirs, its) = (Rc::clone(&client), Rc::clone(&server));
-    Group::try_run(|group| {
-        let back = group.try_spawn(move || pump(&its, &theirs));
-        let there = pump(&client, &server)?;
-        Ok(there + back.join()?)
-    })
+    let (there, back) = copy_bidirectional(client, server)?;
+    Ok(there + back)
 }
 
 fn accept(
@@ -56,23 +40,21 @@ fn accept(
 /// Sends back what comes, to everyone.
 fn echo(listener: &TcpListener) -> io::Result<()> {
     for stream in listener.incoming() {
-        let stream = stream?;
-        spawn(move || pump(&stream, &stream));
+        // What comes is sent back, and the half that writes ends its direction when it is dropped.
+        let (mut reads, mut writes) = stream?.into_split();
+        spawn(move || copy(&mut reads, &mut writes));
     }
     Ok(())
 }
 
 /// Sends, ends its side, and finds all of it in the answer.
 fn client(forwarder: SocketAddr, number: usize) -> io::Result<usize> {
-    let stream = Rc::new(TcpStream::connect(forwarder)?);
+    let (mut reads, mut writes) = TcpStream::connect(forwarder)?.into_split();
     let sent: Rc<[u8]> = (0..BYTES).map(|at| ((at + number).wrapping_mul(2_654_435_761) >> 11) as u8).collect();
-    let (writes, what) = (Rc::clone(&stream), Rc::clone(&sent));
-    let writer = spawn(move || {
-        (&*writes).write_all(&what)?;
-        writes.shutdown(Shutdown::Write)
-    });
+    let what = Rc::clone(&sent);
+    let writer = spawn(move || writes.write_all(&what));
     let mut answer = Vec::new();
-    (&*stream).read_to_end(&mut answer)?;
+    reads.read_to_end(&mut answer)?;
     writer.join()??;
     assert!(answer == *sent, "client {number} got {} bytes back", answer.len());
     Ok(answer.len())

@@ -6,7 +6,6 @@ use std::io::{BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 
 use overlapped::fs::File;
-use overlapped::net::Duplex;
 use overlapped::{spawn, timeout, yield_now};
 use support::{LONG, pattern, pipe, run, stream_pair};
 

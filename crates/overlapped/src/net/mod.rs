@@ -4,7 +4,8 @@
 //! through the thread's completion port, and so only works inside of [`run`](crate::run()). Differences from
 //! [`std::net`]:
 //!
-//! - a name is looked up without blocking the thread ([`ToSocketAddrs`]);
+//! - a name is looked up without blocking the thread ([`ToSocketAddrs`]), and [`TcpStream::connect`] does not wait for an
+//!   address that does not answer before it tries the next one (RFC 8305);
 //! - a time-out gives [`TimedOut`](std::io::ErrorKind::TimedOut), never `WouldBlock`; it belongs to the handle, and a
 //!   clone begins with the time-outs of its original. A handle that is made from a socket of the standard library's, or
 //!   from the system's, begins with the socket's own, and leaves it those that it has when it is turned back;
@@ -25,7 +26,7 @@
 //! socket of this module, and whose sockets become one of these by way of the standard library's.
 //!
 //! **Sharing.** Several tasklets may use one handle: `&TcpStream` reads and writes, as in the standard library, and a
-//! tasklet that reads does not disturb one that writes; or each gets a half of its own ([`Duplex::into_split`]). Closing means dropping the handle, which the borrow checker
+//! tasklet that reads does not disturb one that writes; or each gets a half of its own ([`TcpStream::into_split`]). Closing means dropping the handle, which the borrow checker
 //! allows only when nobody waits on it: to make others leave a stream, [`shutdown`](TcpStream::shutdown) it or cancel
 //! the tasklets.
 //!

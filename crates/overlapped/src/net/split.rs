@@ -29,7 +29,7 @@ pub trait Duplex: Sized {
     /// [`OwnedWriteHalf`].
     ///
     /// ```
-    /// use overlapped::net::{Duplex, TcpListener, TcpStream};
+    /// use overlapped::net::{TcpListener, TcpStream};
     /// use std::io::{Read, Write};
     /// overlapped::run(|| {
     ///     let listener = TcpListener::bind("127.0.0.1:0")?;

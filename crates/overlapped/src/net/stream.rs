@@ -109,7 +109,20 @@ macro_rules! stream {
             }
         }
 
-        impl crate::net::Duplex for $type {
+        impl $type {
+            /// Divides it into two halves for two owners: one reads, one writes and ends its direction when it is dropped.
+            /// See [`Duplex::into_split`](crate::net::Duplex::into_split).
+            pub fn into_split(self) -> (OwnedReadHalf<$type>, OwnedWriteHalf<$type>) {
+                Duplex::into_split(self)
+            }
+
+            /// Lends it as two halves: one reads, one writes.
+            pub fn split(&self) -> (ReadHalf<'_, $type>, WriteHalf<'_, $type>) {
+                Duplex::split(self)
+            }
+        }
+
+        impl Duplex for $type {
             fn reader(&self) -> impl Read {
                 self
             }

@@ -11,6 +11,7 @@ use socket2::{Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
+use crate::net::split::{Duplex, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::{handle, options, race, stream};
 use crate::resolve::ToSocketAddrs;
 use crate::time::deadline_after;

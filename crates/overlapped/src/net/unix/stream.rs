@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::address;
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
+use crate::net::split::{Duplex, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::{BACKLOG, handle, options, serve, stream};
 use crate::scheduler;
 
