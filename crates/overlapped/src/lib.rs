@@ -2,9 +2,9 @@
 //! thousands of times at once, on one thread with one completion port.
 //!
 //! # Leaving early
-//! A tasklet leaves a wait early when it is cancelled ([`JoinHandle::cancel`], the end of [`run`]) or when the time of a
-//! [`timeout()`] round the wait is up. What was in flight is over then: cancelled, its completion awaited, what it moved
-//! reported.
+//! A tasklet leaves a wait early when it is cancelled ([`JoinHandle::cancel`], the end of [`run`]), when the time of a
+//! [`timeout()`] round the wait is up, or when the block round it is to end, of a [`Group`] or a [`CancellationToken`].
+//! What was in flight is over then: cancelled, its completion awaited, what it moved reported.
 //!
 //! **Where it is told.** At every wait, and only there, again and again until the tasklet has ended, or the time-out's
 //! block. Waits that have an [`io::Result`](std::io::Result) return an error: of kind
