@@ -1,4 +1,4 @@
-//! `select!`: the macro over [`first_of`], and what it expands to.
+//! `select!`: the macro over [`first_of`](crate::first_of), and what it expands to.
 //!
 //! Each arm's branch is evaluated into a variable of its own, one inside of the other (`@branches`); then one call waits for
 //! all of them (`@wait`). What the first has brought leaves that block as one of nested [`Either`]s (`@brought`), so that the
