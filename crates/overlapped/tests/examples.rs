@@ -94,3 +94,19 @@ fn prefork() {
     let said = run("prefork", &[]);
     assert!(said.contains("100 clients with half a request each at each of 2 restarts"), "{said}");
 }
+
+#[test]
+fn tls() {
+    assert!(run("tls", &[]).starts_with("tls: 20 clients, 20000000 bytes back as sent"));
+}
+
+#[test]
+fn websocket_echo() {
+    assert!(run("websocket_echo", &[]).starts_with("websocket echo: 100 clients, 2000 messages"));
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn static_site() {
+    assert!(run("static_site", &[]).starts_with("static site: 50 clients, 1050 pages"));
+}

@@ -5,7 +5,6 @@ pub(crate) mod children;
 #[cfg(feature = "hyper")]
 pub(crate) mod http;
 pub(crate) mod protocols;
-#[cfg(feature = "rustls")]
 pub(crate) mod tls;
 #[cfg(unix)]
 mod unix;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "rustls")]
 use overlapped::reactor::Tls;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -28,6 +29,7 @@ pub(crate) fn server_config() -> ServerConfig {
     ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()
 }
 
+#[cfg(feature = "rustls")]
 pub(crate) fn server() -> Tls {
     Tls::server(Arc::new(server_config()))
 }
@@ -36,10 +38,12 @@ pub(crate) fn client_config() -> ClientConfig {
     ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
 }
 
+#[cfg(feature = "rustls")]
 pub(crate) fn client_of(config: ClientConfig) -> Tls {
     Tls::client(Arc::new(config), "localhost".try_into().unwrap())
 }
 
+#[cfg(feature = "rustls")]
 pub(crate) fn client() -> Tls {
     client_of(client_config())
 }
