@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, loop, memory, micro, preemption, prefork, scaling, structure, text
+from . import accept, echo, files, loop, memory, micro, preemption, prefork, scaling, structure, text, threads
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -18,6 +18,7 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "asyncio": loop.scene,
     "prefork": prefork.scene,
     "preemption": preemption.scene,
+    "threads": threads.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
 }

@@ -7,6 +7,7 @@
 pub mod files;
 pub mod load;
 pub mod ring;
+pub mod threads;
 
 use std::fmt::Display;
 use std::io::{self, Read, Write};
@@ -140,6 +141,14 @@ pub const TURNS: u32 = 2000;
 /// events, of which another sets one; `condition` a turn of two that hand it on through one condition.
 pub fn print_structure(group: Laps, first: Laps, condition: Laps) {
     print_named([("group", Some(group)), ("first", Some(first)), ("condition", Some(condition))]);
+}
+
+/// Prints the costs of a hand-over to another thread, in nanoseconds.
+///
+/// `stream` is one producer and one consumer on a queue of 1024, a value; `ping_pong` is two threads that answer each other,
+/// so that every single value wakes the other thread: a value one way.
+pub fn print_handover(stream: Laps, ping_pong: Laps) {
+    print_named([("stream", Some(stream)), ("ping_pong", Some(ping_pong))]);
 }
 
 fn print_named<const N: usize>(named: [(&str, Option<Laps>); N]) {
