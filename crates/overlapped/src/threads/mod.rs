@@ -20,10 +20,12 @@
 //!
 //! Rejected: how many tasklets are *ready* (it changes within microseconds, and would be a store at each switch); the
 //! processor's time (it is late: a burst goes to whoever was idle before it); each in turn (what has ended is not
-//! counted, and long connections gather where chance puts them); to take what another thread has been given and not
-//! begun (a thread that falls idle would mostly take what its neighbour is just waking up for: the spread is undone, at
-//! the price of a shared queue). What is given begins when its thread next polls its port, after some 64 switches at
-//! most; a tasklet that holds its thread for longer is what [`watch`](crate::watch) tells of.
+//! counted, and long connections gather where chance puts them); of several, the next (a lone client then has another
+//! thread woken for each connection, which is half as much again of the processor's time, and spreads no better); to
+//! take what another thread has been given and not begun (a thread that falls idle would mostly take what its neighbour
+//! is just waking up for: the spread is undone, at the price of a shared queue). What is given begins when its thread
+//! next polls its port, after some 64 switches at most; a tasklet that holds its thread for longer is what
+//! [`watch`](crate::watch) tells of.
 //!
 //! **The end.** When `main` has returned, all threads cancel their tasklets at once, as the end of [`run`](crate::run)
 //! does; `run` returns when all have ended. What is given to a thread that has ended is dropped, and its joiner told of
