@@ -210,6 +210,7 @@ mod tests {
             let given = crate::spawn_anywhere(|| std::thread::current().id());
             assert_ne!(given.join().unwrap(), here);
             drop(ending);
+            spawn(yield_now);
             let given = crate::spawn_anywhere(|| std::thread::current().id());
             assert_eq!(given.join().unwrap(), here);
         });
