@@ -61,7 +61,7 @@ impl<F: FnOnce() -> T, T> Place<F, T> {
 ///
 /// # Errors
 /// Outside of [`run`](crate::run); where no thread can be started; and where the tasklet is told to leave
-/// ([`is_cancelled`](crate::is_cancelled), or `TimedOut`).
+/// ([`is_cancelled`], or `TimedOut`).
 ///
 /// # Panics
 /// With the panic of `function`.

@@ -40,7 +40,7 @@ use crate::scheduler::{pass_on, passed};
 /// ```
 ///
 /// **An arm** is `pattern = branch => body`, or `pattern = branch, if condition => body`, whose branch is not evaluated and
-/// never comes where the condition does not hold. What a [`Branch`](crate::Branch) brings is its
+/// never comes where the condition does not hold. What a [`Branch`] brings is its
 /// [`Output`](crate::Branch::Output): a receive brings a `Result`, an event `()`, the end of a tasklet `()` (its result stays
 /// with the handle). The patterns match whatever comes, or there is an `else`.
 ///
@@ -80,7 +80,7 @@ use crate::scheduler::{pass_on, passed};
 /// ```
 ///
 /// # Errors
-/// The macro's value is an [`io::Result`](std::io::Result) of the body's. Where the tasklet is told to leave:
+/// The macro's value is an [`io::Result`] of the body's. Where the tasklet is told to leave:
 /// [`is_cancelled`](crate::is_cancelled), or `TimedOut`. Nothing was taken then, and no body has run.
 ///
 /// # Panics
