@@ -83,6 +83,8 @@ fn this_program_as_a_worker() {
             let supervisor = Rc::new(server(2).0);
             let theirs = Rc::clone(&supervisor);
             let obeying = spawn(move || theirs.obey_signals(LONG));
+            // Who hears of the workers may send signals: they are obeyed from here on.
+            overlapped::yield_now();
             let mut said = String::new();
             while !obeying.is_finished() {
                 let workers = supervisor.workers();
