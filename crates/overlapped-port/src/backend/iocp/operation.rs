@@ -111,6 +111,7 @@ impl Core {
             }
             Op::RecvMultishot { socket } => self.absorb_provided(request, sys::socket_key(*socket), (1, true), ending),
             Op::Send { socket, buffer, all, .. } => match ending.code {
+                0 if ending.bytes == 0 && !buffer.is_empty() && facts.stream => SENT_NOTHING,
                 0 => progress(request, ending.bytes, buffer.len(), *all && facts.stream),
                 code => {
                     // Under Wine a cancelled send says what it has moved.
@@ -119,6 +120,9 @@ impl Core {
                 }
             },
             Op::SendMessage { socket, message, .. } => match ending.code {
+                0 if ending.bytes == 0 && facts.stream && message.buffers.iter().any(|buffer| !buffer.is_empty()) => {
+                    SENT_NOTHING
+                }
                 0 => progress(request, ending.bytes, 0, false),
                 code => {
                     request.moved += ending.bytes;
@@ -162,6 +166,9 @@ impl Core {
         unsafe { CancelIoEx(target, overlapped) };
     }
 }
+
+/// Under Wine a send on a stream that had to wait may end well and have sent nothing: it is begun again.
+const SENT_NOTHING: Next = Next::Again;
 
 /// What an operation that may take several calls does after `count` bytes more.
 fn progress(request: &mut Request, count: usize, room: usize, all: bool) -> Next {
