@@ -49,6 +49,16 @@ fn dropping_the_half_that_writes_ends_its_direction_alone() {
 }
 
 #[test]
+fn dropping_the_half_that_writes_ends_its_direction_also_in_a_callback_of_the_loop() {
+    run(|| {
+        let (left, mut right) = stream_pair();
+        let (_reads, writes) = left.into_split();
+        overlapped::reactor::call_soon(move || drop(writes));
+        assert_eq!(right.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
 fn dropping_the_half_that_writes_ends_its_direction_also_where_a_cancel_drops_it() {
     run(|| {
         let (left, mut right) = stream_pair();

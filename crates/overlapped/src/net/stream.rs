@@ -19,9 +19,9 @@ pub(super) fn recv(socket: RawSocket, buffer: &mut [u8], flags: i32, deadline: O
 }
 
 /// Ends one or both directions. On Windows the system leaves a receive that waits waiting, and the port ends it; outside
-/// of a scheduler, and elsewhere, `direct` does it all.
+/// of tasklets, and elsewhere, `direct` does it all.
 pub(super) fn shutdown(socket: RawSocket, how: Shutdown, direct: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    if cfg!(windows) && scheduler::current().is_ok() {
+    if cfg!(windows) && scheduler::current().is_ok_and(|scheduler| !scheduler.is_between()) {
         return count(Op::Shutdown { socket, how }, None).map(drop);
     }
     direct()
