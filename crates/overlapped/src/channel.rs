@@ -160,8 +160,7 @@ impl<T> Channel<T> {
             queue.senders.push((Claimant::current(), value))
         };
         let (left, waited) = await_place(Telling::Error, deadline, "channel send", |waits| {
-            let mut queue = self.queue();
-            (!waits || queue.senders.is_served(place)).then(|| queue.senders.leave(place))
+            self.queue().senders.leave_unless(place, waits)
         });
         match (left, waited) {
             (Left::Served(()), _) => Ok(()),
@@ -212,8 +211,7 @@ impl<T> Channel<T> {
             queue.receivers.push(Claimant::current())
         };
         let (left, waited) = await_place(Telling::Error, deadline, "channel receive", |waits| {
-            let mut queue = self.queue();
-            (!waits || queue.receivers.is_served(place)).then(|| queue.receivers.leave(place))
+            self.queue().receivers.leave_unless(place, waits)
         });
         match (left, waited) {
             (Left::Served(value), _) => Ok(value),

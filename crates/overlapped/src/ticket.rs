@@ -61,6 +61,11 @@ impl Claimant {
     }
 }
 
+/// Wakes those that were served together.
+pub(crate) fn wake_all(served: Vec<Claimant>) {
+    served.into_iter().for_each(|claimant| claimant.waiter.wake());
+}
+
 impl Claims for Claimant {
     fn claim(&self) -> bool {
         self.ticket.as_ref().is_none_or(Ticket::claim)

@@ -120,8 +120,13 @@ impl<W: Claims, S> WaitList<W, S> {
         Err(with)
     }
 
+    /// Serves all that wait and can be served, each with what `with` makes; they are to be woken outside of the list's lock.
+    pub(crate) fn serve_all(&mut self, with: impl Fn() -> S) -> Vec<W> {
+        std::iter::from_fn(|| self.serve(with()).ok()).collect()
+    }
+
     /// Whether the one at `place` was served.
-    pub(crate) fn is_served(&self, place: Place) -> bool {
+    fn is_served(&self, place: Place) -> bool {
         matches!(self.spots[place].holds, Left::Served(_))
     }
 
@@ -139,6 +144,12 @@ impl<W: Claims, S> WaitList<W, S> {
         let left = self.spots.remove(place).holds;
         self.served -= usize::from(matches!(left, Left::Served(_)));
         left
+    }
+
+    /// Leaves `place`, unless the one there `waits` on and was not served: what [`await_place`](crate::scheduler::await_place)
+    /// asks for.
+    pub(crate) fn leave_unless(&mut self, place: Place, waits: bool) -> Option<Left<W, S>> {
+        (!waits || self.is_served(place)).then(|| self.leave(place))
     }
 
     /// Takes a place out of the line, if it is there.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::unwound;
 use crate::interrupt::Telling;
 use crate::scheduler::{await_place, passed};
-use crate::ticket::Claimant;
+use crate::ticket::{Claimant, wake_all};
 use crate::time::deadline_after;
 use crate::wait_list::{Left, WaitList};
 
@@ -49,7 +49,7 @@ struct State {
 impl State {
     /// All that wait are told that it is broken: they are to be woken.
     fn tell(&mut self) -> Vec<Claimant> {
-        std::iter::from_fn(|| self.waiting.serve(Err(BrokenBarrierError(()))).ok()).collect()
+        self.waiting.serve_all(|| Err(BrokenBarrierError(())))
     }
 }
 
@@ -108,14 +108,13 @@ impl Barrier {
                 let others: Vec<Claimant> =
                     (0..last).filter_map(|number| state.waiting.serve(Ok(number)).ok()).collect();
                 drop(state);
-                others.iter().for_each(|claimant| claimant.waiter.wake());
+                wake_all(others);
                 return Ok(last);
             }
             state.waiting.push(Claimant::current())
         };
         let (left, waited) = await_place(Telling::Unwinding, deadline, "barrier", |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+            self.state().waiting.leave_unless(place, waits)
         });
         match left {
             Left::Served(outcome) => outcome,
@@ -143,7 +142,7 @@ impl Barrier {
             state.broken = broken;
             state.tell()
         };
-        told.iter().for_each(|claimant| claimant.waiter.wake());
+        wake_all(told);
     }
 
     /// For how many it is.

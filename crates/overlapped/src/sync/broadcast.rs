@@ -16,7 +16,7 @@ use crate::channel::SendError;
 use crate::interrupt::Telling;
 use crate::scheduler::{await_place, pass_on, passed};
 use crate::select::{Branch, Listed, first};
-use crate::ticket::{Claimant, Ticket};
+use crate::ticket::{Claimant, Ticket, wake_all};
 use crate::time::deadline_after;
 use crate::wait_list::{Place, WaitList};
 
@@ -71,11 +71,6 @@ impl<T> State<T> {
         self.first + self.values.len() as u64
     }
 
-    /// All that wait, who are to be woken.
-    fn serve_all(&mut self) -> Vec<Claimant> {
-        std::iter::from_fn(|| self.waiting.serve(()).ok()).collect()
-    }
-
     /// What the receiver is given next, which is counted on; `None` where it has to wait.
     fn next(&self, next: &mut u64) -> Option<Result<Arc<T>, ReceiveError>> {
         if *next < self.first {
@@ -91,10 +86,6 @@ impl<T> State<T> {
             None => (self.senders == 0).then_some(Err(ReceiveError::Closed)),
         }
     }
-}
-
-fn wake(claimants: Vec<Claimant>) {
-    claimants.into_iter().for_each(|claimant| claimant.waiter.wake());
 }
 
 /// The end that values go into; clones are others of the same ring. When the last is dropped, receivers are given what is
@@ -136,9 +127,9 @@ impl<T> Sender<T> {
             let oldest = if is_full { state.values.pop_front() } else { None };
             state.first += u64::from(is_full);
             state.values.push_back(Arc::new(value));
-            (oldest, state.serve_all(), state.receivers)
+            (oldest, state.waiting.serve_all(|| ()), state.receivers)
         };
-        wake(waiting);
+        wake_all(waiting);
         drop(oldest);
         Ok(receivers)
     }
@@ -196,9 +187,8 @@ impl<T: Clone> Receiver<T> {
                 }
                 state.waiting.push(Claimant::current())
             };
-            let ((), waited) = await_place(Telling::Error, deadline, "broadcast", |waits| {
-                let mut state = locked(&self.shared);
-                (!waits || state.waiting.is_served(place)).then(|| drop(state.waiting.leave(place)))
+            let (_, waited) = await_place(Telling::Error, deadline, "broadcast", |waits| {
+                locked(&self.shared).waiting.leave_unless(place, waits)
             });
             match (self.take(), waited) {
                 (Some(next), _) => return next.map(Arc::unwrap_or_clone),
@@ -305,9 +295,9 @@ impl<T> Drop for Sender<T> {
         let waiting = {
             let mut state = locked(&self.0);
             state.senders -= 1;
-            if state.senders == 0 { state.serve_all() } else { Vec::new() }
+            if state.senders == 0 { state.waiting.serve_all(|| ()) } else { Vec::new() }
         };
-        wake(waiting);
+        wake_all(waiting);
     }
 }
 

@@ -18,7 +18,7 @@ use super::lock::LockGuard;
 use super::unwound;
 use crate::interrupt::Telling;
 use crate::scheduler::await_place;
-use crate::ticket::Claimant;
+use crate::ticket::{Claimant, wake_all};
 use crate::time::deadline_after;
 use crate::wait_list::{Left, WaitList};
 
@@ -77,10 +77,8 @@ impl Condition {
         let lock = guard.lock();
         let place = self.waiting().push(Claimant::current());
         drop(guard);
-        let (left, waited) = await_place(Telling::Unwinding, deadline, "condition", |waits| {
-            let mut waiting = self.waiting();
-            (!waits || waiting.is_served(place)).then(|| waiting.leave(place))
-        });
+        let (left, waited) =
+            await_place(Telling::Unwinding, deadline, "condition", |waits| self.waiting().leave_unless(place, waits));
         let notified = matches!(left, Left::Served(()));
         let held = waited.and_then(|()| lock.acquire_as(Telling::Unwinding, None));
         match held {
@@ -104,11 +102,8 @@ impl Condition {
 
     /// Lets all go on that wait.
     pub fn notify_all(&self) {
-        let all: Vec<Claimant> = {
-            let mut waiting = self.waiting();
-            std::iter::from_fn(|| waiting.serve(()).ok()).collect()
-        };
-        all.iter().for_each(|claimant| claimant.waiter.wake());
+        let all = self.waiting().serve_all(|| ());
+        wake_all(all);
     }
 }
 

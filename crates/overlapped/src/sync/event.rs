@@ -121,10 +121,8 @@ impl Event {
             }
             state.waiting.push(Claimant::current())
         };
-        let (left, waited) = await_place(telling, deadline, waits_for, |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
-        });
+        let (left, waited) =
+            await_place(telling, deadline, waits_for, |waits| self.state().waiting.leave_unless(place, waits));
         if matches!(left, Left::Served(())) { Ok(true) } else { waited.map(|()| false) }
     }
 }

@@ -268,10 +268,8 @@ impl RLock {
             }
             state.waiting.push(Claimant::current())
         };
-        let (left, waited) = await_place(telling, deadline, "lock", |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
-        });
+        let (left, waited) =
+            await_place(telling, deadline, "lock", |waits| self.state().waiting.leave_unless(place, waits));
         let served = matches!(left, Left::Served(()));
         if served && waited.is_err() {
             self.release();

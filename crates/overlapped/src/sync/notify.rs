@@ -11,7 +11,7 @@ use super::unwound;
 use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{await_place, passed};
 use crate::select::{Branch, Listed};
-use crate::ticket::{Claimant, Ticket};
+use crate::ticket::{Claimant, Ticket, wake_all};
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, Place, WaitList};
 
@@ -74,8 +74,7 @@ impl Notify {
             state.waiting.push(Claimant::current())
         };
         let (left, waited) = await_place(Telling::Unwinding, deadline, "a word", |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+            self.state().waiting.leave_unless(place, waits)
         });
         if matches!(left, Left::Served(true)) && waited.is_err() {
             // One who was told to leave makes nothing of it: the next has it.
@@ -99,11 +98,8 @@ impl Notify {
 
     /// Tells all that wait, and nobody later.
     pub fn notify_all(&self) {
-        let all: Vec<Claimant> = {
-            let mut state = self.state();
-            std::iter::from_fn(|| state.waiting.serve(false).ok()).collect()
-        };
-        all.iter().for_each(|claimant| claimant.waiter.wake());
+        let all = self.state().waiting.serve_all(|| false);
+        wake_all(all);
     }
 
     /// The wait for a word, as one of several: see [`first_of`](crate::first_of).

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use super::unwound;
 use crate::interrupt::Telling;
 use crate::scheduler::{Waiter, await_place, passed};
-use crate::ticket::Claimant;
+use crate::ticket::{Claimant, wake_all};
 use crate::wait_list::WaitList;
 
 /// A place for one value, which is written once.
@@ -51,12 +51,12 @@ struct Making<'a>(&'a Mutex<State>);
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        let waiting: Vec<Claimant> = {
+        let waiting = {
             let mut state = locked(self.0);
             state.makes = None;
-            std::iter::from_fn(|| state.waiting.serve(()).ok()).collect()
+            state.waiting.serve_all(|| ())
         };
-        waiting.iter().for_each(|claimant| claimant.waiter.wake());
+        wake_all(waiting);
     }
 }
 
@@ -146,8 +146,7 @@ impl<T> OnceCell<T> {
                 }
             };
             let (_, waited) = await_place(Telling::Unwinding, None, "a value that is made once", |waits| {
-                let mut state = locked(&self.state);
-                (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+                locked(&self.state).waiting.leave_unless(place, waits)
             });
             waited.unwrap_or_else(unwound);
         }

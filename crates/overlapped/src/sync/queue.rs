@@ -163,10 +163,8 @@ impl<T> Queue<T> {
                 Err(value) => state.putters.push((Claimant::current(), value)),
             }
         };
-        let (left, waited) = await_place(Telling::Error, deadline, "queue put", |waits| {
-            let mut state = self.state();
-            (!waits || state.putters.is_served(place)).then(|| state.putters.leave(place))
-        });
+        let (left, waited) =
+            await_place(Telling::Error, deadline, "queue put", |waits| self.state().putters.leave_unless(place, waits));
         match (left, waited) {
             (Left::Served(None), _) => Ok(()),
             (Left::Served(Some(value)), _) => Err(SendError::Closed(value)),
@@ -225,10 +223,8 @@ impl<T> Queue<T> {
             }
             state.getters.push(Claimant::current())
         };
-        let (left, waited) = await_place(Telling::Error, deadline, "queue get", |waits| {
-            let mut state = self.state();
-            (!waits || state.getters.is_served(place)).then(|| state.getters.leave(place))
-        });
+        let (left, waited) =
+            await_place(Telling::Error, deadline, "queue get", |waits| self.state().getters.leave_unless(place, waits));
         match (left, waited) {
             (Left::Served(value), _) => value.ok_or(ReceiveError::Closed),
             (Left::Waiting(_), Ok(())) => Err(ReceiveError::Elapsed),
@@ -254,7 +250,7 @@ impl<T> Queue<T> {
                 *state.putters.served(place).expect("it was served just now") = Some(value);
                 waiters.push(putter.waiter);
             }
-            waiters.extend(std::iter::from_fn(|| state.getters.serve(None).ok()).map(|getter| getter.waiter));
+            waiters.extend(state.getters.serve_all(|| None).into_iter().map(|getter| getter.waiter));
             waiters
         };
         waiters.iter().for_each(Waiter::wake);

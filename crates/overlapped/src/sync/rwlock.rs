@@ -214,8 +214,7 @@ impl<T> RwLock<T> {
         };
         let waits_for = if to_write { "lock to write" } else { "lock to read" };
         let (left, waited) = await_place(Telling::Unwinding, deadline, waits_for, |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+            self.state().waiting.leave_unless(place, waits)
         });
         let held = match left {
             Left::Served(()) => Some(Held { lock: self, to_write }),

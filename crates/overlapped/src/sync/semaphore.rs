@@ -136,10 +136,8 @@ impl Semaphore {
             }
             state.waiting.push(Claimant::current())
         };
-        let (left, waited) = await_place(telling, deadline, waits_for, |waits| {
-            let mut state = self.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
-        });
+        let (left, waited) =
+            await_place(telling, deadline, waits_for, |waits| self.state().waiting.leave_unless(place, waits));
         let served = matches!(left, Left::Served(()));
         if served && waited.is_err() {
             // One who was told to leave takes nothing with it: the next in the row has it.

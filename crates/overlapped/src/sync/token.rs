@@ -19,7 +19,7 @@ use super::unwound;
 use crate::interrupt::{Interrupted, Level, Telling, level_of};
 use crate::scheduler::{Waiter, await_place, passed, try_current};
 use crate::select::{Branch, Listed};
-use crate::ticket::{Claimant, Ticket};
+use crate::ticket::{Claimant, Ticket, wake_all};
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, Place, WaitList};
 
@@ -77,12 +77,12 @@ impl Node {
             if std::mem::replace(&mut state.cancelled, true) {
                 return Vec::new();
             }
-            let waiting: Vec<Claimant> = std::iter::from_fn(|| state.waiting.serve(()).ok()).collect();
+            let waiting = state.waiting.serve_all(|| ());
             let blocks: Vec<(Waiter, Level)> = state.blocks.iter().map(|(_, block)| block.clone()).collect();
             let children = state.children.iter().filter_map(|(_, child)| child.upgrade()).collect();
             (waiting, blocks, children)
         };
-        waiting.iter().for_each(|claimant| claimant.waiter.wake());
+        wake_all(waiting);
         blocks.iter().for_each(|(waiter, scope)| waiter.expire_scope(*scope));
         children
     }
@@ -167,8 +167,7 @@ impl CancellationToken {
             state.waiting.push(Claimant::current())
         };
         let (left, waited) = await_place(Telling::Unwinding, deadline, "a token", |waits| {
-            let mut state = self.0.state();
-            (!waits || state.waiting.is_served(place)).then(|| state.waiting.leave(place))
+            self.0.state().waiting.leave_unless(place, waits)
         });
         if matches!(left, Left::Served(())) { Ok(true) } else { waited.map(|()| false) }
     }

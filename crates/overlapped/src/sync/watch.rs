@@ -12,7 +12,7 @@ use crate::channel::{ReceiveError, SendError};
 use crate::interrupt::Telling;
 use crate::scheduler::{await_place, pass_on, passed};
 use crate::select::{Branch, Listed, first};
-use crate::ticket::{Claimant, Ticket};
+use crate::ticket::{Claimant, Ticket, wake_all};
 use crate::time::deadline_after;
 use crate::wait_list::{Place, WaitList};
 
@@ -71,15 +71,6 @@ impl<T> State<T> {
             (false, _) => None,
         }
     }
-}
-
-/// All that wait, who are to be woken.
-fn serve_all(waiting: &mut WaitList<Claimant>) -> Vec<Claimant> {
-    std::iter::from_fn(|| waiting.serve(()).ok()).collect()
-}
-
-fn wake(claimants: Vec<Claimant>) {
-    claimants.into_iter().for_each(|claimant| claimant.waiter.wake());
 }
 
 /// The end that sets the value; clones are others of the same. When the last is dropped, those that wait for a change are
@@ -144,10 +135,7 @@ impl<T> Sender<T> {
         };
         let (receivers, waited) = await_place(Telling::Error, None, "receivers to leave", |waits| {
             let mut state = locked(&self.0);
-            (!waits || state.closing.is_served(place)).then(|| {
-                state.closing.leave(place);
-                state.receivers
-            })
+            state.closing.leave_unless(place, waits).map(|_| state.receivers)
         });
         match waited {
             Err(interrupted) if receivers > 0 => {
@@ -171,9 +159,9 @@ fn begin() -> Result<(), ReceiveError> {
 fn set<T>(mut state: MutexGuard<'_, State<T>>, value: T) -> Arc<T> {
     let before = std::mem::replace(&mut state.value, Arc::new(value));
     state.version += 1;
-    let waiting = serve_all(&mut state.waiting);
+    let waiting = state.waiting.serve_all(|| ());
     drop(state);
-    wake(waiting);
+    wake_all(waiting);
     before
 }
 
@@ -235,9 +223,8 @@ impl<T> Receiver<T> {
             }
             state.waiting.push(Claimant::current())
         };
-        let ((), waited) = await_place(Telling::Error, deadline, "a change", |waits| {
-            let mut state = locked(&self.shared);
-            (!waits || state.waiting.is_served(place)).then(|| drop(state.waiting.leave(place)))
+        let (_, waited) = await_place(Telling::Error, deadline, "a change", |waits| {
+            locked(&self.shared).waiting.leave_unless(place, waits)
         });
         match (self.take(), waited) {
             (Some(news), _) => news,
@@ -322,9 +309,9 @@ impl<T> Drop for Sender<T> {
         let waiting = {
             let mut state = locked(&self.0);
             state.senders -= 1;
-            if state.senders == 0 { serve_all(&mut state.waiting) } else { Vec::new() }
+            if state.senders == 0 { state.waiting.serve_all(|| ()) } else { Vec::new() }
         };
-        wake(waiting);
+        wake_all(waiting);
     }
 }
 
@@ -333,9 +320,9 @@ impl<T> Drop for Receiver<T> {
         let closing = {
             let mut state = locked(&self.shared);
             state.receivers -= 1;
-            if state.receivers == 0 { serve_all(&mut state.closing) } else { Vec::new() }
+            if state.receivers == 0 { state.closing.serve_all(|| ()) } else { Vec::new() }
         };
-        wake(closing);
+        wake_all(closing);
     }
 }
 

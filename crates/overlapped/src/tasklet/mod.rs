@@ -223,7 +223,7 @@ impl<T> Shared<T> {
     #[cold]
     #[inline(never)]
     fn serve_watchers(&mut self) -> Vec<Watcher> {
-        std::iter::from_fn(|| self.watchers.serve(()).ok()).collect()
+        self.watchers.serve_all(|| ())
     }
 }
 
