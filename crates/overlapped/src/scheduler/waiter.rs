@@ -69,36 +69,32 @@ impl Waiter {
         self.id().map_or(0, TaskletId::number)
     }
 
-    /// Has the tasklet leave its wait, from whatever thread. Who is no tasklet cannot be interrupted.
-    pub fn interrupt(&self, cause: Cause) {
-        let Who::Tasklet(remote, id) = &self.0 else { return };
+    /// Does something to the tasklet on its thread: at once where that is this one, and returns what comes of it, else soon.
+    /// Nothing to who is no tasklet.
+    fn there<R>(&self, act: impl FnOnce(&Scheduler, TaskletId) -> R + Send + 'static) -> Option<R> {
+        let Who::Tasklet(remote, id) = &self.0 else { return None };
         let id = *id;
         match try_current() {
-            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.interrupt(id, cause),
+            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => Some(act(&scheduler, id)),
             _ => {
-                self.call(Box::new(move || {
+                remote.call(Box::new(move || {
                     if let Some(scheduler) = try_current() {
-                        scheduler.interrupt(id, cause);
+                        act(&scheduler, id);
                     }
                 }));
+                None
             }
         }
     }
 
+    /// Has the tasklet leave its wait, from whatever thread. Who is no tasklet cannot be interrupted.
+    pub fn interrupt(&self, cause: Cause) {
+        self.there(move |scheduler, id| scheduler.interrupt(id, cause));
+    }
+
     /// Has a scope of the tasklet's end, from whatever thread.
     pub(crate) fn expire_scope(&self, scope: Level) {
-        let Who::Tasklet(remote, id) = &self.0 else { return };
-        let id = *id;
-        match try_current() {
-            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.expire_scope(id, scope),
-            _ => {
-                self.call(Box::new(move || {
-                    if let Some(scheduler) = try_current() {
-                        scheduler.expire_scope(id, scope);
-                    }
-                }));
-            }
-        }
+        self.there(move |scheduler, id| scheduler.expire_scope(id, scope));
     }
 
     /// Runs `call` on the tasklet's thread, between two tasklets: it must not wait. False where that thread has no scheduler
@@ -113,36 +109,13 @@ impl Waiter {
     /// Ends a scope of the tasklet's, a foreign one, from whatever thread; returns whether a wait was told of it, which on
     /// another thread is not known.
     pub fn end_scope(&self, number: u64) -> bool {
-        let Who::Tasklet(remote, id) = &self.0 else { return false };
-        let id = *id;
-        match try_current() {
-            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.end_scope_of(id, number),
-            _ => {
-                remote.call(Box::new(move || {
-                    if let Some(scheduler) = try_current() {
-                        scheduler.end_scope_of(id, number);
-                    }
-                }));
-                false
-            }
-        }
+        self.there(move |scheduler, id| scheduler.end_scope_of(id, number)).unwrap_or(false)
     }
 
     /// Gives the tasklet another name, from whatever thread; from another one, soon. A thread without a scheduler has none.
     pub fn rename(&self, name: &str) {
-        let Who::Tasklet(remote, id) = &self.0 else { return };
-        let id = *id;
-        match try_current() {
-            Some(scheduler) if Arc::ptr_eq(&scheduler.remote, remote) => scheduler.rename(id, name),
-            _ => {
-                let name = name.to_owned();
-                self.call(Box::new(move || {
-                    if let Some(scheduler) = try_current() {
-                        scheduler.rename(id, &name);
-                    }
-                }));
-            }
-        }
+        let name = name.to_owned();
+        self.there(move |scheduler, id| scheduler.rename(id, &name));
     }
 
     /// Wakes it and, where it is a tasklet of this thread and the caller is too, lets it run at once.
