@@ -21,7 +21,7 @@ use overlapped_port::sys::disk;
 
 use super::File;
 use crate::interrupt::Telling;
-use crate::scheduler::{pass_on, wait};
+use crate::scheduler::{told, wait};
 use crate::time::uncancellable;
 
 /// How long to wait for the second try, and how long at most before another where few wait.
@@ -59,10 +59,7 @@ impl Drop for Waits {
 /// Waits until `deadline`.
 fn pause(deadline: Instant) -> io::Result<()> {
     while Instant::now() < deadline {
-        wait(Telling::Error, Some(deadline), "file lock").map_err(|interrupted| {
-            pass_on(&interrupted);
-            io::Error::from(interrupted)
-        })?;
+        wait(Telling::Error, Some(deadline), "file lock").map_err(told)?;
     }
     Ok(())
 }

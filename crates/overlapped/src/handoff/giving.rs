@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use crate::scheduler::pass_on;
+use crate::scheduler::told;
 use crate::sync::{Event, Permit};
 use crate::workers::sys::OwnedSocket;
 
@@ -22,8 +22,7 @@ impl Giving {
     /// back. Where the tasklet is told to leave, without them: they stay on their way.
     pub fn wait(self) -> Result<u32, NotTaken> {
         if let Err(interrupted) = self.0.is_known.wait_until(None) {
-            pass_on(&interrupted);
-            return Err(NotTaken { error: interrupted.into(), given: None });
+            return Err(NotTaken { error: told(interrupted), given: None });
         }
         self.0.result.take().expect("it is known")
     }

@@ -22,7 +22,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::attempt::attempt;
 use crate::interrupt::Telling;
-use crate::scheduler::{self, Scheduler, Started, Timer, pass_on, passed};
+use crate::scheduler::{self, Scheduler, Started, Timer, passed};
 
 /// How long an attempt may go without an answer until the next one begins ("Connection Attempt Delay", RFC 8305, section 8).
 const DELAY: Duration = Duration::from_millis(250);
@@ -211,9 +211,8 @@ pub(super) fn connect(
 ) -> io::Result<Socket> {
     let scheduler = scheduler::current()?;
     let leave = |interrupted| {
-        pass_on(&interrupted);
         let tried: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        attempt(interrupted.into(), || format!("connect to {}", tried.join(", to ")))
+        attempt(scheduler::told(interrupted), || format!("connect to {}", tried.join(", to ")))
     };
     passed(Telling::Error).map_err(leave)?;
     let (landing, me) = (Rc::new(RefCell::new(None)), scheduler.current_tasklet());

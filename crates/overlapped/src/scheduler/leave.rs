@@ -199,6 +199,12 @@ pub(crate) fn pass_on(interrupted: &Interrupted) {
     }
 }
 
+/// As [`pass_on`], with the error to return.
+pub(crate) fn told(interrupted: Interrupted) -> std::io::Error {
+    pass_on(&interrupted);
+    interrupted.into()
+}
+
 impl Scheduler {
     /// As [`pass_on`], with the error to return.
     pub(super) fn refuse(self: &Rc<Self>, level: Level) -> std::io::Error {

@@ -43,7 +43,7 @@ pub(crate) use self::board::boards;
 pub use self::board::{Board, Status};
 pub use self::id::TaskletId;
 pub(crate) use self::kept::{Keeping, Kept};
-pub(crate) use self::leave::{pass_on, raise};
+pub(crate) use self::leave::{pass_on, raise, told};
 pub(crate) use self::operation::NoUnwind;
 pub use self::preempt::Look;
 pub(crate) use self::remote::{CLEANUP, Coming, Remote};

@@ -11,7 +11,7 @@ use std::io;
 
 use super::{Branch, first_of_as, take_first};
 use crate::interrupt::Telling;
-use crate::scheduler::{pass_on, passed};
+use crate::scheduler::{passed, told};
 
 /// Waits for the first of several things and runs its arm; [`first_of`](crate::first_of) with patterns.
 ///
@@ -233,10 +233,7 @@ pub enum Either<T, O> {
 /// As for [`first_of`](crate::first_of).
 pub fn in_order(branches: &mut [&mut dyn Branch], there: &[bool], waits: bool) -> io::Result<Option<usize>> {
     if !waits {
-        passed(Telling::Error).map_err(|interrupted| {
-            pass_on(&interrupted);
-            io::Error::from(interrupted)
-        })?;
+        passed(Telling::Error).map_err(told)?;
         return Ok(take_first(branches));
     }
     if there.contains(&true) { first_of_as(branches, "the first of several").map(Some) } else { Ok(None) }

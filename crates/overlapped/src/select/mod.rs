@@ -26,7 +26,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{park, pass_on, passed};
+use crate::scheduler::{park, passed, told};
 use crate::ticket::Ticket;
 use crate::time::deadline_after;
 
@@ -215,10 +215,6 @@ pub fn first_of(branches: &mut [&mut dyn Branch]) -> io::Result<usize> {
 /// # Errors
 /// As for [`first_of`].
 pub fn first_of_as(branches: &mut [&mut dyn Branch], waits_for: &'static str) -> io::Result<usize> {
-    let told = |interrupted| {
-        pass_on(&interrupted);
-        io::Error::from(interrupted)
-    };
     passed(Telling::Error).map_err(told)?;
     loop {
         if let Some(place) = take_first(branches) {

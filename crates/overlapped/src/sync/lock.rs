@@ -16,16 +16,10 @@ use std::time::{Duration, Instant};
 
 use super::{Permit, Semaphore, unwound};
 use crate::interrupt::{Interrupted, Telling};
-use crate::scheduler::{Waiter, await_place, pass_on, passed};
+use crate::scheduler::{Waiter, await_place, passed, told};
 use crate::ticket::Claimant;
 use crate::time::{Elapsed, deadline_after};
 use crate::wait_list::{Left, WaitList};
-
-/// The error of a wait that has a result.
-fn told(interrupted: Interrupted) -> io::Error {
-    pass_on(&interrupted);
-    interrupted.into()
-}
 
 /// A value that one tasklet or thread at a time has; clones are the same lock. It may be held across waits, and those that
 /// wait for it are served in order.
