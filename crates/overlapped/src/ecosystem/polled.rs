@@ -193,10 +193,7 @@ impl PolledStream {
         if state.receiving.is_none() {
             self.0.receive(&mut state)?;
         }
-        let before = register(&mut state.reader, context);
-        drop(state);
-        drop(before);
-        Poll::Pending
+        pending(state, |state| &mut state.reader, context)
     }
 
     /// Ready when at least so many bytes have come and were not read, or no more will; `look` is shown them, whole.
@@ -214,10 +211,7 @@ impl PolledStream {
         if state.receiving.is_none() {
             self.0.receive(&mut state)?;
         }
-        let before = register(&mut state.reader, context);
-        drop(state);
-        drop(before);
-        Poll::Pending
+        pending(state, |state| &mut state.reader, context)
     }
 
     /// Takes as much of `buffers` as there is room for.
@@ -229,10 +223,7 @@ impl PolledStream {
         }
         let before = state.waiting.len();
         if before >= BEHIND {
-            let before = register(&mut state.writer, context);
-            drop(state);
-            drop(before);
-            return Poll::Pending;
+            return pending(state, |state| &mut state.writer, context);
         }
         for buffer in buffers {
             let room = BEHIND - state.waiting.len();
@@ -257,10 +248,7 @@ impl PolledStream {
         if !state.sending {
             return Poll::Ready(Ok(()));
         }
-        let before = register(&mut state.writer, context);
-        drop(state);
-        drop(before);
-        Poll::Pending
+        pending(state, |state| &mut state.writer, context)
     }
 
     /// Ends this side, when all that was written is sent.
@@ -277,11 +265,23 @@ impl PolledStream {
 }
 
 /// Has whoever polls woken; returns who was to be woken before, to be dropped without the lock.
-fn register(place: &mut Option<Waker>, context: &Context<'_>) -> Option<Waker> {
+pub(super) fn register(place: &mut Option<Waker>, context: &Context<'_>) -> Option<Waker> {
     match place {
         Some(waker) if waker.will_wake(context.waker()) => None,
         _ => place.replace(context.waker().clone()),
     }
+}
+
+/// What a poll says that has found nothing: whoever polls is woken from `place`.
+fn pending<T>(
+    mut state: MutexGuard<'_, State>,
+    place: impl FnOnce(&mut State) -> &mut Option<Waker>,
+    context: &Context<'_>,
+) -> Poll<T> {
+    let before = register(place(&mut state), context);
+    drop(state);
+    drop(before);
+    Poll::Pending
 }
 
 /// Wakes, without the lock. Called by the loop.

@@ -51,18 +51,18 @@ use slab::Slab;
 use tower_service::Service;
 
 use super::hyper::{Executor, Timer, service};
+use super::polled::register;
 use super::{PolledStream, block_on};
 use crate::group::Group;
 use crate::interrupt::Interrupted;
+use crate::net::accept_each;
 use crate::reactor::StreamSocket;
-use crate::time::{sleep, timeout};
+use crate::time::timeout;
 
 /// What a client of HTTP/2 says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client may take until it has said which protocol it speaks: as long as hyper lets it take for a request's head.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a listener waits where there is no descriptor for the next connection: it stays in the system's queue.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What takes connections: [`TcpListener`](crate::net::TcpListener), `UnixListener`.
 pub trait Listener: 'static {
@@ -142,18 +142,15 @@ where
         Group::run(|connections| {
             let (group, theirs) = (connections.clone(), stop.clone());
             let acceptor = connections.spawn(move || {
-                loop {
-                    match listener.next() {
-                        Ok(stream) => {
-                            let (service, stop) = (service.clone(), theirs.clone());
-                            group.spawn(move || serve_connection(PolledStream::from(stream), service, &stop));
-                        }
-                        Err(error) if Interrupted::is(&error) => return,
-                        // It concerns the connection that was to come.
-                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                        Err(_) => sleep(PAUSE),
-                    }
-                }
+                accept_each(
+                    || listener.next(),
+                    Interrupted::is,
+                    |stream| {
+                        let (service, stop) = (service.clone(), theirs.clone());
+                        group.spawn(move || serve_connection(PolledStream::from(stream), service, &stop));
+                        Ok(())
+                    },
+                );
             });
             block_on(signal);
             acceptor.cancel();
@@ -290,10 +287,7 @@ impl Future for Told<'_> {
             return Poll::Ready(());
         }
         // The waker is a tasklet's: it runs nobody else's code.
-        let place = &mut stopping.told[self.place];
-        if !place.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            *place = Some(context.waker().clone());
-        }
+        register(&mut stopping.told[self.place], context);
         Poll::Pending
     }
 }

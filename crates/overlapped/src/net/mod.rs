@@ -77,6 +77,8 @@ pub use options::Keepalive;
 #[cfg(windows)]
 pub use pipe::{NamedPipeListener, NamedPipeStream};
 pub use ready::{Ready, readable, writable};
+#[cfg(feature = "tower")]
+pub(crate) use serve::accept_each;
 pub use split::{Duplex, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 pub use tcp::{Incoming, TcpListener, TcpSocket, TcpStream};

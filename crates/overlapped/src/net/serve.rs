@@ -29,16 +29,27 @@ pub(super) fn serve<S: Send + 'static, A: Send + 'static, R: 'static>(
     handler: impl Fn(S, A) -> R + Send + Sync + 'static,
 ) -> io::Result<()> {
     let handler = Arc::new(handler);
+    Err(accept_each(accept, ends, |(stream, address)| {
+        let handler = Arc::clone(&handler);
+        Builder::new().spawn_anywhere(move || drop(handler(stream, address))).map(drop)
+    }))
+}
+
+/// Takes connections and hands each to `take`, until an error `ends` it, which is returned. Others pass, as where `take` can
+/// begin nothing for want of a stack.
+pub(crate) fn accept_each<C>(
+    accept: impl Fn() -> io::Result<C>,
+    ends: impl Fn(&io::Error) -> bool,
+    take: impl Fn(C) -> io::Result<()>,
+) -> io::Error {
     loop {
         match accept() {
-            Ok((stream, address)) => {
-                let handler = Arc::clone(&handler);
-                let served = Builder::new().spawn_anywhere(move || drop(handler(stream, address)));
-                if served.is_err() {
+            Ok(connection) => {
+                if take(connection).is_err() {
                     sleep(PAUSE);
                 }
             }
-            Err(error) if ends(&error) => return Err(error),
+            Err(error) if ends(&error) => return error,
             // It concerns the connection that was to come.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) => sleep(PAUSE),
