@@ -159,7 +159,7 @@ pub struct Board {
     beat: AtomicU64,
     /// When the port was last polled.
     turned: AtomicU64,
-    /// How many tasklets have not ended, beside the thread itself.
+    /// How many tasklets that were started here have not ended, beside the thread itself.
     alive: AtomicUsize,
     rows: Mutex<Vec<Arc<Row>>>,
     port: Observer,
@@ -216,7 +216,7 @@ impl Board {
         row
     }
 
-    /// How many tasklets have not ended, beside the thread itself.
+    /// How many tasklets that were started here have not ended, beside the thread itself.
     pub(super) fn alive(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
     }

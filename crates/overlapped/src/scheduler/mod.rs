@@ -46,7 +46,7 @@ pub(crate) use self::kept::{Keeping, Kept};
 pub(crate) use self::leave::{pass_on, raise, told};
 pub(crate) use self::operation::NoUnwind;
 pub use self::preempt::Look;
-pub(crate) use self::remote::{CLEANUP, Coming, Remote};
+pub(crate) use self::remote::{CLEANUP, Given, Remote};
 pub use self::started::Started;
 pub(crate) use self::thread::try_current;
 pub use self::thread::{Scheduler, Switcher, current};

@@ -15,8 +15,8 @@ pub(crate) struct Remote {
     /// `None` once the scheduler is gone.
     calls: Mutex<Option<Vec<Call>>>,
     board: Arc<Board>,
-    /// Tasklets that others have given and that have not come yet.
-    coming: AtomicUsize,
+    /// How many tasklets that other threads have given have not ended, those on their way among them.
+    given: AtomicUsize,
     /// How long cleanup may take.
     cleanup: OnceLock<Duration>,
 }
@@ -34,7 +34,7 @@ impl Remote {
             waker,
             calls: Mutex::new(Some(Vec::new())),
             board,
-            coming: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
             cleanup: OnceLock::new(),
         }
     }
@@ -69,7 +69,7 @@ impl Remote {
 
     /// How many tasklets it has that have not ended, and how many more are on their way.
     pub(crate) fn load(&self) -> usize {
-        self.board.alive() + self.coming.load(Ordering::Relaxed)
+        self.board.alive() + self.given.load(Ordering::Relaxed)
     }
 
     /// Runs `call` on the scheduler's thread, between two tasklets: it must not wait. Drops it where the scheduler is gone,
@@ -92,18 +92,18 @@ impl Remote {
     }
 }
 
-/// A tasklet on its way to a scheduler, where it counts from now on.
-pub(crate) struct Coming(Arc<Remote>);
+/// A tasklet that is given to a scheduler. It counts there until this is dropped, at its end: always once, on its way too.
+pub(crate) struct Given(Arc<Remote>);
 
-impl Coming {
-    pub(crate) fn to(remote: &Arc<Remote>) -> Coming {
-        remote.coming.fetch_add(1, Ordering::Relaxed);
-        Coming(Arc::clone(remote))
+impl Given {
+    pub(crate) fn to(remote: &Arc<Remote>) -> Given {
+        remote.given.fetch_add(1, Ordering::Relaxed);
+        Given(Arc::clone(remote))
     }
 }
 
-impl Drop for Coming {
+impl Drop for Given {
     fn drop(&mut self) {
-        self.0.coming.fetch_sub(1, Ordering::Relaxed);
+        self.0.given.fetch_sub(1, Ordering::Relaxed);
     }
 }

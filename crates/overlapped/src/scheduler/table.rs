@@ -18,6 +18,8 @@ pub(super) struct Entry {
     named: bool,
     /// It drops what it leaves behind.
     ending: bool,
+    /// Another thread has given it.
+    given: bool,
     /// What makes it leave its waits. Most tasklets never have it.
     pub(super) leaving: Option<Box<Leaving>>,
     pub(super) row: Arc<Row>,
@@ -29,6 +31,8 @@ pub(super) struct Table {
     free: Vec<u32>,
     /// The number that was given last.
     last: u32,
+    /// How many there are that other threads have given; the board has the others.
+    given: usize,
 }
 
 impl Table {
@@ -37,11 +41,16 @@ impl Table {
         let mut root = Entry::new(board.add());
         root.alive = true;
         root.row.set_state(State::Ready);
-        Table { entries: vec![root], free: Vec::new(), last: 0 }
+        Table { entries: vec![root], free: Vec::new(), last: 0, given: 0 }
     }
 
-    /// Adds a tasklet.
-    pub(super) fn create(&mut self, name: Option<&str>, board: &Board) -> TaskletId {
+    /// How many there are that other threads have given.
+    pub(super) fn given(&self) -> usize {
+        self.given
+    }
+
+    /// Adds a tasklet, which another thread may have `given`.
+    pub(super) fn create(&mut self, name: Option<&str>, given: bool, board: &Board) -> TaskletId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::new(board.add()));
             u32::try_from(self.entries.len() - 1).expect("fewer than 2^29 tasklets")
@@ -50,12 +59,16 @@ impl Table {
         self.last = self.last.wrapping_add(1).max(1);
         let id = TaskletId { index, number: self.last };
         let entry = &mut self.entries[id.index()];
-        (entry.number, entry.alive) = (id.number, true);
+        (entry.number, entry.alive, entry.given) = (id.number, true, given);
         if let Some(name) = name {
             entry.rename(name);
         }
         entry.row.begin(id, board.now());
-        board.begun();
+        if given {
+            self.given += 1;
+        } else {
+            board.begun();
+        }
         id
     }
 
@@ -68,8 +81,12 @@ impl Table {
         if std::mem::take(&mut entry.named) {
             entry.row.rename(None);
         }
+        if entry.given {
+            self.given -= 1;
+        } else {
+            board.ended();
+        }
         self.free.push(id.index);
-        board.ended();
     }
 
     /// One that has not ended.
@@ -110,6 +127,7 @@ impl Entry {
             paused: false,
             named: false,
             ending: false,
+            given: false,
             leaving: None,
             row,
         }

@@ -247,12 +247,21 @@ impl Scheduler {
 
     /// How many tasklets have not ended, beside the thread itself.
     pub fn alive(&self) -> usize {
-        self.board.alive()
+        self.board.alive() + self.table.borrow().given()
     }
 
     /// Adds a tasklet, ready to run after those that are ready already.
     pub fn create(&self, name: Option<&str>) -> TaskletId {
-        let id = self.table.borrow_mut().create(name, &self.board);
+        self.add(name, false)
+    }
+
+    /// As [`Scheduler::create`], of one that was [`Given`](super::Given), and counts by that.
+    pub(crate) fn create_given(&self, name: Option<&str>) -> TaskletId {
+        self.add(name, true)
+    }
+
+    fn add(&self, name: Option<&str>, given: bool) -> TaskletId {
+        let id = self.table.borrow_mut().create(name, given, &self.board);
         if self.closing.get() {
             self.table.borrow_mut().running(id).leaving().cancel(Instant::now());
         }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::error::{Ending, JoinError};
-use super::{Builder, JoinHandle, Packet};
+use super::{Builder, JoinHandle, Packet, start};
 use crate::coroutine;
-use crate::scheduler::{Coming, Remote, Status, try_current};
+use crate::scheduler::{Given, Remote, Status, try_current};
 
 /// Reaches the tasklets of a thread from other threads.
 ///
@@ -90,12 +90,15 @@ impl Builder {
         function: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
         let packet = Packet::new();
-        let theirs = Undelivered { packet: Some(Arc::clone(&packet)), _coming: Coming::to(&handle.0) };
+        let (theirs, given) = (Undelivered(Some(Arc::clone(&packet))), Given::to(&handle.0));
         handle.0.call(Box::new(move || {
             let mut theirs = theirs;
-            let (Some(scheduler), Some(packet)) = (try_current(), theirs.packet.take()) else { return };
+            let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) else { return };
             match coroutine::reserve(self.stack_size) {
-                Ok(size) => self.start(&scheduler, size, packet, function, |result| result, (), |body| body),
+                Ok(size) => {
+                    let id = scheduler.create_given(self.name.as_deref());
+                    start(&scheduler, id, size, packet, function, |result| result, given, |body| body);
+                }
                 Err(error) => {
                     packet.finish(Err(JoinError(Ending::NoStack(error))));
                     // Destructors may wait, and here nobody can: they run at the end, in the thread's own tasklet.
@@ -109,14 +112,11 @@ impl Builder {
 }
 
 /// A tasklet on its way to its thread: its joiner hears of it when it gets lost.
-struct Undelivered<T> {
-    packet: Option<Arc<Packet<T>>>,
-    _coming: Coming,
-}
+struct Undelivered<T>(Option<Arc<Packet<T>>>);
 
 impl<T> Drop for Undelivered<T> {
     fn drop(&mut self) {
-        if let Some(packet) = self.packet.take() {
+        if let Some(packet) = self.0.take() {
             packet.finish(Err(JoinError(Ending::Cancelled)));
         }
     }

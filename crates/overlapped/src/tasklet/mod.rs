@@ -92,7 +92,8 @@ impl Builder {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
-        self.start(&scheduler, size, Arc::clone(&packet), function, |result| result, (), |body| body);
+        let id = scheduler.create(self.name.as_deref());
+        start(&scheduler, id, size, Arc::clone(&packet), function, |result| result, (), |body| body);
         Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
 
@@ -110,39 +111,39 @@ impl Builder {
         let packet = Packet::new();
         let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
         let last = last(handle());
-        self.start(&scheduler, size, Arc::clone(&packet), function, judge, last, own);
+        let id = scheduler.create(self.name.as_deref());
+        start(&scheduler, id, size, Arc::clone(&packet), function, judge, last, own);
         Ok(handle())
     }
+}
 
-    /// Starts it on a stack that was reserved.
-    #[allow(clippy::too_many_arguments, reason = "the parts of which a tasklet is put together")]
-    fn start<'a, R: 'a, T: 'a>(
-        self,
-        scheduler: &Rc<Scheduler>,
-        stack_size: usize,
-        packet: Arc<Packet<T>>,
-        function: impl FnOnce() -> R + 'a,
-        judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'a,
-        last: impl Any,
-        own: impl FnOnce(BorrowingBody<'a>) -> Body,
-    ) {
-        let id = scheduler.create(self.name.as_deref());
-        {
-            let mut state = packet.state();
-            state.id = Some(id);
-            if state.cancelled.is_some() {
-                scheduler.interrupt(id, Cause::Cancel);
-            }
+/// Starts a tasklet that was created, on a stack that was reserved.
+#[allow(clippy::too_many_arguments, reason = "the parts of which a tasklet is put together")]
+fn start<'a, R: 'a, T: 'a>(
+    scheduler: &Rc<Scheduler>,
+    id: TaskletId,
+    stack_size: usize,
+    packet: Arc<Packet<T>>,
+    function: impl FnOnce() -> R + 'a,
+    judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'a,
+    last: impl Any,
+    own: impl FnOnce(BorrowingBody<'a>) -> Body,
+) {
+    {
+        let mut state = packet.state();
+        state.id = Some(id);
+        if state.cancelled.is_some() {
+            scheduler.interrupt(id, Cause::Cancel);
         }
-        let body: BorrowingBody<'a> = Box::new(move |scheduler| {
-            packet.finish(judge(result_of(scheduler, function)));
-            while let Some(values) = local::take(id) {
-                leave_behind(scheduler, "the local data", values);
-            }
-            leave_behind(scheduler, "the result", (packet, last));
-        });
-        coroutine::insert(id, own(body), stack_size);
     }
+    let body: BorrowingBody<'a> = Box::new(move |scheduler| {
+        packet.finish(judge(result_of(scheduler, function)));
+        while let Some(values) = local::take(id) {
+            leave_behind(scheduler, "the local data", values);
+        }
+        leave_behind(scheduler, "the result", (packet, last));
+    });
+    coroutine::insert(id, own(body), stack_size);
 }
 
 /// Runs a tasklet's function, unless the tasklet was cancelled before.
