@@ -32,6 +32,8 @@ case $for_what in
   test)
     finds test.test_socket || packages+=("lib$version-testsuite")
     command -v redis-server >/dev/null || packages+=(redis-server)
+    command -v wrk >/dev/null || packages+=(wrk)
+    command -v h2load >/dev/null || packages+=(nghttp2-client)
     [ -e /etc/services ] || packages+=(netbase)
     ;;
   check)

@@ -18,18 +18,9 @@ use overlapped::ecosystem::hyper::Executor;
 use overlapped::ecosystem::tower::serve;
 use overlapped::net::{TcpListener, TcpStream};
 use overlapped::reactor::Endpoint;
-use overlapped::{Event, JoinHandle, block_on, fs, sleep, spawn, timeout, yield_now};
-use support::http::{Long, read_long};
+use overlapped::{Event, block_on, fs, sleep, spawn, timeout, yield_now};
+use support::http::{Long, read_long, start};
 use support::{LONG, Log, LogsDrop, pattern, run, run_long, wait_for};
-
-/// Serves until the event is set.
-fn start(router: Router) -> (SocketAddr, Event, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, stop) = (listener.local_addr().unwrap(), Event::new());
-    let stopped = stop.clone();
-    let server = spawn(move || serve(listener, router).with_graceful_shutdown(async move { stopped.wait() }).run());
-    (address, stop, server)
-}
 
 /// One request of HTTP/1 by hand: what came until the server has closed.
 fn ask(server: SocketAddr, path: &str) -> io::Result<String> {

@@ -1,15 +1,14 @@
 //! The programs in `examples/` run, and find everything right. `cargo test` has built them.
 
-use std::path::PathBuf;
+mod support;
+
 use std::process::Command;
+
+use support::example;
 
 /// Runs an example and returns the line that it prints.
 fn run(name: &str, arguments: &[&str]) -> String {
-    // This test is in `target/debug/deps`, the examples are in `target/debug/examples`.
-    let mut program: PathBuf = std::env::current_exe().unwrap();
-    program.pop();
-    program.pop();
-    program.extend(["examples", &format!("{name}{}", std::env::consts::EXE_SUFFIX)]);
+    let program = example(name);
     let output = Command::new(&program).args(arguments).output().unwrap_or_else(|error| {
         panic!("{} does not start: {error}; `cargo build --examples` builds it", program.display())
     });

@@ -1,5 +1,7 @@
-//! Long bodies of HTTP, to be sent and checked on the way.
+//! Servers of HTTP, and long bodies, to be sent and checked on the way.
 
+#[cfg(feature = "tower")]
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
@@ -7,8 +9,20 @@ use std::task::{Context, Poll};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use overlapped::block_on;
+#[cfg(feature = "tower")]
+use overlapped::{Event, JoinHandle, ecosystem::tower::serve, net::TcpListener, spawn};
 
 use super::pattern;
+
+/// Serves until the event is set.
+#[cfg(feature = "tower")]
+pub(crate) fn start(router: axum::Router) -> (SocketAddr, Event, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, stop) = (listener.local_addr().unwrap(), Event::new());
+    let stopped = stop.clone();
+    let server = spawn(move || serve(listener, router).with_graceful_shutdown(async move { stopped.wait() }).run());
+    (address, stop, server)
+}
 
 const PIECE: usize = 64 << 10;
 

@@ -16,9 +16,13 @@ pub(crate) use unix::*;
 pub(crate) use windows::*;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+
+use overlapped::net::{TcpListener, TcpStream};
 
 /// After so long, a test hangs; on a crowded machine after longer, see [`crowd`].
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +37,7 @@ pub(crate) fn run<T>(main: impl FnOnce() -> T) -> T {
 
 /// [`run`] of what may take so many times as long.
 pub(crate) fn run_long<T>(times: u32, main: impl FnOnce() -> T) -> T {
-    let _watch = Watch::of(PATIENCE * times);
+    let _watch = Watch::long(times);
     overlapped::run(main)
 }
 
@@ -71,7 +75,12 @@ pub(crate) struct Watch(#[allow(dead_code, reason = "dropping it is the message"
 
 impl Watch {
     pub(crate) fn new() -> Watch {
-        Watch::of(PATIENCE)
+        Watch::long(1)
+    }
+
+    /// [`Watch::new`] over what may take so many times as long.
+    pub(crate) fn long(times: u32) -> Watch {
+        Watch::of(PATIENCE * times)
     }
 
     fn of(limit: Duration) -> Watch {
@@ -122,6 +131,30 @@ pub(crate) fn storms(count: u64, mut storm: impl FnMut(&mut fastrand::Rng)) {
             assert_eq!(overlapped::tasklets().len(), 1, "a tasklet is left");
         }
     });
+}
+
+/// The program of an example, which `cargo test` has built.
+pub(crate) fn example(name: &str) -> PathBuf {
+    // The tests are in `target/debug/deps`, the examples are in `target/debug/examples`.
+    let mut program = std::env::current_exe().unwrap();
+    program.pop();
+    program.pop();
+    program.extend(["examples", &format!("{name}{}", std::env::consts::EXE_SUFFIX)]);
+    program
+}
+
+/// Serves each connection in a tasklet of its own, until the run ends.
+pub(crate) fn serve(handler: impl Fn(TcpStream) + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    overlapped::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, handler) = (stream?, handler.clone());
+            overlapped::spawn(move || handler(stream));
+        }
+        std::io::Result::Ok(())
+    });
+    address
 }
 
 /// What happened, in order.
