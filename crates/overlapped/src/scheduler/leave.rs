@@ -41,6 +41,9 @@ impl Scheduler {
     /// noted to have been told.
     #[inline]
     pub fn take_interrupt(&self) -> Option<Cause> {
+        if self.is_untold() {
+            return None;
+        }
         let Verdict::Leave(level) = self.verdict(Telling::Error) else { return None };
         self.take(level)
     }
@@ -75,8 +78,20 @@ impl Scheduler {
         }
     }
 
+    /// Whether nothing stands of the current tasklet. Most are never told anything, so this is asked before the rest.
+    #[inline]
+    pub(super) fn is_untold(&self) -> bool {
+        self.table.borrow().at(self.current.get()).leaving.is_none()
+    }
+
     #[inline]
     pub(super) fn ask(&self, telling: Telling) -> Result<(), Interrupted> {
+        if self.is_untold() { Ok(()) } else { self.ask_slowly(telling) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn ask_slowly(&self, telling: Telling) -> Result<(), Interrupted> {
         match self.verdict(telling) {
             Verdict::Leave(level) => Err(Interrupted(level)),
             Verdict::GoOn | Verdict::CleanUp(_) => Ok(()),
@@ -87,6 +102,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// That.
+    #[inline]
     pub fn check(&self) -> Result<(), Interrupted> {
         self.ask(Telling::Error)
     }

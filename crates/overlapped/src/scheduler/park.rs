@@ -161,7 +161,7 @@ impl Scheduler {
             return true;
         }
         self.immediate.set(self.immediate.get() + 1);
-        !self.has_had_enough() && self.table.borrow().at(self.current.get()).leaving.is_none()
+        !self.has_had_enough() && self.is_untold()
     }
 
     /// Whether it is time to let others run.

@@ -90,6 +90,7 @@ impl Table {
     }
 
     /// One that has not ended.
+    #[inline]
     pub(super) fn get(&self, id: TaskletId) -> Option<&Entry> {
         self.entries.get(id.index()).filter(|entry| entry.alive && entry.number == id.number)
     }
@@ -157,6 +158,7 @@ impl Entry {
         self.row.rename(Some(name.into()));
     }
 
+    #[inline]
     pub(super) fn name(&self) -> Option<Arc<str>> {
         if self.named { self.row.name() } else { None }
     }

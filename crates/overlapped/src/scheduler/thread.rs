@@ -301,6 +301,7 @@ impl Scheduler {
     }
 
     /// The name that the tasklet was given.
+    #[inline]
     pub fn name(&self, id: TaskletId) -> Option<Arc<str>> {
         self.table.borrow().get(id).and_then(|entry| entry.name())
     }

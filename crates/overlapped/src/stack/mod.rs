@@ -114,13 +114,17 @@ impl StackPool {
         self.class(size)?.take()
     }
 
+    #[inline]
     fn class(&mut self, size: usize) -> io::Result<&mut SizeClass> {
         // Most are of the size of the one before.
-        if self.last.0 == size && size != 0 {
-            return Ok(&mut self.classes[self.last.1]);
-        }
-        let asked = size;
-        let size = round_up(size)?;
+        let index = if self.last.0 == size && size != 0 { self.last.1 } else { self.find_class(size)? };
+        Ok(&mut self.classes[index])
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_class(&mut self, asked: usize) -> io::Result<usize> {
+        let size = round_up(asked)?;
         let index = match self.classes.iter().position(|class| class.size == size) {
             Some(index) => index,
             None => {
@@ -129,7 +133,7 @@ impl StackPool {
             }
         };
         self.last = (asked, index);
-        Ok(&mut self.classes[index])
+        Ok(index)
     }
 
     /// Gives back a stack that nothing runs on any more. A stack that is dropped instead stays unused until its whole slab
