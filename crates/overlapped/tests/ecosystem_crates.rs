@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::io::{self, BufReader, Read, Write};
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use overlapped::net::TcpStream;
-use overlapped::spawn;
-use rustls::{ClientConnection, ServerConnection, StreamOwned};
-use support::tls::{client_config, server_config};
+use overlapped::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
+use overlapped::{Lock, spawn};
+use rustls::{ClientConnection, Connection, ServerConnection, StreamOwned};
+use support::tls::{client_config, client_config_of, server_config};
 use support::{pattern, run, run_long, serve};
 
 fn send_large(stream: &mut impl Write, piece: &[u8], length: usize) {
@@ -54,6 +56,142 @@ fn rustls_moves_a_hundred_megabytes_each_way_unharmed() {
     });
 }
 
+/// A connection of rustls whose two directions belong to two tasklets. Neither has the connection while it waits.
+struct Shared {
+    connection: RefCell<Connection>,
+    output: Lock<OwnedWriteHalf<TcpStream>>,
+}
+
+impl Shared {
+    /// Shakes hands, and divides the stream.
+    fn new(mut connection: Connection, mut stream: TcpStream) -> (Rc<Shared>, Incoming) {
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).unwrap();
+        }
+        let (input, output) = stream.into_split();
+        let shared = Rc::new(Shared { connection: connection.into(), output: Lock::new(output) });
+        (Rc::clone(&shared), Incoming { shared, input: BufReader::with_capacity(64 << 10, input) })
+    }
+
+    /// Sends records, those that were made first before the others.
+    fn flush(&self) -> io::Result<()> {
+        let mut output = self.output.acquire();
+        let mut records = Vec::new();
+        while self.connection.borrow().wants_write() {
+            self.connection.borrow_mut().write_tls(&mut records)?;
+            output.write_all(&records)?;
+            records.clear();
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    fn end(&self) -> io::Result<()> {
+        self.connection.borrow_mut().send_close_notify();
+        self.flush()
+    }
+}
+
+impl Write for &Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.connection.borrow_mut().writer().write(bytes)?;
+        (*self).flush()?;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (*self).flush()
+    }
+}
+
+/// The direction that is read.
+struct Incoming {
+    shared: Rc<Shared>,
+    input: BufReader<OwnedReadHalf<TcpStream>>,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.shared.connection.borrow_mut().reader().read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The end, where the other side has said so; where it has not, an error.
+                read => return read,
+            }
+            self.input.fill_buf()?;
+            let mut connection = self.shared.connection.borrow_mut();
+            // What has come already: this waits for nothing.
+            let mut come = self.input.buffer();
+            let taken = connection.read_tls(&mut come)?;
+            self.input.consume(taken);
+            connection.process_new_packets().map_err(io::Error::other)?;
+            if connection.wants_write() {
+                let shared = Rc::clone(&self.shared);
+                spawn(move || shared.flush());
+            }
+        }
+    }
+}
+
+#[test]
+fn rustls_moves_a_hundred_megabytes_both_ways_at_once_unharmed() {
+    run_long(6, || {
+        const LARGE: usize = 100_000_000;
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let server = listener.accept().unwrap().0;
+            let client_config = client_config_of(&[version]);
+            let sides = [
+                (ServerConnection::new(Arc::new(server_config())).unwrap().into(), server),
+                (
+                    ClientConnection::new(Arc::new(client_config), "localhost".try_into().unwrap()).unwrap().into(),
+                    client,
+                ),
+            ];
+            // Each side sends what the other expects, and knows its own by where it begins.
+            let pieces = [pattern(11, 300_007), pattern(12, 299_993)];
+            let tasklets = sides.map({
+                let mut own = pieces.clone().into_iter();
+                let mut others = pieces.into_iter().rev();
+                move |(connection, stream): (Connection, _)| {
+                    let (own, other) = (own.next().unwrap(), others.next().unwrap());
+                    spawn(move || {
+                        let (shared, mut incoming) = Shared::new(connection, stream);
+                        assert_eq!(shared.connection.borrow().protocol_version(), Some(version.version));
+                        let sender = spawn(move || {
+                            send_large(&mut &*shared, &own, LARGE);
+                            shared.end().unwrap();
+                        });
+                        receive_large(&mut incoming, &other, LARGE);
+                        // In order: without a close_notify this were an error.
+                        assert_eq!(incoming.read(&mut [0; 1]).unwrap(), 0);
+                        sender.join().unwrap();
+                    })
+                }
+            });
+            tasklets.into_iter().for_each(|side| side.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_stream_of_rustls_that_is_cut_off_is_no_end() {
+    run(|| {
+        let config = Arc::new(server_config());
+        let server = serve(move |stream| {
+            let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            tls.write_all(b"half of what was to").unwrap();
+            tls.flush().unwrap();
+        });
+        let connection = ClientConnection::new(Arc::new(client_config()), "localhost".try_into().unwrap()).unwrap();
+        let (_shared, mut incoming) = Shared::new(connection.into(), TcpStream::connect(server).unwrap());
+        let mut came = Vec::new();
+        assert_eq!(incoming.read_to_end(&mut came).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(came, b"half of what was to");
+    });
+}
+
 #[test]
 fn many_handshakes_of_rustls_at_once_hold_each_other_back_nowhere() {
     run_long(2, || {
@@ -93,7 +231,7 @@ fn answer(stream: TcpStream) -> io::Result<()> {
     loop {
         head.clear();
         while !head.ends_with(b"\r\n\r\n") {
-            if io::BufRead::read_until(&mut input, b'\n', &mut head)? == 0 {
+            if input.read_until(b'\n', &mut head)? == 0 {
                 return Ok(());
             }
         }

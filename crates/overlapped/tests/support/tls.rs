@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 #[cfg(feature = "rustls")]
 use overlapped::reactor::Tls;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// A certificate for `localhost`, and its key.
 pub(crate) fn own() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
@@ -35,7 +35,12 @@ pub(crate) fn server() -> Tls {
 }
 
 pub(crate) fn client_config() -> ClientConfig {
-    ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
+    client_config_of(rustls::ALL_VERSIONS)
+}
+
+/// A client's that knows these versions of the protocol.
+pub(crate) fn client_config_of(versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots()).with_no_client_auth()
 }
 
 #[cfg(feature = "rustls")]
