@@ -47,9 +47,9 @@ check: $(VENV)/.built
 	cargo fmt --check
 	cargo fmt --check --manifest-path benches/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
-	cargo clippy --quiet --package overlapped --features rustls,tower,futures-io --all-targets -- --deny warnings
+	cargo clippy --quiet --package overlapped --features rustls,tower,futures-io,tracing --all-targets -- --deny warnings
 	cargo clippy --quiet --manifest-path benches/Cargo.toml --target-dir target/benches --all-targets -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --workspace --features overlapped/rustls,overlapped/tower,overlapped/futures-io --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --workspace --features overlapped/rustls,overlapped/tower,overlapped/futures-io,overlapped/tracing --no-deps --document-private-items
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict

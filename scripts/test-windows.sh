@@ -41,11 +41,11 @@ step() {
   esac
 }
 
-step "the programs are built" cargo build --quiet --target "$target" --package overlapped --features tower,futures-io --examples
+step "the programs are built" cargo build --quiet --target "$target" --package overlapped --features tower,futures-io,tracing --examples
 # The next program of tests runs also where one has failed: each failure is to have its test's name in the report.
 step "the completion port, its conformance suite" cargo test --quiet --no-fail-fast --target "$target" --package overlapped-port
 step "tasklets, sockets, files, examples" cargo test --quiet --no-fail-fast --target "$target" \
-  --package overlapped --features tower,futures-io
+  --package overlapped --features tower,futures-io,tracing
 step "Python" "$here/test-python.sh"
 
 if [ ${#failed[@]} -gt 0 ]; then

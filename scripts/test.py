@@ -46,7 +46,7 @@ AT_ONCE = min(PROCESSORS, 2)
 SAID = ROOT / "target" / "tests"
 """Where each part's output is while it runs, and the name of the test that runs."""
 PORT = ["--package", "overlapped-port"]
-RUST_FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io"]
+RUST_FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io,tracing"]
 """The tests in Python that ask cargo for a program of Rust's ask with the same features: it is built once."""
 SIGN_OF_LIFE = 300
 """Seconds after which a part that runs is told of, again and again."""

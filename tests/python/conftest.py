@@ -318,7 +318,7 @@ def rust_example(name: str) -> str:
             pytest.skip(f"OVERLAPPED_TEST_RUST_{name.upper()} does not say where the Rust program is")
         return program
     # With the features that scripts/test.py builds with: another program would take this one's place meanwhile.
-    features = "rustls,tower,futures-io"
+    features = "rustls,tower,futures-io,tracing"
     build = ["cargo", "build", "--quiet", "--package", "overlapped", "--features", features, "--example", name]
     subprocess.run(build, cwd=ROOT, check=True)
     return str(ROOT / "target" / "debug" / "examples" / name)

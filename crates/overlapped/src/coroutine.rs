@@ -21,6 +21,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::ahead;
 use crate::scheduler::{Scheduler, Switcher, TaskletId};
+use crate::spans;
 use crate::stack::{Bounds, OverflowWatch, PooledStack, StackPool};
 
 /// A tasklet that has started.
@@ -213,6 +214,23 @@ impl Coroutines {
 // those that have not.
 unsafe impl Switcher for Rc<Coroutines> {
     fn park(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
+        // What the thread is in belongs to who is left: nobody else runs there.
+        let left = if spans::in_use() { scheduler.call_between(spans::leave) } else { None };
+        self.let_run(scheduler, me);
+        if let Some(left) = left {
+            scheduler.call_between(|| left.enter_again());
+        }
+    }
+
+    fn unwinds(&self) -> bool {
+        true
+    }
+}
+
+impl Coroutines {
+    /// Gives the thread away until `me` is the next.
+    #[inline]
+    fn let_run(&self, scheduler: &Rc<Scheduler>, me: TaskletId) {
         if me != TaskletId::ROOT {
             let here = 0_u8;
             self.left_at.set((&raw const here).addr());
@@ -236,10 +254,6 @@ unsafe impl Switcher for Rc<Coroutines> {
                 Err(error) => port_failed(&error),
             }
         }
-    }
-
-    fn unwinds(&self) -> bool {
-        true
     }
 }
 

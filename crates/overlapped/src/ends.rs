@@ -209,6 +209,7 @@ impl<T> fmt::Debug for AsCompleted<T> {
 ///
 /// # Panics
 /// With the panic of `function`, and as [`spawn`].
+#[track_caller]
 pub fn shield<T: 'static>(function: impl FnOnce() -> T + 'static) -> T {
     let tasklet = spawn(function);
     tasklet.await_end();

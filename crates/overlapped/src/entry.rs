@@ -10,7 +10,8 @@ use overlapped_port::Kind;
 
 use crate::coroutine::{self, Coroutines};
 use crate::local;
-use crate::scheduler::{CLEANUP, Scheduler, Status, try_current};
+use crate::scheduler::{CLEANUP, Scheduler, Status, TaskletId, try_current};
+use crate::spans::Origin;
 use crate::threads::Others;
 
 /// Stack of a tasklet in bytes unless its [`Builder`](crate::Builder) or the [`Config`] says otherwise. Only what is
@@ -121,6 +122,7 @@ impl Config {
     ///
     /// # Panics
     /// As [`run`].
+    #[track_caller]
     pub fn run<T>(self, main: impl FnOnce() -> T) -> T {
         self.try_run(main).unwrap_or_else(|error| panic!("overlapped::run: {error}"))
     }
@@ -129,6 +131,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`try_run`].
+    #[track_caller]
     pub fn try_run<T>(self, main: impl FnOnce() -> T) -> io::Result<T> {
         can_unwind(cfg!(panic = "unwind"))?;
         if try_current().is_some() {
@@ -143,8 +146,10 @@ impl Config {
                 })?)
             }
         };
+        let origin = Origin::here();
         let result = self.run_here(|| {
             let _ending = others.as_ref().map(Others::join_in);
+            let _span = try_current().map(|scheduler| enter_span(scheduler, &origin));
             main()
         });
         if let Some(others) = others {
@@ -179,6 +184,22 @@ impl Config {
             std::mem::forget(coroutines);
         }
         Ok(result)
+    }
+}
+
+/// The first tasklet is in its span until this is dropped.
+struct InSpan<E>(Rc<Scheduler>, E);
+
+fn enter_span(scheduler: Rc<Scheduler>, origin: &Origin) -> InSpan<impl Sized + use<>> {
+    let span = origin.span("main", || TaskletId::ROOT.number(), None, None);
+    scheduler.set_span(TaskletId::ROOT, span.id());
+    InSpan(scheduler, span.entered())
+}
+
+impl<E> Drop for InSpan<E> {
+    fn drop(&mut self) {
+        // The thread waits on for the tasklets to end, and is woken for that.
+        self.0.set_span(TaskletId::ROOT, None);
     }
 }
 
@@ -222,6 +243,7 @@ fn tell_of(left: &[Status]) {
 /// Where no port can be had (the system is out of descriptors or memory, or `OVERLAPPED_BACKEND` names a backend that
 /// does not start: see [`try_run`]), where `run` is called inside `run`, in a program that is built with
 /// `panic = "abort"`, and with the panic of `main`.
+#[track_caller]
 pub fn run<T>(main: impl FnOnce() -> T) -> T {
     Config::new().run(main)
 }
@@ -231,6 +253,7 @@ pub fn run<T>(main: impl FnOnce() -> T) -> T {
 /// # Errors
 /// Where no port can be had, or a scheduler runs on this thread already; `Unsupported` in a program that is built with
 /// `panic = "abort"`.
+#[track_caller]
 pub fn try_run<T>(main: impl FnOnce() -> T) -> io::Result<T> {
     Config::new().try_run(main)
 }

@@ -127,6 +127,7 @@ impl<E: 'static> Group<E> {
     ///
     /// # Panics
     /// In a group that has ended, and as [`spawn`](crate::spawn()).
+    #[track_caller]
     pub fn spawn<T: 'static>(&self, function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
         self.spawn_with(Builder::new(), function).unwrap_or_else(|error| panic!("overlapped::Group::spawn: {error}"))
     }
@@ -136,6 +137,7 @@ impl<E: 'static> Group<E> {
     ///
     /// # Panics
     /// As [`Group::spawn`].
+    #[track_caller]
     pub fn try_spawn<T: 'static>(&self, function: impl FnOnce() -> Result<T, E> + 'static) -> JoinHandle<T> {
         self.try_spawn_with(Builder::new(), function)
             .unwrap_or_else(|error| panic!("overlapped::Group::try_spawn: {error}"))
@@ -148,6 +150,7 @@ impl<E: 'static> Group<E> {
     ///
     /// # Panics
     /// In a group that has ended.
+    #[track_caller]
     pub fn spawn_with<T: 'static>(
         &self,
         builder: Builder,
@@ -163,6 +166,7 @@ impl<E: 'static> Group<E> {
     ///
     /// # Panics
     /// In a group that has ended.
+    #[track_caller]
     pub fn try_spawn_with<T: 'static>(
         &self,
         builder: Builder,
@@ -172,6 +176,7 @@ impl<E: 'static> Group<E> {
     }
 
     /// Starts a member that holds something until it has ended.
+    #[track_caller]
     pub(crate) fn start<T: 'static>(
         &self,
         builder: Builder,

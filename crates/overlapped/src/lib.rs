@@ -122,6 +122,7 @@ mod scheduler;
 mod scope;
 mod select;
 pub mod signal;
+mod spans;
 #[allow(unsafe_code)]
 mod stack;
 pub mod sync;

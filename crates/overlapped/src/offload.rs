@@ -125,6 +125,7 @@ pub fn offload_in<T: Send + 'static>(lane: Lane, function: impl FnOnce() -> T + 
 ///
 /// # Panics
 /// As [`spawn`](crate::spawn()). The panic of `function`, and that no thread can be started, is told to who joins.
+#[track_caller]
 pub fn spawn_blocking<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let judge = |result: Result<io::Result<T>, JoinError>| {
         result?.map_err(|error| if is_cancelled(&error) { JoinError::cancelled() } else { JoinError::no_thread(error) })

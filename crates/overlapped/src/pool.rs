@@ -69,6 +69,7 @@ impl<E: 'static> Pool<E> {
     ///
     /// # Panics
     /// As [`Group::spawn`].
+    #[track_caller]
     pub fn spawn<T: 'static>(&self, function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
         self.start(self.places.acquire(), move || Ok(function()))
     }
@@ -77,10 +78,12 @@ impl<E: 'static> Pool<E> {
     ///
     /// # Panics
     /// As [`Group::spawn`].
+    #[track_caller]
     pub fn try_spawn<T: 'static>(&self, function: impl FnOnce() -> Result<T, E> + 'static) -> JoinHandle<T> {
         self.start(self.places.acquire(), function)
     }
 
+    #[track_caller]
     fn start<T: 'static>(&self, place: Permit, function: impl FnOnce() -> Result<T, E> + 'static) -> JoinHandle<T> {
         let started = self.group.start(Builder::new(), function, place);
         started.unwrap_or_else(|error| panic!("overlapped::Pool::spawn: {error}"))

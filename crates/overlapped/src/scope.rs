@@ -298,10 +298,12 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     /// Where the system has no room for one more stack: see [`Builder::spawn_scoped`].
+    #[track_caller]
     pub fn spawn<T: 'scope>(&'scope self, function: impl FnOnce() -> T + 'scope) -> ScopedJoinHandle<'scope, T> {
         Builder::new().spawn_scoped(self, function).unwrap_or_else(|error| panic!("overlapped::Scope::spawn: {error}"))
     }
 
+    #[track_caller]
     fn start<T: 'scope>(
         &'scope self,
         builder: Builder,
@@ -353,6 +355,7 @@ impl Builder {
     ///
     /// # Errors
     /// As for [`Builder::spawn`].
+    #[track_caller]
     pub fn spawn_scoped<'scope, T: 'scope>(
         self,
         scope: &'scope Scope<'scope, '_>,

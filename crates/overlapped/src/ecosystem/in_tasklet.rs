@@ -24,6 +24,7 @@ use crate::tasklet::{JoinError, JoinHandle, spawn};
 ///
 /// # Panics
 /// As [`spawn`].
+#[track_caller]
 pub fn in_tasklet<T: 'static>(function: impl FnOnce() -> T + 'static) -> InTasklet<T> {
     InTasklet(spawn(function))
 }

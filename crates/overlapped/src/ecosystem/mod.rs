@@ -10,6 +10,9 @@
 //! the feature `hyper` those of hyper's `rt`, beside an [`Executor`](hyper::Executor) and a [`Timer`](hyper::Timer). With the
 //! feature `tower`, [`tower::serve`] serves HTTP/1 and HTTP/2 by any service of tower's, axum's `Router` among them.
 //!
+//! **Spans** of `tracing`'s, one for each tasklet, come with the feature `tracing`, and tokio-console shows them:
+//! [`mod@tracing`].
+//!
 //! # Code that blocks, inside of a future
 //! A poll that waits holds back who polls, here the tasklet; the thread's other tasklets run on. What that tasklet carries is
 //! what counts:
@@ -30,6 +33,8 @@ mod in_tasklet;
 mod polled;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 pub use self::block_on::block_on;
 pub use self::in_tasklet::{InTasklet, in_tasklet};

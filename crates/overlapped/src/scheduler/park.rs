@@ -9,7 +9,7 @@ use super::table::Entry;
 use super::thread::Scheduler;
 use super::token::Token;
 use crate::interrupt::{Interrupted, Level, Telling, Verdict};
-use crate::panics;
+use crate::{panics, spans};
 
 /// After so many results that were there at once, a tasklet lets others run.
 pub(super) const IMMEDIATE_IN_A_ROW: u32 = 32;
@@ -19,6 +19,7 @@ impl Scheduler {
     pub fn wake(&self, id: TaskletId) {
         if self.unpark(id) {
             self.ready.borrow_mut().push_back(id);
+            self.trace_wake(id);
         }
     }
 
@@ -26,6 +27,16 @@ impl Scheduler {
     fn wake_next(&self, id: TaskletId) {
         if self.unpark(id) {
             self.ready.borrow_mut().push_front(id);
+            self.trace_wake(id);
+        }
+    }
+
+    /// Tells those who trace that a tasklet has become ready.
+    #[inline]
+    fn trace_wake(&self, id: TaskletId) {
+        if spans::in_use() {
+            let span = self.table.borrow().get(id).map(|entry| entry.span.clone()).unwrap_or_default();
+            self.call_between(|| spans::trace_wake(&span));
         }
     }
 
@@ -61,6 +72,7 @@ impl Scheduler {
         self.must_not_be_between();
         let me = self.current.get();
         self.ready.borrow_mut().push_back(me);
+        self.trace_wake(me);
         self.switch(me);
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::board::{Board, Row, State};
 use super::id::TaskletId;
 use crate::interrupt::{Leaving, Masking};
+use crate::spans::SpanId;
 
 /// What the scheduler knows of a tasklet, beside what its row tells to other threads too.
 pub(super) struct Entry {
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     given: bool,
     /// What makes it leave its waits. Most tasklets never have it.
     pub(super) leaving: Option<Box<Leaving>>,
+    /// By which those who trace know it.
+    pub(super) span: SpanId,
     pub(super) row: Arc<Row>,
 }
 
@@ -49,14 +52,19 @@ impl Table {
         self.given
     }
 
+    /// The number of the tasklet that is added next.
+    pub(super) fn next_number(&self) -> u32 {
+        // 0 is the thread itself, also after four thousand million others.
+        self.last.wrapping_add(1).max(1)
+    }
+
     /// Adds a tasklet, which another thread may have `given`.
     pub(super) fn create(&mut self, name: Option<&str>, given: bool, board: &Board) -> TaskletId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry::new(board.add()));
             u32::try_from(self.entries.len() - 1).expect("fewer than 2^29 tasklets")
         });
-        // 0 is the thread itself, also after four thousand million others.
-        self.last = self.last.wrapping_add(1).max(1);
+        self.last = self.next_number();
         let id = TaskletId { index, number: self.last };
         let entry = &mut self.entries[id.index()];
         (entry.number, entry.alive, entry.given) = (id.number, true, given);
@@ -78,6 +86,7 @@ impl Table {
         (entry.alive, entry.notified, entry.paused, entry.ending) = (false, false, false, false);
         entry.row.set_state(State::Ended);
         entry.leaving = None;
+        entry.span = None;
         if std::mem::take(&mut entry.named) {
             entry.row.rename(None);
         }
@@ -130,6 +139,7 @@ impl Entry {
             ending: false,
             given: false,
             leaving: None,
+            span: None,
             row,
         }
     }

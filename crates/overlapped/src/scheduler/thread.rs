@@ -21,6 +21,7 @@ use super::table::Table;
 use super::wait::Wait;
 use super::watch::{self, Listener, Onlooker, Watch};
 use crate::interrupt::Cause;
+use crate::spans::{self, SpanId};
 
 /// How long a scheduler that leaves tasklets behind waits for the kernel to let go of what they have in flight.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -267,6 +268,20 @@ impl Scheduler {
         }
         self.ready.borrow_mut().push_back(id);
         id
+    }
+
+    /// The number of the tasklet that is created next.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.table.borrow().next_number().into()
+    }
+
+    /// Has those who trace told of the tasklet's wake-ups, by the name of its span.
+    pub(crate) fn set_span(&self, id: TaskletId, span: SpanId) {
+        if spans::in_use()
+            && let Some(entry) = self.table.borrow_mut().get_mut(id)
+        {
+            entry.span = span;
+        }
     }
 
     /// Removes a tasklet that has run to its end.

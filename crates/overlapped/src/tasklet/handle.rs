@@ -7,6 +7,7 @@ use super::error::{Ending, JoinError};
 use super::{Builder, JoinHandle, Packet, start};
 use crate::coroutine;
 use crate::scheduler::{Given, Remote, Status, try_current};
+use crate::spans::Origin;
 
 /// Reaches the tasklets of a thread from other threads.
 ///
@@ -34,6 +35,7 @@ pub fn handle() -> Handle {
 impl Handle {
     /// Starts a tasklet on the handle's thread. Where that thread's [`run`](crate::run) has ended, it never starts;
     /// where there is no room for its stack, its joiner is told.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         Builder::new().spawn_on(self, function)
     }
@@ -84,20 +86,23 @@ impl fmt::Debug for Handle {
 
 impl Builder {
     /// Starts the tasklet on the handle's thread, as [`Handle::spawn`] does.
+    #[track_caller]
     pub fn spawn_on<T: Send + 'static>(
         self,
         handle: &Handle,
         function: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let packet = Packet::new();
+        let (packet, origin) = (Packet::new(), Origin::here());
         let (theirs, given) = (Undelivered(Some(Arc::clone(&packet))), Given::to(&handle.0));
         handle.0.call(Box::new(move || {
             let mut theirs = theirs;
             let (Some(scheduler), Some(packet)) = (try_current(), theirs.0.take()) else { return };
             match coroutine::reserve(self.stack_size) {
                 Ok(size) => {
-                    let id = scheduler.create_given(self.name.as_deref());
-                    start(&scheduler, id, size, packet, function, |result| result, given, |body| body);
+                    let name = self.name.as_deref();
+                    let span = origin.span("tasklet", || scheduler.next_number(), name, Some(size));
+                    let id = scheduler.create_given(name);
+                    start(&scheduler, id, size, span, packet, function, |result| result, given, |body| body);
                 }
                 Err(error) => {
                     packet.finish(Err(JoinError(Ending::NoStack(error))));

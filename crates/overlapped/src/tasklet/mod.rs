@@ -26,6 +26,7 @@ use crate::interrupt::{self, Cause, Telling};
 use crate::local;
 use crate::scheduler::{Remote, Scheduler, TaskletId, Waiter, pass_on, raise, try_current, wait};
 use crate::select::{Branch, Listed};
+use crate::spans::{Origin, TaskletSpan};
 use crate::sync::Queue;
 use crate::ticket::{Claimant, Claims, Ticket};
 use crate::time::deadline_after;
@@ -42,6 +43,7 @@ use crate::wait_list::{Left, Place, WaitList};
 ///
 /// # Panics
 /// Outside [`run`](crate::run), and where the system has no room for one more stack: see [`Builder::spawn`].
+#[track_caller]
 pub fn spawn<T: 'static>(function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     Builder::new().spawn(function).unwrap_or_else(|error| panic!("overlapped::spawn: {error}"))
 }
@@ -88,17 +90,21 @@ impl Builder {
     ///
     /// # Panics
     /// Outside [`run`](crate::run).
+    #[track_caller]
     pub fn spawn<T: 'static>(self, function: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
-        let id = scheduler.create(self.name.as_deref());
-        start(&scheduler, id, size, Arc::clone(&packet), function, |result| result, (), |body| body);
+        let name = self.name.as_deref();
+        let span = Origin::here().span("tasklet", || scheduler.next_number(), name, Some(size));
+        let id = scheduler.create(name);
+        start(&scheduler, id, size, span, Arc::clone(&packet), function, |result| result, (), |body| body);
         Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
 
     /// As [`Builder::spawn`]; what `judge` makes of the result is the tasklet's, and `last` is dropped in the tasklet, after
     /// everything else that it leaves behind. What borrows for less than the program's life, `own` has to answer for.
+    #[track_caller]
     pub(crate) fn spawn_judged<'a, R: 'a, T: 'a>(
         self,
         function: impl FnOnce() -> R + 'a,
@@ -110,9 +116,11 @@ impl Builder {
         let size = coroutine::reserve(self.stack_size)?;
         let packet = Packet::new();
         let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
+        let name = self.name.as_deref();
+        let span = Origin::here().span("tasklet", || scheduler.next_number(), name, Some(size));
         let last = last(handle());
-        let id = scheduler.create(self.name.as_deref());
-        start(&scheduler, id, size, Arc::clone(&packet), function, judge, last, own);
+        let id = scheduler.create(name);
+        start(&scheduler, id, size, span, Arc::clone(&packet), function, judge, last, own);
         Ok(handle())
     }
 }
@@ -123,6 +131,7 @@ fn start<'a, R: 'a, T: 'a>(
     scheduler: &Rc<Scheduler>,
     id: TaskletId,
     stack_size: usize,
+    span: TaskletSpan,
     packet: Arc<Packet<T>>,
     function: impl FnOnce() -> R + 'a,
     judge: impl FnOnce(Result<R, JoinError>) -> Result<T, JoinError> + 'a,
@@ -136,7 +145,9 @@ fn start<'a, R: 'a, T: 'a>(
             scheduler.interrupt(id, Cause::Cancel);
         }
     }
+    scheduler.set_span(id, span.id());
     let body: BorrowingBody<'a> = Box::new(move |scheduler| {
+        let _span = span.entered();
         packet.finish(judge(result_of(scheduler, function)));
         while let Some(values) = local::take(id) {
             leave_behind(scheduler, "the local data", values);

@@ -63,6 +63,7 @@ use crate::tasklet::{Builder, Handle, JoinHandle};
 /// # Panics
 /// Outside [`run`](crate::run), and where this thread has the fewest and no room for one more stack. Where another has
 /// no room, the joiner is told.
+#[track_caller]
 pub fn spawn_anywhere<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     Builder::new().spawn_anywhere(function).unwrap_or_else(|error| panic!("overlapped::spawn_anywhere: {error}"))
 }
@@ -94,6 +95,7 @@ impl Builder {
     ///
     /// # Panics
     /// Outside [`run`](crate::run).
+    #[track_caller]
     pub fn spawn_anywhere<T: Send + 'static>(
         self,
         function: impl FnOnce() -> T + Send + 'static,
