@@ -33,10 +33,10 @@
 //! **Guards may be held across waits**, other than in `async` code: a tasklet that waits leaves all spans that it is in, and
 //! enters them again before it goes on. So `#[instrument]` on a function that waits is right, too.
 //!
-//! **tokio-console** shows tasklets as its tasks: `console_subscriber::init()` before `run` is all that it needs. "Polls" are
-//! the times that a tasklet was gone to, "busy" is how long it had the thread; wake-ups are events of the target
-//! `runtime::waker`, level `TRACE`. (A program's log that is not to have them leaves the targets `runtime` and
-//! `overlapped::tasklet` out.)
+//! **tokio-console** shows tasklets as its tasks: `console_subscriber::init()` before `run` is all that it needs, in a program
+//! that is built with `RUSTFLAGS="--cfg console_without_tokio_unstable"`. "Polls" are the times that a tasklet was gone to,
+//! "busy" is how long it had the thread; wake-ups are events of the target `runtime::waker`, level `TRACE`. (A program's log that
+//! is not to have them leaves the targets `runtime` and `overlapped::tasklet` out.)
 //!
 //! **The subscriber** is the program's, or the thread's round `run`. A tasklet that sets one for itself
 //! (`tracing::subscriber::with_default`) and waits meanwhile has set it for its whole thread. What a subscriber does when a span
