@@ -39,6 +39,13 @@ fn http_files() {
 }
 
 #[test]
+fn crawler() {
+    assert!(
+        run("crawler", &[]).starts_with("crawler: 302 pages, each fetched once, at most 8 at a time; a site without")
+    );
+}
+
+#[test]
 fn forward() {
     assert!(run("forward", &[]).starts_with("forward: 50 connections, 10000000 bytes there and back"));
 }
