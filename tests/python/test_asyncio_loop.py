@@ -8,8 +8,11 @@ import functools
 import gc
 import heapq
 import logging
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -21,6 +24,7 @@ import pytest
 
 import overlapped
 import overlapped.asyncio
+from conftest import needs
 from overlapped.asyncio import run
 
 
@@ -541,6 +545,33 @@ class TestTurns:
             loop.run_forever()
         finally:
             signal.signal(signal.SIGALRM, before)
+
+    @needs("signal.siginterrupt")
+    def test_a_signal_that_the_system_gave_to_another_thread_is_seen(self, loop: Any) -> None:
+        again = functools.partial(loop.call_soon)
+        again.__setstate__((loop.call_soon, (again,), {}, {}))
+        reader, writer = os.pipe()
+        other = threading.Thread(target=os.read, args=(reader, 1))
+        before = signal.signal(signal.SIGUSR1, lambda *_: loop.stop())
+        # The other thread's read goes on in the kernel: a thread that asks for the GIL would have the signal seen.
+        signal.siginterrupt(signal.SIGUSR1, False)
+        other.start()
+        send = "import ctypes, sys; input(); sys.exit(ctypes.CDLL(None).tgkill(*map(int, sys.argv[1:])))"
+        target = map(str, [os.getpid(), other.native_id, int(signal.SIGUSR1)])
+        sender = subprocess.Popen([sys.executable, "-c", send, *target], stdin=subprocess.PIPE)
+        assert sender.stdin is not None
+        try:
+            loop.call_soon(os.write, sender.stdin.fileno(), b"now\n")
+            loop.call_soon(again)
+            loop.run_forever()
+            assert sender.wait() == 0
+        finally:
+            sender.communicate()
+            os.write(writer, b".")
+            other.join()
+            os.close(reader)
+            os.close(writer)
+            signal.signal(signal.SIGUSR1, before)
 
     def test_a_loop_that_was_not_made_is_told(self) -> None:
         loop: Any = overlapped.asyncio.EventLoop.__new__(overlapped.asyncio.EventLoop)

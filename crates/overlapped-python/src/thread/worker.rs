@@ -105,7 +105,9 @@ fn arrive(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler, me: Task
 /// Looks for signals, and for a deadlock, for the main tasklet, which has just been gone back to.
 #[inline(never)]
 fn back_in_main(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
-    if greenlets.look_for_signals.take()
+    // Also now and then: of a signal that the system gave to another thread, CPython tells this one where it takes the GIL
+    // (bpo-40010), and one whose results are all there keeps the GIL.
+    if (greenlets.look_for_signals.take() | scheduler.has_polled())
         && let Err(error) = check_signals(py, greenlets).and_then(|()| run_handlers_left(py, greenlets, scheduler))
     {
         throw_from_signal(greenlets, scheduler, TaskletId::ROOT, error.into_value(py).into_any());

@@ -101,6 +101,8 @@ pub struct Scheduler {
     pub(super) completions: RefCell<Vec<Completion>>,
     /// Switches, or what takes as long, since the port was last polled.
     pub(super) switches: Cell<u32>,
+    /// The port was polled since [`Scheduler::has_polled`] was last asked.
+    pub(super) polled: Cell<bool>,
     /// Results without a wait since the current tasklet was last gone to.
     pub(super) immediate: Cell<u32>,
     /// What runs is no tasklet's: it must not wait.
@@ -159,6 +161,7 @@ impl Scheduler {
             kept: RefCell::default(),
             completions: RefCell::default(),
             switches: Cell::new(0),
+            polled: Cell::new(false),
             immediate: Cell::new(0),
             between: Cell::new(false),
             closing: Cell::new(false),

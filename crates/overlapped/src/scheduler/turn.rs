@@ -72,6 +72,11 @@ impl Scheduler {
         self.turn(timeout)
     }
 
+    /// Whether there was a turn of the loop since this was last asked: what is to be looked at now and then is looked at then.
+    pub fn has_polled(&self) -> bool {
+        self.polled.take()
+    }
+
     /// One turn of the loop: submits, waits at most `timeout` for completions (`None`: without end), and makes ready
     /// whoever waits for one.
     ///
@@ -81,6 +86,7 @@ impl Scheduler {
     pub fn turn(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.must_not_be_between();
         self.switches.set(0);
+        self.polled.set(true);
         let mut completions = self.completions.take();
         let timeout = if self.landed.borrow().is_empty() { timeout } else { Some(Duration::ZERO) };
         let polled = self.port.borrow_mut().poll(timeout, &mut completions);
