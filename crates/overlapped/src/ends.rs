@@ -13,32 +13,32 @@ use std::time::Duration;
 
 use crate::select::{after, first_of};
 use crate::sync::Queue;
-use crate::tasklet::{JoinError, JoinHandle, spawn, yield_now};
+use crate::tasklet::{Join, JoinError, spawn, yield_now};
 use crate::wait_list::Place;
 
 /// The ends of some tasklets, by their numbers, as they come.
-struct Ends<'a, T> {
-    tasklets: &'a [JoinHandle<T>],
+struct Ends<'a, J: Join> {
+    tasklets: &'a [J],
     places: Vec<Place>,
     ended: Queue<usize>,
 }
 
-impl<T> Ends<'_, T> {
-    fn of(tasklets: &[JoinHandle<T>]) -> Ends<'_, T> {
+impl<J: Join> Ends<'_, J> {
+    fn of(tasklets: &[J]) -> Ends<'_, J> {
         let ended = Queue::new();
         let places = tasklets.iter().enumerate().map(|(number, tasklet)| tasklet.watch(&ended, number)).collect();
         Ends { tasklets, places, ended }
     }
 }
 
-impl<T> Drop for Ends<'_, T> {
+impl<J: Join> Drop for Ends<'_, J> {
     fn drop(&mut self) {
         self.tasklets.iter().zip(&self.places).for_each(|(tasklet, place)| tasklet.unwatch(*place));
     }
 }
 
 /// Waits until `count` of these tasklets have ended (all unless given), at most `timeout`. Returns how many have by then;
-/// which, [`JoinHandle::is_finished`] says. (Python's `wait` returns them, as two lists: here they are the caller's already,
+/// which, [`Join::is_finished`] says. (Python's `wait` returns them, as two lists: here they are the caller's already,
 /// and a list of borrowed handles could not be joined, for a join takes its handle.)
 ///
 /// ```
@@ -57,7 +57,7 @@ impl<T> Drop for Ends<'_, T> {
 ///
 /// # Errors
 /// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`.
-pub fn wait<T>(tasklets: &[JoinHandle<T>], timeout: Option<Duration>, count: Option<usize>) -> io::Result<usize> {
+pub fn wait<J: Join>(tasklets: &[J], timeout: Option<Duration>, count: Option<usize>) -> io::Result<usize> {
     let count = count.unwrap_or(usize::MAX);
     let ends = Ends::of(tasklets);
     let mut time_is_up = after(timeout.unwrap_or(Duration::MAX));
@@ -92,7 +92,7 @@ pub fn wait<T>(tasklets: &[JoinHandle<T>], timeout: Option<Duration>, count: Opt
 /// # Errors
 /// Where the calling tasklet is told to leave: [`is_cancelled`](crate::is_cancelled), or `TimedOut`. `InvalidInput` where
 /// there are no tasklets.
-pub fn first_completed<T>(tasklets: &[JoinHandle<T>]) -> io::Result<usize> {
+pub fn first_completed<J: Join>(tasklets: &[J]) -> io::Result<usize> {
     if tasklets.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no first of no tasklets"));
     }
@@ -107,6 +107,9 @@ pub fn first_completed<T>(tasklets: &[JoinHandle<T>]) -> io::Result<usize> {
 /// A limit to the whole is a [`timeout`](crate::timeout()) round it: a wait of the iterator that is told to leave unwinds.
 /// The tasklets that are left when it is dropped run on.
 ///
+/// Those of a [`scope`](crate::scope()) may be among them, as for [`wait`] and [`first_completed`]: a panic whose result is taken
+/// here is not the scope's.
+///
 /// ```
 /// use overlapped::{as_completed, sleep, spawn};
 /// use std::time::Duration;
@@ -116,9 +119,9 @@ pub fn first_completed<T>(tasklets: &[JoinHandle<T>]) -> io::Result<usize> {
 ///     assert_eq!(order, [1, 0]);
 /// });
 /// ```
-pub fn as_completed<T>(tasklets: impl IntoIterator<Item = JoinHandle<T>>) -> AsCompleted<T> {
+pub fn as_completed<J: Join>(tasklets: impl IntoIterator<Item = J>) -> AsCompleted<J> {
     let ended = Queue::new();
-    let watch = |(number, tasklet): (usize, JoinHandle<T>)| {
+    let watch = |(number, tasklet): (usize, J)| {
         let place = tasklet.watch(&ended, number);
         Some((tasklet, place))
     };
@@ -127,32 +130,32 @@ pub fn as_completed<T>(tasklets: impl IntoIterator<Item = JoinHandle<T>>) -> AsC
 }
 
 /// What [`as_completed`] returns.
-pub struct AsCompleted<T> {
-    tasklets: Vec<Option<(JoinHandle<T>, Place)>>,
+pub struct AsCompleted<J: Join> {
+    tasklets: Vec<Option<(J, Place)>>,
     left: usize,
     ended: Queue<usize>,
 }
 
-impl<T> AsCompleted<T> {
+impl<J: Join> AsCompleted<J> {
     /// The tasklets whose results were not taken, in their order.
-    pub fn into_pending(mut self) -> Vec<JoinHandle<T>> {
+    pub fn into_pending(mut self) -> Vec<J> {
         self.leave()
     }
 
-    fn leave(&mut self) -> Vec<JoinHandle<T>> {
+    fn leave(&mut self) -> Vec<J> {
         let left = self.tasklets.drain(..).flatten();
         left.inspect(|(tasklet, place)| tasklet.unwatch(*place)).map(|(tasklet, _)| tasklet).collect()
     }
 }
 
-impl<T> Drop for AsCompleted<T> {
+impl<J: Join> Drop for AsCompleted<J> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl<T> Iterator for AsCompleted<T> {
-    type Item = (usize, Result<T, JoinError>);
+impl<J: Join> Iterator for AsCompleted<J> {
+    type Item = (usize, Result<J::Output, JoinError>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
@@ -176,9 +179,9 @@ impl<T> Iterator for AsCompleted<T> {
     }
 }
 
-impl<T> ExactSizeIterator for AsCompleted<T> {}
+impl<J: Join> ExactSizeIterator for AsCompleted<J> {}
 
-impl<T> fmt::Debug for AsCompleted<T> {
+impl<J: Join> fmt::Debug for AsCompleted<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted").field("left", &self.left).finish()
     }

@@ -47,7 +47,7 @@
 //! |---|---|---|
 //! | [`run`] | `run` | here it runs the main tasklet; there one has run always, and it waits for all |
 //! | [`spawn`], [`Builder::name`] | `spawn`, `Tasklet.name` | there all keywords are the function's: `spawn(read).name = "reader"` |
-//! | [`JoinHandle`] | `Tasklet` | a join takes the handle and gives the result; there each who asks is given it |
+//! | [`JoinHandle`], [`Join`] | `Tasklet` | a join takes the handle and gives the result; there each who asks is given it |
 //! | [`JoinError`], [`is_cancelled`] | `TaskletExit` | |
 //! | [`Handle`], [`handle`] | `current` | |
 //! | [`sleep`], [`sleep_until`] | `sleep` | |
@@ -159,7 +159,7 @@ pub use sync::{
     Hearing, Lazy, Lock, LockGuard, Notify, OnceCell, Permit, Putting, Queue, RLock, RLockGuard, ReadGuard, RwLock,
     Semaphore, Waiting, WriteGuard,
 };
-pub use tasklet::{Builder, Finishing, Handle, JoinError, JoinHandle, handle, spawn, yield_now};
+pub use tasklet::{Builder, Finishing, Handle, Join, JoinError, JoinHandle, handle, spawn, yield_now};
 pub use threads::{handles, spawn_anywhere};
 pub use time::{Deadline, Elapsed, sleep, sleep_until, timeout, timeout_at, uncancellable};
 

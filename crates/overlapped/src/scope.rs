@@ -22,11 +22,14 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use slab::Slab;
@@ -34,7 +37,9 @@ use slab::Slab;
 use crate::coroutine::{Body, BorrowingBody};
 use crate::interrupt::{Cause, Interrupted, Telling, level_of};
 use crate::scheduler::{Scheduler, Waiter, raise, try_current};
-use crate::tasklet::{Builder, Finishing, JoinError, JoinHandle};
+use crate::sync::Queue;
+use crate::tasklet::{Builder, Finishing, Join, JoinError, JoinHandle, Watched};
+use crate::wait_list::Place;
 
 /// Runs `body`, whose tasklets may borrow from outside of this call; returns what it returns when all of them have ended.
 ///
@@ -121,6 +126,34 @@ use crate::tasklet::{Builder, Finishing, JoinError, JoinHandle};
 ///         kept = Some(overlapped::scope(|s| s.spawn(|| text.as_str()).join().unwrap()));
 ///     }
 ///     kept.unwrap();
+/// });
+/// ```
+/// Nor by a handle that waits together with others, or is awaited:
+/// ```compile_fail,E0597
+/// overlapped::run(|| {
+///     let mut kept = None;
+///     {
+///         let text = String::from("text");
+///         kept = overlapped::scope(|s| overlapped::as_completed([s.spawn(|| text.as_str())]).next());
+///     }
+///     kept.unwrap().1.unwrap();
+/// });
+/// ```
+/// ```compile_fail,E0597
+/// overlapped::run(|| {
+///     let mut kept = None;
+///     {
+///         let text = String::from("text");
+///         kept = Some(overlapped::scope(|s| overlapped::block_on(s.spawn(|| text.as_str())).unwrap()));
+///     }
+///     kept.unwrap();
+/// });
+/// ```
+/// ```compile_fail
+/// overlapped::run(|| {
+///     let text = String::from("text");
+///     let mut ends = overlapped::scope(|s| overlapped::as_completed([s.spawn(|| text.len())]));
+///     ends.next();
 /// });
 /// ```
 /// A tasklet of its own, which outlives the block, borrows nothing through the scope:
@@ -401,6 +434,58 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The wait for its end, as one of several: see [`JoinHandle::finishing`].
     pub fn finishing(&self) -> Finishing<'_, impl Sized> {
         self.handle.finishing()
+    }
+}
+
+impl<T> Join for ScopedJoinHandle<'_, T> {
+    type Output = T;
+
+    fn join(self) -> Result<T, JoinError> {
+        ScopedJoinHandle::join(self)
+    }
+
+    fn cancel(&self) {
+        ScopedJoinHandle::cancel(self);
+    }
+
+    fn is_finished(&self) -> bool {
+        ScopedJoinHandle::is_finished(self)
+    }
+}
+
+impl<T> Watched for ScopedJoinHandle<'_, T> {
+    fn watch(&self, ended: &Queue<usize>, number: usize) -> Place {
+        self.handle.watch(ended, number)
+    }
+
+    fn unwatch(&self, place: Place) {
+        self.handle.unwatch(place);
+    }
+}
+
+/// As a [`JoinHandle`] is one: see there.
+///
+/// ```
+/// overlapped::run(|| {
+///     let numbers = [40, 2];
+///     let sum = overlapped::scope(|s| {
+///         let halves = numbers.each_ref().map(|number| s.spawn(|| *number));
+///         overlapped::block_on(async {
+///             let mut sum = 0;
+///             for half in halves {
+///                 sum += half.await.unwrap();
+///             }
+///             sum
+///         })
+///     });
+///     assert_eq!(sum, 42);
+/// });
+/// ```
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.handle).poll(context).map(seen)
     }
 }
 

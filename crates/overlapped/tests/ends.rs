@@ -77,7 +77,7 @@ fn who_waits_for_some_ends_leaves_the_results_where_they_are() {
         events.iter().for_each(Event::set);
         assert_eq!(wait(&tasklets, None, Some(9)).unwrap(), 3);
         assert_eq!(tasklets.into_iter().map(|tasklet| tasklet.join().unwrap()).sum::<usize>(), 3);
-        assert_eq!(first_completed::<()>(&[]).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(first_completed::<JoinHandle<()>>(&[]).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
         let waits = spawn(|| is_cancelled(&wait(&held(2).1, None, Some(1)).unwrap_err()));
         yield_now();
         waits.cancel();

@@ -3,12 +3,13 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use overlapped::{
-    Builder, Config, Event, after, channel, first_of, is_cancelled, scope, sleep, spawn, tasklets, timeout, yield_now,
+    Builder, Config, Event, after, as_completed, block_on, channel, first_completed, first_of, is_cancelled, scope,
+    sleep, spawn, tasklets, timeout, wait, yield_now,
 };
 use support::{LONG, Log, LogsDrop, Watch, run, storms, wait_for};
 
@@ -375,5 +376,54 @@ fn scopes_in_a_storm_leave_no_tasklet_that_borrows() {
         let _ = catch_unwind(AssertUnwindSafe(|| timeout(limit, || storm(random, None, 0))));
         // The last one's stack is given back when it has switched away for good.
         yield_now();
+    });
+}
+
+#[test]
+fn the_ends_of_a_scopes_tasklets_are_waited_for_together_and_come_as_they_end() {
+    run(|| {
+        let events: Vec<Event> = (0..3).map(|_| Event::new()).collect();
+        let names = ["zero", "one", "two"].map(String::from);
+        let order = scope(|s| {
+            let waits = |number: usize| {
+                let (name, event) = (&names[number], &events[number]);
+                s.spawn(move || {
+                    event.wait();
+                    name.as_str()
+                })
+            };
+            let tasklets: Vec<_> = (0..3).map(waits).collect();
+            events[1].set();
+            assert_eq!(first_completed(&tasklets).unwrap(), 1);
+            events[2].set();
+            assert_eq!(wait(&tasklets, None, Some(2)).unwrap(), 2);
+            assert_eq!(tasklets.iter().filter(|tasklet| !tasklet.is_finished()).count(), 1);
+            let mut ends = as_completed(tasklets);
+            let mut order: Vec<&str> = ends.by_ref().take(2).map(|(_, name)| name.unwrap()).collect();
+            events[0].set();
+            order.extend(ends.map(|(_, name)| name.unwrap()));
+            order
+        });
+        assert_eq!(order, ["one", "two", "zero"]);
+    });
+}
+
+#[test]
+fn a_panic_that_came_as_an_end_is_not_the_scopes_and_one_that_did_not_come_is() {
+    run(|| {
+        scope(|s| {
+            let ends = as_completed([s.spawn(|| resume_unwind(Box::new("seen")))]);
+            assert!(ends.map(|(_, result)| result).all(|result: Result<(), _>| result.unwrap_err().is_panic()));
+            let awaited: Result<(), _> = block_on(s.spawn(|| resume_unwind(Box::new("seen"))));
+            assert!(awaited.unwrap_err().is_panic());
+        });
+        let unseen = catch_unwind(|| {
+            scope(|s| {
+                let tasklets = [s.spawn(|| resume_unwind(Box::new("unseen"))), s.spawn(|| ())];
+                assert_eq!(wait(&tasklets, None, None).unwrap(), 2, "to look is not to take");
+                drop(as_completed(tasklets));
+            });
+        });
+        assert_eq!(words(unseen.unwrap_err()), "unseen");
     });
 }

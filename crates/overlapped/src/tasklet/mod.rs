@@ -7,9 +7,12 @@
 mod error;
 mod future;
 mod handle;
+mod join;
 
 pub use self::error::JoinError;
 pub use self::handle::{Handle, handle};
+pub use self::join::Join;
+pub(crate) use self::join::Watched;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -371,25 +374,6 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Has `number` put into `ended` at the tasklet's end, or now; the place is for [`JoinHandle::unwatch`].
-    pub(crate) fn watch(&self, ended: &Queue<usize>, number: usize) -> Place {
-        let watcher = Watcher::Collects(ended.clone(), number);
-        let mut state = self.packet.state();
-        let place = state.watchers.push(watcher);
-        let due = if state.finished { state.watchers.serve(()).ok() } else { None };
-        drop(state);
-        if let Some(watcher) = due {
-            watcher.tell();
-        }
-        place
-    }
-
-    /// Ends what [`JoinHandle::watch`] began.
-    pub(crate) fn unwatch(&self, place: Place) {
-        let watcher = self.packet.state().watchers.leave(place);
-        drop(watcher);
-    }
-
     /// The wait for its end, as one of several: see [`first_of`](crate::first_of). The result stays with the handle.
     ///
     /// ```
@@ -409,6 +393,25 @@ impl<T> JoinHandle<T> {
     /// Whether the tasklet has ended.
     pub fn is_finished(&self) -> bool {
         self.packet.state().finished
+    }
+}
+
+impl<T> Watched for JoinHandle<T> {
+    fn watch(&self, ended: &Queue<usize>, number: usize) -> Place {
+        let watcher = Watcher::Collects(ended.clone(), number);
+        let mut state = self.packet.state();
+        let place = state.watchers.push(watcher);
+        let due = if state.finished { state.watchers.serve(()).ok() } else { None };
+        drop(state);
+        if let Some(watcher) = due {
+            watcher.tell();
+        }
+        place
+    }
+
+    fn unwatch(&self, place: Place) {
+        let watcher = self.packet.state().watchers.leave(place);
+        drop(watcher);
     }
 }
 
