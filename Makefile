@@ -48,6 +48,8 @@ check: $(VENV)/.built
 	cargo fmt --check --manifest-path benches/Cargo.toml
 	cargo clippy --quiet --workspace --all-targets -- --deny warnings
 	cargo clippy --quiet --package overlapped --features rustls,tower,futures-io,tracing --all-targets -- --deny warnings
+	cargo fmt --check --manifest-path tests/crates/Cargo.toml
+	cargo clippy --quiet --manifest-path tests/crates/Cargo.toml --target-dir target/crates --all-targets -- --deny warnings
 	cargo clippy --quiet --manifest-path benches/Cargo.toml --target-dir target/benches --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --workspace --features overlapped/rustls,overlapped/tower,overlapped/futures-io,overlapped/tracing --no-deps --document-private-items
 	$(BIN)/ruff format --check .

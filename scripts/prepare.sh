@@ -25,6 +25,8 @@ rust=$(rustc --version | cut -d' ' -f2)
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+# native-tls is built with it, of tests/crates.
+needs_openssl() { pkg-config --exists openssl 2>/dev/null || packages+=(libssl-dev pkg-config); }
 case $for_what in
   build)
     finds venv,ensurepip || packages+=("$version-venv")
@@ -32,11 +34,13 @@ case $for_what in
   test)
     finds test.test_socket || packages+=("lib$version-testsuite")
     command -v redis-server >/dev/null || packages+=(redis-server)
+    needs_openssl
     command -v wrk >/dev/null || packages+=(wrk)
     command -v h2load >/dev/null || packages+=(nghttp2-client)
     [ -e /etc/services ] || packages+=(netbase)
     ;;
   check)
+    needs_openssl
     for component in rustfmt clippy; do
       cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 && continue
       command -v rustup >/dev/null || fail "$component is missing, and there is no rustup to install it with"

@@ -48,6 +48,8 @@ SAID = ROOT / "target" / "tests"
 PORT = ["--package", "overlapped-port"]
 RUST_FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io,tracing"]
 """The tests in Python that ask cargo for a program of Rust's ask with the same features: it is built once."""
+OTHER_CRATES = ["--manifest-path", "tests/crates/Cargo.toml", "--target-dir", "target/crates"]
+"""Tests with crates that build on more than cargo brings: a workspace of their own."""
 SIGN_OF_LIFE = 300
 """Seconds after which a part that runs is told of, again and again."""
 PATIENCE = 900
@@ -224,6 +226,8 @@ def rust(backends: list[str]) -> Iterable[Part]:
     yield Part("port", [*test, *PORT], skip)
     for backend in backends:
         yield Part(f"Rust face, {backend}", [*test, *RUST_FACE], {"OVERLAPPED_BACKEND": backend})
+    for backend in backends:
+        yield Part(f"Other crates, {backend}", [*test, *OTHER_CRATES], {"OVERLAPPED_BACKEND": backend})
 
 
 def python(backends: list[str]) -> Iterable[Part]:
@@ -275,7 +279,8 @@ def windows(backends: list[str]) -> Iterable[Part]:
 def building() -> Part:
     """What several parts need of cargo: they would wait for each other, and a test's time would run out meanwhile."""
     build = "cargo test --quiet --no-run"
-    return Part("Rust's tests are built", ["sh", "-c", f"{build} {' '.join(PORT)} && {build} {' '.join(RUST_FACE)}"])
+    built = " && ".join(f"{build} {' '.join(what)}" for what in (PORT, RUST_FACE, OTHER_CRATES))
+    return Part("Rust's tests are built", ["sh", "-c", built])
 
 
 # Those that take longest first: at the end nothing is left that takes long.

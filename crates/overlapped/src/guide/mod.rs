@@ -8,6 +8,7 @@
 //! | [`sharing`] | what tasklets share: `Rc`, thread-locals, locks across a wait |
 //! | [`stacks`] | how large a stack has to be, and what an overflow does |
 //! | [`what_runs_where`] | which calls block whom, and how to use several cores |
+//! | [`blocking_crates`] | which crates that block work as they are, and what to do with the others |
 //! | [`coming_from`] | threads, tokio and may: what is called what, and what is different |
 
 #[doc = include_str!("first_server.md")]
@@ -27,6 +28,9 @@ pub mod stacks {}
 
 #[doc = include_str!("what_runs_where.md")]
 pub mod what_runs_where {}
+
+#[doc = include_str!("blocking_crates.md")]
+pub mod blocking_crates {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
