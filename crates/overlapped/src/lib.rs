@@ -90,6 +90,8 @@
 //!
 //! [`Duration`]: std::time::Duration
 #![deny(unsafe_code)]
+// It is put into the programs that are built: see `guide::debugging`.
+#![debugger_visualizer(gdb_script_file = "gdb.py")]
 
 mod ahead;
 mod attempt;

@@ -9,6 +9,7 @@
 //! | [`stacks`] | how large a stack has to be, and what an overflow does |
 //! | [`what_runs_where`] | which calls block whom, and how to use several cores |
 //! | [`blocking_crates`] | which crates that block work as they are, and what to do with the others |
+//! | [`debugging`] | how to see what waits, where, and what takes the time: `explain`, backtraces, gdb, perf |
 //! | [`coming_from`] | threads, tokio and may: what is called what, and what is different |
 
 #[doc = include_str!("first_server.md")]
@@ -31,6 +32,9 @@ pub mod what_runs_where {}
 
 #[doc = include_str!("blocking_crates.md")]
 pub mod blocking_crates {}
+
+#[doc = include_str!("debugging.md")]
+pub mod debugging {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}

@@ -166,10 +166,23 @@ fn result_of<T>(scheduler: &Scheduler, function: impl FnOnce() -> T) -> Result<T
         leave_behind(scheduler, "the function, which never began,", function);
         return Err(JoinError(Ending::Cancelled));
     }
-    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| match interrupt::level_of(&*payload) {
-        Some(_) => JoinError(Ending::Cancelled),
-        None => JoinError(Ending::Panicked { payload: Mutex::new(payload), was_told: scheduler.was_told_to_end() }),
+    catch_unwind(AssertUnwindSafe(|| __rust_begin_short_backtrace(function))).map_err(|payload| {
+        match interrupt::level_of(&*payload) {
+            Some(_) => JoinError(Ending::Cancelled),
+            None => JoinError(Ending::Panicked { payload: Mutex::new(payload), was_told: scheduler.was_told_to_end() }),
+        }
     })
+}
+
+/// Calls a function. What a panic prints ends at the frame of this name (the standard library's `sys/backtrace.rs` looks for
+/// it), unless it is asked for in full: below are the tasklet's beginning, the loop, and the wait of the thread's own
+/// tasklet in which that runs; none of them has asked for what panicked.
+#[inline(never)]
+fn __rust_begin_short_backtrace<T>(function: impl FnOnce() -> T) -> T {
+    let result = function();
+    // Not a tail call, for which this would have no frame.
+    std::hint::black_box(());
+    result
 }
 
 /// Drops what a tasklet leaves behind, at its end: there its waits are not told to leave until the cleanup limit, and then
