@@ -207,6 +207,61 @@ fn a_graceful_end_answers_what_was_asked_and_lets_go_of_who_asks_nothing() {
 }
 
 #[test]
+fn clients_that_do_not_do_their_part_of_the_end_are_ended_after_the_limit_and_others_are_not_hurried() {
+    run(|| {
+        let (log, begun) = (std::sync::Arc::new(std::sync::Mutex::new(0)), Event::new());
+        struct Ends(std::sync::Arc<std::sync::Mutex<i32>>);
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                *self.0.lock().unwrap() += 1;
+            }
+        }
+        for limit in [Duration::from_millis(5), LONG] {
+            let (theirs, set, gate) = (log.clone(), begun.clone(), Event::new());
+            let opens = gate.clone();
+            let router = Router::new().route(
+                "/",
+                get(async move || {
+                    let _ends = Ends(theirs.clone());
+                    set.set();
+                    gate.wait();
+                    "answered"
+                }),
+            );
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (server, stop) = (listener.local_addr().unwrap(), Event::new());
+            let stopped = stop.clone();
+            let signal = async move { stopped.wait() };
+            let serving = spawn(move || {
+                serve(listener, router).with_shutdown_timeout(limit).with_graceful_shutdown(signal).run();
+            });
+            let asked = spawn(move || ask(server, "/"));
+            begun.wait();
+            begun.clear();
+            // One of HTTP/2 that is told of the end, asked whether it has heard by a PING, and says nothing.
+            let mut silent = TcpStream::connect(server).unwrap();
+            silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+            silent.read_exact(&mut [0; 9]).unwrap();
+            stop.set();
+            let answer = if limit == LONG {
+                opens.set();
+                let answer = asked.join().unwrap().unwrap();
+                assert!(!serving.is_finished(), "it waits for the other");
+                drop(silent);
+                answer
+            } else {
+                serving.join().unwrap();
+                assert_eq!(*log.lock().unwrap(), 1, "the handler has ended");
+                io::copy(&mut silent, &mut io::sink()).unwrap();
+                asked.join().unwrap().unwrap_or_default()
+            };
+            assert_eq!(answer.ends_with("answered"), limit == LONG, "{answer}");
+        }
+        wait_for("no tasklet is left", || overlapped::tasklets().len() == 1);
+    });
+}
+
+#[test]
 fn a_server_that_is_cancelled_or_out_of_time_ends_at_once_with_its_handlers() {
     run(|| {
         let log = Log::new();

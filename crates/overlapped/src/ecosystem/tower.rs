@@ -52,12 +52,12 @@ use tower_service::Service;
 
 use super::hyper::{Executor, Timer, service};
 use super::polled::register;
-use super::{PolledStream, block_on};
+use super::{PolledStream, block_on, in_tasklet};
 use crate::group::Group;
 use crate::interrupt::Interrupted;
 use crate::net::accept_each;
 use crate::reactor::StreamSocket;
-use crate::time::timeout;
+use crate::time::{sleep, timeout};
 
 /// What a client of HTTP/2 says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -99,7 +99,7 @@ where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + 'static,
 {
-    Serve { listener, service, signal: pending() }
+    Serve { listener, service, signal: pending(), limit: None }
 }
 
 /// A server that is to run: see [`serve`].
@@ -108,13 +108,42 @@ pub struct Serve<L, S, F = Pending<()>> {
     listener: L,
     service: S,
     signal: F,
+    /// How long the connections may take to end in good order.
+    limit: Option<Duration>,
 }
 
 impl<L, S, F> Serve<L, S, F> {
     /// Ends in good order when `signal` is ready: the listener is closed, connections answer what was asked of them and are
     /// closed, and [`Serve::run`] returns when all are. The signal may wait as tasklets do: `async move { stop.wait() }`.
+    ///
+    /// A client has its part in this: it may send a request slowly, read an answer slowly, or, in HTTP/2, be silent when it is
+    /// told of the end (the server asks by a PING whether it has heard: RFC 9113, 6.8). How long it is waited for,
+    /// [`Serve::with_shutdown_timeout`] says; else there is no limit.
     pub fn with_graceful_shutdown<G: Future<Output = ()>>(self, signal: G) -> Serve<L, S, G> {
-        Serve { listener: self.listener, service: self.service, signal }
+        Serve { listener: self.listener, service: self.service, signal, limit: self.limit }
+    }
+
+    /// Ends those connections, and their handlers, that have not ended within `limit` after the signal of
+    /// [`Serve::with_graceful_shutdown`].
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use overlapped::{ecosystem::tower::serve, net::TcpListener, signal::ctrl_c};
+    /// use std::time::Duration;
+    ///
+    /// overlapped::run(|| {
+    ///     let listener = TcpListener::bind("127.0.0.1:8000")?;
+    ///     serve(listener, Router::new().route("/", get(async || "hello")))
+    ///         .with_graceful_shutdown(async { drop(ctrl_c()) })
+    ///         .with_shutdown_timeout(Duration::from_secs(10))
+    ///         .run();
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn with_shutdown_timeout(mut self, limit: Duration) -> Serve<L, S, F> {
+        self.limit = Some(limit);
+        self
     }
 }
 
@@ -137,8 +166,9 @@ where
     /// # Panics
     /// Outside of [`run`](crate::run).
     pub fn run(self) {
-        let Serve { listener, service, signal } = self;
+        let Serve { listener, service, signal, limit } = self;
         let stop = Stop::default();
+        let mut ends_the_last = None;
         Group::run(|connections| {
             let (group, theirs) = (connections.clone(), stop.clone());
             let acceptor = connections.spawn(move || {
@@ -156,7 +186,15 @@ where
             acceptor.cancel();
             let _ = acceptor.join();
             stop.now();
+            let left = connections.clone();
+            ends_the_last = limit.map(|limit| {
+                in_tasklet(move || {
+                    sleep(limit);
+                    left.cancel();
+                })
+            });
         });
+        drop(ends_the_last);
     }
 }
 
