@@ -5,6 +5,8 @@
 //! | [`first_server`] | how a server is written, and how it ends |
 //! | [`files`] | files, directories, locks, standard input and output |
 //! | [`leaving`] | time-outs, cancelling, and what destructors may do |
+//! | [`together`] | several tasklets as one: scopes, groups, `select!`, tokens, deadlines |
+//! | [`backpressure`] | bounds: queues, pools, and who waits for whom |
 //! | [`sharing`] | what tasklets share: `Rc`, thread-locals, locks across a wait |
 //! | [`stacks`] | how large a stack has to be, and what an overflow does |
 //! | [`what_runs_where`] | which calls block whom, and how to use several cores |
@@ -20,6 +22,12 @@ pub mod files {}
 
 #[doc = include_str!("leaving.md")]
 pub mod leaving {}
+
+#[doc = include_str!("together.md")]
+pub mod together {}
+
+#[doc = include_str!("backpressure.md")]
+pub mod backpressure {}
 
 #[doc = include_str!("sharing.md")]
 pub mod sharing {}
