@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: loops suites test-stdlib sanitize demo test test-rust test-python test-pythons test-windows check check-targets format bench clean
+.PHONY: loops suites test-stdlib sanitize demo test test-rust test-python test-pythons test-windows check check-targets check-package format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -59,6 +59,10 @@ check: $(VENV)/.built
 ## Type-checks the Rust crates for the systems that are not run here.
 check-targets:
 	bash scripts/check-targets.sh
+
+## Whether the Rust crates are ready for crates.io and docs.rs; and, once there is a release, compatible with it.
+check-package:
+	bash scripts/check-package.sh
 
 format: $(VENV)/.tools
 	cargo fmt

@@ -27,6 +27,8 @@
 //! }
 //! # std::io::Result::Ok(())
 //! ```
+// On docs.rs, what a system brings says so.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
 mod backend;

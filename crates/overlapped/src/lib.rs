@@ -90,6 +90,8 @@
 //!
 //! [`Duration`]: std::time::Duration
 #![deny(unsafe_code)]
+// On docs.rs, what a feature or a system brings says so.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // It is put into the programs that are built: see `guide::debugging`.
 #![debugger_visualizer(gdb_script_file = "gdb.py")]
 
@@ -167,5 +169,5 @@ pub use time::{Deadline, Elapsed, sleep, sleep_until, timeout, timeout_at, uncan
 
 /// The README's program runs as a doctest.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

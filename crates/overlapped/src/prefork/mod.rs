@@ -32,7 +32,7 @@
 //! **Stopping** ([`Supervisor::stop`]) has all workers end what they have begun, nothing more, and then themselves, within a
 //! limit. A worker whose supervisor is gone does the same by itself.
 //!
-//! **Under systemd** ([`systemd`](crate::systemd)) the listeners are those that the manager has opened, where it has, and it
+//! **Under systemd** ([`systemd`]) the listeners are those that the manager has opened, where it has, and it
 //! hears when the server is ready, when it restarts and when it stops, and that it lives. A unit says `Type=notify-reload`,
 //! and `ExecReload=` is not needed where SIGHUP restarts, as below. Workers are not asked: the manager hears from
 //! its own child alone (`NotifyAccess=main`).
@@ -125,6 +125,8 @@
 //!     worker.serve(|connection| drop(serve(connection)))
 //! }
 //! ```
+#![cfg_attr(unix, doc = "", doc = "[`systemd`]: crate::systemd")]
+#![cfg_attr(not(unix), doc = "", doc = "[`systemd`]: https://docs.rs/overlapped/latest/overlapped/systemd/")]
 
 mod bell;
 mod book;

@@ -44,6 +44,11 @@ impl Builder {
     }
 
     /// Adds listeners with their names: those of [`systemd::listeners`].
+    #[cfg_attr(
+        not(unix),
+        doc = "",
+        doc = "[`systemd::listeners`]: https://docs.rs/overlapped/latest/overlapped/systemd/fn.listeners.html"
+    )]
     pub fn listen_all(mut self, listeners: impl IntoIterator<Item = (String, OwnedSocket)>) -> Builder {
         self.listeners.extend(listeners);
         self
@@ -54,6 +59,7 @@ impl Builder {
     /// succeeds or not; *stopping* from the beginning of [`Supervisor::stop`], or when the supervisor is dropped. Where it
     /// wants to hear from a watchdog, it does, twice in each interval, as long as this thread runs its tasklets. That it
     /// could not be told is an error of [`Builder::start`] alone: a server that serves does not end for that.
+    #[cfg_attr(not(unix), doc = "", doc = "[`systemd`]: https://docs.rs/overlapped/latest/overlapped/systemd/")]
     pub fn tell_systemd(mut self, tell: bool) -> Builder {
         self.tell_systemd = tell;
         self
