@@ -81,6 +81,7 @@ impl<W: Claims, S> WaitList<W, S> {
     }
 
     /// One more waits, after the others.
+    #[inline]
     pub(crate) fn push(&mut self, who: W) -> Place {
         let line = Some((self.last, NONE));
         let place = self.spots.insert(Spot { holds: Left::Waiting(who), line });
@@ -97,11 +98,13 @@ impl<W: Claims, S> WaitList<W, S> {
     ///
     /// # Errors
     /// What it was to be served with, where nobody waits.
+    #[inline]
     pub(crate) fn serve(&mut self, with: S) -> Result<W, S> {
         self.serve_at(with).map(|(_, who)| who)
     }
 
     /// As [`WaitList::serve`]; and its place, at which [`WaitList::served`] gives it what is made of itself.
+    #[inline]
     pub(crate) fn serve_at(&mut self, with: S) -> Result<(Place, W), S> {
         while self.first != NONE {
             let place = self.first;
@@ -139,6 +142,7 @@ impl<W: Claims, S> WaitList<W, S> {
     }
 
     /// Leaves `place`, which is free for others then.
+    #[inline]
     pub(crate) fn leave(&mut self, place: Place) -> Left<W, S> {
         self.unlink(place);
         let left = self.spots.remove(place).holds;
@@ -148,11 +152,13 @@ impl<W: Claims, S> WaitList<W, S> {
 
     /// Leaves `place`, unless the one there `waits` on and was not served: what [`await_place`](crate::scheduler::await_place)
     /// asks for.
+    #[inline]
     pub(crate) fn leave_unless(&mut self, place: Place, waits: bool) -> Option<Left<W, S>> {
         (!waits || self.is_served(place)).then(|| self.leave(place))
     }
 
     /// Takes a place out of the line, if it is there.
+    #[inline]
     fn unlink(&mut self, place: Place) {
         if let Some((before, after)) = self.spots[place].line.take() {
             self.join(before, after);
@@ -161,6 +167,7 @@ impl<W: Claims, S> WaitList<W, S> {
     }
 
     /// Makes `after` the one that follows `before`.
+    #[inline]
     fn join(&mut self, before: Place, after: Place) {
         match self.spots.get_mut(before).and_then(|spot| spot.line.as_mut()) {
             Some((_, next)) => *next = after,

@@ -92,7 +92,7 @@ impl Builder {
         handle: &Handle,
         function: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        let (packet, origin) = (Packet::new(), Origin::here());
+        let (packet, origin) = (Packet::new(None), Origin::here());
         let (theirs, given) = (Undelivered(Some(Arc::clone(&packet))), Given::to(&handle.0));
         handle.0.call(Box::new(move || {
             let mut theirs = theirs;
@@ -102,6 +102,7 @@ impl Builder {
                     let name = self.name.as_deref();
                     let span = origin.span("tasklet", || scheduler.next_number(), name, Some(size));
                     let id = scheduler.create_given(name);
+                    packet.is_of(id, &scheduler);
                     start(&scheduler, id, size, span, packet, function, |result| result, given, |body| body);
                 }
                 Err(error) => {

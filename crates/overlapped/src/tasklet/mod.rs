@@ -97,10 +97,10 @@ impl Builder {
     pub fn spawn<T: 'static>(self, function: impl FnOnce() -> T + 'static) -> io::Result<JoinHandle<T>> {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
-        let packet = Packet::new();
         let name = self.name.as_deref();
         let span = Origin::here().span("tasklet", || scheduler.next_number(), name, Some(size));
         let id = scheduler.create(name);
+        let packet = Packet::new(Some(id));
         start(&scheduler, id, size, span, Arc::clone(&packet), function, |result| result, (), |body| body);
         Ok(JoinHandle { packet, remote: Arc::clone(scheduler.remote()) })
     }
@@ -117,12 +117,12 @@ impl Builder {
     ) -> io::Result<JoinHandle<T>> {
         let scheduler = try_current().expect("overlapped::spawn: call it inside overlapped::run");
         let size = coroutine::reserve(self.stack_size)?;
-        let packet = Packet::new();
-        let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
         let name = self.name.as_deref();
         let span = Origin::here().span("tasklet", || scheduler.next_number(), name, Some(size));
-        let last = last(handle());
         let id = scheduler.create(name);
+        let packet = Packet::new(Some(id));
+        let handle = || JoinHandle { packet: Arc::clone(&packet), remote: Arc::clone(scheduler.remote()) };
+        let last = last(handle());
         start(&scheduler, id, size, span, Arc::clone(&packet), function, judge, last, own);
         Ok(handle())
     }
@@ -141,13 +141,6 @@ fn start<'a, R: 'a, T: 'a>(
     last: impl Any,
     own: impl FnOnce(BorrowingBody<'a>) -> Body,
 ) {
-    {
-        let mut state = packet.state();
-        state.id = Some(id);
-        if state.cancelled.is_some() {
-            scheduler.interrupt(id, Cause::Cancel);
-        }
-    }
     scheduler.set_span(id, span.id());
     let body: BorrowingBody<'a> = Box::new(move |scheduler| {
         let _span = span.entered();
@@ -206,11 +199,17 @@ struct Packet<T> {
 
 struct Shared<T> {
     id: Option<TaskletId>,
-    cancelled: Option<Instant>,
     result: Option<Result<T, JoinError>>,
     finished: bool,
     /// A join takes the handle: there is one.
     joiner: Option<Waiter>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few tasklets have.
+#[derive(Default)]
+struct Rare {
+    cancelled: Option<Instant>,
     watchers: WaitList<Watcher>,
 }
 
@@ -248,18 +247,29 @@ impl Watcher {
 }
 
 impl<T> Shared<T> {
-    #[cold]
-    #[inline(never)]
-    fn serve_watchers(&mut self) -> Vec<Watcher> {
-        self.watchers.serve_all(|| ())
+    fn cancelled(&self) -> Option<Instant> {
+        self.rare.as_ref()?.cancelled
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
 
 impl<T> Packet<T> {
-    fn new() -> Arc<Packet<T>> {
-        let watchers = WaitList::default();
-        let state = Shared { id: None, cancelled: None, result: None, finished: false, joiner: None, watchers };
+    /// Of a tasklet that is to be created on another thread, it is not known yet which.
+    fn new(id: Option<TaskletId>) -> Arc<Packet<T>> {
+        let state = Shared { id, result: None, finished: false, joiner: None, rare: None };
         Arc::new(Packet { state: Mutex::new(state) })
+    }
+
+    /// It is this one's, which is cancelled if it was to be meanwhile.
+    fn is_of(&self, id: TaskletId, scheduler: &Scheduler) {
+        let mut state = self.state();
+        state.id = Some(id);
+        if state.cancelled().is_some() {
+            scheduler.interrupt(id, Cause::Cancel);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Shared<T>> {
@@ -271,7 +281,7 @@ impl<T> Packet<T> {
         state.result = Some(result);
         state.finished = true;
         let joiner = state.joiner.take();
-        let watchers = if state.watchers.len() == 0 { Vec::new() } else { state.serve_watchers() };
+        let watchers = state.rare.as_mut().map_or_else(Vec::new, |rare| rare.watchers.serve_all(|| ()));
         drop(state);
         watchers.into_iter().for_each(Watcher::tell);
         if let Some(joiner) = joiner {
@@ -323,7 +333,7 @@ impl<T> JoinHandle<T> {
                     return Ok(result);
                 }
                 let now = Instant::now();
-                let given_up = state.cancelled.and_then(|since| self.remote.given_up(since));
+                let given_up = state.cancelled().and_then(|since| self.remote.given_up(since));
                 if given_up.is_some_and(|given_up| now >= given_up) {
                     state.joiner = None;
                     return Ok(Err(JoinError(Ending::Overdue)));
@@ -357,7 +367,7 @@ impl<T> JoinHandle<T> {
     pub fn cancel(&self) {
         let (id, joiner) = {
             let mut state = self.packet.state();
-            state.cancelled.get_or_insert_with(Instant::now);
+            state.rare().cancelled.get_or_insert_with(Instant::now);
             if state.finished {
                 return;
             }
@@ -413,8 +423,8 @@ impl<T> Watched for JoinHandle<T> {
     fn watch(&self, ended: &Queue<usize>, number: usize) -> Place {
         let watcher = Watcher::Collects(ended.clone(), number);
         let mut state = self.packet.state();
-        let place = state.watchers.push(watcher);
-        let due = if state.finished { state.watchers.serve(()).ok() } else { None };
+        let place = state.rare().watchers.push(watcher);
+        let due = if state.finished { state.rare().watchers.serve(()).ok() } else { None };
         drop(state);
         if let Some(watcher) = due {
             watcher.tell();
@@ -423,7 +433,7 @@ impl<T> Watched for JoinHandle<T> {
     }
 
     fn unwatch(&self, place: Place) {
-        let watcher = self.packet.state().watchers.leave(place);
+        let watcher = self.packet.state().rare().watchers.leave(place);
         drop(watcher);
     }
 }
@@ -449,13 +459,13 @@ impl<T> Listed for Finishing<'_, T> {
     fn list(&mut self, ticket: &Ticket) -> bool {
         let mut state = self.tasklet.packet.state();
         if !state.finished {
-            self.place = Some(state.watchers.push(Watcher::Waits(Claimant::with(ticket))));
+            self.place = Some(state.rare().watchers.push(Watcher::Waits(Claimant::with(ticket))));
         }
         !state.finished
     }
 
     fn leave(&mut self) -> bool {
-        let left = self.place.take().map(|place| self.tasklet.packet.state().watchers.leave(place));
+        let left = self.place.take().map(|place| self.tasklet.packet.state().rare().watchers.leave(place));
         matches!(left, Some(Left::Served(())))
     }
 }
