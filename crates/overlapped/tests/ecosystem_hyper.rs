@@ -3,19 +3,22 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::rt::Timer as _;
+use hyper::rt::{Executor as _, Timer as _, Write as _};
 use hyper::{Request, Response, client, server};
 use overlapped::ecosystem::PolledStream;
-use overlapped::ecosystem::hyper::{Executor, Service, Timer, service};
+use overlapped::ecosystem::hyper::{EagerExecutor, Executor, Service, Timer, service};
 use overlapped::net::{TcpListener, TcpStream};
-use overlapped::{Event, JoinHandle, block_on, sleep, spawn, yield_now};
+use overlapped::{Event, JoinHandle, block_on, sleep, spawn, tasklets, yield_now};
 use support::http::{Long, read_long};
 use support::{LONG, Log, LogsDrop, run, run_long, wait_for};
 
@@ -251,6 +254,49 @@ fn a_handler_that_panics_or_fails_costs_its_connection_alone() {
             assert!(Client::connect(Version::Http1, server).ask(path, none()).is_err());
         }
         assert_eq!(other.get("/", none()), "here");
+    });
+}
+
+#[test]
+fn a_flush_does_not_wait_for_what_is_on_its_way_and_a_shutdown_does() {
+    run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = PolledStream::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let mut peer = listener.accept().unwrap().0;
+        block_on(poll_fn(|context| {
+            let mut stream = Pin::new(&mut stream);
+            assert!(matches!(stream.as_mut().poll_write(context, b"hello"), Poll::Ready(Ok(5))));
+            assert!(matches!(stream.as_mut().poll_flush(context), Poll::Ready(Ok(()))));
+            assert!(stream.as_mut().poll_shutdown(context).is_pending(), "nobody has looked yet what became of it");
+            Poll::Ready(())
+        }));
+        block_on(poll_fn(|context| Pin::new(&mut stream).poll_shutdown(context))).unwrap();
+        assert_eq!(io::read_to_string(&mut peer).unwrap(), "hello");
+        let flushed = block_on(poll_fn(|context| Poll::Ready(Pin::new(&mut stream).poll_flush(context))));
+        assert!(matches!(flushed, Poll::Ready(Ok(()))), "it is over, and nothing was lost");
+    });
+}
+
+#[test]
+fn an_eager_executor_polls_at_once_and_gives_a_tasklet_to_what_is_not_ready() {
+    run(|| {
+        let log = Log::new();
+        let (event, alone) = (Event::new(), tasklets().len());
+        let (at_once, later) = (log.clone(), log.clone());
+        EagerExecutor.execute(async move { at_once.add("at once") });
+        EagerExecutor.execute(async { panic!("on purpose") });
+        assert_eq!((log.take(), tasklets().len()), (vec!["at once".to_owned()], alone));
+
+        let set = event.clone();
+        let waits = spawn(move || set.wait());
+        EagerExecutor.execute(async move {
+            waits.await.unwrap();
+            later.add("later");
+        });
+        yield_now();
+        assert_eq!(tasklets().len(), alone + 2, "one that waits, and the future's");
+        event.set();
+        wait_for("it goes on", || log.take() == ["later"]);
     });
 }
 

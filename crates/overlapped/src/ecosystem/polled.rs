@@ -53,8 +53,9 @@ const KEPT: usize = 16 << 10;
 /// ```
 ///
 /// It reads ahead, 128 KiB and a little more; and what was written is on its way before it is flushed. A *flush* waits until
-/// the system has all of it, and tells what became of it; without one, an error shows with the next write. Time-outs of the
-/// stream that it was made of count no more. Small writes go out at once, for they are collected here (`TCP_NODELAY`, tcp(7)).
+/// the system has all of it, and tells what became of it; without one, an error shows with the next write. hyper's flush does
+/// not wait, and its shutdown does. Time-outs of the stream that it was made of count no more. Small writes go out at once, for
+/// they are collected here (`TCP_NODELAY`, tcp(7)).
 ///
 /// Dropped, it closes as a socket does: what was written still goes out, unless the [`run`](crate::run) ends before, and what
 /// was read ahead is gone.
@@ -241,14 +242,20 @@ impl PolledStream {
 
     /// Ready when the system has all that was written.
     pub(super) fn poll_sent(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.0.state();
-        if let Output::Failed(_) = state.output {
-            state.output.check()?;
-        }
+        self.check_output()?;
+        let state = self.0.state();
         if !state.sending {
             return Poll::Ready(Ok(()));
         }
         pending(state, |state| &mut state.writer, context)
+    }
+
+    /// Tells once what became of what was written before.
+    pub(super) fn check_output(&self) -> io::Result<()> {
+        match &mut self.0.state().output {
+            output @ Output::Failed(_) => output.check(),
+            Output::Open | Output::Over => Ok(()),
+        }
     }
 
     /// Ends this side, when all that was written is sent.

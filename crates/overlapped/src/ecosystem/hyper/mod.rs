@@ -1,5 +1,5 @@
-//! hyper on tasklets: the traits of its `rt` for [`PolledStream`], an [`Executor`], a [`Timer`], and [`service()`], which answers
-//! requests by code that blocks.
+//! hyper on tasklets: the traits of its `rt` for [`PolledStream`], an [`Executor`] (and an [eager](EagerExecutor) one for services
+//! that do not block), a [`Timer`], and [`service()`], which answers requests by code that blocks.
 //!
 //! Which protocols there are is chosen with hyper's own features. A server of HTTP/1:
 //!
@@ -42,8 +42,9 @@ mod timer;
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use ::hyper::rt::{self, ReadBufCursor};
 
@@ -84,8 +85,10 @@ impl rt::Write for PolledStream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_sent(context)
+    /// What was written is on its way, and hyper, which flushes after each answer, would be woken for nothing when the system
+    /// has it. Its shutdown waits.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.check_output())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -107,5 +110,31 @@ where
 {
     fn execute(&self, future: F) {
         spawn(move || block_on(future));
+    }
+}
+
+/// Polls each future at once, in the tasklet that gives it, and gives a tasklet of its own to one that is not ready then.
+///
+/// For a server of HTTP/2 whose service waits by `.await` alone: an answer that is there at once takes no tasklet, and goes out
+/// with what the connection is about to send. Code that blocks in that first poll ([`net`](crate::net), [`fs`](crate::fs)) would
+/// hold up all requests of the connection; for that there is [`Executor`].
+///
+/// # Panics
+/// To execute panics as [`spawn`] does. The panic of a future ends that future alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EagerExecutor;
+
+impl<F> rt::Executor<F> for EagerExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, future: F) {
+        let mut future = Box::pin(future);
+        // Whoever wakes it before its tasklet polls it need not: that does so anyhow.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+        if let Ok(Poll::Pending) = polled {
+            spawn(move || block_on(future));
+        }
     }
 }
