@@ -59,7 +59,7 @@ def versions(programs: dict[str, Path]) -> dict[str, str]:
     for package in lock[1:]:
         fields = dict(line.split(" = ", 1) for line in package.splitlines() if " = " in line)
         crates[fields["name"].strip('"')] = fields["version"].strip('"')
-    found = {name: crates[name] for name in ("tokio", "compio", "monoio", "may", "io-uring")}
+    found = {name: crates[name] for name in ("tokio", "compio", "monoio", "glommio", "may", "hyper", "io-uring")}
     found["rustc"] = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()[1]
     if PYTHON.exists():
         script = (

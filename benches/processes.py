@@ -100,3 +100,9 @@ class Process:
         status = Path(f"/proc/{self._child.pid}/status").read_text().splitlines()
         fields = dict(line.split(":", 1) for line in status)
         return {kind: int(fields[name].split()[0]) * 1024 for kind, name in FIELDS.items()}
+
+
+def figures(command: Sequence[object], core: int | None = None) -> dict[str, float]:
+    """What a program prints that measures itself."""
+    with Process(command, core) as process:
+        return process.figures()

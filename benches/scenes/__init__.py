@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, loop, memory, micro, preemption, prefork, scaling, structure, text, threads
+from . import accept, echo, files, http, loop, memory, micro, preemption, prefork, scaling, structure, text, threads
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
     "echo-rust": echo.rust,
     "accept": accept.scene,
+    "http": http.scene,
     "files": files.scene,
     "text": text.scene,
     "micro": micro.scene,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from charts import Chart
 from plan import Plan
-from processes import Process
+from processes import figures
 from tables import Figures, Table
 
 
@@ -20,8 +20,7 @@ def costs(
     for face, commands in (("Python", plan.python(python)), ("Rust", plan.rust(kind, rust))):
 
         def one(name: str, commands: Mapping[str, list[object]] = commands) -> Figures:
-            with Process(commands[name], plan.server_core) as process:
-                return process.figures()
+            return figures(commands[name], plan.server_core)
 
         chart = Chart(f"{kind}-{face.lower()}", f"{title} in {face}")
         chart.add(Table("", *plan.interleaved(list(commands), one), columns))

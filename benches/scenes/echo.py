@@ -10,7 +10,7 @@ from tables import OURS, THREADS, Figures, Table
 from .load import CONTEXT, COSTS, measure
 
 FLOOR = "uring-bare"
-RUST = (OURS, "tokio", "compio", "may", FLOOR)
+RUST = (OURS, "tokio", "compio", "monoio", "glommio", "may", FLOOR)
 PYTHON = {
     OURS: ("echo_blocking.py", "overlapped"),
     THREADS: ("-m", "overlapped", "echo_blocking.py", "threads"),
@@ -52,7 +52,7 @@ ALL = (
     Cell(50, 4096, read=65536),
     Cell(50, 16384, read=16384),
     Cell(50, 65536, read=65536),
-    Cell(8, 64, depth=16),
+    *(Cell(connections, 64, depth=16) for connections in (8, 50)),
     Cell(50, 64, unix=True),
 )
 LINES = Cell(50, 64, lines=True)

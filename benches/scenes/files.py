@@ -9,10 +9,15 @@ from pathlib import Path
 
 from charts import Chart
 from plan import Plan
-from processes import Failed, Process
+from processes import Failed, figures
 from tables import OURS, Figures, Found, Table
 
 RUST = (OURS, "tokio", "compio", "monoio", "std")
+RUST_RANDOM = (OURS, "tokio", "compio", "monoio", "glommio", "std")
+POOL = "tokio, spawn_blocking"
+"""Positioned reads of the standard library's, which tokio's own files do not have."""
+PAGES = 65_536
+"""Of the file that is read at random: 256 MiB."""
 PYTHON = {name: ("files.py", name) for name in (OURS, "gevent", "aiofiles", "blocking")}
 BIG = 3_000_000
 """Bytes of a big file; ten of a set are big, and twenty small."""
@@ -22,6 +27,7 @@ def scene(plan: Plan) -> Iterator[Chart]:
     with tempfile.TemporaryDirectory(prefix="overlapped-bench-", dir=plan.files_in) as folder:
         yield _python(plan, Path(folder))
         yield _rust(plan, Path(folder))
+        yield _random(plan, Path(folder))
 
 
 def _python(plan: Plan, folder: Path) -> Chart:
@@ -72,14 +78,35 @@ def _rust(plan: Plan, folder: Path) -> Chart:
     return chart
 
 
+def _random(plan: Plan, folder: Path) -> Chart:
+    """What is not in the cache is measured of the disk, where the folder is on one."""
+    commands = {name: [*command, folder / "pages"] for name, command in plan.rust("random", RUST_RANDOM).items()}
+    if "tokio" in commands:
+        commands[POOL] = [*commands["tokio"], "blocking"]
+    with open(folder / "pages", "wb") as pages:
+        for number in range(PAGES):
+            pages.write(number.to_bytes(8, "little").ljust(4096, b"\0"))
+        pages.flush()
+        os.fsync(pages.fileno())
+
+    costs = {
+        "cached": ("in the cache, ns", ".0f"),
+        "cached_cpu": ("in the cache, CPU ns", ".0f"),
+        "cold": ("from the disk, ns", ".0f"),
+        "cold_cpu": ("from the disk, CPU ns", ".0f"),
+    }
+    chart = Chart("random", "64 readers of 4 KiB anywhere in a file of 256 MiB, a read")
+    chart.add(Table("", *plan.interleaved(list(commands), lambda name: figures(commands[name])), costs, aside=("std",)))
+    return chart
+
+
 GAP = {"worst_gap": ("worst gap of the 1 ms ticker, ms", ".1f")}
 
 
 def _into_a_fresh_folder(command: list[object], source: Path) -> Figures:
     target = tempfile.mkdtemp(dir=source.parent)
     try:
-        with Process([*command, source, target]) as process:
-            return process.figures()
+        return figures([*command, source, target])
     finally:
         shutil.rmtree(target)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from charts import Chart
 from plan import Plan
-from processes import Process
+from processes import figures
 from tables import OURS, Figures, Table
 
 from .load import CONTEXT, measure
@@ -33,8 +33,7 @@ def scene(plan: Plan) -> Iterator[Chart]:
     moves = plan.python({name: ("loop.py", module) for name, module in LOOPS.items()})
 
     def one(name: str) -> Figures:
-        with Process(moves[name], plan.server_core) as process:
-            return process.figures()
+        return figures(moves[name], plan.server_core)
 
     chart.add(Table("Moves", *plan.interleaved(list(moves), one), MOVES))
     for style in ("protocol", "streams"):

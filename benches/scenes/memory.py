@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from charts import Chart
 from plan import Plan
-from processes import Failed, Process
-from tables import OURS, THREADS, Figures, Table
+from processes import Failed, Process, figures
+from tables import OURS, THREADS, Columns, Figures, Table
 
 from . import echo
 
@@ -14,6 +14,12 @@ COSTS = {"bytes": ("bytes each", ".0f")}
 CONTEXT = {"resident": ("of it resident", ".0f"), "page_tables": ("page tables", ".0f")}
 IDLE = (OURS, "tokio", "may")
 TASKLETS = (30_000, 100_000)
+MANY = 1_000_000
+STEPS = COSTS | {
+    "spawn": ("spawn, ns", ".0f"),
+    "block": ("begin and wait, ns", ".0f"),
+    "join": ("wake and join, ns", ".0f"),
+}
 CONNECTIONS = 10_000
 MOST_ROUNDS = 5
 """Memory spreads little."""
@@ -30,19 +36,22 @@ def scene(plan: Plan) -> Iterator[Chart]:
         chart.add(_tasklets(plan, items))
     chart.add(_connections(plan, plan.rust("echo", echo.RUST, 64)))
     yield chart
+    chart = Chart("million", f"{MANY:,} at once that wait for one event, each")
+    chart.add(_tasklets(plan, MANY, STEPS))
+    yield chart
     chart = Chart("memory-python", "Memory of what is idle in Python, bytes each")
     chart.add(_connections(plan, plan.python(PYTHON)))
     yield chart
 
 
-def _tasklets(plan: Plan, items: int) -> Table:
+def _tasklets(plan: Plan, items: int, costs: Columns = COSTS) -> Table:
     commands = plan.rust("idle", IDLE, items)
 
     def one(name: str) -> Figures:
-        with Process(commands[name], plan.server_core) as process:
-            return _with_sum(process.figures())
+        return _with_sum(figures(commands[name], plan.server_core))
 
-    return Table(f"{items} tasklets", *plan.interleaved(list(commands), one, MOST_ROUNDS), COSTS, CONTEXT)
+    title = f"{items} tasklets" if costs is COSTS else ""
+    return Table(title, *plan.interleaved(list(commands), one, MOST_ROUNDS), costs, CONTEXT)
 
 
 def _connections(plan: Plan, commands: dict[str, list[object]]) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from charts import Chart
 from plan import Plan
-from processes import Process
+from processes import figures
 from tables import OURS, Figures, Table
 
 FEWEST, *MORE = (1000, 4000, 16_000, 64_000)
@@ -25,8 +25,7 @@ def scene(plan: Plan) -> Iterator[Chart]:
     commands = {OURS: [program, FEWEST]} | {f"{count:,} waiters": [program, count] for count in MORE}
 
     def one(name: str) -> Figures:
-        with Process(commands[name], plan.server_core) as process:
-            return process.figures()
+        return figures(commands[name], plan.server_core)
 
     chart = Chart("scaling", f"Leaving a wait beside so many others, over that beside {FEWEST:,}")
     chart.add(Table("", *plan.interleaved(list(commands), one, MOST_ROUNDS), COSTS))

@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::{Laps, argument};
+use crate::{Laps, argument, median};
 
 /// Bytes that are read and written at once.
 pub const PIECE: usize = 64 * 1024;
@@ -116,8 +116,7 @@ impl Copying {
     }
 
     fn milliseconds(&mut self) -> f64 {
-        self.times.sort_unstable();
-        self.times[self.times.len() / 2].as_secs_f64() * 1e3
+        median(&mut self.times).as_secs_f64() * 1e3
     }
 }
 

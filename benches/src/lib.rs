@@ -5,7 +5,11 @@
 //! generator is an io_uring loop, and the runner reads `/proc`.
 
 pub mod files;
+pub mod handover;
+pub mod http;
+pub mod idle;
 pub mod load;
+pub mod random;
 pub mod ring;
 pub mod threads;
 
@@ -104,10 +108,14 @@ impl Laps {
 
     /// The median of the laps, for one item. The first lap warms caches and pools, and does not count.
     pub fn nanoseconds(mut self) -> f64 {
-        let laps = &mut self.laps[1..];
-        laps.sort_unstable();
-        laps[laps.len() / 2].as_nanos() as f64 / f64::from(self.items)
+        median(&mut self.laps[1..]).as_nanos() as f64 / f64::from(self.items)
     }
+}
+
+/// The middle one of some times.
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// Items of a batch where each is a tasklet that is spawned and joined.
@@ -143,50 +151,8 @@ pub fn print_structure(group: Laps, first: Laps, condition: Laps) {
     print_named([("group", Some(group)), ("first", Some(first)), ("condition", Some(condition))]);
 }
 
-/// Prints the costs of a hand-over to another thread, in nanoseconds.
-///
-/// `stream` is one producer and one consumer on a queue of 1024, a value; `ping_pong` is two threads that answer each other,
-/// so that every single value wakes the other thread: a value one way.
-pub fn print_handover(stream: Laps, ping_pong: Laps) {
-    print_named([("stream", Some(stream)), ("ping_pong", Some(ping_pong))]);
-}
-
 fn print_named<const N: usize>(named: [(&str, Option<Laps>); N]) {
     let costs: Vec<_> =
         named.into_iter().filter_map(|(name, laps)| Some(format!(r#""{name}": {:.1}"#, laps?.nanoseconds()))).collect();
     println!("{{{}}}", costs.join(", "));
-}
-
-/// What a process occupies, in bytes: resident memory, and the page tables that map it (stacks spread over the address
-/// space cost both).
-#[derive(Clone, Copy)]
-pub struct Memory {
-    resident: u64,
-    page_tables: u64,
-}
-
-impl Memory {
-    /// Of this process, now.
-    ///
-    /// # Panics
-    /// Where `/proc/self/status` is not to be read, as outside Linux.
-    pub fn now() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-        let field = |name: &str| -> u64 {
-            let line = status.lines().find(|line| line.starts_with(name)).expect("a field of proc(5)");
-            let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of kB");
-            kib * 1024
-        };
-        Self { resident: field("VmRSS:"), page_tables: field("VmPTE:") }
-    }
-
-    /// Prints what each of `items` added since `before`.
-    pub fn print_growth(self, before: Self, items: u32) {
-        let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / f64::from(items);
-        println!(
-            r#"{{"items": {items}, "resident": {:.1}, "page_tables": {:.1}}}"#,
-            each(self.resident, before.resident),
-            each(self.page_tables, before.page_tables)
-        );
-    }
 }

@@ -10,7 +10,7 @@ use io_uring::{IoUring, squeue};
 /// The group that [`Buffers`] registers itself as.
 pub const GROUP: u16 = 0;
 
-/// A ring for one thread, with completions run only when this thread asks; a plain one where the kernel is older
+/// A ring for one thread, with completions run only when this thread asks, and a flag that says when to ask; a plain one where the kernel is older
 /// than 6.1 and knows no such flags.
 ///
 /// # Errors
@@ -20,6 +20,7 @@ pub fn new(entries: u32) -> io::Result<IoUring> {
     IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .setup_cqsize(completions)
         .build(entries)
         .or_else(|_| IoUring::builder().setup_cqsize(completions).build(entries))

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::argument;
 
+/// Bytes of a request. A client may send several at once.
+pub const REQUEST: usize = 64;
+
 /// What a server on several threads is asked for: `threads-NAME [THREADS] [STEPS] [REQUESTS] [HOW]`.
 #[derive(Clone)]
 pub struct Asked {
@@ -16,7 +19,7 @@ pub struct Asked {
     pub threads: usize,
     /// What each request has computed: so many multiplications, each of which waits for the one before.
     pub steps: u32,
-    /// After so many requests a connection is closed; 0: never.
+    /// After so many reads that gave something a connection is closed; 0: never.
     pub requests: u64,
     /// How connections come to the threads, where there is a choice.
     pub how: String,
@@ -32,21 +35,21 @@ impl Asked {
         Self { threads: argument(1, 2), steps: argument(2, 0), requests, how: argument(4, String::new()) }
     }
 
-    /// Computes what a request costs, and counts it for this thread.
-    pub fn serve(&self) {
+    /// Computes what the requests cost that were read, and counts them for this thread.
+    pub fn serve(&self, read: &[u8]) {
         thread_local! {
             static COUNT: OnceCell<Arc<AtomicU64>> = const { OnceCell::new() };
         }
-        black_box(
-            (0..self.steps).fold(black_box(1_u64), |value, step| (value ^ u64::from(step)).wrapping_mul(0x9e37_79b9)),
-        );
+        let requests = read.len().div_ceil(REQUEST) as u64;
+        let steps = u64::from(self.steps) * requests;
+        black_box((0..steps).fold(black_box(1_u64), |value, step| (value ^ step).wrapping_mul(0x9e37_79b9)));
         COUNT.with(|count| {
             let new = || {
                 let count = Arc::<AtomicU64>::default();
                 counts(|counts| counts.push(Arc::clone(&count)));
                 count
             };
-            count.get_or_init(new).fetch_add(1, Ordering::Relaxed);
+            count.get_or_init(new).fetch_add(requests, Ordering::Relaxed);
         });
     }
 }

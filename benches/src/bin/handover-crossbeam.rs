@@ -1,41 +1,34 @@
-//! What it costs to hand a value from one thread to another by a channel of crossbeam's.
+//! What it costs to hand a value from one thread of the system's to another by a channel of crossbeam's.
 
 use std::thread;
 
-use crossbeam_channel::bounded;
-use overlapped_benches::{Laps, SWITCHES, print_handover};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use overlapped_benches::handover::{Ends, Part, blocking, print};
 
-fn stream() -> Laps {
-    let mut laps = Laps::of(SWITCHES);
-    while laps.more() {
-        let (sender, receiver) = bounded(1024);
-        let producer = thread::spawn(move || (0..SWITCHES).for_each(|n| sender.send(n).unwrap()));
-        for n in 0..SWITCHES {
-            assert_eq!(receiver.recv().unwrap(), n);
-        }
-        producer.join().unwrap();
+#[derive(Clone)]
+struct Channel(Sender<u32>, Receiver<u32>);
+
+impl Ends for Channel {
+    fn with_room(room: usize) -> Self {
+        let (sender, receiver) = bounded(room);
+        Self(sender, receiver)
     }
-    laps
+
+    fn send(&self, value: u32) {
+        self.0.send(value).unwrap();
+    }
+
+    fn receive(&self) -> u32 {
+        self.1.recv().unwrap()
+    }
 }
 
-fn ping_pong() -> Laps {
-    let mut laps = Laps::of(SWITCHES / 10);
-    while laps.more() {
-        let ((ping, pinged), (pong, ponged)) = (bounded(1), bounded(1));
-        let other = thread::spawn(move || {
-            for _ in 0..SWITCHES / 20 {
-                pong.send(pinged.recv().unwrap()).unwrap();
-            }
-        });
-        for n in 0..SWITCHES / 20 {
-            ping.send(n).unwrap();
-            assert_eq!(ponged.recv().unwrap(), n);
-        }
-        other.join().unwrap();
-    }
-    laps
+fn on_a_thread(part: Part) -> impl FnOnce() {
+    let thread = thread::spawn(part);
+    move || thread.join().unwrap()
 }
 
 fn main() {
-    print_handover(stream(), ping_pong());
+    let costs = || blocking::<Channel, _>(on_a_thread);
+    print(costs(), Some(costs()));
 }

@@ -1,41 +1,42 @@
-//! What it costs to hand a value from one of Overlapped's threads to another.
+//! What it costs to hand a value from one of Overlapped's threads to another, and to one of the system's.
 
-use overlapped::{Config, Queue, handles};
-use overlapped_benches::{Laps, SWITCHES, print_handover};
+use std::thread;
 
-fn stream() -> Laps {
-    let mut laps = Laps::of(SWITCHES);
-    while laps.more() {
-        let values = Queue::bounded(1024);
-        let theirs = values.clone();
-        let producer = handles()[1].spawn(move || (0..SWITCHES).for_each(|n| theirs.put(n).unwrap()));
-        for n in 0..SWITCHES {
-            assert_eq!(values.get().unwrap(), n);
-        }
-        producer.join().unwrap();
+use overlapped::sync::mpmc::{Receiver, Sender, bounded};
+use overlapped::{Config, handles};
+use overlapped_benches::handover::{Ends, Part, blocking, print};
+
+#[derive(Clone)]
+struct Channel(Sender<u32>, Receiver<u32>);
+
+impl Ends for Channel {
+    fn with_room(room: usize) -> Self {
+        let (sender, receiver) = bounded(room);
+        Self(sender, receiver)
     }
-    laps
+
+    fn send(&self, value: u32) {
+        self.0.send(value).unwrap();
+    }
+
+    fn receive(&self) -> u32 {
+        self.1.receive().unwrap()
+    }
 }
 
-fn ping_pong() -> Laps {
-    let mut laps = Laps::of(SWITCHES / 10);
-    while laps.more() {
-        let (ping, pong) = (Queue::bounded(1), Queue::bounded(1));
-        let (pinged, ponged) = (ping.clone(), pong.clone());
-        let other = handles()[1].spawn(move || {
-            for _ in 0..SWITCHES / 20 {
-                ponged.put(pinged.get().unwrap()).unwrap();
-            }
-        });
-        for n in 0..SWITCHES / 20 {
-            ping.put(n).unwrap();
-            assert_eq!(pong.get().unwrap(), n);
-        }
-        other.join().unwrap();
-    }
-    laps
+fn on_another_scheduler(part: Part) -> impl FnOnce() {
+    let tasklet = handles()[1].spawn(part);
+    move || tasklet.join().unwrap()
+}
+
+fn on_a_thread(part: Part) -> impl FnOnce() {
+    let thread = thread::spawn(part);
+    // It has done its part, or is about to.
+    move || thread.join().unwrap()
 }
 
 fn main() {
-    Config::new().schedulers(2).run(|| print_handover(stream(), ping_pong()));
+    Config::new().schedulers(2).run(|| {
+        print(blocking::<Channel, _>(on_another_scheduler), Some(blocking::<Channel, _>(on_a_thread)));
+    });
 }

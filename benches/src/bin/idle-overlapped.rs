@@ -1,27 +1,30 @@
-//! What an idle tasklet occupies: `idle-overlapped [TASKLETS]`. Each sleeps.
+//! What a tasklet costs that waits beside many others: `idle-overlapped [TASKLETS]`.
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use overlapped_benches::{Memory, argument};
+use overlapped::{Event, spawn, yield_now};
+use overlapped_benches::idle::Course;
 
 fn main() {
-    let items: u32 = argument(1, 100_000);
-    overlapped::run(move || {
-        let asleep = Rc::new(Cell::new(0));
-        let before = Memory::now();
-        for _ in 0..items {
-            let asleep = asleep.clone();
-            overlapped::spawn(move || {
-                asleep.set(asleep.get() + 1);
-                overlapped::sleep(Duration::from_secs(3600));
-            });
+    overlapped::run(|| {
+        let (waiting, go) = (Rc::new(Cell::new(0)), Event::new());
+        let mut course = Course::asked();
+        let spawn_one = |_| {
+            let (waiting, go) = (Rc::clone(&waiting), go.clone());
+            spawn(move || {
+                waiting.set(waiting.get() + 1);
+                go.wait();
+            })
+        };
+        let tasklets: Vec<_> = (0..course.items).map(spawn_one).collect();
+        course.spawned();
+        while waiting.get() < course.items {
+            yield_now();
         }
-        while asleep.get() < items {
-            overlapped::yield_now();
-        }
-        Memory::now().print_growth(before, items);
-        std::process::exit(0);
+        course.blocked();
+        go.set();
+        tasklets.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+        course.joined();
     });
 }

@@ -1,29 +1,37 @@
-//! What an idle tokio task occupies: `idle-tokio [TASKS]`. Each sleeps.
+//! What a task of tokio's costs that waits beside many others: `idle-tokio [TASKS]`.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use overlapped_benches::{Memory, argument};
+use overlapped_benches::idle::Course;
+use tokio::sync::Notify;
+use tokio::task::yield_now;
 
-fn main() -> std::io::Result<()> {
-    let items: u32 = argument(1, 100_000);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
-        let asleep = Rc::new(Cell::new(0));
-        let before = Memory::now();
-        for _ in 0..items {
-            let asleep = asleep.clone();
-            tokio::task::spawn_local(async move {
-                asleep.set(asleep.get() + 1);
-                tokio::time::sleep(Duration::from_secs(3600)).await;
-            });
-        }
-        while asleep.get() < items {
-            tokio::task::yield_now().await;
-        }
-        Memory::now().print_growth(before, items);
-    });
-    std::process::exit(0);
+async fn measure() {
+    let (waiting, go) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+    let mut course = Course::asked();
+    let spawn_one = |_| {
+        let (waiting, go) = (Arc::clone(&waiting), Arc::clone(&go));
+        tokio::spawn(async move {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            go.notified().await;
+        })
+    };
+    let tasks: Vec<_> = (0..course.items).map(spawn_one).collect();
+    course.spawned();
+    while waiting.load(Ordering::Relaxed) < course.items {
+        yield_now().await;
+    }
+    course.blocked();
+    go.notify_waiters();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    course.joined();
+}
+
+fn main() -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure());
+    Ok(())
 }

@@ -1,9 +1,12 @@
-//! The load generator: `load ADDRESS CONNECTIONS SIZE [SECONDS] [WARM_UP_SECONDS] [DEPTH] [PACE_MS]`.
+//! The load generator: `load ADDRESS CONNECTIONS SIZE [SECONDS] [WARM_UP_SECONDS] [DEPTH] [PACE_MS] [DIALECT]`.
 //!
 //! Connects to an echo server, a port of loopback or the path of a Unix socket, then each connection keeps exactly DEPTH
 //! requests of SIZE bytes in flight. Every reply is compared with what was sent, byte for byte; each request carries a
 //! stamp of its connection and number, so that a late or misled reply does not pass, and is a line, so that a server may
-//! read it as one. One thread and one ring; a turn's sends enter the kernel together.
+//! read it as one. What replies that came together have made room for goes out as one message. One thread and one ring; a
+//! turn's sends enter the kernel together.
+//!
+//! In the DIALECT `http1` or `http2` it asks a server of HTTP for a page instead, and SIZE says nothing.
 //!
 //! With a PACE each connection asks once in so many milliseconds, all evenly spread, and what is measured is how long the
 //! answers take: each from the time at which its request was due, so that a server which is late is not asked less for it.
@@ -19,12 +22,14 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use overlapped_benches::load::{SILENCE, answered, silent, stamp, wait, wait_at_most, when_told};
+use overlapped_benches::load::dialect::Dialect;
+use overlapped_benches::load::{SILENCE, answered, silent, wait, wait_at_most, when_told};
 use overlapped_benches::{argument, ring};
 
 /// So many connections are opened before their first replies are waited for: fewer than any server's backlog holds.
@@ -34,16 +39,15 @@ const SEND: u64 = 1 << 32;
 
 struct Connection {
     socket: File,
+    dialect: Dialect,
     size: usize,
-    /// The requests in flight, side by side; replies come in their order, and the last is followed by the first.
+    /// The requests in flight, each in its slot, side by side.
     messages: Box<[u8]>,
-    /// How much of `messages` was answered, since the first of them was last sent.
-    answered: usize,
     requests: u64,
 }
 
 impl Connection {
-    fn open(number: u32, address: &str, size: usize, depth: usize) -> io::Result<Self> {
+    fn open(number: u32, address: &str, size: usize, depth: usize, dialect: &str) -> Result<Self, Box<dyn Error>> {
         let socket: OwnedFd = if let Ok(port) = address.parse() {
             let stream = TcpStream::connect(("127.0.0.1", port))?;
             stream.set_nodelay(true)?;
@@ -54,48 +58,44 @@ impl Connection {
             stream.set_read_timeout(Some(SILENCE))?;
             stream.into()
         };
+        let dialect = Dialect::of(dialect, depth)?;
+        let size = dialect.size(size);
+        if size * depth > 1 << 16 {
+            // Sends that find the socket full are finished by the kernel in an order of its own.
+            return Err("more than 64 KiB of requests in flight on a connection".into());
+        }
         let messages = vec![0; size * depth].into();
-        let mut connection = Self { socket: socket.into(), size, messages, answered: 0, requests: 0 };
-        let message = connection.next_message(number, 0);
-        connection.socket.write_all(&connection.messages[message])?;
+        let mut connection = Self { socket: socket.into(), dialect, size, messages, requests: 0 };
+        connection.ask(number, 0);
+        let greeting = connection.dialect.greeting();
+        connection.socket.write_all(&[&greeting, &connection.messages[..size]].concat())?;
         Ok(connection)
     }
 
-    fn first_reply(&mut self, number: u32) -> io::Result<()> {
-        let mut reply = vec![0; self.size];
-        self.socket.read_exact(&mut reply)?;
-        if reply != self.messages[..self.size] {
-            return Err(io::Error::other(format!("connection {number}: the first reply is not what was sent")));
+    fn first_reply(&mut self, number: u32) -> Result<(), Box<dyn Error>> {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let length = self.socket.read(&mut piece)?;
+            if length == 0 {
+                return Err(format!("connection {number}: the server ended it").into());
+            }
+            if !self.takes(number, &piece[..length])?.is_empty() {
+                return Ok(self.socket.write_all(&self.dialect.acknowledgement())?);
+            }
         }
-        Ok(())
     }
 
-    /// Makes the message that begins at `at` a new one, and says where it lies.
-    fn next_message(&mut self, number: u32, at: usize) -> std::ops::Range<usize> {
+    /// Puts a new request into a slot.
+    fn ask(&mut self, number: u32, slot: usize) {
         self.requests += 1;
-        let message = at..at + self.size;
-        stamp(&mut self.messages[message.clone()], number, self.requests);
-        message
+        let message = &mut self.messages[slot * self.size..(slot + 1) * self.size];
+        self.dialect.ask(slot, message, number, self.requests);
     }
 
-    /// Takes a piece of the replies in, and gives where the messages begin that were answered with it; `None` where it is
-    /// not what was sent.
-    fn takes(&mut self, mut piece: &[u8]) -> Option<Vec<usize>> {
-        let mut whole = Vec::new();
-        while !piece.is_empty() {
-            let first = self.answered / self.size * self.size;
-            let (now, later) = piece.split_at(piece.len().min(first + self.size - self.answered));
-            if self.messages[self.answered..self.answered + now.len()] != *now {
-                return None;
-            }
-            self.answered += now.len();
-            if self.answered == first + self.size {
-                whole.push(first);
-                self.answered %= self.messages.len();
-            }
-            piece = later;
-        }
-        Some(whole)
+    /// Takes a piece of the replies in, and gives the slots that were answered with it.
+    fn takes(&mut self, number: u32, piece: &[u8]) -> Result<Vec<usize>, Box<dyn Error>> {
+        let whole = self.dialect.take(piece, &self.messages, self.size);
+        whole.map_err(|error| format!("connection {number}: {error}").into())
     }
 }
 
@@ -107,10 +107,10 @@ struct Load {
 }
 
 impl Load {
-    fn over(connections: Vec<Connection>, size: usize) -> io::Result<Self> {
+    fn over(connections: Vec<Connection>, at_once: usize) -> io::Result<Self> {
         let ring = ring::new(1024)?;
         let count = (connections.len() * 2).next_power_of_two().min(1 << 15);
-        let buffers = ring::Buffers::register(&ring, count as u16, size.max(1024))?;
+        let buffers = ring::Buffers::register(&ring, count as u16, at_once.max(4096))?;
         let mut load = Self { ring, buffers, connections, in_flight: 0 };
         for number in 0..load.connections.len() {
             load.receive(number)?;
@@ -125,17 +125,19 @@ impl Load {
         unsafe { ring::push(&mut self.ring, &entry) }
     }
 
-    fn send(&mut self, number: usize, at: usize) -> io::Result<()> {
+    /// Sends new requests in neighbouring slots, as one message.
+    fn send(&mut self, number: usize, slots: Range<usize>) -> io::Result<()> {
+        self.in_flight += slots.len();
         let connection = &mut self.connections[number];
-        let message = connection.next_message(number as u32, at);
-        let (address, length) = (connection.messages[message].as_ptr(), connection.size as u32);
-        let entry = opcode::Send::new(types::Fd(connection.socket.as_raw_fd()), address, length)
+        let bytes = slots.start * connection.size..slots.end * connection.size;
+        slots.for_each(|slot| connection.ask(number as u32, slot));
+        let bytes = &connection.messages[bytes];
+        let entry = opcode::Send::new(types::Fd(connection.socket.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(number as u64 | SEND);
-        self.in_flight += 1;
-        // SAFETY: the message is not touched before its whole reply has come, which cannot be before it was sent.
+        // SAFETY: a request is not touched before its whole reply has come, which cannot be before it was sent.
         unsafe { ring::push(&mut self.ring, &entry) }
     }
 
@@ -146,10 +148,9 @@ impl Load {
         let began = Instant::now();
         for number in 0..self.connections.len() {
             let connection = &mut self.connections[number];
-            connection.answered = 0;
-            for at in (0..connection.messages.len()).step_by(connection.size) {
-                self.send(number, at)?;
-            }
+            connection.dialect.begin();
+            let slots = connection.messages.len() / connection.size;
+            self.send(number, 0..slots)?;
         }
         let mut completions: Vec<cqueue::Entry> = Vec::with_capacity(4096);
         while self.in_flight > 0 {
@@ -157,10 +158,11 @@ impl Load {
             let more = began.elapsed() < longest;
             completions.extend(self.ring.completion());
             for completion in completions.drain(..) {
-                for message in self.complete(&completion)? {
-                    answered += 1;
-                    if more {
-                        self.send(completion.user_data() as usize, message)?;
+                let slots = self.complete(&completion)?;
+                answered += slots.len() as u64;
+                if more {
+                    for run in slots.chunk_by(|slot, next| slot + 1 == *next) {
+                        self.send(completion.user_data() as usize, run[0]..run[0] + run.len())?;
                     }
                 }
             }
@@ -185,7 +187,7 @@ impl Load {
             while let Some(Reverse((time, number))) = due.peek().copied().filter(|Reverse((time, _))| *time <= now) {
                 due.pop();
                 asked[number as usize] = time;
-                self.send(number as usize, 0)?;
+                self.send(number as usize, 0..1)?;
             }
             if due.is_empty() && self.in_flight == 0 {
                 return Ok(took);
@@ -207,7 +209,7 @@ impl Load {
         }
     }
 
-    /// Takes a completion in, and gives where the messages begin whose replies it ended.
+    /// Takes a completion in, and gives the slots whose replies it ended.
     fn complete(&mut self, completion: &cqueue::Entry) -> Result<Vec<usize>, Box<dyn Error>> {
         let number = (completion.user_data() & !SEND) as usize;
         if completion.user_data() & SEND != 0 {
@@ -228,9 +230,7 @@ impl Load {
             1.. => result as usize,
         };
         let id = cqueue::buffer_select(completion.flags()).ok_or("a receive without a buffer")?;
-        let whole = self.connections[number]
-            .takes(self.buffers.bytes(id, length))
-            .ok_or_else(|| format!("connection {number}: a reply is not what was sent"))?;
+        let whole = self.connections[number].takes(number as u32, self.buffers.bytes(id, length))?;
         self.in_flight -= whole.len();
         self.buffers.give_back(id);
         Ok(whole)
@@ -251,21 +251,17 @@ fn latencies(mut took: Vec<Duration>, seconds: f64) -> Result<String, Box<dyn Er
 fn main() -> Result<(), Box<dyn Error>> {
     let (address, count, size): (String, u32, usize) = (argument(1, String::new()), argument(2, 1), argument(3, 64));
     let (seconds, warm_up, depth): (f64, f64, usize) = (argument(4, 1.0), argument(5, 0.0), argument(6, 1));
-    let pace = Duration::from_millis(argument(7, 0));
-    if size * depth > 1 << 16 {
-        // Sends that find the socket full are finished by the kernel in an order of its own.
-        return Err("more than 64 KiB of requests in flight on a connection".into());
-    }
+    let (pace, dialect) = (Duration::from_millis(argument(7, 0)), argument(8, "echo".to_owned()));
     let mut connections = Vec::new();
     for some in (0..count).collect::<Vec<_>>().chunks(AT_ONCE) {
         for &number in some {
-            connections.push(Connection::open(number, &address, size, depth)?);
+            connections.push(Connection::open(number, &address, size, depth, &dialect)?);
         }
         for &number in some {
             connections[number as usize].first_reply(number)?;
         }
     }
-    let mut load = Load::over(connections, size)?;
+    let mut load = Load::over(connections, size * depth)?;
     if warm_up > 0.0 {
         load.exchange(Duration::from_secs_f64(warm_up))?;
     }

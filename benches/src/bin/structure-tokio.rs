@@ -72,9 +72,12 @@ async fn condition() -> Laps {
     laps
 }
 
+async fn measure() {
+    print_structure(group().await, first().await, condition().await);
+}
+
+/// In a task: the future that the runtime itself waits for is polled between two looks at its events, and would pay for them.
 fn main() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (group, first, condition) = runtime.block_on(async { (group().await, first().await, condition().await) });
-    print_structure(group, first, condition);
-    Ok(())
+    Ok(runtime.block_on(async { tokio::spawn(measure()).await })?)
 }

@@ -17,7 +17,7 @@ fn echo(mut stream: TcpStream, asked: &Asked) -> io::Result<()> {
         match stream.read(&mut buffer)? {
             0 => break,
             length => {
-                asked.serve();
+                asked.serve(&buffer[..length]);
                 stream.write_all(&buffer[..length])?;
             }
         }

@@ -13,7 +13,7 @@ async fn echo(mut stream: TcpStream, asked: Asked) -> io::Result<()> {
         match stream.read(&mut buffer).await? {
             0 => break,
             length => {
-                asked.serve();
+                asked.serve(&buffer[..length]);
                 stream.write_all(&buffer[..length]).await?;
             }
         }
