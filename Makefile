@@ -25,6 +25,7 @@ test-rust test-python test-pythons test-windows: test-%: tools-for-tests
 ## The Rust tests under AddressSanitizer, valgrind, loom and Miri: see scripts/sanitize.py. Some minutes; TOOLS="loom miri" runs some.
 sanitize:
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh
+	@PYTHON=$(PYTHON) bash scripts/prepare.sh test
 	@$(PYTHON) scripts/sanitize.py $(TOOLS)
 
 ## What others wrote to test asyncio's loops, on ours, the standard one, uvloop and zuvloop: docs/loops.md, in an hour.

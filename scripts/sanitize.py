@@ -38,6 +38,9 @@ ASAN_OPTIONS = ":".join(
 UNDER_ASAN_NOT = ["mappings::"]
 """Tests of what memory costs: AddressSanitizer's shadow of it costs more."""
 
+FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io,tracing"]
+"""What the tests of the face are built with, as in test.py."""
+
 UNDER_VALGRIND = [
     "channels",
     "sync",
@@ -51,12 +54,55 @@ UNDER_VALGRIND = [
     "unix_sockets",
     "udp",
     "tcp",
+    "broadcasts",
+    "connect",
+    "ecosystem_block_on",
+    "ecosystem_futures_io",
+    "first_of",
+    "framing",
+    "groups",
+    "halves",
+    "locals",
+    "locks",
+    "mpmc",
+    "notify",
+    "once",
+    "pools",
+    "queues",
+    "ready",
+    "rwlocks",
+    "scopes",
+    "select",
+    "threads",
+    "tokens",
 ]
 """The face's test files that take some minutes there at most, and do not need two threads that run at once."""
 
 UNDER_MIRI = [
-    ("overlapped-port", ["slots::", "buffers::"], ["uring", "poll", "memory_that_is_not_there"]),
-    ("overlapped", ["attempt::", "pieces::", "wait_list::"], ["not_touched", "no_call_is_asked"]),
+    (
+        "overlapped-port",
+        ["slots::", "buffers::", "step::", "table::", "inbox::", "uring::lanes::"],
+        ["uring::buffers", "poll", "memory_that_is_not_there"],
+    ),
+    (
+        "overlapped",
+        [
+            "attempt::",
+            "pieces::",
+            "wait_list::",
+            "book::",
+            "crew::",
+            "delay::",
+            "expectations::",
+            "handoff::wire::",
+            "interrupt::",
+            "journal::",
+            "net::race::",
+            "scheduler::ready::",
+            "ticket::",
+        ],
+        ["not_touched", "no_call_is_asked", "noise"],
+    ),
 ]
 """Crate, what of its unit tests is run, and what of these not: they ask the kernel, or move much."""
 
@@ -93,9 +139,11 @@ def address() -> Iterator[bool]:
     test = ["cargo", "test", "--quiet", "--no-fail-fast", "--target", host(), "--lib", "--tests"]
     yield run([*test, "--package", "overlapped-port", "--", *skips], **build)
     examples = ["cargo", "build", "--quiet", "--target", host(), "--examples"]
-    yield run([*examples, "--package", "overlapped", "--features", "sanitizer"], **build)
+    yield run([*examples, *FACE, "--features", "overlapped/sanitizer"], **build)
+    # By itself: it takes as long as the tests.
+    yield run([*test, "--no-run", *FACE, "--features", "overlapped/sanitizer"], **build)
     for backend in BACKENDS:
-        command = [*test, "--package", "overlapped", "--features", "sanitizer", "--", *skips]
+        command = [*test, *FACE, "--features", "overlapped/sanitizer", "--", *skips]
         yield run(command, **build, OVERLAPPED_BACKEND=backend)
 
 
@@ -103,7 +151,7 @@ def valgrind() -> Iterator[bool]:
     if shutil.which("valgrind") is None and not install("valgrind"):
         yield False
         return
-    build = ["cargo", "test", "--quiet", "--package", "overlapped", "--features", "valgrind"]
+    build = ["cargo", "test", "--quiet", *FACE, "--features", "overlapped/valgrind"]
     checked = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=no"]
     for name in UNDER_VALGRIND:
         yield run(
