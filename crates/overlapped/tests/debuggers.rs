@@ -74,7 +74,7 @@ fn what_a_panic_prints_ends_where_the_tasklet_begins() {
     let [short, full] = ["1", "full"].map(printed);
     assert_in_order(&short, &["on purpose", "debuggers::panics_here"]);
     assert!(!short.contains("overlapped::"), "{short}");
-    assert_in_order(&full, &["on purpose", "debuggers::panics_here", "overlapped::coroutine", "overlapped::entry"]);
+    assert_in_order(&full, &["on purpose", "::panics_here", "coroutine::Coroutines", "entry::Config"]);
 }
 
 #[test]
