@@ -1,4 +1,4 @@
-//! A span of `tracing`'s for each tasklet, with the feature `tracing`: [`crate::ecosystem::tracing`] says what users see.
+//! A span of `tracing`'s for each tasklet, with the feature `tracing`: `ecosystem::tracing` says what users see.
 //!
 //! `tracing` knows which spans a *thread* is in. So whoever is left leaves its spans too, all of them, the innermost first, and
 //! enters them again when it is gone back to: those that it has entered itself as well as its own. Which those are only the
