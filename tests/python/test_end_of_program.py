@@ -99,9 +99,10 @@ def work():
     atexit._run_exitfuncs()
     print("goes on")
 overlapped.spawn(work).join()
+print("so does main")
 """
     )
-    assert (done.returncode, done.stdout) == (0, "goes on\n")
+    assert (done.returncode, done.stdout) == (0, "goes on\nso does main\n")
 
 
 def test_daemons_stop_where_they_are(patched: Callable[..., str]) -> None:

@@ -25,6 +25,8 @@ pub(crate) struct Runtime {
     pub(crate) expectations: Expectations,
     /// What `_thread.get_native_id` returns here.
     native_id: OnceCell<Py<PyAny>>,
+    /// The program has ended, by the tasklet that runs or by the thread's main one.
+    pub(super) ended: Cell<bool>,
 }
 
 thread_local! {
@@ -131,6 +133,7 @@ impl Runtime {
             let_run: Cell::new(0),
             expectations: Expectations::default(),
             native_id: OnceCell::new(),
+            ended: Cell::new(false),
         })
     }
 

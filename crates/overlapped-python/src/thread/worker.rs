@@ -309,7 +309,7 @@ fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
 /// What follows the end of a tasklet's function on its worker; `interrupt` is the main tasklet's.
 #[inline(never)]
 fn finish(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId, member: Member, interrupt: Option<Py<PyAny>>) {
-    if !runtime::is(runtime) {
+    if !runtime::is(runtime) && !runtime.ended.get() {
         // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
         let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
     }
