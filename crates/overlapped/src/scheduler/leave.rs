@@ -41,9 +41,6 @@ impl Scheduler {
     /// noted to have been told.
     #[inline]
     pub fn take_interrupt(&self) -> Option<Cause> {
-        if self.is_untold() {
-            return None;
-        }
         let Verdict::Leave(level) = self.verdict(Telling::Error) else { return None };
         self.take(level)
     }
@@ -68,30 +65,27 @@ impl Scheduler {
     /// What a wait of the current tasklet is to do.
     #[inline]
     pub(super) fn verdict(&self, telling: Telling) -> Verdict {
-        match &self.table.borrow().at(self.current.get()).leaving {
-            None => Verdict::GoOn,
-            Some(leaving) => {
-                let limit = self.switcher.cleanup().unwrap_or_else(|| self.remote.cleanup());
-                let cleans_up = |level: Level| level.cause().is_some_and(|cause| self.switcher.cleans_up(cause));
-                leaving.verdict(telling, cleans_up, limit)
-            }
-        }
+        if self.is_untold() { Verdict::GoOn } else { self.verdict_of_told(telling) }
     }
 
-    /// Whether nothing stands of the current tasklet. Most are never told anything, so this is asked before the rest.
+    /// Whether nothing stands of the current tasklet. Most are never told anything.
     #[inline]
     pub(super) fn is_untold(&self) -> bool {
         self.table.borrow().at(self.current.get()).leaving.is_none()
     }
 
-    #[inline]
-    pub(super) fn ask(&self, telling: Telling) -> Result<(), Interrupted> {
-        if self.is_untold() { Ok(()) } else { self.ask_slowly(telling) }
-    }
-
     #[cold]
     #[inline(never)]
-    fn ask_slowly(&self, telling: Telling) -> Result<(), Interrupted> {
+    fn verdict_of_told(&self, telling: Telling) -> Verdict {
+        let table = self.table.borrow();
+        let Some(leaving) = &table.at(self.current.get()).leaving else { return Verdict::GoOn };
+        let limit = self.switcher.cleanup().unwrap_or_else(|| self.remote.cleanup());
+        let cleans_up = |level: Level| level.cause().is_some_and(|cause| self.switcher.cleans_up(cause));
+        leaving.verdict(telling, cleans_up, limit)
+    }
+
+    #[inline]
+    pub(super) fn ask(&self, telling: Telling) -> Result<(), Interrupted> {
         match self.verdict(telling) {
             Verdict::Leave(level) => Err(Interrupted(level)),
             Verdict::GoOn | Verdict::CleanUp(_) => Ok(()),
