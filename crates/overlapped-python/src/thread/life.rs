@@ -95,7 +95,6 @@ pub(crate) fn end_program(py: Python<'_>) {
             py.detach(|| watch.join()).expect("a watching thread does not panic");
         }
         runtime.scheduler.leave();
-        runtime.ended.set(true);
         std::mem::forget(runtime);
     }
 }

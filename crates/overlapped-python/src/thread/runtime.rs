@@ -25,8 +25,8 @@ pub(crate) struct Runtime {
     pub(crate) expectations: Expectations,
     /// What `_thread.get_native_id` returns here.
     native_id: OnceCell<Py<PyAny>>,
-    /// The program has ended, by the tasklet that runs or by the thread's main one.
-    pub(super) ended: Cell<bool>,
+    /// This is the child of a fork, and they are the parent's.
+    pub(super) forked: Cell<bool>,
 }
 
 thread_local! {
@@ -70,6 +70,7 @@ pub(crate) fn take() -> Option<Rc<Runtime>> {
 pub(crate) fn take_after_fork() -> Option<Rc<Runtime>> {
     let ident = ident();
     let runtime = take()?;
+    runtime.forked.set(true);
     if ident != thread_ident() {
         FORKED_AS.set(Some(ident));
     }
@@ -79,11 +80,6 @@ pub(crate) fn take_after_fork() -> Option<Rc<Runtime>> {
 /// The tasklets of this thread, where it has any.
 pub(crate) fn existing() -> Option<Rc<Runtime>> {
     RUNTIME.with(ThisThread::get)
-}
-
-/// Whether this thread's are still those: in a forked child they are not.
-pub(crate) fn is(runtime: &Rc<Runtime>) -> bool {
-    RUNTIME.with(|here| here.0.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, runtime)))
 }
 
 pub(crate) fn thread_ident() -> u64 {
@@ -133,7 +129,7 @@ impl Runtime {
             let_run: Cell::new(0),
             expectations: Expectations::default(),
             native_id: OnceCell::new(),
-            ended: Cell::new(false),
+            forked: Cell::new(false),
         })
     }
 

@@ -29,7 +29,7 @@ use pyo3::sync::PyOnceLock;
 
 use super::asyncio::{restore_loop, take_loop};
 use super::greenlets::{Greenlets, Member, Target};
-use super::runtime::{self, Runtime, existing, thread_ident};
+use super::runtime::{Runtime, existing, thread_ident};
 use super::signal::{check_signals, raise_soon, run_handlers_left, signal_came, throw_from_signal};
 use super::thrown::{is_handled, take_thrown};
 use super::{deadlock, explain, hooks, idle, settings, switches};
@@ -309,7 +309,7 @@ fn live(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId) -> bool {
 /// What follows the end of a tasklet's function on its worker; `interrupt` is the main tasklet's.
 #[inline(never)]
 fn finish(py: Python<'_>, runtime: &Rc<Runtime>, id: TaskletId, member: Member, interrupt: Option<Py<PyAny>>) {
-    if !runtime::is(runtime) && !runtime.ended.get() {
+    if runtime.forked.get() {
         // The tasklet has forked, and this is the child: as a thread that ends after a fork, it ends the process.
         let _ = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
     }
