@@ -4,6 +4,8 @@
 //! channels with room for one, so that every single value wakes the other thread: a value one way. Both twice, for where the
 //! other side is (or, where a program has one kind of thread only, once).
 
+use std::thread;
+
 use crate::{Laps, SWITCHES, print_named};
 
 /// Room in the channel of a stream.
@@ -23,6 +25,13 @@ pub trait Ends: Clone + Send + 'static {
 
 /// What is done on the other thread.
 pub type Part = Box<dyn FnOnce() + Send>;
+
+/// Begins a part on a thread of the system's.
+pub fn on_a_thread(part: Part) -> impl FnOnce() {
+    let thread = thread::spawn(part);
+    // It has done its part, or is about to.
+    move || thread.join().unwrap()
+}
 
 /// A clock for streams.
 pub fn streams() -> Laps {

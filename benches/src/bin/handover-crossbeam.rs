@@ -1,9 +1,7 @@
 //! What it costs to hand a value from one thread of the system's to another by a channel of crossbeam's.
 
-use std::thread;
-
 use crossbeam_channel::{Receiver, Sender, bounded};
-use overlapped_benches::handover::{Ends, Part, blocking, print};
+use overlapped_benches::handover::{Ends, blocking, on_a_thread, print};
 
 #[derive(Clone)]
 struct Channel(Sender<u32>, Receiver<u32>);
@@ -21,11 +19,6 @@ impl Ends for Channel {
     fn receive(&self) -> u32 {
         self.1.recv().unwrap()
     }
-}
-
-fn on_a_thread(part: Part) -> impl FnOnce() {
-    let thread = thread::spawn(part);
-    move || thread.join().unwrap()
 }
 
 fn main() {

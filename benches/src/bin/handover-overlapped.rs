@@ -1,10 +1,8 @@
 //! What it costs to hand a value from one of Overlapped's threads to another, and to one of the system's.
 
-use std::thread;
-
 use overlapped::sync::mpmc::{Receiver, Sender, bounded};
 use overlapped::{Config, handles};
-use overlapped_benches::handover::{Ends, Part, blocking, print};
+use overlapped_benches::handover::{Ends, Part, blocking, on_a_thread, print};
 
 #[derive(Clone)]
 struct Channel(Sender<u32>, Receiver<u32>);
@@ -27,12 +25,6 @@ impl Ends for Channel {
 fn on_another_scheduler(part: Part) -> impl FnOnce() {
     let tasklet = handles()[1].spawn(part);
     move || tasklet.join().unwrap()
-}
-
-fn on_a_thread(part: Part) -> impl FnOnce() {
-    let thread = thread::spawn(part);
-    // It has done its part, or is about to.
-    move || thread.join().unwrap()
 }
 
 fn main() {
