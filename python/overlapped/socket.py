@@ -102,7 +102,7 @@ class socket(_std.socket):  # type: ignore[no-redef]
             OSError: the system's error.
         """
         timeout = self.gettimeout()
-        if timeout == 0 or _engine.program_ends():
+        if timeout == 0 or self.fileno() < 0 or _engine.program_ends():
             return super().connect(address)
         address = self._numeric(address)
         raw = self._to_raw(address)
@@ -118,7 +118,8 @@ class socket(_std.socket):  # type: ignore[no-redef]
             if error:
                 raise OSError(error, _os.strerror(error)) from None
         finally:
-            if self.fileno() >= 0:
+            # Also of a socket that was closed meanwhile, whose mode nobody can set any more.
+            with _suppress(OSError):
                 self.settimeout(timeout)
 
     def connect_ex(self, address: Any) -> int:

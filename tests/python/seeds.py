@@ -5,11 +5,19 @@ import random
 from collections.abc import Callable
 
 
+def with_seeds(rounds: int, storm: Callable[[int], object]) -> None:
+    """Runs a storm so many times, or as many as ``OVERLAPPED_ROUNDS`` says, each with a seed of its own: from that of
+    ``OVERLAPPED_SEED`` on, else from a random one. What a storm raises tells its seed."""
+    rounds = int(os.environ.get("OVERLAPPED_ROUNDS", rounds))
+    first = int(os.environ.get("OVERLAPPED_SEED", random.randrange(1 << 32)))
+    for seed in range(first, first + rounds):
+        try:
+            storm(seed)
+        except BaseException as error:
+            error.add_note(f"OVERLAPPED_SEED={seed}")
+            raise
+
+
 def with_a_seed(storm: Callable[[int], object]) -> None:
-    """Runs a storm with the seed of ``OVERLAPPED_SEED``, else with one of its own; adds it to what it raises."""
-    seed = int(os.environ.get("OVERLAPPED_SEED", random.randrange(1 << 32)))
-    try:
-        storm(seed)
-    except BaseException as error:
-        error.add_note(f"OVERLAPPED_SEED={seed}")
-        raise
+    """`with_seeds`, once."""
+    with_seeds(1, storm)

@@ -401,6 +401,18 @@ def test_tell_and_iteration(tmp_path: Path, opener: Any) -> None:
         next(file)
 
 
+@pytest.mark.parametrize("opener", [builtins.open, io.open])
+def test_a_refused_tell_writes_nothing(tmp_path: Path, opener: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntwo\n")
+    with opener(path, "r+") as file:
+        assert next(file) == "one\n"
+        file.write("three")
+        with pytest.raises(OSError, match="telling position disabled by next"):
+            file.tell()
+        assert path.read_bytes() == b"one\ntwo\n"
+
+
 @pytest.mark.parametrize("module", ["io", "overlapped.io"])
 def test_iteration_of_a_subclass_calls_its_own_readline(module: str) -> None:
     base = importlib.import_module(module).TextIOWrapper

@@ -59,6 +59,22 @@ def test_blocking_modes():
                 sock.settimeout(wrong)
 
 
+@pytest.mark.parametrize("timeout", [None, 1.5])
+def test_a_connect_that_fails_leaves_the_mode_as_it_was(timeout):
+    with socket.socket() as sock:
+        sock.settimeout(timeout)
+        for wrong in (5, ("127.0.0.1", 1 << 20)):
+            with pytest.raises((TypeError, OverflowError)):
+                sock.connect(wrong)
+        assert sock.gettimeout() == timeout
+    with pytest.raises(OSError) as refused:
+        sock.connect(("127.0.0.1", 1))
+    assert refused.value.errno in NO_SOCKET
+    with pytest.raises(TypeError):
+        sock.connect(5)
+    assert sock.gettimeout() == timeout
+
+
 def test_default_timeout():
     socket.setdefaulttimeout(0.01)
     try:

@@ -44,7 +44,11 @@ struct TextObject {
     /// Every line's end has become `\n` when it was decoded.
     readtranslate: c_char,
     writetranslate: c_char,
-    others: [c_char; 4],
+    seekable: c_char,
+    has_read1: c_char,
+    /// Whether `tell` is allowed: not while the file is iterated over.
+    telling: c_char,
+    finalizing: c_char,
     /// What encodes where the encoding is a known one.
     encodefunc: *const c_void,
     encoding_start_of_stream: c_char,
@@ -107,6 +111,29 @@ pub(super) unsafe fn line_at_hand(object: *mut PyObject, below: &Below) -> Optio
             (*text).decoded_chars_used = found + 1;
         }
         Some(line)
+    }
+}
+
+/// Iteration begins, or goes on: until it comes to its end, or the file is flushed, `tell` is refused.
+///
+/// # Safety
+/// `object` is an `_io.TextIOWrapper`, and the GIL is held.
+#[inline]
+pub(super) unsafe fn iterates(object: *mut PyObject) {
+    // SAFETY: the caller's promise.
+    unsafe { (*object.cast::<TextObject>()).telling = 0 }
+}
+
+/// Iteration has come to its end: as the standard library's own does then.
+///
+/// # Safety
+/// As for [`iterates`].
+pub(super) unsafe fn iterated(object: *mut PyObject) {
+    // SAFETY: the caller's promise; the snapshot is an object or null, and is not to be seen when it is let go.
+    unsafe {
+        let text = object.cast::<TextObject>();
+        (*text).telling = (*text).seekable;
+        ffi::Py_XDECREF(ptr::replace(&raw mut (*text).snapshot, ptr::null_mut()));
     }
 }
 
@@ -217,12 +244,15 @@ pub(super) fn is_as_said(py: Python<'_>) -> PyResult<bool> {
         && after.buffer == buffer.as_ptr()
         && after.encoding == read.getattr("encoding")?.as_ptr()
         && (after.readuniversal, after.readtranslate, after.writetranslate) == (1, 1, 1)
+        && (after.seekable, after.has_read1, after.telling) == (1, 1, 1)
         && after.encoder.is_null()
         && !after.decoder.is_null()
         && after.pending_bytes.is_null()
         && !after.snapshot.is_null()
         && !after.decoded_chars.is_null()
         && after.decoded_chars_used == 3;
+    read.try_iter()?.next();
+    as_said &= (inside(&read).seekable, inside(&read).telling) == (1, 0);
     let as_it_comes = inside(&file(b"a", "utf-8", Some(""), false)?);
     as_said &= (as_it_comes.readuniversal, as_it_comes.readtranslate, as_it_comes.writetranslate) == (1, 0, 0);
     let flushing = inside(&file(b"", "utf-8", Some("\r\n"), true)?);

@@ -15,9 +15,8 @@
 use std::ffi::CString;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::{PyOSError, PySystemError};
+use pyo3::exceptions::PySystemError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::type_object::PyTypeInfo;
@@ -38,9 +37,6 @@ pub(crate) struct Whole {
     writing: FileLock,
     /// Its own, where what is read and what is written are two streams; a file has one position.
     reading: Option<FileLock>,
-    /// A text file is iterated over: `tell` is refused, until it has come to its end or is flushed, as it is before a seek.
-    /// It is the standard library's rule.
-    iterates: AtomicBool,
 }
 
 #[pymethods]
@@ -48,7 +44,7 @@ impl Whole {
     #[new]
     #[pyo3(signature = (two_streams=false))]
     fn new(two_streams: bool) -> Whole {
-        Whole { writing: FileLock::new(), reading: two_streams.then(FileLock::new), iterates: AtomicBool::new(false) }
+        Whole { writing: FileLock::new(), reading: two_streams.then(FileLock::new) }
     }
 
     /// Takes the lock of what is written.
@@ -83,8 +79,6 @@ const NAMES: [&str; 15] = [
 const READS: usize = 7;
 const READ: usize = 1;
 const READLINE: usize = 5;
-const FLUSH: usize = 9;
-const TELL: usize = 11;
 const WRITE: usize = 13;
 
 /// The classes of the standard library that ours are made from.
@@ -300,19 +294,8 @@ unsafe extern "C" fn method<const CLASS: usize, const NAME: usize>(
             error.restore(py);
             return ptr::null_mut();
         }
-        let iterates = NAME == TELL && whole.iterates.load(Ordering::Relaxed);
-        let mut result = base.call(slf, args, count);
+        let result = base.call(slf, args, count);
         lock.give_back();
-        if NAME == FLUSH && !result.is_null() {
-            whole.iterates.store(false, Ordering::Relaxed);
-        }
-        if iterates && !result.is_null() {
-            // It has flushed.
-            whole.iterates.store(true, Ordering::Relaxed);
-            ffi::Py_DECREF(result);
-            PyOSError::new_err("telling position disabled by next() call").restore(py);
-            result = ptr::null_mut();
-        }
         result
     }
 }
@@ -330,21 +313,21 @@ unsafe extern "C" fn next<const CLASS: usize>(slf: *mut PyObject) -> *mut PyObje
             // Its `readline` may be its own.
             return class.next.map_or(ptr::null_mut(), |next| next(slf));
         }
-        let whole = class.whole(py, slf);
-        if let Some(whole) = &whole {
-            whole.get().iterates.store(CLASS == TEXT, Ordering::Relaxed);
-            if whole.get().lock::<READLINE>().is_free()
-                && let Some(line) = class.at_once::<READLINE>(slf, ptr::null_mut(), 0)
-            {
-                return line;
-            }
+        if CLASS == TEXT {
+            text::iterates(slf);
+        }
+        if let Some(whole) = class.whole(py, slf)
+            && whole.get().lock::<READLINE>().is_free()
+            && let Some(line) = class.at_once::<READLINE>(slf, ptr::null_mut(), 0)
+        {
+            return line;
         }
         let line = method::<CLASS, READLINE>(slf, ptr::null_mut(), 0);
         if line.is_null() || ffi::PyObject_Size(line) != 0 {
             return line;
         }
-        if let Some(whole) = &whole {
-            whole.get().iterates.store(false, Ordering::Relaxed);
+        if CLASS == TEXT {
+            text::iterated(slf);
         }
         ffi::Py_DECREF(line);
         ptr::null_mut()
