@@ -107,6 +107,10 @@ mod entry;
 mod every;
 mod expectations;
 pub mod fs;
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+#[allow(dead_code, reason = "the tests beside the crate use the rest")]
+mod fuzz;
 mod group;
 pub mod guide;
 pub mod handoff;

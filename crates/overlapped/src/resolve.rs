@@ -178,3 +178,28 @@ mod tests {
         assert!(lookup_host("localhost:80").unwrap_err().to_string().contains("overlapped::run"));
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::fuzz;
+
+    /// Without a scheduler a name is refused, so that here nothing is looked up: what is in numbers is not a name.
+    #[test]
+    fn text_is_an_address_in_numbers_as_the_standard_library_has_it_or_a_name_or_wrong() {
+        let valid = ["127.0.0.1:80", "[::1]:65535", "[fe80::1%3]:1", "localhost:80", "::1:7", "a.b:0", "1.2.3.4:"];
+        fuzz::inputs(20_000, &valid.map(|text| text.into()), |_, bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            match text.to_socket_addrs() {
+                Ok(found) => {
+                    let host = text.rsplit_once(':').and_then(|(host, _)| host.parse::<IpAddr>().ok());
+                    let expected = text.parse().ok().or_else(|| Some(SocketAddr::new(host?, port?)));
+                    assert_eq!(found.as_slice(), expected.as_slice());
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => assert!(port.is_none(), "{error}"),
+                Err(error) => assert!(error.to_string().contains("overlapped::run"), "{error}"),
+            }
+        });
+    }
+}

@@ -1,5 +1,7 @@
 //! Frames on streams: each codec by its rules, cut at every place, beyond its limit, and fed with noise.
 
+mod support;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -134,62 +136,168 @@ fn what_breaks_the_rules_is_an_error_each_time_it_is_asked_for() {
     }
 }
 
-/// Frames of random content come back as they were, whatever pieces they come in.
-#[test]
-fn frames_come_back_as_they_were_in_whatever_pieces_they_come() {
-    fn check<C: Codec<Frame: PartialEq + std::fmt::Debug + std::borrow::Borrow<C::Written>>>(
-        codec: impl Fn() -> C,
-        mut random: impl FnMut(&mut fastrand::Rng) -> C::Frame,
-    ) {
-        let mut rng = fastrand::Rng::with_seed(7);
-        for _ in 0..200 {
-            let sent: Vec<C::Frame> = (0..rng.usize(..6)).map(|_| random(&mut rng)).collect();
-            let mut bytes = Vec::new();
-            sent.iter().for_each(|frame| codec().encode(std::borrow::Borrow::borrow(frame), &mut bytes).unwrap());
-            let lengths: Vec<usize> = (0..4).map(|_| rng.usize(1..9)).collect();
-            assert_eq!(frames(codec(), &bytes, &lengths), (sent, None));
-        }
-    }
-    fn bytes(rng: &mut fastrand::Rng) -> Vec<u8> {
-        (0..rng.usize(..30)).map(|_| rng.u8(..)).collect()
-    }
-    check(Lines::new, |rng| (0..rng.usize(..20)).map(|_| rng.char('!'..'\u{2000}')).collect());
-    check(|| Separated::by("\0\0"), |rng| bytes(rng).into_iter().map(|byte| byte | 1).collect());
-    check(LengthPrefixed::u8, bytes);
-    check(|| LengthPrefixed::u32().little_endian(), bytes);
-    check(Netstrings::new, bytes);
-    check(AgentX::new, |rng| {
-        let mut payload = bytes(rng);
-        payload.resize(payload.len().next_multiple_of(4), 0);
-        Pdu { session: rng.u32(..), ..pdu(rng.u8(..), &payload) }
-    });
-}
+/// What comes from outside, by each codec: whole frames, damaged ones, and noise.
+mod fuzz {
+    use std::borrow::Borrow;
+    use std::fmt::Debug;
+    use std::io::{self, Read};
 
-/// Whatever comes: no panic, and the same frames and the same end, in one piece and byte by byte.
-#[test]
-fn noise_gives_the_same_frames_and_errors_in_whatever_pieces_it_comes() {
-    fn check<C: Codec<Frame: PartialEq + std::fmt::Debug>>(codec: impl Fn() -> C, alphabet: &[u8]) {
-        let mut rng = fastrand::Rng::with_seed(11);
-        for _ in 0..1000 {
-            let noise: Vec<u8> = (0..rng.usize(..40)).map(|_| alphabet[rng.usize(..alphabet.len())]).collect();
-            let whole = frames(codec(), &noise, &[4096]);
-            for lengths in [&[1][..], &[2, 1], &[7, 3, 1]] {
-                let (found, error) = frames(codec(), &noise, lengths);
-                assert_eq!(found, whole.0, "{noise:?}");
-                // Which error comes first may depend on what has come: that there is one may not.
-                assert_eq!(error.is_some(), whole.1.is_some(), "{noise:?}: {error:?}, {:?}", whole.1);
-            }
+    use fastrand::Rng;
+    use overlapped::io::framing::{
+        AgentX, Codec, FrameError, Framed, LengthPrefixed, Lines, Netstrings, Pdu, Separated,
+    };
+
+    use super::support::fuzz::{inputs, one_of, rounds};
+    use super::{frames, pdu};
+
+    /// So much is read at once, at most: what [`Framed`] asks for grows with what is there.
+    const AT_ONCE: usize = 32 << 10;
+    /// More than a head and a separator of any of these codecs has.
+    const OVERHEAD: usize = 64;
+
+    /// A stream without end.
+    struct Endless<'a> {
+        bytes: &'a [u8],
+        taken: usize,
+    }
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(AT_ONCE);
+            buffer[..length].iter_mut().for_each(|byte| {
+                *byte = self.bytes[self.taken % self.bytes.len()];
+                self.taken += 1;
+            });
+            Ok(length)
         }
     }
-    let all: Vec<u8> = (0..=255).collect();
-    check(|| Lines::new().limit(8), b"ab\r\n\n\xc3\xa9");
-    check(|| Separated::by("aab").limit(8), b"aaab");
-    check(|| LengthPrefixed::u8().limit(8), b"\0\x01\x02\x05\x08\x09");
-    check(|| LengthPrefixed::u16().limit(8), b"\0\0\x01\x02");
-    check(|| Netstrings::new().limit(30), b"0123:,:,");
-    check(|| AgentX::new().limit(16), b"\x01\0\0\x10\x04");
-    check(Netstrings::new, &all);
-    check(AgentX::new, &all);
+
+    /// Holds a codec with this limit to the promises of each: `some` makes frames, and `length` tells what the limit is about.
+    fn check<C: Codec<Frame: PartialEq + Debug + Borrow<C::Written>>>(
+        codec: impl Fn() -> C,
+        limit: usize,
+        some: impl Fn(&mut Rng) -> C::Frame,
+        length: impl Fn(&C::Frame) -> usize,
+    ) {
+        let written = |sent: &[C::Frame]| {
+            let mut bytes = Vec::new();
+            sent.iter().for_each(|frame| codec().encode(frame.borrow(), &mut bytes).unwrap());
+            bytes
+        };
+        let lengths = |random: &mut Rng| -> Vec<usize> { (0..4).map(|_| random.usize(1..9)).collect() };
+
+        // Frames come back as they were, whatever pieces they come in.
+        rounds(200, |random| {
+            let sent: Vec<C::Frame> = (0..random.usize(..6)).map(|_| some(random)).collect();
+            assert_eq!(frames(codec(), &written(&sent), &lengths(random)), (sent, None));
+        });
+
+        let mut random = Rng::with_seed(0);
+        let valid: Vec<Vec<u8>> =
+            (0..20).map(|_| written(&[some(&mut random)])).filter(|one| !one.is_empty()).collect();
+        inputs(2000, &valid, |random, input| {
+            // The same frames, and an end of the same kind: which error comes first may depend on what has come.
+            let (whole, error) = frames(codec(), input, &[4096]);
+            let (found, other) = frames(codec(), input, &lengths(random));
+            assert_eq!((&found, other.is_some()), (&whole, error.is_some()), "{error:?} and {other:?}");
+            for frame in &whole {
+                assert!(length(frame) <= limit, "{} are more than {limit}", length(frame));
+                let mut bytes = Vec::new();
+                // What would be read otherwise, as text that ends in a carriage return, is not written.
+                if codec().encode(frame.borrow(), &mut bytes).is_ok() {
+                    assert_eq!(frames(codec(), &bytes, &[64]).0.as_slice(), std::slice::from_ref(frame));
+                }
+            }
+            if input.is_empty() {
+                return;
+            }
+            // However it goes on, a frame or an error comes before much more than the limit was read and kept.
+            let mut framed = Framed::new(Endless { bytes: input, taken: 0 }, codec());
+            let mut used = 0;
+            for _ in 0..20 {
+                let before = framed.stream().taken;
+                let came = framed.read_frame();
+                let taken = framed.stream().taken;
+                assert!(taken - before <= limit + OVERHEAD + AT_ONCE, "{} bytes for one frame", taken - before);
+                match came {
+                    Ok(Some(_)) => used += 1,
+                    Ok(None) => panic!("the stream has no end"),
+                    Err(_) => break,
+                }
+            }
+            let (_, kept) = framed.into_parts();
+            assert!(kept.len() <= limit + OVERHEAD + AT_ONCE, "{} bytes are kept after {used} frames", kept.len());
+        });
+    }
+
+    fn bytes(random: &mut Rng) -> Vec<u8> {
+        (0..*one_of(random, &[0, 1, 2, 5, 29, 30])).map(|_| random.u8(..)).collect()
+    }
+
+    const LIMIT: usize = 30;
+
+    #[test]
+    fn lines() {
+        let text = |random: &mut Rng| (0..random.usize(..10)).map(|_| random.char('!'..'\u{2000}')).collect();
+        check(|| Lines::new().limit(LIMIT), LIMIT, text, String::len);
+    }
+
+    #[test]
+    fn separated() {
+        let some = |random: &mut Rng| bytes(random).into_iter().map(|byte| byte | 1).collect();
+        check(|| Separated::by("\0\0").limit(LIMIT), LIMIT, some, Vec::len);
+        let some = |random: &mut Rng| bytes(random).into_iter().map(|byte| b'b' + byte % 3).collect();
+        check(|| Separated::by("aab").limit(LIMIT), LIMIT, some, Vec::len);
+    }
+
+    #[test]
+    fn length_prefixed() {
+        check(|| LengthPrefixed::u8().limit(LIMIT), LIMIT, bytes, Vec::len);
+        check(|| LengthPrefixed::u16().limit(LIMIT), LIMIT, bytes, Vec::len);
+        check(|| LengthPrefixed::u32().little_endian().limit(LIMIT), LIMIT, bytes, Vec::len);
+        check(|| LengthPrefixed::u64().limit(LIMIT), LIMIT, bytes, Vec::len);
+        check(|| LengthPrefixed::u32().limit(100_000), 100_000, bytes, Vec::len);
+    }
+
+    #[test]
+    fn netstrings() {
+        check(|| Netstrings::new().limit(LIMIT), LIMIT, bytes, Vec::len);
+    }
+
+    #[test]
+    fn agentx() {
+        let some = |random: &mut Rng| {
+            let mut payload = bytes(random);
+            payload.truncate(payload.len() / 4 * 4);
+            Pdu { session: random.u32(..), ..pdu(random.u8(..), &payload) }
+        };
+        check(|| AgentX::new().limit(LIMIT), LIMIT, some, |pdu| pdu.payload.len());
+    }
+
+    /// Bytes of no codec's, from few that mean something to it, so that it comes far.
+    #[test]
+    fn noise() {
+        fn check<C: Codec<Frame: PartialEq + Debug>>(codec: impl Fn() -> C, alphabet: &[u8]) {
+            rounds(1000, |random| {
+                let noise: Vec<u8> = (0..random.usize(..40)).map(|_| *one_of(random, alphabet)).collect();
+                let whole: (_, Option<FrameError>) = frames(codec(), &noise, &[4096]);
+                for lengths in [&[1][..], &[2, 1], &[7, 3, 1]] {
+                    let (found, error) = frames(codec(), &noise, lengths);
+                    assert_eq!(found, whole.0, "{noise:?}");
+                    assert_eq!(error.is_some(), whole.1.is_some(), "{noise:?}: {error:?}, {:?}", whole.1);
+                }
+            });
+        }
+        let all: Vec<u8> = (0..=255).collect();
+        check(|| Lines::new().limit(8), b"ab\r\n\n\xc3\xa9");
+        check(|| Separated::by("aab").limit(8), b"aaab");
+        check(|| LengthPrefixed::u8().limit(8), b"\0\x01\x02\x05\x08\x09");
+        check(|| LengthPrefixed::u16().limit(8), b"\0\0\x01\x02");
+        check(|| Netstrings::new().limit(30), b"0123:,:,");
+        check(|| AgentX::new().limit(16), b"\x01\0\0\x10\x04");
+        check(Netstrings::new, &all);
+        check(AgentX::new, &all);
+    }
 }
 
 #[test]

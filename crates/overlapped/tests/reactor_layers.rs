@@ -86,11 +86,10 @@ fn fuzz<C>(codec: C, mut write: impl FnMut(&mut fastrand::Rng, &mut C, &mut Vec<
 where
     C: Codec<Frame: PartialEq + std::fmt::Debug> + Clone + 'static,
 {
-    for seed in 0..60 {
-        let mut random = fastrand::Rng::with_seed(seed);
+    support::fuzz::rounds(60, |random| {
         let (mut bytes, mut count, mut writer) = (Vec::new(), 0, codec.clone());
         for _ in 0..random.usize(..12) {
-            count += usize::from(write(&mut random, &mut writer, &mut bytes));
+            count += usize::from(write(random, &mut writer, &mut bytes));
         }
         let noise = random.usize(..3) == 0;
         if noise {
@@ -107,11 +106,11 @@ where
         }
         let expected = read(codec.clone(), &bytes);
         if !noise {
-            assert_eq!((expected.0.len(), &expected.1), (count, &None), "seed {seed}");
+            assert_eq!((expected.0.len(), &expected.1), (count, &None));
         }
         let longest = [1, 7, 5000][random.usize(..3)];
-        assert_eq!(told(codec.clone(), &bytes, || random.usize(1..=longest)), expected, "seed {seed}: {bytes:?}");
-    }
+        assert_eq!(told(codec.clone(), &bytes, || random.usize(1..=longest)), expected, "{bytes:?}");
+    });
 }
 
 /// Bytes of chance, sometimes beyond the limit of 64.

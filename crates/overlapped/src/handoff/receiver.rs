@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    fn some_socket() -> OwnedSocket {
+    pub(super) fn some_socket() -> OwnedSocket {
         std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()
     }
 
@@ -191,24 +191,39 @@ mod tests {
             }
         });
     }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::tests::some_socket;
+    use super::*;
+    use crate::fuzz;
+    use crate::handoff::wire::tests::one_of_each;
 
     #[test]
     fn noise_ends_a_channel_with_an_error_or_at_its_end() {
         crate::run(|| {
-            let mut chance = fastrand::Rng::with_seed(0x401e);
-            for _ in 0..300 {
+            let valid: Vec<_> = one_of_each().iter().map(|message| message.to_bytes().unwrap()).collect();
+            fuzz::inputs(300, &valid, |random, input| {
                 let (ours, theirs) = Stream::pair().unwrap();
-                let mut noise: Vec<u8> = (0..chance.usize(0..60)).map(|_| chance.u8(..)).collect();
-                if chance.bool() {
-                    let length = (noise.len() + chance.usize(0..3)) as u32;
-                    noise.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..8)]].concat());
+                let pieces = fuzz::pieces(random, input).into_iter();
+                let pieces: Vec<_> =
+                    pieces.map(|piece| (piece.to_vec(), (random.u8(..4) == 0).then(some_socket))).collect();
+                let sender = crate::spawn(move || {
+                    let send = |(piece, socket): &(Vec<u8>, Option<_>)| {
+                        sys::send(&ours, piece, socket.as_ref().map(sys::borrow))
+                    };
+                    pieces.iter().try_for_each(send)
+                });
+                let mut receiver = if random.bool() { Receiver::of_worker() } else { Receiver::of_server() };
+                let mut came = 0;
+                while let Ok(Some(_)) = receiver.receive(&theirs) {
+                    came += 1;
+                    assert!(came <= input.len(), "more messages than bytes");
                 }
-                let socket = (chance.bool() && !noise.is_empty()).then(some_socket);
-                sys::send(&ours, &noise, socket.as_ref().map(sys::borrow)).unwrap();
-                drop(ours);
-                let mut receiver = Receiver::of_worker();
-                while let Ok(Some(_)) = receiver.receive(&theirs) {}
-            }
+                drop((theirs, receiver));
+                let _ = sender.join().unwrap();
+            });
         });
     }
 }

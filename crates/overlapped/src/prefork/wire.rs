@@ -78,8 +78,11 @@ impl Message {
     }
 }
 
+/// The most bytes in a frame.
+const FRAME_LIMIT: usize = 1 + 8 + 2 + TOLD + UNREAD_LIMIT;
+
 fn frames() -> LengthPrefixed {
-    LengthPrefixed::u32().limit(1 + 8 + 2 + TOLD + UNREAD_LIMIT)
+    LengthPrefixed::u32().limit(FRAME_LIMIT)
 }
 
 fn frame(kind: u8, body: &[u8]) -> Result<Vec<u8>, FrameError> {
@@ -159,7 +162,7 @@ fn connection(body: &[u8]) -> Option<Message> {
 mod tests {
     use super::*;
 
-    fn one_of_each() -> Vec<Message> {
+    pub(super) fn one_of_each() -> Vec<Message> {
         vec![
             Message::Hello { lowest: 1, highest: 258, process: None },
             Message::Hello { lowest: 1, highest: 258, process: Some(1 << 24) },
@@ -229,20 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_an_error_or_waits_for_more_and_what_is_taken_is_written_the_same() {
-        let mut chance = fastrand::Rng::with_seed(0x9f0);
-        let mut taken_at_all = 0;
-        for _ in 0..20_000 {
-            let mut bytes: Vec<u8> = (0..chance.usize(0..30)).map(|_| chance.u8(..3)).collect();
-            // A length that is about right lets more of them past the first check.
-            let length = (bytes.len() + 1).saturating_sub(chance.usize(0..3)) as u32;
-            bytes.splice(0..0, [&length.to_be_bytes()[..], &[chance.u8(0..13)]].concat());
-            if let Ok(Some((message, taken))) = decode(&bytes) {
-                assert_eq!(message.to_bytes().unwrap(), bytes[..taken]);
-                taken_at_all += 1;
-            }
-        }
-        assert!(taken_at_all > 100, "{taken_at_all}");
+    fn what_breaks_the_rules_is_said() {
         let most = format!("where {} are allowed", 11 + TOLD + UNREAD_LIMIT);
         let broken: [(&[u8], &str); 6] = [
             (b"\0\0\0\0", "no kind"),
@@ -256,5 +246,27 @@ mod tests {
             let error = decode(bytes).unwrap_err().to_string();
             assert!(error.contains(why), "{bytes:?}: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::tests::one_of_each;
+    use super::{FRAME_LIMIT, decode};
+    use crate::fuzz;
+
+    #[test]
+    fn messages_are_taken_whole_and_written_the_same_whatever_comes_between_them() {
+        let valid: Vec<_> = one_of_each().iter().map(|message| message.to_bytes().unwrap()).collect();
+        let mut taken = 0;
+        fuzz::inputs(20_000, &valid, |random, input| {
+            taken += fuzz::check_messages(random, input, decode, |message| message.to_bytes().unwrap());
+            if let Some(length) =
+                input.first_chunk().filter(|length| u32::from_be_bytes(**length) as usize > FRAME_LIMIT)
+            {
+                assert!(decode(length).is_err(), "what is too long is not waited for");
+            }
+        });
+        println!("{taken} messages");
     }
 }

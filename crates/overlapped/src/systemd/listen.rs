@@ -137,10 +137,13 @@ fn is_for_us() -> io::Result<bool> {
 
 /// A variable that is a number, not negative.
 pub(super) fn number(variable: &str) -> io::Result<Option<i32>> {
-    let Some(told) = text(variable)? else { return Ok(None) };
+    text(variable)?.map(|told| number_of(variable, &told)).transpose()
+}
+
+fn number_of(variable: &str, told: &str) -> io::Result<i32> {
     let is_number = !told.is_empty() && told.bytes().all(|byte| byte.is_ascii_digit());
     let number = told.parse().ok().filter(|_| is_number);
-    number.map(Some).ok_or_else(|| wrong(format!("{variable} is {told:?}, and no number")))
+    number.ok_or_else(|| wrong(format!("{variable} is {told:?}, and no number")))
 }
 
 fn text(variable: &str) -> io::Result<Option<String>> {
@@ -152,7 +155,13 @@ fn text(variable: &str) -> io::Result<Option<String>> {
 }
 
 fn names(count: usize) -> io::Result<Vec<String>> {
-    let Some(told) = text("LISTEN_FDNAMES")? else { return Ok(vec!["unknown".to_owned(); count]) };
+    match text("LISTEN_FDNAMES")? {
+        Some(told) => names_of(&told, count),
+        None => Ok(vec!["unknown".to_owned(); count]),
+    }
+}
+
+fn names_of(told: &str, count: usize) -> io::Result<Vec<String>> {
     let names: Vec<String> = told.split(':').map(str::to_owned).collect();
     match count {
         0 => Ok(Vec::new()),
@@ -179,4 +188,33 @@ fn take(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the manager has passed it to this process, which was started with it (`is_inherited`), and it is taken once
     // (`TAKEN`): nobody else owns it.
     unsafe { inherited::take(fd) }
+}
+
+#[cfg(test)]
+mod fuzz {
+    use super::{FIRST, names_of, number_of};
+    use crate::fuzz;
+
+    #[test]
+    fn a_number_is_digits_alone_and_names_are_as_many_as_descriptors() {
+        let valid = ["0", "3", "12", "2147483647", "http", "http:https", "a:b:c:d", ":", ""].map(|told| told.into());
+        fuzz::inputs(20_000, &valid, |random, bytes| {
+            let Ok(told) = std::str::from_utf8(bytes) else { return };
+            let digits = told.trim_start_matches('0');
+            let is_number = !told.is_empty() && told.bytes().all(|byte| byte.is_ascii_digit());
+            let fits = (digits.len(), digits) <= (10, "2147483647");
+            let number = number_of("LISTEN_FDS", told);
+            assert_eq!(number.is_ok(), is_number && fits, "{number:?}");
+            if let Ok(number) = number {
+                assert_eq!(number.to_string(), if digits.is_empty() { "0" } else { digits });
+                assert!(number.checked_add(FIRST).is_none_or(|last| last >= FIRST));
+            }
+            let count = random.usize(..5);
+            match names_of(told, count) {
+                Ok(names) if count > 0 => assert_eq!((names.len(), names.join(":")), (count, told.to_owned())),
+                Ok(names) => assert!(names.is_empty()),
+                Err(_) => assert!(count != told.split(':').count()),
+            }
+        });
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 pub(crate) mod children;
+pub(crate) mod fuzz;
 #[cfg(feature = "hyper")]
 pub(crate) mod http;
 pub(crate) mod protocols;
@@ -111,25 +112,14 @@ fn crowd() -> f64 {
     (told.unwrap_or(0.0) / processors as f64).clamp(1.0, 10.0)
 }
 
-/// Runs a storm so many times, each with a seed of its own, in the scheduler of one [`run`]; the one that fails is named, and
-/// `OVERLAPPED_SEED` begins with it.
+/// Runs a storm so many times, each with a seed of its own, in the scheduler of one [`run`](overlapped::run()): see
+/// [`fuzz::rounds`].
 pub(crate) fn storms(count: u64, mut storm: impl FnMut(&mut fastrand::Rng)) {
-    struct Names(u64);
-    impl Drop for Names {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("the storm's seed: OVERLAPPED_SEED={}", self.0);
-            }
-        }
-    }
-    let given = std::env::var("OVERLAPPED_SEED").ok().and_then(|seed| seed.parse().ok());
-    let first = given.unwrap_or_else(|| fastrand::u64(..u64::MAX - count));
     run(|| {
-        for seed in first..first + count {
-            let _names = Names(seed);
-            storm(&mut fastrand::Rng::with_seed(seed));
+        fuzz::rounds(count, |random| {
+            storm(random);
             assert_eq!(overlapped::tasklets().len(), 1, "a tasklet is left");
-        }
+        });
     });
 }
 

@@ -63,3 +63,62 @@ pub(super) fn shown(path: &Path) -> String {
         _ => path.display().to_string(),
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use overlapped_port::Address;
+
+    use super::{ABSTRACT, of_path, of_std, shown, to_std};
+    use crate::fuzz;
+
+    /// The longest path that fits into `sockaddr_un` with its NUL byte (unix(7)).
+    const LONGEST: usize = size_of::<libc::sockaddr_un>() - std::mem::offset_of!(libc::sockaddr_un, sun_path) - 1;
+
+    #[test]
+    fn a_name_comes_back_as_it_was_or_is_refused() {
+        let valid =
+            ["/run/app.sock", "relative", "\0abstract", "", "/\u{e9}", &"x".repeat(LONGEST), &"\0".repeat(LONGEST)];
+        fuzz::inputs(20_000, &valid.map(|name| name.as_bytes().to_vec()), |_, name| {
+            let path = Path::new(OsStr::from_bytes(name));
+            let is_abstract = ABSTRACT && name.first() == Some(&0);
+            let Ok(address) = of_path(path) else {
+                assert!(name.len() > LONGEST || (name.contains(&0) && !is_abstract), "it is refused, and need not be");
+                return;
+            };
+            assert!(is_abstract || !name.contains(&0), "the system would read it up to the NUL byte");
+            let std = to_std(&Address::from(address)).unwrap();
+            if is_abstract {
+                #[cfg(target_os = "linux")]
+                assert_eq!(std::os::linux::net::SocketAddrExt::as_abstract_name(&std), Some(&name[1..]));
+            } else if !name.is_empty() {
+                assert_eq!(std.as_pathname(), Some(path));
+            }
+            let again = Address::from(of_std(&std).unwrap());
+            assert_eq!(to_std(&again).unwrap().as_pathname(), std.as_pathname());
+            assert!(!shown(path).contains('\0'));
+        });
+    }
+
+    #[test]
+    fn what_the_system_might_tell_is_an_address_or_none() {
+        let of = |path: &str| Address::from(of_path(Path::new(path)).unwrap()).as_bytes().to_vec();
+        let inet = |text: &str| Address::from(text.parse::<std::net::SocketAddr>().unwrap()).as_bytes().to_vec();
+        let valid =
+            [of("/run/app.sock"), of("\0name"), of(""), inet("127.0.0.1:80"), inet("[fe80::1%2]:65535"), vec![]];
+        fuzz::inputs(20_000, &valid, |_, bytes| {
+            let Ok(address) = Address::from_bytes(bytes) else {
+                assert!(bytes.len() > size_of::<libc::sockaddr_storage>());
+                return;
+            };
+            assert_eq!(address.as_bytes(), bytes);
+            let _ = (to_std(&address), format!("{address:?}"));
+            if let Some(told) = address.to_socket_addr() {
+                assert_eq!(Address::from(told).to_socket_addr(), Some(told));
+            }
+        });
+    }
+}

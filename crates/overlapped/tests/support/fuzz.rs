@@ -1,0 +1,183 @@
+//! Fuzzing in a bounded loop, on stable Rust: inputs that are made of valid ones by what goes wrong on a wire.
+//!
+//! `OVERLAPPED_SEED=number` begins with that seed, and `OVERLAPPED_ROUNDS=number` makes so many rounds; `make fuzz` runs the
+//! tests in modules named `fuzz` for minutes. Rejected: cargo-fuzz, whose coverage needs a nightly compiler; here inputs get far
+//! because they begin as valid ones.
+
+use fastrand::Rng;
+
+/// Tells the seed, and the input, of the round that panics.
+struct Round<'a> {
+    seed: u64,
+    input: Option<&'a [u8]>,
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(input) = self.input {
+                eprintln!("the input: b\"{}\"", input.escape_ascii());
+            }
+            eprintln!("OVERLAPPED_SEED={}", self.seed);
+        }
+    }
+}
+
+/// Calls `round` so many times, each with a seed of its own; the one that panics is named.
+pub(crate) fn rounds(count: u64, mut round: impl FnMut(&mut Rng)) {
+    seeds(count, |seed| {
+        let _named = Round { seed, input: None };
+        round(&mut Rng::with_seed(seed));
+    });
+}
+
+/// As [`rounds`], with an input that is made of these.
+pub(crate) fn inputs(count: u64, valid: &[Vec<u8>], mut check: impl FnMut(&mut Rng, &[u8])) {
+    seeds(count, |seed| {
+        let mut random = Rng::with_seed(seed);
+        let input = input(&mut random, valid);
+        let _named = Round { seed, input: Some(&input) };
+        check(&mut random, &input);
+    });
+}
+
+fn seeds(count: u64, round: impl FnMut(u64)) {
+    let count = number("OVERLAPPED_ROUNDS").unwrap_or(count);
+    let first = number("OVERLAPPED_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    (first..first + count).for_each(round);
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let told = std::env::var(variable).ok()?;
+    Some(told.parse().unwrap_or_else(|_| panic!("{variable} is {told:?}, and no number")))
+}
+
+/// One of the valid ones or several after one another, unharmed or damaged in some places.
+fn input(random: &mut Rng, valid: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = one_of(random, valid).clone();
+    while random.u8(..3) == 0 {
+        bytes.extend_from_slice(one_of::<Vec<u8>>(random, valid));
+    }
+    for _ in 0..*one_of(random, &[0, 1, 1, 2, 3, 8]) {
+        damage(random, &mut bytes, valid);
+    }
+    bytes
+}
+
+fn damage(random: &mut Rng, bytes: &mut Vec<u8>, valid: &[Vec<u8>]) {
+    let from = random.usize(..=bytes.len());
+    let to = random.usize(from..=bytes.len().min(from + 20));
+    match random.u8(..9) {
+        0 => bytes.truncate(from),
+        1 => drop(bytes.drain(from..to)),
+        2 => {
+            let noise: Vec<u8> = (0..random.usize(..6)).map(|_| random.u8(..)).collect();
+            drop(bytes.splice(from..to, noise));
+        }
+        3 => {
+            let other = one_of(random, valid);
+            let begin = random.usize(..=other.len());
+            drop(bytes.splice(from..to, other[begin..random.usize(begin..=other.len())].iter().copied()));
+        }
+        4 => {
+            let again = bytes[from..to].repeat(random.usize(1..4));
+            drop(bytes.splice(from..from, again));
+        }
+        5 => {
+            let digits = *one_of(random, &["0", "00", "-1", "+1", "9", "4294967296", "18446744073709551616"]);
+            drop(bytes.splice(from..to, digits.bytes()));
+        }
+        6 => border(random, bytes, from),
+        _ if from < bytes.len() => match random.bool() {
+            true => bytes[from] ^= 1 << random.u8(..8),
+            false => bytes[from] = *one_of(random, &[0, 1, 0x7f, 0x80, 0xff, b'\r', b'\n', b':', b' ']),
+        },
+        _ => {}
+    }
+}
+
+/// Puts a number there that a length field might have: one of those about what follows, or at a border of its size.
+fn border(random: &mut Rng, bytes: &mut [u8], at: usize) {
+    let width = *one_of(random, &[1, 2, 4, 8]);
+    let Some(field) = bytes.len().checked_sub(at + width) else { return };
+    let about = [
+        0,
+        1,
+        field as u64,
+        (field as u64).wrapping_sub(1),
+        field as u64 + 1,
+        1 << 20,
+        1 << 31,
+        u64::MAX >> 1,
+        u64::MAX,
+    ];
+    let number = *one_of(random, &about);
+    let number =
+        if random.bool() { number.to_be_bytes()[8 - width..].to_vec() } else { number.to_le_bytes()[..width].to_vec() };
+    bytes[at..at + width].copy_from_slice(&number);
+}
+
+pub(crate) fn one_of<'a, T>(random: &mut Rng, these: &'a [T]) -> &'a T {
+    &these[random.usize(..these.len())]
+}
+
+/// Cuts an input at random places.
+pub(crate) fn pieces<'a>(random: &mut Rng, mut input: &'a [u8]) -> Vec<&'a [u8]> {
+    let most = *one_of(random, &[1, 2, 7, 100, 10_000]);
+    let mut pieces = Vec::new();
+    while !input.is_empty() {
+        let (piece, rest) = input.split_at(random.usize(1..=most.min(input.len())));
+        pieces.push(piece);
+        input = rest;
+    }
+    pieces
+}
+
+/// Holds a decoder of messages to its promises: what it takes is there, and is written the same; a part of what it takes is no
+/// message; and the messages of an input are the same, and end in the same way, whatever pieces it comes in.
+///
+/// `decode` takes the first message with its length, `None` where more has to come; `encode` is the way back.
+pub(crate) fn check_messages<M: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
+    random: &mut Rng,
+    input: &[u8],
+    decode: impl Fn(&[u8]) -> Result<Option<(M, usize)>, E>,
+    encode: impl Fn(&M) -> Vec<u8>,
+) -> usize {
+    let all = |bytes: &[u8]| {
+        let (mut at, mut messages) = (0, Vec::new());
+        loop {
+            match decode(&bytes[at..]) {
+                Ok(Some((message, took))) => {
+                    assert!(0 < took && at + took <= bytes.len(), "it takes {took} of {} bytes", bytes.len() - at);
+                    messages.push(message);
+                    at += took;
+                }
+                Ok(None) => return (messages, at, false),
+                Err(_) => return (messages, at, true),
+            }
+        }
+    };
+    let (messages, end, is_wrong) = all(input);
+    let written: Vec<u8> = messages.iter().flat_map(&encode).collect();
+    assert!(written == input[..end], "what is taken is written the same");
+    if let Some(first) = messages.first().map(|message| encode(message).len()) {
+        let cut = random.usize(..first);
+        assert!(
+            matches!(decode(&input[..cut]), Ok(None)),
+            "a part of {first} bytes, cut at {cut}, is a message or wrong"
+        );
+    }
+    let (mut unread, mut found, mut was_wrong) = (Vec::new(), Vec::new(), false);
+    for piece in pieces(random, input) {
+        unread.extend_from_slice(piece);
+        let (more, took, wrong) = all(&unread);
+        found.extend(more);
+        unread.drain(..took);
+        was_wrong = wrong;
+        if wrong {
+            break;
+        }
+    }
+    assert_eq!((&found, was_wrong), (&messages, is_wrong), "in pieces and as a whole");
+    messages.len()
+}
