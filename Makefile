@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: loops suites test-stdlib sanitize demo test test-rust test-python test-pythons test-windows check check-targets check-package format bench clean
+.PHONY: loops suites test-stdlib sanitize fuzz soak demo test test-rust test-python test-pythons test-windows check check-targets check-package format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -27,6 +27,15 @@ sanitize:
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh test
 	@$(PYTHON) scripts/sanitize.py $(TOOLS)
+
+## The fuzz targets for some minutes: see scripts/fuzz.py. MINUTES=60 TARGET="framing sockets" runs some for an hour.
+fuzz: $(VENV)/.built
+	@$(BIN)/python scripts/fuzz.py --minutes $(or $(MINUTES),10) $(TARGET)
+
+## Everything at once for some minutes, and whether memory, descriptors or counters grow: see scripts/soak.py. MINUTES=60
+## runs it for an hour.
+soak: $(VENV)/.built
+	@$(BIN)/python scripts/soak.py --minutes $(or $(MINUTES),5)
 
 ## What others wrote to test asyncio's loops, on ours, the standard one, uvloop and zuvloop: docs/loops.md, in an hour.
 ## CPython 3.14, which zuvloop needs, is taken from target/python3.14 where benches/python3.14.sh has unpacked it.

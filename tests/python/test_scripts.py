@@ -1,9 +1,10 @@
-"""The scripts that run for hours begin: what they do is not done here."""
+"""The scripts that run for hours begin: what they do is not done here, or for seconds."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +25,48 @@ def test_each_mutant_of_the_port_has_its_place() -> None:
     command = [sys.executable, ROOT / "scripts" / "mutants.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 * crowd())
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def run_script(*command: str | Path, limit: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=limit * crowd())
+
+
+def test_fuzz_targets_are_run_with_so_many_rounds_and_their_failures_shown() -> None:
+    script = ROOT / "scripts" / "fuzz.py"
+    done = run_script(script, "--rounds", "3", "files")
+    assert (done.returncode, done.stdout) == (0, "rounds: files 3\n"), done.stdout
+    assert "no such target: fils" in run_script(script, "fils").stderr
+
+
+@pytest.mark.time_limit(120)
+def test_a_soak_of_seconds_ends_well() -> None:
+    done = run_script(ROOT / "scripts" / "soak.py", "--minutes", "0.08", limit=100)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "nothing has grown" in done.stdout
+
+
+LEAKS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import soak
+kept = []
+def leaks(this, rng):
+    kept.append(os.open("/dev/null", 0))
+    kept.append(soak.spawn(soak.sleep, 600))
+    kept.append(soak.spawn(soak.socket.create_server(soak.LOOPBACK).accept))
+    kept.append(os.urandom(3 << 20))
+    kept.append([str(number) for number in range(10_000)])
+    soak.sleep(max(this.until - soak.time.monotonic(), 0))
+soak.PARTS = {leaks: 1}
+soak.PATIENCE = 1
+soak.soak(2)
+"""
+
+
+def test_a_soak_names_what_grows() -> None:
+    done = run_script("-c", LEAKS, ROOT / "scripts")
+    assert done.returncode == 1 and "it has grown" in done.stderr, done.stdout + done.stderr
+    for name in ("tasklets", "operations in flight", "operations not ended", "timers", "descriptors", "heap", "blocks"):
+        assert f"\n{name}: " in done.stdout, (name, done.stdout)
+    for what in ("1 more: /dev/null", "1 more: a tasklet: sleep", "1 more: a tasklet: accept"):
+        assert what in done.stdout, (what, done.stdout)
