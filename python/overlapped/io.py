@@ -56,8 +56,20 @@ _copyreg.pickle(_StandIn, _reduce_class)
 def _reduce(self: Any, protocol: Any) -> Any:
     """``__reduce_ex__`` of a file: only a subclass can have a state that is pickled, from Python 3.14 on."""
     if _sys.version_info < (3, 14) or "_stands_for" in vars(type(self)):
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+        what = "instances" if _sys.version_info >= (3, 12) else "object"
+        raise TypeError(f"cannot pickle {type(self).__name__!r} {what}")
     return object.__reduce_ex__(self, protocol)
+
+
+def _shown(base: Any) -> Any:
+    """How an object shows itself: with the module of the class it stands for, as one made in C does."""
+    bare, full = f"<{base.__name__} ", f"<{base.__module__}.{base.__name__} "
+
+    def __repr__(self: Any) -> str:
+        text: str = base.__repr__(self)
+        return text.replace(bare, full, 1) if type(self).__module__ == base.__module__ else text
+
+    return __repr__
 
 
 def _open_on_port(path: Any, flags: int) -> int:
@@ -75,6 +87,7 @@ class FileIO(_c.FileIO, metaclass=_StandIn):  # type: ignore[no-redef]
     _stands_for = _c.FileIO
 
     __reduce_ex__ = _reduce
+    __repr__ = _shown(_c.FileIO)
 
     # read, readinto, readall and write are native methods: see install_file below.
 
@@ -95,17 +108,6 @@ _engine.install_file(FileIO)
 
 # Ours are subclasses on which each call is whole, by a lock of the object's that is held meanwhile: the standard
 # library's buffers belong to a thread while they wait, and another tasklet's call would be a reentrant one.
-
-
-def _shown(base: Any) -> Any:
-    """How an object shows itself: with the module of the class it stands for, as one made in C does."""
-    bare, full = f"<{base.__name__} ", f"<{base.__module__}.{base.__name__} "
-
-    def __repr__(self: Any) -> str:
-        text: str = base.__repr__(self)
-        return text.replace(bare, full, 1) if type(self).__module__ == base.__module__ else text
-
-    return __repr__
 
 
 def _whole(base: type, sample: Any) -> Any:

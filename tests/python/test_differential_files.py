@@ -14,8 +14,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from conftest import WINDOWS, unix_only
-from differential import Program, Trace, compare, into
+from differential import Program, Trace, compare, failed, into
 from overlapped import io
 
 MODES = ["r", "w", "a", "x", "r+", "w+", "a+", "x+"]
@@ -75,9 +77,6 @@ class Author:
         steps = [opening]
         for _ in range(self.rng.randrange(1, 25)):
             steps.append(self.step(kind, target))
-        if target == "full":
-            # Of nothing, write(2) asks this device and io_uring does not.
-            steps = [step for step in steps if "* 0" not in step and "* 1)[1:]" not in step and "b''" not in step]
         return Program(begin, tuple(steps))
 
     def target(self) -> str:
@@ -357,6 +356,21 @@ def drained(number: int) -> Any:
         return errno.errorcode[error.errno or 0]
 
 
+NOTHING = ("* 0", "* 1)[1:]", "b''", "bytearray(0)", "[0] * 0")
+"""What makes a buffer of no bytes."""
+
+
+def alike(step: str, theirs: Any, ours: Any) -> bool:
+    """Whether they may differ so."""
+    if failed(theirs) and failed(ours):
+        # Which arguments a method takes, each tells in words of its own version's.
+        return all(came[0] == "TypeError" and "argument" in came[-1] for came in (theirs, ours))
+    # To read or write nothing, io_uring asks nobody who might refuse it.
+    return failed(theirs) and ours in (0, [0, b""]) and any(nothing in step for nothing in NOTHING)
+
+
+# Of files that are dropped when their descriptor is closed already.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @unix_only("what differs there has not been looked at yet")
 def test_random_programs(tmp_path: Path) -> None:
     path = tmp_path / "file"
@@ -365,4 +379,5 @@ def test_random_programs(tmp_path: Path) -> None:
         lambda rng: Author(rng).program(),
         lambda program: run(program, path, std_io),
         lambda program: run(program, path, io),
+        alike,
     )

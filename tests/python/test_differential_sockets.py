@@ -81,7 +81,7 @@ def number_of(came: Any) -> Any:
 
 def is_empty(result: Any) -> bool:
     """Whether a receive has brought nothing."""
-    return is_empty(result[0]) if isinstance(result, list) else result in (0, b"")
+    return is_empty(result[0]) if isinstance(result, list) else result in (0, b"", "")
 
 
 WRONG_ARGUMENTS = ("TypeError", "OverflowError", "BufferError")
@@ -157,9 +157,10 @@ class Author:
             case 16:
                 return f"{on}.shutdown({self.some('M.SHUT_RD', 'M.SHUT_WR', 'M.SHUT_RDWR', '7')})"
             case 17 | 18:
+                times = ["0", "None", "0.002", "0.002", "0.0", "1e-6", "1e300", "-1", "'x'", "1 << 70"]
                 return self.one_of(
                     [
-                        f"{on}.settimeout({self.some('0', 'None', '0.002', '0.0', '1e-6', '1e300')})",
+                        f"{on}.settimeout({self.one_of(times)})",
                         f"{on}.setblocking({self.some('True', 'False', '0', '1')})",
                         f"({on}.gettimeout(), {on}.getblocking(), {on}.timeout)",
                     ]
@@ -185,11 +186,11 @@ class Author:
                         f"there({on}).accept()",
                         f"{on}.listen(3)",
                         f"{on}.bind(at_a or 5)",
-                        f"{first}.connect(at_a)",
-                        f"{first}.connect_ex(at_b)",
+                        f"dial({first}, {first}.connect, at_a)",
+                        f"dial({first}, {first}.connect_ex, at_b)",
                         f"{first}.connect_ex(('127.0.0.1', 1 << 20))",
                         f"{first}.connect(5)",
-                        f"{first}.connect(at_a)",
+                        f"dial({first}, {first}.connect, at_a)",
                         f"{on}.sendfile({self.one_of(['a', 'b'])})",
                         f"{on}._accept(1)",
                     ]
@@ -287,7 +288,8 @@ class Pair:
             "at_b": self.at["b"],
         }
         self.names |= {
-            name: getattr(self, name) for name in ("there", "room", "brief", "into_all", "control", "let", "lose")
+            name: getattr(self, name)
+            for name in ("there", "room", "brief", "into_all", "control", "dial", "let", "lose")
         }
         self.names |= {name: __import__(name) for name in ("copy", "pickle")} | {"into": into}
 
@@ -329,6 +331,17 @@ class Pair:
         for number in numbers:
             os.close(number)
         return data, len(control), len(numbers), *rest
+
+    def dial(self, sock: Any, connect: Any, address: Any) -> Any:
+        """Connects; closes a socket that was refused, for what that is afterwards depends on how it waited."""
+        try:
+            result = connect(address)
+        except ConnectionRefusedError:
+            sock.close()
+            raise
+        if result == errno.ECONNREFUSED:
+            sock.close()
+        return result
 
     def lose(self, sock: Any) -> bool:
         number = sock.detach()
@@ -377,9 +390,6 @@ class Pair:
         with contextlib.suppress(OSError):
             waiting = int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
         ready = polled(sock, READY)
-        if self.kind == "listener" and ready & select.POLLHUP:
-            # What a failed connect has made of a socket's readiness depends on how it waited.
-            ready = select.POLLHUP
         return sock.gettimeout(), os.get_blocking(number), waiting, ready
 
     def place(self, value: Any) -> Any:

@@ -246,12 +246,16 @@ def test_open_is_a_function_that_is_no_method() -> None:
         assert file.read() == ""
 
 
-def test_repr_and_pickle(tmp_path: Path) -> None:
-    for mode, buffering in (("wb", 0), ("wb", -1), ("w", -1)):
-        with io.open(tmp_path / "file", mode, buffering) as file:
-            assert "name=" in repr(file)
-            with pytest.raises(TypeError, match="pickle"):
+@pytest.mark.parametrize(("mode", "buffering"), [("wb", 0), ("wb", -1), ("w", -1)])
+def test_repr_and_pickle(tmp_path: Path, mode: str, buffering: int) -> None:
+    def use(opener: Any) -> Any:
+        with opener(tmp_path / "file", mode, buffering) as file:
+            with pytest.raises(TypeError, match="cannot pickle") as refused:
                 pickle.dumps(file)
+            open_one = repr(file)
+        return open_one, repr(file), str(refused.value).replace("_io.", "")
+
+    both(use)
 
 
 def test_a_forgotten_file_is_closed_with_a_warning(tmp_path: Path) -> None:
