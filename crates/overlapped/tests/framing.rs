@@ -172,16 +172,18 @@ mod fuzz {
         }
     }
 
-    /// Holds a codec with this limit to the promises of each: `some` makes frames, and `length` tells what the limit is about.
+    /// Holds a codec with this limit to the promises of each: `some` makes frames, some of them beyond it, and `length` tells
+    /// what the limit is about.
     fn check<C: Codec<Frame: PartialEq + Debug + Borrow<C::Written>>>(
-        codec: impl Fn() -> C,
+        with_limit: impl Fn(usize) -> C,
         limit: usize,
         some: impl Fn(&mut Rng) -> C::Frame,
         length: impl Fn(&C::Frame) -> usize,
     ) {
+        let (codec, wide) = (|| with_limit(limit), || with_limit(2 * limit));
         let written = |sent: &[C::Frame]| {
             let mut bytes = Vec::new();
-            sent.iter().for_each(|frame| codec().encode(frame.borrow(), &mut bytes).unwrap());
+            sent.iter().for_each(|frame| wide().encode(frame.borrow(), &mut bytes).unwrap());
             bytes
         };
         let lengths = |random: &mut Rng| -> Vec<usize> { (0..4).map(|_| random.usize(1..9)).collect() };
@@ -189,7 +191,7 @@ mod fuzz {
         // Frames come back as they were, whatever pieces they come in.
         rounds(200, |random| {
             let sent: Vec<C::Frame> = (0..random.usize(..6)).map(|_| some(random)).collect();
-            assert_eq!(frames(codec(), &written(&sent), &lengths(random)), (sent, None));
+            assert_eq!(frames(wide(), &written(&sent), &lengths(random)), (sent, None));
         });
 
         let mut random = Rng::with_seed(0);
@@ -231,37 +233,37 @@ mod fuzz {
     }
 
     fn bytes(random: &mut Rng) -> Vec<u8> {
-        (0..*one_of(random, &[0, 1, 2, 5, 29, 30])).map(|_| random.u8(..)).collect()
+        (0..*one_of(random, &[0, 1, 2, 5, 29, 30, 31, 32])).map(|_| random.u8(..)).collect()
     }
 
     const LIMIT: usize = 30;
 
     #[test]
     fn lines() {
-        let text = |random: &mut Rng| (0..random.usize(..10)).map(|_| random.char('!'..'\u{2000}')).collect();
-        check(|| Lines::new().limit(LIMIT), LIMIT, text, String::len);
+        let text = |random: &mut Rng| (0..random.usize(..14)).map(|_| random.char('!'..'\u{2000}')).collect();
+        check(|limit| Lines::new().limit(limit), LIMIT, text, String::len);
     }
 
     #[test]
     fn separated() {
         let some = |random: &mut Rng| bytes(random).into_iter().map(|byte| byte | 1).collect();
-        check(|| Separated::by("\0\0").limit(LIMIT), LIMIT, some, Vec::len);
+        check(|limit| Separated::by("\0\0").limit(limit), LIMIT, some, Vec::len);
         let some = |random: &mut Rng| bytes(random).into_iter().map(|byte| b'b' + byte % 3).collect();
-        check(|| Separated::by("aab").limit(LIMIT), LIMIT, some, Vec::len);
+        check(|limit| Separated::by("aab").limit(limit), LIMIT, some, Vec::len);
     }
 
     #[test]
     fn length_prefixed() {
-        check(|| LengthPrefixed::u8().limit(LIMIT), LIMIT, bytes, Vec::len);
-        check(|| LengthPrefixed::u16().limit(LIMIT), LIMIT, bytes, Vec::len);
-        check(|| LengthPrefixed::u32().little_endian().limit(LIMIT), LIMIT, bytes, Vec::len);
-        check(|| LengthPrefixed::u64().limit(LIMIT), LIMIT, bytes, Vec::len);
-        check(|| LengthPrefixed::u32().limit(100_000), 100_000, bytes, Vec::len);
+        check(|limit| LengthPrefixed::u8().limit(limit), LIMIT, bytes, Vec::len);
+        check(|limit| LengthPrefixed::u16().limit(limit), LIMIT, bytes, Vec::len);
+        check(|limit| LengthPrefixed::u32().little_endian().limit(limit), LIMIT, bytes, Vec::len);
+        check(|limit| LengthPrefixed::u64().limit(limit), LIMIT, bytes, Vec::len);
+        check(|limit| LengthPrefixed::u32().limit(limit), 100_000, bytes, Vec::len);
     }
 
     #[test]
     fn netstrings() {
-        check(|| Netstrings::new().limit(LIMIT), LIMIT, bytes, Vec::len);
+        check(|limit| Netstrings::new().limit(limit), LIMIT, bytes, Vec::len);
     }
 
     #[test]
@@ -271,7 +273,7 @@ mod fuzz {
             payload.truncate(payload.len() / 4 * 4);
             Pdu { session: random.u32(..), ..pdu(random.u8(..), &payload) }
         };
-        check(|| AgentX::new().limit(LIMIT), LIMIT, some, |pdu| pdu.payload.len());
+        check(|limit| AgentX::new().limit(limit), LIMIT, some, |pdu| pdu.payload.len());
     }
 
     /// Bytes of no codec's, from few that mean something to it, so that it comes far.
