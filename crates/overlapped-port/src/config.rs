@@ -4,6 +4,7 @@ use std::io;
 
 use crate::backend::{self, Kind, Settings};
 use crate::port::Port;
+use crate::sim::{self, Origin};
 use crate::sys;
 
 /// How to make a [`Port`].
@@ -33,7 +34,8 @@ impl Config {
         Config { backend: None, settings: Settings::default() }
     }
 
-    /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names.
+    /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names. In a simulated world
+    /// ([`sim::enter`](crate::sim)) that is [`Kind::Sim`].
     pub fn backend(mut self, kind: Kind) -> Config {
         self.backend = Some(kind);
         self
@@ -70,6 +72,19 @@ impl Config {
         self
     }
 
+    /// What [`Kind::Sim`] begins with: a seed, or the decisions of an earlier run. Unless told, `OVERLAPPED_SIM` says it.
+    pub fn sim(mut self, origin: impl Into<Origin>) -> Config {
+        self.settings.origin = Some(origin.into());
+        self
+    }
+
+    /// Of how many transfers [`Kind::Sim`] cuts one short (16 unless told; 0: none), where the system might have moved less
+    /// than was asked for: not a send of all, nor a datagram.
+    pub fn short_transfers(mut self, once_in: u32) -> Config {
+        self.settings.short_transfers = once_in;
+        self
+    }
+
     /// Makes the port.
     ///
     /// # Errors
@@ -80,6 +95,7 @@ impl Config {
     pub fn start(self) -> io::Result<Port> {
         let named = match self.backend {
             Some(kind) => Some(kind),
+            None if sim::is_simulated() => Some(Kind::Sim),
             None => kind_from_environment()?,
         };
         let _kept = sys::keep_standard_numbers();
@@ -107,12 +123,13 @@ impl Port {
 }
 
 fn kind_from_environment() -> io::Result<Option<Kind>> {
-    let Some(name) = std::env::var_os("OVERLAPPED_BACKEND").filter(|name| !name.is_empty()) else {
-        return Ok(None);
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let Some(name) = set("OVERLAPPED_BACKEND") else {
+        return Ok(set("OVERLAPPED_SIM").map(|_| Kind::Sim));
     };
-    let known = Kind::ALL.iter().find(|kind| name.to_str() == Some(kind.name()));
-    known.copied().map(Some).ok_or_else(|| {
-        let choices: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let named = || Kind::ALL.iter().copied().chain([Kind::Sim]);
+    named().find(|kind| name.to_str() == Some(kind.name())).map(Some).ok_or_else(|| {
+        let choices: Vec<&str> = named().map(Kind::name).collect();
         io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("OVERLAPPED_BACKEND={} is no backend here; use one of: {}", name.display(), choices.join(", ")),

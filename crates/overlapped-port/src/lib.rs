@@ -6,7 +6,7 @@
 //! ([`Port::set_timer`]) ride on the same sleep.
 //!
 //! Under it is io_uring, readiness (epoll, kqueue) with a few threads for files, or a completion port of Windows, behind
-//! one contract. [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring`, `poll` or `iocp` forces one,
+//! one contract; or, for tests, a kernel that is simulated ([`sim`]). [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring`, `poll` or `iocp` forces one,
 //! and [`Port::report`] says which it was and why not a better one.
 //!
 //! ```
@@ -47,7 +47,9 @@ mod report;
 #[cfg(unix)]
 mod rights;
 mod signals;
+pub mod sim;
 mod slots;
+pub mod socket;
 pub mod sys;
 
 pub use address::Address;

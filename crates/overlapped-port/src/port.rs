@@ -159,7 +159,7 @@ impl Port {
     /// As for [`Port::submit`].
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Option<(io::Result<usize>, Option<Buffer>)> {
         let task = match op {
-            Op::Call { function, lane } if !self.ended => Task::Call(function, lane),
+            Op::Call { function, lane } if !self.ended && !self.backend.runs_functions() => Task::Call(function, lane),
             // SAFETY: the caller's promise.
             op => match unsafe { self.backend.begin(id, op) } {
                 Started::InFlight => return None,

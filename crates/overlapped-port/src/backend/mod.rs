@@ -72,13 +72,14 @@
 //! of the same number, it is told to forget ([`sys::forget_socket`](crate::sys::forget_socket)).
 
 use std::io;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffers::{Buffer, Home};
 use crate::host::{Host, Machine};
 use crate::op::{Function, Op, Opening};
+use crate::sim::Origin;
 use crate::slots::OpId;
 use crate::sys::RawFile;
 
@@ -91,6 +92,7 @@ pub(crate) mod iocp;
 mod open;
 #[cfg(unix)]
 mod poll;
+mod sim;
 mod table;
 #[cfg(target_os = "linux")]
 mod uring;
@@ -110,11 +112,23 @@ pub(crate) struct Settings {
     pub(crate) threads: usize,
     /// How much stack their threads have, in bytes; `None`: the usual.
     pub(crate) thread_stack: Option<usize>,
+    /// What the simulating backend begins with; `None`: what the environment says.
+    pub(crate) origin: Option<Origin>,
+    /// It cuts one transfer in so many short; 0: none.
+    pub(crate) short_transfers: u32,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { capacity: 1 << 15, buffers: None, buffer_size: 16 << 10, threads: 8, thread_stack: None }
+        Settings {
+            capacity: 1 << 15,
+            buffers: None,
+            buffer_size: 16 << 10,
+            threads: 8,
+            thread_stack: None,
+            origin: None,
+            short_transfers: 16,
+        }
     }
 }
 
@@ -159,7 +173,7 @@ pub(crate) trait Notify: Send + Sync {
 
 /// One kernel interface under the port. The contract is at the top of this module.
 pub(crate) trait Backend {
-    /// `"uring"`, `"poll"`, `"iocp"`.
+    /// `"uring"`, `"poll"`, `"iocp"`, `"sim"`.
     fn name(&self) -> &'static str;
 
     /// How it was set up, a fact each: flags, sizes, what the kernel refused.
@@ -171,6 +185,11 @@ pub(crate) trait Backend {
     /// What `op` borrows must stay valid, and untouched where borrowed mutably, until the operation's final event:
     /// longer than its lifetime says.
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started;
+
+    /// Whether [`Op::Call`] is its own business: all others leave that to the port's threads.
+    fn runs_functions(&self) -> bool {
+        false
+    }
 
     /// Asks for the end of an operation.
     fn cancel(&mut self, id: OpId);
@@ -212,6 +231,9 @@ pub enum Kind {
     Poll,
     /// I/O completion ports (Windows).
     Iocp,
+    /// A kernel that does whatever the contract allows, by a seed: late, in another order, in parts. It is for tests, and never
+    /// chosen unasked.
+    Sim,
 }
 
 impl Kind {
@@ -231,6 +253,7 @@ impl Kind {
             Kind::Uring => "uring",
             Kind::Poll => "poll",
             Kind::Iocp => "iocp",
+            Kind::Sim => "sim",
         }
     }
 }
@@ -246,6 +269,9 @@ fn is_stream(socket: crate::sys::RawSocket) -> bool {
 /// net/core/datagram.c), and so do those of the port.
 #[cfg(target_os = "linux")]
 fn receives_no_more(socket: crate::sys::RawSocket) -> bool {
+    if let Some(no_more) = crate::sim::on(socket, |kernel, id| kernel.receives_no_more(id)) {
+        return no_more;
+    }
     let mut polled = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: one `pollfd`, which outlives the call; it does not wait.
     unsafe { libc::poll(&raw mut polled, 1, 0) == 1 && polled.revents & libc::POLLRDHUP != 0 }
@@ -261,6 +287,9 @@ fn receives_no_more(_: crate::sys::RawSocket) -> bool {
 /// would come.
 #[cfg(unix)]
 fn check_stream(socket: crate::sys::RawSocket) -> io::Result<()> {
+    if let Some(is_stream) = crate::sim::on(socket, |kernel, id| kernel.is_stream(id)) {
+        return if is_stream { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)) };
+    }
     let (mut kind, mut length) = (0, size_of::<libc::c_int>() as libc::socklen_t);
     let value = (&raw mut kind).cast();
     // SAFETY: the option is an `int`, and the pointers are to locals. Any number is allowed.
@@ -320,6 +349,7 @@ pub(crate) fn start(kind: Kind, settings: &Settings) -> io::Result<Box<dyn Backe
         Kind::Poll => Ok(Box::new(poll::Poll::start(settings)?)),
         #[cfg(windows)]
         Kind::Iocp => Ok(Box::new(iocp::Iocp::start(settings)?)),
+        Kind::Sim => Ok(Box::new(sim::Sim::start(settings)?)),
         #[allow(unreachable_patterns, reason = "all kinds are spelled on every system, not all can start")]
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,

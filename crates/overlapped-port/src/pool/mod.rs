@@ -114,7 +114,7 @@ impl Drop for Pool {
 }
 
 /// What a job returns; a panic is an error.
-fn outcome(job: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn outcome(job: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
     catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|payload| {
         // Its destructor may panic again, and nobody would catch that.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);

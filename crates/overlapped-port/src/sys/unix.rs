@@ -34,6 +34,9 @@ pub fn lent_socket(socket: &impl AsSocket) -> RawSocket {
 /// (poll(2)).
 pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
     let events = if to_read { libc::POLLIN } else { 0 } | if to_write { libc::POLLOUT } else { 0 };
+    if let Some(found) = crate::sim::on(socket, |kernel, id| kernel.poll(id, events)) {
+        return found != 0;
+    }
     let mut entry = libc::pollfd { fd: socket, events, revents: 0 };
     // SAFETY: one entry, which lives through the call; it does not wait.
     unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
@@ -41,6 +44,9 @@ pub fn is_ready(socket: RawSocket, to_read: bool, to_write: bool) -> bool {
 
 /// Whether a socket takes connections (`SO_ACCEPTCONN`, socket(7)).
 pub fn listens(socket: &impl AsRawFd) -> bool {
+    if let Some(listens) = crate::sim::on(socket.as_raw_fd(), |kernel, id| kernel.listens(id)) {
+        return listens;
+    }
     let (mut value, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
     let (level, name) = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
     // SAFETY: both places live through the call, and the length is that of the first.
@@ -235,6 +241,7 @@ fn kind_of(path: &SystemPath) -> Option<libc::mode_t> {
 /// close(2) of a descriptor that is the caller's. After a signal it is gone all the same and must not be closed twice: its
 /// number may already be somebody else's.
 pub(crate) fn close(file: RawFile) -> io::Result<usize> {
+    crate::sim::forget(file);
     // SAFETY: takes no pointers.
     if unsafe { libc::close(file) } == 0 {
         return Ok(0);

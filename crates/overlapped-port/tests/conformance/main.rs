@@ -1,7 +1,7 @@
 //! The conformance suite: one body for each promise, run on every backend.
 //!
 //! A module holds plain functions that take a [`Config`], and lists them in [`on_every_backend`], which makes a test of
-//! each for each backend: `sockets::uring::name`, `sockets::poll::name`; and `sockets::chosen::name`, where the port
+//! each for each backend: `sockets::uring::name`, `sockets::poll::name`, `sockets::sim::name` (by the seed in `OVERLAPPED_SIM`); and `sockets::chosen::name`, where the port
 //! chooses as it does for a program. The `chosen` ones run a second time in a child process to which a seccomp filter
 //! denies io_uring ([`unix::denied`]). A function that is not listed is dead code, and the compiler says so.
 //!
@@ -83,6 +83,9 @@ macro_rules! on_every_backend {
         mod iocp {
             $crate::on_every_backend!(@tests Some(overlapped_port::Kind::Iocp), $($name)*, $($($alone)*)?);
         }
+        mod sim {
+            $crate::on_every_backend!(@tests Some(overlapped_port::Kind::Sim), $($name)*, $($($alone)*)?);
+        }
         mod chosen {
             $crate::on_every_backend!(@tests None, $($name)*, $($($alone)*)?);
         }
@@ -110,7 +113,8 @@ fn run(name: &'static str, kind: Option<Kind>, test: fn(Config)) {
     }
     let _limit = Limit::start(name);
     let config = match kind {
-        Some(kind) => Config::new().backend(kind),
+        // What a test sends in one piece it may count in one.
+        Some(kind) => Config::new().backend(kind).short_transfers(0),
         None => Config::new(),
     };
     match system::cannot_show(name) {

@@ -7,10 +7,10 @@
 //! that do so at once take the flag from each other, so that a call *blocks*, and with it its thread. Nothing here can
 //! tell. So a listener that several processes accept from must be non-blocking from its start; any other is faster so.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::RawFd;
+use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use libc::{c_int, c_void, iovec};
@@ -18,6 +18,7 @@ use libc::{c_int, c_void, iovec};
 use crate::address::Address;
 use crate::backend::at_once::{self, MOST_BUFFERS};
 use crate::message::{RecvMessage, SendMessage};
+use crate::sim;
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
 pub(super) const MOST: usize = i32::MAX as usize - 1;
@@ -59,6 +60,9 @@ fn retry<N: TryInto<usize>>(mut call: impl FnMut() -> N) -> io::Result<usize> {
 
 /// What poll(2) finds at once: the bits of `events` that are there, `POLLERR`, `POLLHUP`.
 pub(super) fn poll_now(fd: RawFd, events: i16) -> io::Result<i16> {
+    if let Some(found) = sim::on(fd, |kernel, id| kernel.poll(id, events)) {
+        return Ok(found);
+    }
     let mut entry = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: `entry` is one pollfd.
     retry(|| unsafe { libc::poll(&raw mut entry, 1, 0) })?;
@@ -97,6 +101,13 @@ fn without_blocking<T>(
 
 /// Takes a connection: a socket in blocking mode, not inherited by child processes.
 pub(super) fn accept(listener: RawFd, mut peer: Option<&mut Address>) -> io::Result<usize> {
+    if let Some(accepted) = sim::on(listener, |kernel, id| kernel.accept(id)) {
+        let accepted = accepted.map(|(socket, address)| (socket, Address::from(address)));
+        if let Some(peer) = peer {
+            *peer = accepted.as_ref().map_or_else(|_| Address::empty(), |(_, address)| address.clone());
+        }
+        return accepted.map(|(socket, _)| socket.into_raw_fd() as usize);
+    }
     // What does not listen is never ready, and the call says what it is.
     let is_ready = || Ok(poll_now(listener, libc::POLLIN)? != 0 || !listens(listener));
     let accepted = without_blocking(listener, is_ready, || {
@@ -146,6 +157,9 @@ unsafe fn accept_closed_on_exec(listener: RawFd, address: *mut libc::sockaddr, l
 
 /// Begins to connect: `EINPROGRESS` where that takes time.
 pub(super) fn connect(socket: RawFd, address: &Address) -> io::Result<()> {
+    if let Some(begun) = sim::on(socket, |kernel, id| kernel.connect(id, address.to_socket_addr())) {
+        return begun;
+    }
     let (address, length) = address.as_raw();
     let at_once = || Ok(true);
     without_blocking(socket, at_once, || {
@@ -170,6 +184,9 @@ fn option<T>(socket: RawFd, name: c_int) -> io::Result<T> {
 
 /// The error that waits on a socket, taken away with this.
 pub(super) fn take_error(socket: RawFd) -> io::Result<()> {
+    if let Some(error) = sim::on(socket, |kernel, id| kernel.take_error(id)) {
+        return error.map_or(Ok(()), Err);
+    }
     match option::<c_int>(socket, libc::SO_ERROR)? {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
@@ -185,8 +202,40 @@ fn listens(socket: RawFd) -> bool {
 /// # Safety
 /// They may be written to.
 pub(super) unsafe fn recv(socket: RawFd, buffer: *mut c_void, length: usize, flags: c_int) -> io::Result<usize> {
+    let vector = [iovec { iov_base: buffer, iov_len: length }];
+    // SAFETY: the caller's promise.
+    if let Some(received) = unsafe { recv_simulated(socket, &vector, flags) } {
+        return received.map(|received| received.length);
+    }
     // SAFETY: the caller's promise.
     retry(|| unsafe { libc::recv(socket, buffer, length.min(MOST), receive_flags(flags)) })
+}
+
+/// The same in a simulated world, for what is a socket of it.
+///
+/// # Safety
+/// The buffers in `vector` may be written to.
+unsafe fn recv_simulated(socket: RawFd, vector: &[iovec], flags: c_int) -> Option<io::Result<sim::Received>> {
+    sim::on(socket, |kernel, id| {
+        let room = vector.iter().map(|buffer| buffer.iov_len).sum();
+        let mut rest = vector.iter().copied();
+        let mut place = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        kernel.recv(id, room, flags, |mut bytes| {
+            while !bytes.is_empty() {
+                if place.iov_len == 0 {
+                    let Some(next) = rest.next() else { return };
+                    place = next;
+                    continue;
+                }
+                let (now, later) = bytes.split_at(place.iov_len.min(bytes.len()));
+                // SAFETY: the caller's promise; `now` is no longer than the place, and the kernel's memory is another.
+                unsafe { std::ptr::copy_nonoverlapping(now.as_ptr(), place.iov_base.cast(), now.len()) };
+                place.iov_base = place.iov_base.wrapping_byte_add(now.len());
+                place.iov_len -= now.len();
+                bytes = later;
+            }
+        })
+    })
 }
 
 /// Waiting for the whole is done by asking again: the kernel would not wait in the non-blocking form.
@@ -196,6 +245,9 @@ fn receive_flags(flags: c_int) -> c_int {
 
 /// send(2) without a signal.
 pub(super) fn send(socket: RawFd, bytes: &[u8], flags: c_int) -> io::Result<usize> {
+    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, &[IoSlice::new(bytes)], None)) {
+        return sent;
+    }
     keep_sigpipe_away(socket);
     // SAFETY: `bytes` is valid for its length.
     retry(|| unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len().min(MOST), flags | SEND_FLAGS) })
@@ -225,6 +277,10 @@ fn header(vector: &[iovec]) -> libc::msghdr {
 /// # Safety
 /// The buffers in `vector` may be written to.
 unsafe fn receive_vector(socket: RawFd, vector: &[iovec]) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    if let Some(received) = unsafe { recv_simulated(socket, vector, 0) } {
+        return received.map(|received| received.length);
+    }
     let mut header = header(vector);
     // SAFETY: the header says what `vector` holds; the caller's promise.
     retry(|| unsafe { libc::recvmsg(socket, &raw mut header, libc::MSG_DONTWAIT) })
@@ -235,6 +291,11 @@ unsafe fn receive_vector(socket: RawFd, vector: &[iovec]) -> io::Result<usize> {
 /// # Safety
 /// The buffers in `vector` may be read.
 unsafe fn send_vector(socket: RawFd, vector: &[iovec]) -> io::Result<usize> {
+    // SAFETY: the caller's promise; `IoSlice` has the form of an iovec on Unix.
+    let buffers = unsafe { std::slice::from_raw_parts(vector.as_ptr().cast(), vector.len()) };
+    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, buffers, None)) {
+        return sent;
+    }
     keep_sigpipe_away(socket);
     let header = header(vector);
     // SAFETY: as above.
@@ -251,6 +312,16 @@ pub(super) unsafe fn recv_message(
     message: &mut RecvMessage<'_>,
     flags: c_int,
 ) -> io::Result<usize> {
+    // SAFETY: the caller's promise.
+    if let Some(received) = unsafe { recv_simulated(socket, vector, flags) } {
+        let source = received.as_ref().ok().and_then(|received| received.source);
+        message.address = source.map_or_else(Address::empty, Address::from);
+        return received.map(|received| {
+            message.control_length = 0;
+            message.flags = if received.truncated { libc::MSG_TRUNC } else { 0 };
+            received.length
+        });
+    }
     let mut header = header(vector);
     let (address, length) = message.address.as_raw_mut();
     header.msg_name = address.cast();
@@ -274,6 +345,10 @@ pub(super) unsafe fn recv_message(
 
 /// sendmsg(2) without a signal.
 pub(super) fn send_message(socket: RawFd, message: &SendMessage<'_>, flags: c_int) -> io::Result<usize> {
+    let to = || message.address.and_then(Address::to_socket_addr);
+    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, message.buffers, to())) {
+        return sent;
+    }
     keep_sigpipe_away(socket);
     // SAFETY: `IoSlice` has the form of an iovec on Unix; sendmsg(2) only reads.
     let vector = unsafe { std::slice::from_raw_parts(message.buffers.as_ptr().cast(), message.buffers.len()) };
@@ -293,6 +368,9 @@ pub(super) fn send_message(socket: RawFd, message: &SendMessage<'_>, flags: c_in
 
 /// shutdown(2).
 pub(super) fn shutdown(socket: RawFd, how: Shutdown) -> io::Result<usize> {
+    if let Some(ended) = sim::on(socket, |kernel, id| kernel.shutdown(id, how)) {
+        return ended.map(|()| 0);
+    }
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,
         Shutdown::Write => libc::SHUT_WR,
@@ -358,7 +436,7 @@ pub(super) fn nature(fd: RawFd) -> io::Result<Nature> {
 /// What tells an open socket from a later one with the same number. (macOS numbers sockets with 0.)
 pub(super) fn identity(fd: RawFd) -> Option<u64> {
     #[allow(clippy::unnecessary_cast, reason = "the type of an inode number differs between systems")]
-    status(fd).ok().map(|status| status.st_ino as u64)
+    sim::on(fd, |_, id| id.number()).or_else(|| status(fd).ok().map(|status| status.st_ino as u64))
 }
 
 /// Whether the descriptor is open.

@@ -15,19 +15,94 @@
 //! After fork(2) the child has the same interface. Nothing but its own descriptors is closed when it is dropped there: the
 //! registrations stay the parent's.
 
+use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::backend::Notify;
 use crate::explained::explained;
+use crate::op::Interest;
+use crate::sim::World;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) use epoll::{Interface, NAME, TELLS_PRIORITY};
+use epoll::Interface as System;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use epoll::{NAME, TELLS_PRIORITY};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod kqueue;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) use kqueue::{Interface, NAME, TELLS_PRIORITY};
+use kqueue::Interface as System;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) use kqueue::{NAME, TELLS_PRIORITY};
+
+mod simulated;
+
+/// The system's, or that of a simulated world.
+pub(super) enum Interface {
+    System(System),
+    World(simulated::Interface),
+}
+
+impl Interface {
+    pub(super) fn new() -> io::Result<Interface> {
+        let system = System::new()?;
+        Ok(match World::here() {
+            None => Interface::System(system),
+            Some(world) => Interface::World(simulated::Interface::new(system, world)),
+        })
+    }
+
+    /// Has a descriptor watched; `known` says whether it probably is registered. Errors and hang-ups come unasked.
+    pub(super) fn arm(&mut self, fd: RawFd, interest: Interest, trigger: Trigger, known: bool) -> io::Result<()> {
+        match self {
+            Interface::System(system) => system.arm(fd, interest, trigger, known),
+            Interface::World(world) => world.arm(fd, interest, trigger, known),
+        }
+    }
+
+    /// Whether `fd` is still what was registered under this number.
+    pub(super) fn confirm(&self, fd: RawFd, armed: Interest) -> io::Result<bool> {
+        match self {
+            Interface::System(system) => system.confirm(fd, armed),
+            Interface::World(world) => world.confirm(fd, armed),
+        }
+    }
+
+    /// Ends a registration, where there is one.
+    pub(super) fn forget(&self, fd: RawFd) {
+        match self {
+            Interface::System(system) => system.forget(fd),
+            Interface::World(world) => world.forget(fd),
+        }
+    }
+
+    /// Sleeps until something is there, the time is up or a signal has come, and adds what there is to `ready`.
+    pub(super) fn collect(&mut self, timeout: Option<Duration>, ready: &mut Vec<Found>) -> io::Result<()> {
+        match self {
+            Interface::System(system) => system.collect(timeout, ready),
+            Interface::World(world) => world.collect(timeout, ready),
+        }
+    }
+
+    /// The descriptors that are its own.
+    pub(super) fn own_files(&self) -> Vec<RawFd> {
+        match self {
+            Interface::System(system) => system.own_files(),
+            Interface::World(world) => world.own_files(),
+        }
+    }
+
+    pub(super) fn notifier(&self) -> Arc<dyn Notify> {
+        match self {
+            Interface::System(system) => system.notifier(),
+            Interface::World(world) => world.notifier(),
+        }
+    }
+}
 
 /// The most that one collection brings: what is ready beyond it comes with the next, in the system's own order of turns.
 const MOST: usize = 1024;

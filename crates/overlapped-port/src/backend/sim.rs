@@ -1,0 +1,266 @@
+//! A kernel that does whatever the contract allows: another backend, whose answers come late, in another order, in parts.
+//!
+//! Under it is a backend of the system's. What that one answers at once may come as a completion; completions wait, and are
+//! handed out in any order that the contract allows (those of one operation in their own); a cancel may reach the system
+//! late, and come too late; a wait may end without an event, as after a signal; transfers may be shorter than asked for,
+//! where the system might have made them so. Every choice is a decision of [`Chance`], so that a seed repeats them, as far as
+//! what is under it does.
+//!
+//! In a simulated world ([`crate::sim`]) what is under it is readiness over sockets that no kernel has, and then everything
+//! repeats: functions and opens run on the port's own thread, and time is the world's.
+//!
+//! Rejected: a backend with a simulated queue of its own. It would show what a port does with it, and nothing of what the
+//! shipped readiness backend does; over that one, a world is only as much as the system calls of sockets, and a test of it is
+//! a test of what runs.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::*;
+use crate::sim::{Chance, World};
+use crate::sys::CANCELLED;
+
+/// How often, once in so many times, what happens to an answer.
+const LATER: u32 = 4;
+const INTERRUPTED: u32 = 16;
+const CANCELLED_LATE: u32 = 4;
+
+/// A backend over another.
+pub(super) struct Sim {
+    inner: Box<dyn Backend>,
+    chance: Rc<Chance>,
+    world: Option<World>,
+    /// One transfer in so many is cut short; 0: none.
+    short: u32,
+    held: Held,
+    /// Cancels that the backend below was not told of.
+    cancels: Vec<OpId>,
+    brought: Vec<Event>,
+}
+
+impl Sim {
+    pub(super) fn start(settings: &Settings) -> io::Result<Sim> {
+        let world = World::here();
+        let chance = match &world {
+            Some(world) => world.chance(),
+            None => Rc::new(Chance::new(&origin(settings)?)),
+        };
+        #[cfg(unix)]
+        let inner = Box::new(poll::Poll::start(settings)?);
+        #[cfg(windows)]
+        let inner = Box::new(iocp::Iocp::start(settings)?);
+        let short = settings.short_transfers;
+        Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
+    }
+
+    /// Takes note of an answer; `None` where it is to come later.
+    fn answer(&mut self, id: OpId, result: io::Result<usize>, buffer: Option<Buffer>, may_wait: bool) -> Started {
+        if may_wait && self.chance.once_in(LATER) {
+            self.held.push(Event { id, result, buffer, more: false });
+            return Started::InFlight;
+        }
+        Started::Done(result, buffer)
+    }
+}
+
+/// What has happened and was not told.
+#[derive(Default)]
+struct Held {
+    /// Whose the events are, each as often as it has some.
+    order: VecDeque<OpId>,
+    events: HashMap<OpId, VecDeque<Event>>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn push(&mut self, event: Event) {
+        self.order.push_back(event.id);
+        self.events.entry(event.id).or_default().push_back(event);
+    }
+
+    /// Whether the operation has ended.
+    fn has_final(&self, id: OpId) -> bool {
+        self.events.get(&id).and_then(VecDeque::back).is_some_and(|event| !event.more)
+    }
+
+    /// The first event of an operation that is chosen; an operation's own stay in order.
+    fn take(&mut self, chance: &Chance) -> Option<Event> {
+        let id = self.order.swap_remove_front(chance.below(self.order.len()))?;
+        let events = self.events.get_mut(&id).expect("it is in the order as often as it has events");
+        let event = events.pop_front();
+        if events.is_empty() {
+            self.events.remove(&id);
+        }
+        event
+    }
+}
+
+/// The seed in the settings, or in the environment.
+fn origin(settings: &Settings) -> io::Result<crate::sim::Origin> {
+    if let Some(origin) = &settings.origin {
+        return Ok(origin.clone());
+    }
+    crate::sim::from_environment().map(Option::unwrap_or_default)
+}
+
+impl Backend for Sim {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn setup(&self) -> Vec<String> {
+        let what = if self.world.is_some() { "a simulated world" } else { "this machine" };
+        let mut setup = vec![format!("orders and faults of the contract, over {what} by {}", self.inner.name())];
+        setup.append(&mut self.inner.setup());
+        setup
+    }
+
+    unsafe fn begin(&mut self, id: OpId, mut op: Op<'_>) -> Started {
+        let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+        if let Some(world) = &self.world {
+            match op {
+                Op::Call { function, .. } => return self.answer(id, apart(function), None, true),
+                Op::Write { file, .. } | Op::WriteVectored { file, .. } | Op::Sync { file, .. } if is_regular(file) => {
+                    if let Some(error) = world.disk_error(!matches!(op, Op::Sync { .. })) {
+                        return self.answer(id, Err(error), None, true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.chance.once_in(self.short) {
+            cut(&mut op, &self.chance);
+        }
+        // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
+        let started = unsafe { self.inner.begin(id, op) };
+        let here = self.world.is_some();
+        match started {
+            Started::Done(result, buffer) => self.answer(id, result, buffer, may_wait),
+            Started::Offload(function) | Started::Block(function) if here => {
+                self.answer(id, crate::pool::outcome(function), None, may_wait)
+            }
+            Started::Open(open) if here => {
+                let opened = crate::pool::outcome(move || open(crate::open::Patience::None));
+                self.answer(id, opened, None, true)
+            }
+            started => started,
+        }
+    }
+
+    fn runs_functions(&self) -> bool {
+        self.world.is_some()
+    }
+
+    fn cancel(&mut self, id: OpId) {
+        if self.held.has_final(id) {
+            // It is over: the cancel has lost.
+        } else if self.chance.once_in(CANCELLED_LATE) {
+            self.cancels.push(id);
+        } else {
+            self.inner.cancel(id);
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        for id in std::mem::take(&mut self.cancels) {
+            self.inner.cancel(id);
+        }
+        let timeout = if self.held.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let waited = self.inner.wait(timeout, &mut self.brought);
+        self.brought.drain(..).for_each(|event| self.held.push(event));
+        if !self.held.is_empty() && self.chance.once_in(INTERRUPTED) {
+            return waited;
+        }
+        while let Some(event) = self.held.take(&self.chance) {
+            let number = match &event.result {
+                Ok(value) if event.buffer.is_none() => *value as u64,
+                Ok(_) => event.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64),
+                Err(error) => !(error.raw_os_error().unwrap_or(CANCELLED) as u64),
+            };
+            self.chance.note(number);
+            events.push(event);
+            if self.chance.once_in(LATER) {
+                break;
+            }
+        }
+        waited
+    }
+
+    fn has_news(&mut self) -> bool {
+        !self.held.is_empty() || self.inner.has_news()
+    }
+
+    fn notifier(&self) -> Arc<dyn Notify> {
+        self.inner.notifier()
+    }
+
+    fn own_files(&self) -> Vec<RawFile> {
+        self.inner.own_files()
+    }
+
+    fn home(&self) -> Weak<dyn Home> {
+        self.inner.home()
+    }
+
+    fn kernel_entries(&self) -> u64 {
+        self.inner.kernel_entries()
+    }
+
+    fn host(&self) -> Arc<dyn Host> {
+        self.world.as_ref().map_or_else(|| self.inner.host(), World::host)
+    }
+}
+
+/// Runs a function of a user's on a thread, and waits for it: it may not find the port in the midst of a call.
+fn apart(function: Function) -> io::Result<usize> {
+    std::thread::scope(|scope| scope.spawn(|| crate::pool::outcome(function)).join())
+        .unwrap_or_else(|_| Err(io::Error::other("the function's thread panicked")))
+}
+
+/// Whether a file is one on a disk: what is written to others may have to be whole.
+#[cfg(unix)]
+fn is_regular(file: RawFile) -> bool {
+    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the place outlives the call. Any number is allowed.
+    let found = unsafe { libc::fstat(file, &raw mut status) } == 0;
+    found && status.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// There, transfers are left whole.
+#[cfg(windows)]
+fn is_regular(_: RawFile) -> bool {
+    false
+}
+
+/// There, transfers are left whole.
+#[cfg(windows)]
+fn is_stream(_: crate::sys::RawSocket) -> bool {
+    false
+}
+
+/// Cuts an operation's buffer, where the system might have moved less of it.
+fn cut(op: &mut Op<'_>, chance: &Chance) {
+    match op {
+        Op::Recv { socket, buffer, flags } if *flags == 0 && buffer.len() > 1 && is_stream(*socket) => {
+            let length = 1 + chance.below(buffer.len() - 1);
+            *buffer = &mut std::mem::take(buffer)[..length];
+        }
+        Op::RecvProvided { socket, limit, flags } if *flags == 0 && *limit > 1 && is_stream(*socket) => {
+            *limit = 1 + chance.below(*limit - 1);
+        }
+        Op::Send { socket, buffer, all: false, .. } if buffer.len() > 1 && is_stream(*socket) => {
+            *buffer = &buffer[..1 + chance.below(buffer.len() - 1)];
+        }
+        Op::Read { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
+            let length = 1 + chance.below(buffer.len() - 1);
+            *buffer = &mut std::mem::take(buffer)[..length];
+        }
+        Op::Write { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
+            *buffer = &buffer[..1 + chance.below(buffer.len() - 1)];
+        }
+        _ => {}
+    }
+}

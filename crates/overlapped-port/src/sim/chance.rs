@@ -1,0 +1,225 @@
+//! Where everything comes from that a simulation does not decide by rule.
+//!
+//! A decision is a number below a bound, and 0 is always the plain one: no fault, no delay, the first of those that wait. So a
+//! list of decisions replays a run, one that is cut short goes on plainly, and one in which numbers were made smaller is
+//! nearer to a plain run: what a search for the shortest list that still fails needs to know ([`Decisions`]).
+//!
+//! The numbers are those of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014), written
+//! here: a seed that found something must find it again after each update of a library.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+/// The decisions of one run.
+pub(crate) struct Chance {
+    state: Cell<u64>,
+    /// What is decided beforehand.
+    given: RefCell<Vec<u32>>,
+    /// Past what is given, whether everything is plain.
+    plain: Cell<bool>,
+    taken: RefCell<Vec<u32>>,
+    hash: Cell<u64>,
+}
+
+impl Chance {
+    pub(crate) fn new(origin: &Origin) -> Chance {
+        let chance = Chance {
+            state: Cell::new(0),
+            given: RefCell::default(),
+            plain: Cell::new(false),
+            taken: RefCell::default(),
+            hash: Cell::new(0),
+        };
+        chance.begin_anew(origin);
+        chance
+    }
+
+    pub(crate) fn begin_anew(&self, origin: &Origin) {
+        let mut given = self.given.borrow_mut();
+        given.clear();
+        self.taken.borrow_mut().clear();
+        match origin {
+            Origin::Seed(seed) => self.state.set(*seed),
+            Origin::Decisions(Decisions(decisions)) => given.extend(decisions),
+        }
+        self.plain.set(matches!(origin, Origin::Decisions(_)));
+        self.hash.set(0xcbf2_9ce4_8422_2325);
+    }
+
+    fn next(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn decide(&self, bound: u32, draw: impl FnOnce(u64) -> u32) -> u32 {
+        let mut taken = self.taken.borrow_mut();
+        let decision = match self.given.borrow().get(taken.len()) {
+            Some(given) => (*given).min(bound.saturating_sub(1)),
+            None if self.plain.get() => 0,
+            None => draw(self.next()),
+        };
+        taken.push(decision);
+        decision
+    }
+
+    /// A number below `bound`; 0 is the plain one.
+    pub(crate) fn below(&self, bound: usize) -> usize {
+        let bound = u32::try_from(bound).unwrap_or(u32::MAX);
+        if bound < 2 {
+            return 0;
+        }
+        self.decide(bound, |random| ((random >> 32) * u64::from(bound) >> 32) as u32) as usize
+    }
+
+    /// Whether something happens that happens once in `times`, and never where that is 0; not to happen is the plain way.
+    pub(crate) fn once_in(&self, times: u32) -> bool {
+        times > 0 && self.decide(2, |random| u32::from((random >> 32) * u64::from(times) >> 32 == 0)) == 1
+    }
+
+    /// Takes note of something that was seen: it goes into the hash.
+    pub(crate) fn note(&self, seen: u64) {
+        self.hash.set((self.hash.get() ^ seen).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23));
+    }
+
+    /// What everything that was seen comes to: two runs in which the same happened have the same.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.get()
+    }
+
+    /// The decisions so far.
+    pub(crate) fn decisions(&self) -> Decisions {
+        Decisions(self.taken.borrow().clone())
+    }
+}
+
+/// What a simulation is to be begun with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A seed.
+    Seed(u64),
+    /// The decisions of an earlier run, or a part of them: what comes after them is plain.
+    Decisions(Decisions),
+}
+
+impl From<u64> for Origin {
+    fn from(seed: u64) -> Origin {
+        Origin::Seed(seed)
+    }
+}
+
+impl From<Decisions> for Origin {
+    fn from(decisions: Decisions) -> Origin {
+        Origin::Decisions(decisions)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = io::Error;
+
+    /// From a seed in decimal numbers, or from [`Decisions`] in their written form.
+    fn from_str(text: &str) -> io::Result<Origin> {
+        if let Ok(seed) = text.parse() {
+            return Ok(Origin::Seed(seed));
+        }
+        text.parse().map(Origin::Decisions)
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Origin {
+        Origin::Seed(0)
+    }
+}
+
+/// What `OVERLAPPED_SIM` says: a seed, or the decisions of an earlier run.
+pub(crate) fn from_environment() -> io::Result<Option<Origin>> {
+    let Some(text) = std::env::var_os("OVERLAPPED_SIM").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("OVERLAPPED_SIM: {error}"));
+    text.to_string_lossy().parse().map(Some).map_err(named)
+}
+
+/// The decisions that a simulation has taken, in order: what replays it. Written, they are `d` and numbers with commas, a run
+/// of equal ones as `number*times`: `d0*14,3,1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions(pub Vec<u32>);
+
+impl fmt::Display for Decisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("d")?;
+        for (place, equal) in self.0.chunk_by(|one, other| one == other).enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            write!(f, "{comma}{}", equal[0])?;
+            if equal.len() > 1 {
+                write!(f, "*{}", equal.len())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Decisions {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Decisions> {
+        /// More than any run that somebody waits for takes.
+        const MOST: usize = 1 << 28;
+        let wrong = || {
+            let message = format!("{text:?} is neither a seed (a number) nor decisions (such as d0*14,3,1)");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        };
+        let mut decisions = Vec::new();
+        let parts = text.strip_prefix('d').ok_or_else(wrong)?;
+        for part in parts.split(',').filter(|part| !part.is_empty()) {
+            let (number, times) = part.split_once('*').unwrap_or((part, "1"));
+            let (number, times): (u32, usize) =
+                (number.parse().map_err(|_| wrong())?, times.parse().map_err(|_| wrong())?);
+            if times > MOST - decisions.len() {
+                return Err(wrong());
+            }
+            decisions.extend(std::iter::repeat_n(number, times));
+        }
+        Ok(Decisions(decisions))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_the_same_each_time_and_its_decisions_replay_it() {
+        let draw = |chance: &Chance| -> Vec<usize> {
+            (1..200).map(|bound| if bound % 3 == 0 { chance.once_in(3).into() } else { chance.below(bound) }).collect()
+        };
+        let first = Chance::new(&Origin::Seed(7));
+        let drawn = draw(&first);
+        assert_eq!(draw(&Chance::new(&Origin::Seed(7))), drawn);
+        assert_ne!(draw(&Chance::new(&Origin::Seed(8))), drawn);
+        let written = first.decisions().to_string();
+        assert_eq!(draw(&Chance::new(&written.parse().unwrap())), drawn);
+        assert!(drawn.iter().any(|number| *number > 90), "all of a range comes: {drawn:?}");
+    }
+
+    #[test]
+    fn past_the_decisions_everything_is_plain() {
+        let chance = Chance::new(&"d1,5*2".parse().unwrap());
+        assert!(chance.once_in(1000));
+        assert_eq!([chance.below(9), chance.below(4), chance.below(9)], [5, 3, 0], "what is too much is cut");
+        assert!(!chance.once_in(2));
+    }
+
+    #[test]
+    fn what_is_no_origin_says_so() {
+        for text in ["", "x", "d1,x", "d1*99999999999", "-1", "d3*"] {
+            let error = text.parse::<Origin>().unwrap_err();
+            assert!(error.to_string().contains("neither a seed"), "{text}: {error}");
+        }
+        assert_eq!("17".parse::<Origin>().unwrap(), Origin::Seed(17));
+        assert_eq!("d".parse::<Origin>().unwrap(), Origin::Decisions(Decisions::default()));
+    }
+}

@@ -1,0 +1,57 @@
+//! A simulated world: a network without a network, time without waiting, and chance with a seed.
+//!
+//! ```text
+//!   chance  clock             decisions, which a seed or a list of earlier ones makes; the time
+//!   rules                     what the world does to those who talk: latency, loss, resets, partitions
+//!   agenda                    what happens when
+//!   socket  stream  datagram  sockets, as the system calls on them see them
+//!   kernel                    all of them, by descriptor and by address
+//!   world                     the one of this thread
+//! ```
+//!
+//! What is simulated are the system calls of sockets (socket(2), bind(2), …, recv(2), poll(2)) in the form that never blocks,
+//! as [`crate::backend`]'s readiness backend makes them, and its epoll(7). So that backend and everything above it are the
+//! shipped ones. A socket of the world has a descriptor, a duplicate of one that stands for its kind: it can be owned, closed
+//! and cloned as any other, and its options be set (to no effect), and a call on it that this module does not know meets a
+//! socket that is not connected, and fails.
+//!
+//! Rejected: real sockets on the loopback, whose order is the kernel's (its softirqs, its timers), and of which a connection
+//! costs more than a whole scene of the simulated ones; to put functions in the place of libc's (`socket`, `clock_gettime`),
+//! as some simulators do: it needs a build of its own, and a Python that is linked to libc would not see them.
+
+mod chance;
+mod clock;
+
+#[cfg(unix)]
+mod agenda;
+#[cfg(unix)]
+mod datagram;
+#[cfg(unix)]
+mod kernel;
+#[cfg(unix)]
+mod rules;
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+mod stream;
+#[cfg(unix)]
+mod world;
+
+#[cfg(not(unix))]
+mod elsewhere;
+
+pub(crate) use chance::{Chance, from_environment};
+pub use chance::{Decisions, Origin};
+pub use clock::{is_simulated, now};
+
+#[cfg(unix)]
+pub(crate) use kernel::{Advanced, Received};
+#[cfg(unix)]
+pub use rules::{Link, Rules};
+#[cfg(unix)]
+pub use world::{Entered, enter, heal_links, look_up, note, random, set_link, set_name, set_rules};
+#[cfg(unix)]
+pub(crate) use world::{World, bind, duplicate, forget, listen, local_address, on, open, peer_address};
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::World;

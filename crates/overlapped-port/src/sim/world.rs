@@ -1,0 +1,241 @@
+//! The world of a thread: who is in one, and what it is asked.
+
+use std::cell::RefCell;
+use std::io;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Type};
+
+use super::chance::{Chance, Decisions, Origin};
+use super::clock::{self, is_simulated};
+use super::kernel::{Advanced, Id, Kernel};
+use super::rules::{Link, Rules};
+use crate::host::Host;
+
+thread_local! {
+    static HERE: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// The world of a thread.
+#[derive(Clone)]
+pub(crate) struct World {
+    kernel: Rc<RefCell<Kernel>>,
+    began: Instant,
+}
+
+/// Until it is dropped, this thread is in a simulated world: a port that is made here on the backend
+/// [`Kind::Sim`](crate::Kind::Sim) is that world's.
+pub struct Entered(PhantomData<*const ()>);
+
+/// Begins a simulated world on this thread.
+///
+/// # Errors
+/// Where the thread is in one already.
+pub fn enter(origin: impl Into<Origin>, rules: Rules) -> io::Result<Entered> {
+    if is_simulated() {
+        return Err(io::Error::other("this thread is in a simulated world already: they are not nested"));
+    }
+    let kernel = Kernel::new(&origin.into(), rules);
+    let world = World { kernel: Rc::new(RefCell::new(kernel)), began: Instant::now() };
+    clock::set(Some(world.began));
+    HERE.replace(Some(world));
+    Ok(Entered(PhantomData))
+}
+
+impl Entered {
+    /// What everything that has happened comes to: two runs in which the same happened have the same.
+    pub fn hash(&self) -> u64 {
+        here(|kernel| kernel.chance.hash())
+    }
+
+    /// The decisions that were taken, which replay the run.
+    pub fn decisions(&self) -> Decisions {
+        here(|kernel| kernel.chance.decisions())
+    }
+
+    /// How much time has passed in it.
+    pub fn elapsed(&self) -> Duration {
+        here(|kernel| Duration::from_nanos(kernel.now))
+    }
+
+    /// Begins anew, at the time at which it began, with nobody in it: sockets that are still there mean nothing any more. No
+    /// operation is in flight.
+    pub fn begin_anew(&self, origin: impl Into<Origin>) {
+        let origin = origin.into();
+        with(|world| {
+            world.kernel.borrow_mut().begin_anew(&origin);
+            clock::set(Some(world.began));
+        });
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        clock::set(None);
+        drop(HERE.take());
+    }
+}
+
+fn with<R>(ask: impl FnOnce(&World) -> R) -> R {
+    HERE.with_borrow(|here| ask(here.as_ref().expect("the thread is in a simulated world")))
+}
+
+fn here<R>(ask: impl FnOnce(&mut Kernel) -> R) -> R {
+    with(|world| ask(&mut world.kernel.borrow_mut()))
+}
+
+/// Asks of a descriptor that is a socket of this thread's world; `None` where it is none.
+#[inline]
+pub(crate) fn on<R>(fd: RawFd, ask: impl FnOnce(&mut Kernel, Id) -> R) -> Option<R> {
+    if !is_simulated() {
+        return None;
+    }
+    here(|kernel| kernel.socket_of(fd).map(|id| ask(kernel, id)))
+}
+
+/// A number is closed, or means something that is not of the world.
+#[inline]
+pub(crate) fn forget(fd: RawFd) {
+    if is_simulated() {
+        here(|kernel| kernel.close(fd));
+    }
+}
+
+/// What lies between two addresses from now on, each way; [`Link::default`] is what lies between all others.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn set_link(from: IpAddr, to: IpAddr, link: Link) {
+    here(|kernel| kernel.links.set(from, to, link));
+}
+
+/// All links are as they were at the beginning.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn heal_links() {
+    here(|kernel| kernel.links.heal());
+}
+
+/// The rules from now on.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn set_rules(rules: Rules) {
+    here(|kernel| kernel.rules = rules);
+}
+
+/// A number below `bound`, of the world's own.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn random(bound: usize) -> usize {
+    here(|kernel| kernel.chance.below(bound))
+}
+
+/// Takes note of something that the program did: it goes into the hash.
+pub fn note(seen: u64) {
+    here(|kernel| kernel.chance.note(seen));
+}
+
+/// Gives addresses to a name.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
+    here(|kernel| kernel.names.insert(name.to_owned(), addresses));
+}
+
+/// The addresses of a name of the world; `None` outside of one.
+///
+/// # Errors
+/// Where it has none; now and then, where the rules say so.
+pub fn look_up(name: &str) -> Option<io::Result<Vec<IpAddr>>> {
+    is_simulated().then(|| here(|kernel| kernel.look_up(name)))
+}
+
+/// socket(2), in a simulated world: `None` where this is none, or has no such sockets.
+pub(crate) fn open(domain: Domain, kind: Type) -> Option<io::Result<OwnedFd>> {
+    let is_ours = is_simulated()
+        && (domain == Domain::IPV4 || domain == Domain::IPV6)
+        && (kind == Type::STREAM || kind == Type::DGRAM);
+    is_ours.then(|| here(|kernel| kernel.open(domain, kind)))
+}
+
+pub(crate) fn duplicate(fd: RawFd) -> Option<io::Result<OwnedFd>> {
+    on(fd, |kernel, id| kernel.duplicate(id))
+}
+
+pub(crate) fn bind(fd: RawFd, address: Option<SocketAddr>) -> Option<io::Result<()>> {
+    let wrong = || io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
+    on(fd, |kernel, id| kernel.bind(id, address.ok_or_else(wrong)?))
+}
+
+pub(crate) fn listen(fd: RawFd, backlog: i32) -> Option<io::Result<()>> {
+    on(fd, |kernel, id| kernel.listen(id, backlog))
+}
+
+pub(crate) fn local_address(fd: RawFd) -> Option<SocketAddr> {
+    on(fd, |kernel, id| kernel.local_address(id))
+}
+
+pub(crate) fn peer_address(fd: RawFd) -> Option<io::Result<SocketAddr>> {
+    on(fd, |kernel, id| kernel.peer_address(id))
+}
+
+impl World {
+    /// The one of this thread.
+    pub(crate) fn here() -> Option<World> {
+        if is_simulated() { Some(with(World::clone)) } else { None }
+    }
+
+    pub(crate) fn chance(&self) -> Rc<Chance> {
+        Rc::clone(&self.kernel.borrow().chance)
+    }
+
+    pub(crate) fn host(&self) -> Arc<dyn Host> {
+        Arc::new(Simulated)
+    }
+
+    /// What the disk fails with now, if it does: broken, or also full.
+    pub(crate) fn disk_error(&self, may_be_full: bool) -> Option<io::Error> {
+        let kernel = self.kernel.borrow();
+        if !kernel.chance.once_in(kernel.rules.no_disk) {
+            return None;
+        }
+        let is_full = may_be_full && kernel.chance.below(2) == 0;
+        Some(io::Error::from_raw_os_error(if is_full { libc::ENOSPC } else { libc::EIO }))
+    }
+
+    /// Its sockets.
+    pub(crate) fn kernel(&self) -> std::cell::RefMut<'_, Kernel> {
+        self.kernel.borrow_mut()
+    }
+
+    /// Lets time pass, no more than `timeout` (`None`: without end), until something that is watched for is there.
+    pub(crate) fn advance(&self, timeout: Option<Duration>) -> Advanced {
+        let mut kernel = self.kernel.borrow_mut();
+        let until = timeout.map(|time| kernel.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)));
+        let advanced = kernel.advance(until);
+        clock::set(Some(self.began + Duration::from_nanos(kernel.now)));
+        advanced
+    }
+}
+
+/// The machine of a world: its time is the world's, and it has one thread.
+struct Simulated;
+
+impl Host for Simulated {
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    fn start_thread(&self, _: Option<usize>, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated world has one thread"))
+    }
+}
