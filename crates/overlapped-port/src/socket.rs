@@ -2,6 +2,7 @@
 //! the world's.
 
 use std::io;
+use std::ops::Deref;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -87,10 +88,75 @@ pub fn take_error(socket: &impl AsSocket) -> io::Result<Option<io::Error>> {
 ///
 /// # Errors
 /// Where the process has no descriptor left.
-pub fn try_clone<S: AsSocket + From<OwnedSocket>>(socket: &S) -> io::Result<S> {
+pub fn try_clone(socket: &impl AsSocket) -> io::Result<OwnedSocket> {
     #[cfg(unix)]
     if let Some(duplicate) = sim::duplicate(lent_socket(socket)) {
-        return duplicate.map(S::from);
+        return duplicate;
     }
-    SockRef::from(socket).try_clone().map(|socket| S::from(OwnedSocket::from(socket)))
+    SockRef::from(socket).try_clone().map(OwnedSocket::from)
+}
+
+/// A socket that is owned, of any type: a simulated world is told when it is closed.
+#[derive(Debug)]
+pub struct Held<S: AsSocket>(Option<S>);
+
+impl<S: AsSocket> Held<S> {
+    /// Owns a socket.
+    pub fn new(socket: S) -> Held<S> {
+        Held(Some(socket))
+    }
+
+    /// Gives it away.
+    pub fn into_inner(mut self) -> S {
+        self.0.take().expect(THERE)
+    }
+}
+
+const THERE: &str = "it is there until it is given away";
+
+impl<S: AsSocket> Deref for Held<S> {
+    type Target = S;
+
+    #[inline]
+    fn deref(&self) -> &S {
+        self.0.as_ref().expect(THERE)
+    }
+}
+
+impl<S: AsSocket> Drop for Held<S> {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(socket) = &self.0 {
+            sim::forget(lent_socket(socket));
+        }
+    }
+}
+
+#[cfg(unix)]
+impl<S: AsSocket> std::os::fd::AsRawFd for Held<S> {
+    #[inline]
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        lent_socket(&**self)
+    }
+}
+
+#[cfg(unix)]
+impl<S: AsSocket> std::os::fd::AsFd for Held<S> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        (**self).as_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<S: AsSocket> std::os::windows::io::AsRawSocket for Held<S> {
+    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+        (**self).as_socket().as_raw_socket()
+    }
+}
+
+#[cfg(windows)]
+impl<S: AsSocket> std::os::windows::io::AsSocket for Held<S> {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        (**self).as_socket()
+    }
 }

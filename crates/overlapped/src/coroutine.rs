@@ -250,11 +250,22 @@ impl Coroutines {
                     self.fetch_ahead(scheduler);
                     self.resume(scheduler, id);
                 }
-                Ok(None) => scheduler.rest(None).unwrap_or_else(|error| port_failed(&error)),
+                Ok(None) => match scheduler.rest(None) {
+                    Err(error) if !leaves_stuck(scheduler, &error) => port_failed(&error),
+                    _ => {}
+                },
                 Err(error) => port_failed(&error),
             }
         }
     }
+}
+
+/// In a simulated world, that nothing can come any more is seen, and ends what waits.
+fn leaves_stuck(scheduler: &Rc<Scheduler>, error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return crate::sim::leave_stuck(scheduler, error);
+    #[cfg(not(unix))]
+    return false;
 }
 
 /// The kernel's interface is gone (its descriptor was closed, say). Operations in flight still own memory on stacks,

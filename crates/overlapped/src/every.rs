@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
+
 use crate::select::{Branch, Listed, first};
 use crate::ticket::Ticket;
 use crate::time::{later, sleep_until};
@@ -78,7 +80,7 @@ impl Every {
 
     /// Starts the clock anew: the next tick comes an interval from now.
     pub fn reset(&mut self) {
-        self.due = Some(later(Instant::now(), self.interval));
+        self.due = Some(later(now(), self.interval));
     }
 
     /// The wait for the next tick, as one of several: see [`first_of`](crate::first_of). It brings what the iterator would.
@@ -103,7 +105,7 @@ impl Every {
     }
 
     fn due(&mut self) -> Instant {
-        *self.due.get_or_insert_with(Instant::now)
+        *self.due.get_or_insert_with(now)
     }
 
     /// Goes on to the next tick, where this one was asked for at `asked`; returns how many are left out.
@@ -128,7 +130,7 @@ impl Iterator for Every {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        let (due, asked) = (self.due(), Instant::now());
+        let (due, asked) = (self.due(), now());
         // Where one is due already this lets the others run, and no more.
         sleep_until(due);
         Some(self.go_on(asked))
@@ -153,7 +155,7 @@ impl Branch for Ticking<'_> {
 
 impl Listed for Ticking<'_> {
     fn take_now(&mut self) -> bool {
-        let now = Instant::now();
+        let now = now();
         if self.missed.is_none() && now >= self.due {
             self.missed = Some(self.ticks.go_on(now));
             self.due = self.ticks.due();

@@ -28,6 +28,8 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use overlapped_port::sim::now;
+
 use crate::interrupt::{Interrupted, Level, Telling, level_of};
 use crate::scheduler::{Scheduler, Waiter, raise, try_current, wait};
 use crate::tasklet::{Builder, JoinError, JoinHandle};
@@ -285,7 +287,7 @@ impl<E: 'static> Shared<E> {
     }
 
     fn cancel(&self) {
-        self.state.borrow_mut().cancelled.get_or_insert_with(Instant::now);
+        self.state.borrow_mut().cancelled.get_or_insert_with(now);
         // To cancel runs nothing of a user's.
         self.state.borrow().members.iter().filter_map(|(_, member)| member.as_ref()).for_each(|member| member.cancel());
         // From now on the block does not wait for ever.
@@ -304,7 +306,7 @@ impl<E: 'static> Shared<E> {
                 continue;
             };
             let last = scheduler.remote().given_up(since);
-            if last.is_some_and(|last| Instant::now() >= last) {
+            if last.is_some_and(|last| now() >= last) {
                 eprintln!(
                     "overlapped: tasklets of a group were cancelled and have not ended within the cleanup limit: {} are left \
                      as they are",

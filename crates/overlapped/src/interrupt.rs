@@ -41,6 +41,8 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
+
 /// So many results that needed no wait are still reported under a level.
 const ALLOWED: u32 = 256;
 /// So many refusals in a row are errors; the next ones unwind.
@@ -270,7 +272,7 @@ impl Leaving {
         }
         let Some((level, since)) = masked else { return Verdict::GoOn };
         let Some(until) = since.checked_add(limit) else { return Verdict::GoOn };
-        if Instant::now() < until {
+        if now() < until {
             return Verdict::CleanUp(until);
         }
         let unwinds = self.mask.how == Masking::Open && !cleans_up(level);

@@ -130,6 +130,8 @@ mod scheduler;
 mod scope;
 mod select;
 pub mod signal;
+#[cfg(unix)]
+pub mod sim;
 mod spans;
 #[allow(unsafe_code)]
 mod stack;

@@ -10,12 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
+
 use crate::interrupt::{self, Level, Telling};
 use crate::scheduler::{Scheduler, TaskletId, Timer, raise, try_current, wait};
 
 /// The time when `duration` will have passed; one that the clock cannot show is a century from now.
 pub(crate) fn deadline_after(duration: Duration) -> Instant {
-    later(Instant::now(), duration)
+    later(now(), duration)
 }
 
 /// The time that is `duration` after `time`; one that the clock cannot show is a century after it.
@@ -51,10 +53,10 @@ pub fn sleep(duration: Duration) {
 /// });
 /// ```
 pub fn sleep_until(deadline: Instant) {
-    if Instant::now() >= deadline {
+    if now() >= deadline {
         return crate::yield_now();
     }
-    while Instant::now() < deadline {
+    while now() < deadline {
         if let Err(interrupted) = wait(Telling::Unwinding, Some(deadline), "sleep") {
             raise(interrupted);
             return;
@@ -186,7 +188,7 @@ impl Deadline {
     /// # Panics
     /// As [`timeout()`].
     pub fn run_until<T>(deadline: Instant, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
-        Deadline::begin(deadline.saturating_duration_since(Instant::now()), deadline, body)
+        Deadline::begin(deadline.saturating_duration_since(now()), deadline, body)
     }
 
     fn begin<T>(limit: Duration, at: Instant, body: impl FnOnce(&Deadline) -> T) -> Result<T, Elapsed> {
@@ -230,7 +232,7 @@ impl Deadline {
 
     /// How much time is left; zero once it is up.
     pub fn remaining(&self) -> Duration {
-        self.at.get().saturating_duration_since(Instant::now())
+        self.at.get().saturating_duration_since(now())
     }
 
     /// Moves it: `duration` is left from now on. Once the time is up it stays so, and this says false.

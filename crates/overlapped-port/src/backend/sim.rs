@@ -13,7 +13,7 @@
 //! shipped readiness backend does; over that one, a world is only as much as the system calls of sockets, and a test of it is
 //! a test of what runs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::*;
 use crate::sim::{Chance, World};
@@ -32,6 +32,8 @@ pub(super) struct Sim {
     /// One transfer in so many is cut short; 0: none.
     short: u32,
     held: Held,
+    /// Operations whose result is a handle: its number is chance, and not that of the seed.
+    bring_handles: HashSet<OpId>,
     /// Cancels that the backend below was not told of.
     cancels: Vec<OpId>,
     brought: Vec<Event>,
@@ -49,7 +51,16 @@ impl Sim {
         #[cfg(windows)]
         let inner = Box::new(iocp::Iocp::start(settings)?);
         let short = settings.short_transfers;
-        Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
+        Ok(Sim {
+            inner,
+            chance,
+            world,
+            short,
+            held: Held::default(),
+            bring_handles: HashSet::new(),
+            cancels: Vec::new(),
+            brought: Vec::new(),
+        })
     }
 
     /// Takes note of an answer; `None` where it is to come later.
@@ -58,6 +69,7 @@ impl Sim {
             self.held.push(Event { id, result, buffer, more: false });
             return Started::InFlight;
         }
+        self.bring_handles.remove(&id);
         Started::Done(result, buffer)
     }
 }
@@ -120,6 +132,10 @@ impl Backend for Sim {
     unsafe fn begin(&mut self, id: OpId, mut op: Op<'_>) -> Started {
         let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
         if let Some(world) = &self.world {
+            #[cfg(unix)]
+            if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
+                return Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, ELSEWHERE)), None);
+            }
             match op {
                 Op::Call { function, .. } => return self.answer(id, apart(function), None, true),
                 Op::Write { file, .. } | Op::WriteVectored { file, .. } | Op::Sync { file, .. } if is_regular(file) => {
@@ -133,9 +149,19 @@ impl Backend for Sim {
         if self.chance.once_in(self.short) {
             cut(&mut op, &self.chance);
         }
+        let brings_handle = matches!(op.brings(), crate::op::Brings::Socket | crate::op::Brings::File);
+        if brings_handle {
+            self.bring_handles.insert(id);
+        }
         // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
         let started = unsafe { self.inner.begin(id, op) };
         let here = self.world.is_some();
+        #[cfg(unix)]
+        if let Started::Done(Ok(opened), _) = &started
+            && brings_handle
+        {
+            crate::sim::look_again(*opened as RawFile);
+        }
         match started {
             Started::Done(result, buffer) => self.answer(id, result, buffer, may_wait),
             Started::Offload(function) | Started::Block(function) if here => {
@@ -143,6 +169,10 @@ impl Backend for Sim {
             }
             Started::Open(open) if here => {
                 let opened = crate::pool::outcome(move || open(crate::open::Patience::None));
+                #[cfg(unix)]
+                if let Ok(file) = &opened {
+                    crate::sim::look_again(*file as RawFile);
+                }
                 self.answer(id, opened, None, true)
             }
             started => started,
@@ -174,7 +204,12 @@ impl Backend for Sim {
             return waited;
         }
         while let Some(event) = self.held.take(&self.chance) {
+            let brings_handle = self.bring_handles.contains(&event.id);
+            if !event.more {
+                self.bring_handles.remove(&event.id);
+            }
             let number = match &event.result {
+                Ok(_) if brings_handle => 0,
                 Ok(value) if event.buffer.is_none() => *value as u64,
                 Ok(_) => event.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64),
                 Err(error) => !(error.raw_os_error().unwrap_or(CANCELLED) as u64),
@@ -211,6 +246,24 @@ impl Backend for Sim {
     fn host(&self) -> Arc<dyn Host> {
         self.world.as_ref().map_or_else(|| self.inner.host(), World::host)
     }
+}
+
+#[cfg(unix)]
+const ELSEWHERE: &str = "this IP socket is not one of the simulated world that the thread is in: sockets are to be made within it, \
+                         by this library";
+
+/// Whether a descriptor is an IP socket of the real world.
+#[cfg(unix)]
+fn is_elsewhere(fd: RawFile) -> bool {
+    if crate::sim::on(fd, |_, _| ()).is_some() {
+        return false;
+    }
+    // SAFETY: a plain value that getsockname(2) fills; zeroes are one.
+    let mut name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&name) as libc::socklen_t;
+    // SAFETY: the place and its length are locals. Any number is allowed.
+    let found = unsafe { libc::getsockname(fd, (&raw mut name).cast(), &raw mut length) } == 0;
+    found && matches!(i32::from(name.ss_family), libc::AF_INET | libc::AF_INET6)
 }
 
 /// Runs a function of a user's on a thread, and waits for it: it may not find the port in the midst of a call.

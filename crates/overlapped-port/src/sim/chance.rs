@@ -136,8 +136,11 @@ impl Default for Origin {
     }
 }
 
-/// What `OVERLAPPED_SIM` says: a seed, or the decisions of an earlier run.
-pub(crate) fn from_environment() -> io::Result<Option<Origin>> {
+/// What `OVERLAPPED_SIM` says: a seed, or the decisions of an earlier run; `None` where it is not set.
+///
+/// # Errors
+/// `InvalidInput` where it is neither.
+pub fn from_environment() -> io::Result<Option<Origin>> {
     let Some(text) = std::env::var_os("OVERLAPPED_SIM").filter(|text| !text.is_empty()) else { return Ok(None) };
     let named = |error: io::Error| io::Error::new(error.kind(), format!("OVERLAPPED_SIM: {error}"));
     text.to_string_lossy().parse().map(Some).map_err(named)

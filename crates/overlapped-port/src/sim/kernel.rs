@@ -230,12 +230,8 @@ impl Kernel {
 
     /// Finds out which descriptors were closed behind our back; true where one was.
     fn look_for_closed(&mut self) -> bool {
-        let open = |fd: usize| {
-            // SAFETY: no memory is involved. Any number is allowed.
-            unsafe { libc::fcntl(fd as RawFd, libc::F_GETFD) >= 0 }
-        };
-        let closed: Vec<usize> =
-            (0..self.descriptors.len()).filter(|fd| self.descriptors[*fd].is_some() && !open(*fd)).collect();
+        let is_closed = |fd: usize| self.descriptors[fd].is_some() && !is_stand_in(fd as RawFd);
+        let closed: Vec<usize> = (0..self.descriptors.len()).filter(|fd| is_closed(*fd)).collect();
         closed.iter().for_each(|fd| self.close(*fd as RawFd));
         !closed.is_empty()
     }
@@ -611,18 +607,38 @@ fn loopback(is_v6: bool) -> IpAddr {
     if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
+thread_local! {
+    /// What the sockets of this thread's worlds are duplicates of, each with its inode.
+    static KINDS: RefCell<[Option<(Real, u64)>; 4]> = const { RefCell::new([const { None }; 4]) };
+}
+
+/// What tells an open file from others; none where the number is closed.
+fn inode(fd: RawFd) -> Option<u64> {
+    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the place outlives the call. Any number is allowed.
+    let found = unsafe { libc::fstat(fd, &raw mut status) } == 0;
+    #[allow(clippy::unnecessary_cast, reason = "the type of an inode number differs between systems")]
+    found.then_some(status.st_ino as u64)
+}
+
+/// Whether a descriptor stands for a socket of a world of this thread: or else it was closed, and its number may mean another.
+pub(super) fn is_stand_in(fd: RawFd) -> bool {
+    let inode = inode(fd);
+    inode.is_some() && KINDS.with_borrow(|kinds| kinds.iter().flatten().any(|(_, one)| Some(*one) == inode))
+}
+
 /// A descriptor that stands for a socket: a duplicate of one of its kind, which costs a tenth of a new one.
 fn stand_in(is_stream: bool, is_v6: bool) -> io::Result<OwnedFd> {
-    thread_local! {
-        static KINDS: RefCell<[Option<Real>; 4]> = const { RefCell::new([const { None }; 4]) };
-    }
     KINDS.with_borrow_mut(|kinds| {
         let place = &mut kinds[usize::from(is_stream) * 2 + usize::from(is_v6)];
         if place.is_none() {
             let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
-            *place = Some(Real::new(domain, if is_stream { Type::STREAM } else { Type::DGRAM }, None)?);
+            let kind = Real::new(domain, if is_stream { Type::STREAM } else { Type::DGRAM }, None)?;
+            let inode = inode(kind.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
+            *place = Some((kind, inode));
         }
-        let kind = place.as_ref().expect("it was just made").as_raw_fd();
+        let kind = place.as_ref().expect("it was just made").0.as_raw_fd();
         // SAFETY: no memory is involved.
         match unsafe { libc::fcntl(kind, libc::F_DUPFD_CLOEXEC, 3) } {
             // SAFETY: the call has just opened it.

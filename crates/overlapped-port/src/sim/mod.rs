@@ -40,8 +40,8 @@ mod world;
 #[cfg(not(unix))]
 mod elsewhere;
 
-pub(crate) use chance::{Chance, from_environment};
-pub use chance::{Decisions, Origin};
+pub(crate) use chance::Chance;
+pub use chance::{Decisions, Origin, from_environment};
 pub use clock::{is_simulated, now};
 
 #[cfg(unix)]
@@ -49,9 +49,9 @@ pub(crate) use kernel::{Advanced, Received};
 #[cfg(unix)]
 pub use rules::{Link, Rules};
 #[cfg(unix)]
-pub use world::{Entered, enter, heal_links, look_up, note, random, set_link, set_name, set_rules};
+pub use world::{Entered, elapsed, enter, heal_links, look_up, note, random, set_link, set_name, set_rules};
 #[cfg(unix)]
-pub(crate) use world::{World, bind, duplicate, forget, listen, local_address, on, open, peer_address};
+pub(crate) use world::{World, bind, duplicate, forget, listen, local_address, look_again, on, open, peer_address};
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::World;

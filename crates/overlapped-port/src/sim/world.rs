@@ -13,7 +13,7 @@ use socket2::{Domain, Type};
 
 use super::chance::{Chance, Decisions, Origin};
 use super::clock::{self, is_simulated};
-use super::kernel::{Advanced, Id, Kernel};
+use super::kernel::{Advanced, Id, Kernel, is_stand_in};
 use super::rules::{Link, Rules};
 use crate::host::Host;
 
@@ -106,6 +106,13 @@ pub(crate) fn forget(fd: RawFd) {
     }
 }
 
+/// A number that came from elsewhere: where it is no socket of the world, it means none any more.
+pub(crate) fn look_again(fd: RawFd) {
+    if is_simulated() && !is_stand_in(fd) {
+        forget(fd);
+    }
+}
+
 /// What lies between two addresses from now on, each way; [`Link::default`] is what lies between all others.
 ///
 /// # Panics
@@ -120,6 +127,14 @@ pub fn set_link(from: IpAddr, to: IpAddr, link: Link) {
 /// Outside of a simulated world.
 pub fn heal_links() {
     here(|kernel| kernel.links.heal());
+}
+
+/// How much time has passed since the world began.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn elapsed() -> Duration {
+    here(|kernel| Duration::from_nanos(kernel.now))
 }
 
 /// The rules from now on.

@@ -121,11 +121,16 @@ pub(crate) fn file_key(file: RawFile) -> usize {
     file as usize
 }
 
-/// Says that a socket's number may stand for another one from now on. On Unix the ports need not be told.
-pub fn forget_socket(_socket: RawSocket) {}
+/// Says that a socket's number may stand for another one from now on. On Unix the ports need not be told, but a simulated
+/// world has to.
+pub fn forget_socket(socket: RawSocket) {
+    crate::sim::look_again(socket);
+}
 
 /// The same of a file.
-pub fn forget_file(_file: RawFile) {}
+pub fn forget_file(file: RawFile) {
+    crate::sim::look_again(file);
+}
 
 /// Takes ownership of the socket that an accept brought.
 ///

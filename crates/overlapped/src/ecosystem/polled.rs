@@ -133,7 +133,7 @@ struct Sending {
 impl<S: StreamSocket> From<S> for PolledStream {
     fn from(stream: S) -> PolledStream {
         let socket = socket_of(stream);
-        if let Ok(address) = socket.local_addr() {
+        if let Ok(address) = overlapped_port::socket::local_addr(&socket) {
             prepare(&socket, &address);
         }
         let state = State {
@@ -158,7 +158,7 @@ impl PolledStream {
     /// # Errors
     /// `NotConnected` where the connection is gone.
     pub fn peer_addr(&self) -> io::Result<Endpoint> {
-        Endpoint::of(self.0.socket.peer_addr()?)
+        Endpoint::of(overlapped_port::socket::peer_addr(&self.0.socket)?)
     }
 
     /// The address of this end.
@@ -166,7 +166,7 @@ impl PolledStream {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<Endpoint> {
-        Endpoint::of(self.0.socket.local_addr()?)
+        Endpoint::of(overlapped_port::socket::local_addr(&self.0.socket)?)
     }
 
     /// Has `take` look at what has come and was not read, and take some of it: it says how much. Empty is the end.

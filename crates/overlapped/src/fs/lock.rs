@@ -17,6 +17,7 @@ use std::fs::TryLockError;
 use std::io;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
 use overlapped_port::sys::disk;
 
 use super::File;
@@ -58,7 +59,7 @@ impl Drop for Waits {
 
 /// Waits until `deadline`.
 fn pause(deadline: Instant) -> io::Result<()> {
-    while Instant::now() < deadline {
+    while now() < deadline {
         wait(Telling::Error, Some(deadline), "file lock").map_err(told)?;
     }
     Ok(())
@@ -148,7 +149,7 @@ impl File {
             match self.try_to_lock(shared) {
                 Ok(()) => return Ok(()),
                 Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) => pause(Instant::now() + length)?,
+                Err(TryLockError::WouldBlock) => pause(now() + length)?,
             }
             length = (2 * length).min(waits.longest());
         }

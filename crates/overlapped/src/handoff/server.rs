@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::giving::{Gift, Giving, NotTaken, Outcome};
 use super::journal::{Choice, Journal};
@@ -11,6 +11,8 @@ use super::keeper::{self, Started};
 use super::shared::{Place, Shared};
 #[cfg(doc)]
 use super::wire::CONTEXT_LIMIT;
+use overlapped_port::sim::now;
+
 use crate::process::Command;
 use crate::scheduler::pass_on;
 use crate::sync::{Event, Semaphore};
@@ -175,7 +177,7 @@ impl Server {
         if in_time {
             self.shared.finish();
             while let Some(keeper) = self.keepers.pop() {
-                match keeper.join_timeout(deadline.saturating_duration_since(Instant::now())) {
+                match keeper.join_timeout(deadline.saturating_duration_since(now())) {
                     Ok(joined) => joined?,
                     Err(keeper) => {
                         self.keepers.push(keeper);

@@ -6,9 +6,17 @@
 //! own: a program that converts on its way loses none. In between the socket's are left alone, for another handle may rely
 //! on them.
 
-use socket2::SockRef;
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{SockAddr, SockRef};
 
 use crate::blocking::Timeout;
+
+/// The IP address of a socket.
+pub(super) fn ip(address: io::Result<SockAddr>) -> io::Result<SocketAddr> {
+    address?.as_socket().ok_or_else(|| io::Error::other("the socket has no IP address"))
+}
 
 /// The time-outs of a socket, that of reads and that of writes; none where it cannot tell.
 pub(super) fn system_timeouts(socket: &SockRef<'_>) -> (Timeout, Timeout) {
@@ -38,17 +46,17 @@ macro_rules! two_way {
     ($type:ident, $std:ty) => {
         impl $type {
             pub(in crate::net) fn wrap(inner: $std) -> $type {
-                $type { inner, read_timeout: Timeout::default(), write_timeout: Timeout::default() }
+                $type { inner: Held::new(inner), read_timeout: Timeout::default(), write_timeout: Timeout::default() }
             }
 
             pub(in crate::net) fn adopt(inner: $std) -> $type {
                 let (read_timeout, write_timeout) = handle::system_timeouts(&SockRef::from(&inner));
-                $type { inner, read_timeout, write_timeout }
+                $type { inner: Held::new(inner), read_timeout, write_timeout }
             }
 
             fn release(self) -> $std {
                 handle::leave_timeouts(&SockRef::from(&self.inner), &self.read_timeout, Some(&self.write_timeout));
-                self.inner
+                self.inner.into_inner()
             }
 
             /// Another handle of the same socket, with the same time-outs to begin with.
@@ -59,7 +67,7 @@ macro_rules! two_way {
                 Ok($type {
                     read_timeout: self.read_timeout.clone(),
                     write_timeout: self.write_timeout.clone(),
-                    ..$type::from(self.inner.try_clone()?)
+                    ..$type::from(overlapped_port::socket::try_clone(&self.inner)?)
                 })
             }
 
@@ -105,7 +113,7 @@ macro_rules! two_way {
             /// # Errors
             /// Where the system cannot tell.
             pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                self.inner.take_error()
+                overlapped_port::socket::take_error(&self.inner)
             }
         }
 
@@ -126,12 +134,12 @@ macro_rules! listener {
         impl $type {
             pub(in crate::net) fn adopt(inner: $std) -> $type {
                 let (accept_timeout, _) = handle::system_timeouts(&SockRef::from(&inner));
-                $type { inner, accept_timeout }
+                $type { inner: Held::new(inner), accept_timeout }
             }
 
             fn release(self) -> $std {
                 handle::leave_timeouts(&SockRef::from(&self.inner), &self.accept_timeout, None);
-                self.inner
+                self.inner.into_inner()
             }
 
             /// How long an accept may wait; `None`: without end.
@@ -152,7 +160,10 @@ macro_rules! listener {
             /// # Errors
             /// Where the process has no descriptor left.
             pub fn try_clone(&self) -> io::Result<$type> {
-                Ok($type { accept_timeout: self.accept_timeout.clone(), ..$type::from(self.inner.try_clone()?) })
+                Ok($type {
+                    accept_timeout: self.accept_timeout.clone(),
+                    ..$type::from(overlapped_port::socket::try_clone(&self.inner)?)
+                })
             }
 
             /// Takes the error that is pending on the socket, if any.
@@ -160,7 +171,7 @@ macro_rules! listener {
             /// # Errors
             /// Where the system cannot tell.
             pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-                self.inner.take_error()
+                overlapped_port::socket::take_error(&self.inner)
             }
         }
 

@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use overlapped_port::sim::now;
 use overlapped_port::sys::raw_socket;
 use overlapped_port::{Address, Op, Outcome};
 use socket2::{SockAddr, Socket};
@@ -134,7 +135,7 @@ impl Runners {
         }
         if !self.state.borrow().waiting.is_empty() {
             let me = Rc::clone(self);
-            let timer = scheduler.call_at(Instant::now() + DELAY, move |scheduler| me.try_next(scheduler));
+            let timer = scheduler.call_at(now() + DELAY, move |scheduler| me.try_next(scheduler));
             self.state.borrow_mut().next = Some(timer);
         }
     }

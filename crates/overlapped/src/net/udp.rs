@@ -5,9 +5,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use overlapped_port::socket::{self, Held};
 use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use overlapped_port::{Address, Op};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Type};
 
 use crate::attempt::attempt;
 use crate::blocking::{Timeout, count};
@@ -30,7 +31,7 @@ use crate::resolve::{ToSocketAddrs, each_address, first_address};
 /// # std::io::Result::Ok(())
 /// ```
 pub struct UdpSocket {
-    inner: std::net::UdpSocket,
+    inner: Held<std::net::UdpSocket>,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -47,8 +48,11 @@ impl UdpSocket {
     /// That of the last address: `AddrInUse`, …; those of the look-up.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<UdpSocket> {
         each_address(address, |address| {
-            let bound = std::net::UdpSocket::bind(address).map(UdpSocket::wrap);
-            bound.map_err(|error| attempt(error, || format!("bind to {address}")))
+            let bound = || {
+                let bound = socket::open(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+                socket::bind(&bound, &address.into()).map(|()| UdpSocket::wrap(bound.into()))
+            };
+            bound().map_err(|error| attempt(error, || format!("bind to {address}")))
         })
     }
 
@@ -112,7 +116,7 @@ impl UdpSocket {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        handle::ip(socket::local_addr(&self.inner))
     }
 
     /// The address that [`UdpSocket::connect`] set.
@@ -120,7 +124,7 @@ impl UdpSocket {
     /// # Errors
     /// `NotConnected` where none was.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.peer_addr()
+        handle::ip(socket::peer_addr(&self.inner))
     }
 }
 

@@ -14,6 +14,8 @@ use super::book::NotYours;
 use super::channel::{Receiver, Sender, breach};
 use super::shared::{Moved, Shared};
 use super::wire::{Message, VARIABLE, VERSIONS};
+use overlapped_port::sim::now;
+
 use crate::process::{Child, Command};
 use crate::select::{after, first_of};
 use crate::sync::{Event, Queue};
@@ -240,7 +242,7 @@ fn converse(member: &Rc<Member>, shared: &Rc<Shared>, sender: &Sender, receiver:
     while let Some((message, socket)) = receiver.receive(sender.stream())? {
         match message {
             Message::Ready if !member.ready.is_set() => {
-                member.ready_since.set(Some(Instant::now()));
+                member.ready_since.set(Some(now()));
                 member.ready.set();
                 shared.takes_connections(member);
                 if let Some(limit) = shared.limits.hang {

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::keeper::{keep, turn};
 use super::member::Member;
 use super::service::Service;
 use super::shared::{Commands, Limits, Place, Shared};
 use super::sys::ready_to_share;
+use overlapped_port::sim::now;
+
 use crate::process::Command;
 use crate::sync::{Permit, Semaphore};
 #[cfg(all(doc, unix))]
@@ -112,7 +114,7 @@ impl Builder {
         }
         let limit = deadline_after(self.limits.ready);
         for place in shared.places() {
-            place.member().await_ready(limit.saturating_duration_since(Instant::now()))?;
+            place.member().await_ready(limit.saturating_duration_since(now()))?;
         }
         shared.places().iter().try_for_each(|place| keep(shared, place))?;
         supervisor.service.begins()?;
@@ -298,7 +300,7 @@ impl Supervisor {
         self.service.stops();
         let drains = self.shared.alive().into_iter().map(|member| {
             let shared = Rc::clone(&self.shared);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(now());
             Drains(Some(crate::spawn(move || member.drain(&shared, false, left))))
         });
         let drains: Vec<_> = drains.collect();

@@ -5,6 +5,7 @@ use std::process::{ExitStatus, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
 use overlapped_port::{End, Interest, Op, Process};
 
 use super::{ChildStderr, ChildStdin, ChildStdout};
@@ -249,5 +250,5 @@ fn await_end(process: &Process, deadline: Option<Instant>) -> io::Result<bool> {
 }
 
 fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    deadline.is_some_and(|deadline| now() >= deadline)
 }

@@ -8,6 +8,7 @@ use super::stream::{End, Stream};
 use super::{Protocol, Transport};
 use crate::fs::File;
 use crate::scheduler;
+use overlapped_port::socket::Held;
 
 /// Gives a connected stream to a protocol: one that a tasklet has made or accepted, one end of a pair.
 ///
@@ -41,10 +42,10 @@ use crate::scheduler;
 /// Outside of [`run`](crate::run).
 pub fn attach(stream: impl StreamSocket, protocol: impl Protocol) -> io::Result<Transport> {
     let socket = socket_of(stream);
-    if let Ok(address) = socket.local_addr() {
+    if let Ok(address) = overlapped_port::socket::local_addr(&socket) {
         prepare(&socket, &address);
     }
-    let end = Rc::new(End::Socket(socket));
+    let end = Rc::new(End::Socket(Held::new(socket)));
     begin(Some(Rc::clone(&end)), Some(end), protocol)
 }
 

@@ -6,6 +6,8 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use super::guard::guarded;
+use overlapped_port::sim::now;
+
 use crate::scheduler::{Scheduler, Timer, try_current};
 use crate::time::deadline_after;
 
@@ -60,7 +62,7 @@ pub fn call_later(delay: Duration, callback: impl FnOnce() + 'static) -> Call {
 /// # Panics
 /// Outside [`run`](crate::run).
 pub fn call_soon(callback: impl FnOnce() + 'static) -> Call {
-    call_at(Instant::now(), callback)
+    call_at(now(), callback)
 }
 
 type Slot = RefCell<Option<Box<dyn FnOnce()>>>;

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use overlapped_port::socket::{self, Held};
 use overlapped_port::{Lane, Op};
-use socket2::{SockAddr, Socket, Type};
+use socket2::{SockAddr, Type};
 
 use super::socket::prepare;
 use super::stream::{Begun, End, Stream};
@@ -82,7 +83,7 @@ pub fn connect_unix(path: impl AsRef<std::path::Path>, protocol: impl Protocol) 
 /// Connects to the first of the addresses that answers.
 fn race(scheduler: &Rc<Scheduler>, stream: &Rc<Stream>, addresses: impl IntoIterator<Item = SockAddr>) {
     let open = |address: &SockAddr| {
-        let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+        let socket = socket::open(address.domain(), Type::STREAM, None)?;
         prepare(&socket, address);
         Ok(socket)
     };
@@ -91,7 +92,7 @@ fn race(scheduler: &Rc<Scheduler>, stream: &Rc<Stream>, addresses: impl IntoIter
         if me.connected() {
             match result {
                 Ok(socket) => {
-                    let end = Rc::new(End::Socket(socket));
+                    let end = Rc::new(End::Socket(Held::new(socket)));
                     me.open(Some(Rc::clone(&end)), Some(end));
                 }
                 Err(failures) => me.leave(Err(failures.into_last())),

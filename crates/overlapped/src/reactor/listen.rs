@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use overlapped_port::sim::now;
+use overlapped_port::socket::Held;
 use overlapped_port::sys::{CANCELLED, raw_socket};
 use overlapped_port::{Op, Outcome};
 use socket2::{SockAddr, Socket};
@@ -58,7 +60,7 @@ pub fn listen<P: Protocol>(
 ) -> io::Result<Listening> {
     let scheduler = scheduler::current()?;
     let socket = socket_of(listener);
-    let address = socket.local_addr()?;
+    let address = overlapped_port::socket::local_addr(&socket)?;
     let server = Rc::new(Server {
         scheduler: Rc::downgrade(&scheduler),
         socket: RefCell::new(Some(Rc::new(socket))),
@@ -106,7 +108,7 @@ impl Server {
             return;
         }
         let me = Rc::clone(self);
-        scheduler.call_at(Instant::now() + pause, move |scheduler| me.accept(scheduler));
+        scheduler.call_at(now() + pause, move |scheduler| me.accept(scheduler));
     }
 
     fn made(&self, scheduler: &Rc<Scheduler>, socket: Socket) {
@@ -116,7 +118,7 @@ impl Server {
         let Ok(protocol) = guarded_for(|| self.factory.borrow_mut()()) else { return };
         prepare(&socket, &self.address);
         let stream = Stream::new(scheduler, protocol);
-        let end = Rc::new(End::Socket(socket));
+        let end = Rc::new(End::Socket(Held::new(socket)));
         stream.open(Some(Rc::clone(&end)), Some(end));
         stream.settle();
     }

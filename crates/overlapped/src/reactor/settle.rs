@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+
+use overlapped_port::sim::now;
 
 use crate::scheduler::Scheduler;
 
@@ -22,7 +23,7 @@ pub(super) fn settle_soon<S: Settles>(me: &Weak<S>, scheduler: &Weak<Scheduler>)
         return;
     }
     let me = Weak::clone(me);
-    scheduler.call_at(Instant::now(), move |_| {
+    scheduler.call_at(now(), move |_| {
         if let Some(me) = me.upgrade() {
             me.is_sure().set(false);
             me.settle();

@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use super::id::TaskletId;
 use super::thread::{Scheduler, try_current};
+use overlapped_port::sim::now;
+
 use crate::interrupt::{Cause, Interrupted, Level, Mask, Masking, ScopeId, Telling, Unwind, Verdict};
 
 impl Scheduler {
     /// Has a tasklet leave its current or next wait.
     pub fn interrupt(&self, id: TaskletId, cause: Cause) {
         match cause {
-            Cause::Cancel => self.cancel_since(id, Instant::now()),
+            Cause::Cancel => self.cancel_since(id, now()),
             Cause::OutOfTime(scope) => self.expire_scope(id, Level::OutOfTime(scope)),
             Cause::Thrown(number) => {
                 if let Some(entry) = self.table.borrow_mut().get_mut(id) {
@@ -143,7 +145,7 @@ impl Scheduler {
     /// A scope of `tasklet` is to end.
     pub(crate) fn expire_scope(&self, tasklet: TaskletId, scope: Level) {
         if let Some(entry) = self.table.borrow_mut().get_mut(tasklet) {
-            entry.leaving().expire(scope, Instant::now());
+            entry.leaving().expire(scope, now());
         }
         self.wake(tasklet);
     }

@@ -6,8 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use overlapped_port::sim::now;
 use overlapped_port::sys::{RawFile, RawSocket};
 use overlapped_port::{Completion, OpId, Outcome, Port, Report};
 use slab::Slab;
@@ -267,7 +268,7 @@ impl Scheduler {
     fn add(&self, name: Option<&str>, given: bool) -> TaskletId {
         let id = self.table.borrow_mut().create(name, given, &self.board);
         if self.closing.get() {
-            self.table.borrow_mut().running(id).leaving().cancel(Instant::now());
+            self.table.borrow_mut().running(id).leaving().cancel(now());
         }
         self.ready.borrow_mut().push_back(id);
         id
@@ -375,17 +376,30 @@ impl Scheduler {
         self.closing.get()
     }
 
+    /// Cancels the tasklets that there are but the thread itself, and waits until they have ended, as long as cleanup may
+    /// take. How many are left.
+    #[cfg(unix)]
+    pub(crate) fn end_others(self: &Rc<Self>) -> usize {
+        let since = now();
+        let last = self.remote.given_up(since);
+        while self.alive() > 0 && last.is_none_or(|last| now() < last) {
+            self.ids().into_iter().for_each(|id| self.cancel_since(id, since));
+            self.park_until(last, "the tasklets to end");
+        }
+        self.alive()
+    }
+
     /// Cancels all tasklets but the thread itself, those that they or other threads still start, and what calls back; waits
     /// until all have ended, or until what they clean up is overdue. Returns those that are left then.
     pub(crate) fn cancel_all(self: &Rc<Self>) -> Vec<Status> {
         self.closing.set(true);
         let ids = self.ids();
-        let now = Instant::now();
+        let since = now();
         for id in ids {
-            self.cancel_since(id, now);
+            self.cancel_since(id, since);
         }
-        let last = self.remote.given_up(now);
-        while self.alive() + self.flights() + self.kept() > 0 && last.is_none_or(|last| Instant::now() < last) {
+        let last = self.remote.given_up(since);
+        while self.alive() + self.flights() + self.kept() > 0 && last.is_none_or(|last| now() < last) {
             self.end_kept();
             self.cancel_flights();
             self.park_until(last, "the tasklets to end");

@@ -7,6 +7,8 @@ use std::time::Instant;
 use super::id::TaskletId;
 use super::remote::Remote;
 use super::thread::{Scheduler, try_current, with_current};
+use overlapped_port::sim::now;
+
 use crate::interrupt::{Cause, Interrupted, Level, Telling, Verdict};
 
 /// Somebody who waits, on whatever thread: a tasklet, a thread without a scheduler, or whoever polls a future.
@@ -163,7 +165,7 @@ pub(crate) fn wait(telling: Telling, deadline: Option<Instant>, waits_for: &'sta
         (Some(scheduler), deadline) => return scheduler.wait(telling, deadline, waits_for),
         (None, None) => std::thread::park(),
         (None, Some(deadline)) => {
-            std::thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+            std::thread::park_timeout(deadline.saturating_duration_since(now()));
         }
     }
     Ok(())
@@ -181,7 +183,7 @@ pub(crate) fn await_place<L>(
     mut leave: impl FnMut(bool) -> Option<L>,
 ) -> (L, Result<(), Interrupted>) {
     loop {
-        let expired = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let expired = deadline.is_some_and(|deadline| now() >= deadline);
         let waited = if expired { Ok(()) } else { wait(telling, deadline, waits_for) };
         if let Some(left) = leave(!expired && waited.is_ok()) {
             return (left, waited);

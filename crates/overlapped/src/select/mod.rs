@@ -25,6 +25,8 @@ pub mod arms;
 use std::io;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
+
 use crate::interrupt::{Interrupted, Telling};
 use crate::scheduler::{park, passed, told};
 use crate::ticket::Ticket;
@@ -107,7 +109,7 @@ impl Branch for After {
 
 impl Listed for After {
     fn take_now(&mut self) -> bool {
-        Instant::now() >= self.deadline
+        now() >= self.deadline
     }
 
     fn list(&mut self, _: &Ticket) -> bool {
@@ -246,7 +248,7 @@ fn wait_listed(branches: &mut [&mut dyn Branch], waits_for: &'static str) -> Res
     let mut waited = Ok(());
     while !ticket.is_claimed() {
         waited = park(deadline, waits_for);
-        if waited.is_err() || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if waited.is_err() || deadline.is_some_and(|deadline| now() >= deadline) {
             // Whoever has claimed it before has served.
             ticket.claim();
         }

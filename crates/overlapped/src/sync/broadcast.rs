@@ -12,6 +12,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
+
 use crate::channel::SendError;
 use crate::interrupt::Telling;
 use crate::scheduler::{await_place, pass_on, passed};
@@ -196,7 +198,7 @@ impl<T: Clone> Receiver<T> {
                     pass_on(&interrupted);
                     return Err(ReceiveError::Interrupted);
                 }
-                (None, Ok(())) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                (None, Ok(())) if deadline.is_some_and(|deadline| now() >= deadline) => {
                     return Err(ReceiveError::Elapsed);
                 }
                 (None, Ok(())) => {}

@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::error::Ending;
+use overlapped_port::sim::now;
+
 use crate::coroutine::{self, Body, BorrowingBody};
 use crate::interrupt::{self, Cause, Telling};
 use crate::local;
@@ -332,7 +334,7 @@ impl<T> JoinHandle<T> {
                 if let Some(result) = state.result.take() {
                     return Ok(result);
                 }
-                let now = Instant::now();
+                let now = now();
                 let given_up = state.cancelled().and_then(|since| self.remote.given_up(since));
                 if given_up.is_some_and(|given_up| now >= given_up) {
                     state.joiner = None;
@@ -367,7 +369,7 @@ impl<T> JoinHandle<T> {
     pub fn cancel(&self) {
         let (id, joiner) = {
             let mut state = self.packet.state();
-            state.rare().cancelled.get_or_insert_with(Instant::now);
+            state.rare().cancelled.get_or_insert_with(now);
             if state.finished {
                 return;
             }

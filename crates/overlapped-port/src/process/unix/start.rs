@@ -78,6 +78,10 @@ impl Starter {
     }
 
     fn begin(&mut self, command: &mut Command, ties: Ties, terminal: Option<i32>) -> io::Result<(Child, Process)> {
+        if crate::sim::is_simulated() {
+            let message = "a simulated world has no child processes: what they do could not be repeated";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         if ties.ends_with_parent && !cfg!(target_os = "linux") {
             let what = "a child that ends with its parent: this system has no such thing";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use ::hyper::rt;
 
+use overlapped_port::sim::now;
+
 use crate::reactor::guarded;
 use crate::scheduler::{self, Remote, Scheduler, try_current};
 use crate::time::deadline_after;
@@ -83,7 +85,7 @@ fn ring(scheduler: &Scheduler, shared: &Arc<Mutex<Alarm>>) {
     alarm.set = None;
     // One that is polled by nobody has been dropped.
     let waker = alarm.waker.take();
-    if waker.is_some() && Instant::now() < alarm.deadline {
+    if waker.is_some() && now() < alarm.deadline {
         alarm.waker = waker;
         return set(scheduler, shared, &mut alarm);
     }
@@ -100,7 +102,7 @@ impl Future for Sleep {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut alarm = alarm(&self.0);
-        if Instant::now() >= alarm.deadline {
+        if now() >= alarm.deadline {
             return Poll::Ready(());
         }
         let before = alarm.waker.replace(context.waker().clone());

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use overlapped_port::socket::{self, Held};
 use overlapped_port::sys::raw_socket;
 use overlapped_port::{Address, Op, Outcome};
 use socket2::SockRef;
@@ -47,7 +48,7 @@ const NO_SUCH_FAMILY: i32 = 10047;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct TcpListener {
-    inner: std::net::TcpListener,
+    inner: Held<std::net::TcpListener>,
     accept_timeout: Timeout,
 }
 
@@ -164,7 +165,7 @@ impl TcpListener {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        handle::ip(socket::local_addr(&self.inner))
     }
 }
 

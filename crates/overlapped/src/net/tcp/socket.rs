@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use overlapped_port::socket::{self, Held};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::stream::connect_by;
@@ -35,7 +36,7 @@ use crate::net::{handle, options};
 /// # std::io::Result::Ok(())
 /// ```
 pub struct TcpSocket {
-    inner: Socket,
+    inner: Held<Socket>,
 }
 
 options::buffer_options!(TcpSocket);
@@ -80,8 +81,8 @@ impl TcpSocket {
 
     /// A socket of the family of an address.
     pub(super) fn new(address: SocketAddr) -> io::Result<TcpSocket> {
-        let inner = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        Ok(TcpSocket { inner })
+        let inner = socket::open(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        Ok(TcpSocket::adopt(inner))
     }
 
     /// Takes an address for this end; port 0 lets the system choose one.
@@ -93,7 +94,7 @@ impl TcpSocket {
     }
 
     pub(super) fn take(&self, address: SocketAddr) -> io::Result<()> {
-        self.inner.bind(&address.into())
+        socket::bind(&self.inner, &address.into())
     }
 
     /// Connects; only the calling tasklet waits. To end the wait early, put a [`timeout`](crate::timeout()) round it.
@@ -101,7 +102,7 @@ impl TcpSocket {
     /// # Errors
     /// `ConnectionRefused` where nobody listens, …
     pub fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::adopt(self.inner.into());
+        let stream = TcpStream::adopt(self.inner.into_inner().into());
         match connect_by(&stream, address, None) {
             Ok(()) => Ok(stream),
             Err(error) => Err(attempt(error, || format!("connect to {address}"))),
@@ -114,8 +115,8 @@ impl TcpSocket {
     /// # Errors
     /// `AddrInUse`; what the system says.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        self.inner.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::adopt(self.inner.into()))
+        socket::listen(&self.inner, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(TcpListener::adopt(self.inner.into_inner().into()))
     }
 
     /// The address of this end, once it has one.
@@ -123,16 +124,15 @@ impl TcpSocket {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = self.inner.local_addr()?;
-        address.as_socket().ok_or_else(|| io::Error::other("the socket has no IP address"))
+        handle::ip(socket::local_addr(&self.inner))
     }
 
     fn adopt(inner: Socket) -> TcpSocket {
-        TcpSocket { inner }
+        TcpSocket { inner: Held::new(inner) }
     }
 
     fn release(self) -> Socket {
-        self.inner
+        self.inner.into_inner()
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
+use overlapped_port::socket::{self, Held};
 use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use overlapped_port::{Address, Op};
 use socket2::{Protocol, SockAddr, SockRef, Socket, Type};
@@ -37,7 +38,7 @@ use crate::time::deadline_after;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct TcpStream {
-    inner: std::net::TcpStream,
+    inner: Held<std::net::TcpStream>,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -78,7 +79,7 @@ impl TcpStream {
     /// # Errors
     /// `NotConnected` where the connection is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.peer_addr()
+        handle::ip(socket::peer_addr(&self.inner))
     }
 
     /// The address of this end.
@@ -86,12 +87,12 @@ impl TcpStream {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        handle::ip(socket::local_addr(&self.inner))
     }
 }
 
 fn open(address: &SockAddr) -> io::Result<Socket> {
-    Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))
+    socket::open(address.domain(), Type::STREAM, Some(Protocol::TCP))
 }
 
 fn connect(address: SocketAddr, deadline: Option<Instant>) -> io::Result<TcpStream> {

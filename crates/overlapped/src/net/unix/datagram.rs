@@ -7,6 +7,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use overlapped_port::socket::Held;
 use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -19,7 +20,7 @@ use crate::net::{handle, options};
 /// A datagram socket within one machine: nothing is lost or reordered on the way. Closed when dropped; the file at its
 /// path stays.
 pub struct UnixDatagram {
-    inner: std::os::unix::net::UnixDatagram,
+    inner: Held<std::os::unix::net::UnixDatagram>,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }

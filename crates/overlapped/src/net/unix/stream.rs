@@ -7,6 +7,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use overlapped_port::socket::Held;
 use overlapped_port::sys::{MSG_PEEK, raw_socket};
 use overlapped_port::{Address, Op, Outcome};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -33,7 +34,7 @@ use crate::scheduler;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct UnixStream {
-    inner: std::os::unix::net::UnixStream,
+    inner: Held<std::os::unix::net::UnixStream>,
     read_timeout: Timeout,
     write_timeout: Timeout,
 }
@@ -96,7 +97,7 @@ fn connect(address: SockAddr) -> io::Result<UnixStream> {
 
 /// A Unix socket that takes connections. Closed when dropped; the file at its path stays.
 pub struct UnixListener {
-    inner: std::os::unix::net::UnixListener,
+    inner: Held<std::os::unix::net::UnixListener>,
     accept_timeout: Timeout,
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use socket2::Socket;
+use overlapped_port::socket;
 
 use super::super::protocol::take_place;
 use super::super::transport::Carrier;
@@ -97,12 +97,12 @@ impl Carrier for Stream {
     fn peer_addr(&self) -> io::Result<Endpoint> {
         let state = self.state.borrow();
         let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
-        end.endpoint(Socket::peer_addr)
+        end.endpoint(socket::peer_addr)
     }
 
     fn local_addr(&self) -> io::Result<Endpoint> {
         let state = self.state.borrow();
         let end = state.source.as_ref().or(state.sink.as_ref()).ok_or(io::ErrorKind::NotConnected)?;
-        end.endpoint(Socket::local_addr)
+        end.endpoint(socket::local_addr)
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use overlapped_port::Op;
+use overlapped_port::socket::Held;
 use overlapped_port::sys::{raw_file, raw_socket};
 use socket2::Socket;
 
@@ -12,7 +13,7 @@ use crate::fs::File;
 
 /// A socket, or the end of a pipe.
 pub(in super::super) enum End {
-    Socket(Socket),
+    Socket(Held<Socket>),
     Pipe(File),
 }
 
