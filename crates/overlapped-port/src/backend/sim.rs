@@ -13,9 +13,10 @@
 //! shipped readiness backend does; over that one, a world is only as much as the system calls of sockets, and a test of it is
 //! a test of what runs.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::*;
+use crate::op::Brings;
 use crate::sim::{Chance, World};
 use crate::sys::CANCELLED;
 
@@ -32,8 +33,6 @@ pub(super) struct Sim {
     /// One transfer in so many is cut short; 0: none.
     short: u32,
     held: Held,
-    /// Operations whose result is a handle: its number is chance, and not that of the seed.
-    bring_handles: HashSet<OpId>,
     /// Cancels that the backend below was not told of.
     cancels: Vec<OpId>,
     brought: Vec<Event>,
@@ -51,16 +50,7 @@ impl Sim {
         #[cfg(windows)]
         let inner = Box::new(iocp::Iocp::start(settings)?);
         let short = settings.short_transfers;
-        Ok(Sim {
-            inner,
-            chance,
-            world,
-            short,
-            held: Held::default(),
-            bring_handles: HashSet::new(),
-            cancels: Vec::new(),
-            brought: Vec::new(),
-        })
+        Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
     }
 
     /// Takes note of an answer; `None` where it is to come later.
@@ -69,7 +59,6 @@ impl Sim {
             self.held.push(Event { id, result, buffer, more: false });
             return Started::InFlight;
         }
-        self.bring_handles.remove(&id);
         Started::Done(result, buffer)
     }
 }
@@ -79,33 +68,55 @@ impl Sim {
 struct Held {
     /// Whose the events are, each as often as it has some.
     order: VecDeque<OpId>,
-    events: HashMap<OpId, VecDeque<Event>>,
+    /// Of each operation, by slot.
+    own: Vec<Own>,
+}
+
+/// What is known of an operation.
+#[derive(Default)]
+struct Own {
+    events: VecDeque<Event>,
+    /// Its result is a handle, whose number is none of the seed's.
+    brings_handle: bool,
 }
 
 impl Held {
+    fn begin(&mut self, id: OpId, brings_handle: bool) -> io::Result<()> {
+        if self.own.len() <= id.slot() {
+            self.own.try_reserve(id.slot() + 1 - self.own.len())?;
+            self.own.resize_with(id.slot() + 1, Own::default);
+        }
+        self.own[id.slot()].brings_handle = brings_handle;
+        Ok(())
+    }
+
     fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
     fn push(&mut self, event: Event) {
         self.order.push_back(event.id);
-        self.events.entry(event.id).or_default().push_back(event);
+        self.own[event.id.slot()].events.push_back(event);
     }
 
     /// Whether the operation has ended.
     fn has_final(&self, id: OpId) -> bool {
-        self.events.get(&id).and_then(VecDeque::back).is_some_and(|event| !event.more)
+        let last = self.own.get(id.slot()).and_then(|own| own.events.back());
+        last.is_some_and(|event| event.id == id && !event.more)
     }
 
-    /// The first event of an operation that is chosen; an operation's own stay in order.
-    fn take(&mut self, chance: &Chance) -> Option<Event> {
+    /// The first event of an operation that is chosen, for an operation's own stay in order; and what is seen of it.
+    fn take(&mut self, chance: &Chance) -> Option<(Event, u64)> {
         let id = self.order.swap_remove_front(chance.below(self.order.len()))?;
-        let events = self.events.get_mut(&id).expect("it is in the order as often as it has events");
-        let event = events.pop_front();
-        if events.is_empty() {
-            self.events.remove(&id);
-        }
-        event
+        let own = &mut self.own[id.slot()];
+        let event = own.events.pop_front().expect("it is in the order as often as it has events");
+        let seen = match (&event.result, &event.buffer) {
+            (Err(error), _) => !(error.raw_os_error().unwrap_or(CANCELLED) as u64),
+            (Ok(_), Some(buffer)) => buffer.len() as u64,
+            (Ok(_), None) if own.brings_handle => 0,
+            (Ok(value), None) => *value as u64,
+        };
+        Some((event, seen))
     }
 }
 
@@ -131,6 +142,10 @@ impl Backend for Sim {
 
     unsafe fn begin(&mut self, id: OpId, mut op: Op<'_>) -> Started {
         let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+        let brings_handle = matches!(op.brings(), Brings::Socket | Brings::File);
+        if let Err(error) = self.held.begin(id, brings_handle) {
+            return Started::Done(Err(error), None);
+        }
         if let Some(world) = &self.world {
             #[cfg(unix)]
             if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
@@ -148,10 +163,6 @@ impl Backend for Sim {
         }
         if self.chance.once_in(self.short) {
             cut(&mut op, &self.chance);
-        }
-        let brings_handle = matches!(op.brings(), crate::op::Brings::Socket | crate::op::Brings::File);
-        if brings_handle {
-            self.bring_handles.insert(id);
         }
         // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
         let started = unsafe { self.inner.begin(id, op) };
@@ -203,18 +214,8 @@ impl Backend for Sim {
         if !self.held.is_empty() && self.chance.once_in(INTERRUPTED) {
             return waited;
         }
-        while let Some(event) = self.held.take(&self.chance) {
-            let brings_handle = self.bring_handles.contains(&event.id);
-            if !event.more {
-                self.bring_handles.remove(&event.id);
-            }
-            let number = match &event.result {
-                Ok(_) if brings_handle => 0,
-                Ok(value) if event.buffer.is_none() => *value as u64,
-                Ok(_) => event.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64),
-                Err(error) => !(error.raw_os_error().unwrap_or(CANCELLED) as u64),
-            };
-            self.chance.note(number);
+        while let Some((event, seen)) = self.held.take(&self.chance) {
+            self.chance.note(seen);
             events.push(event);
             if self.chance.once_in(LATER) {
                 break;
