@@ -73,12 +73,12 @@ impl Chance {
         if bound < 2 {
             return 0;
         }
-        self.decide(bound, |random| ((random >> 32) * u64::from(bound) >> 32) as u32) as usize
+        self.decide(bound, |random| (((random >> 32) * u64::from(bound)) >> 32) as u32) as usize
     }
 
     /// Whether something happens that happens once in `times`, and never where that is 0; not to happen is the plain way.
     pub(crate) fn once_in(&self, times: u32) -> bool {
-        times > 0 && self.decide(2, |random| u32::from((random >> 32) * u64::from(times) >> 32 == 0)) == 1
+        times > 0 && self.decide(2, |random| u32::from(((random >> 32) * u64::from(times)) >> 32 == 0)) == 1
     }
 
     /// Takes note of something that was seen: it goes into the hash.
@@ -87,11 +87,13 @@ impl Chance {
     }
 
     /// What everything that was seen comes to: two runs in which the same happened have the same.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn hash(&self) -> u64 {
         self.hash.get()
     }
 
     /// The decisions so far.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn decisions(&self) -> Decisions {
         Decisions(self.taken.borrow().clone())
     }

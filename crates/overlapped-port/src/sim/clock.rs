@@ -21,6 +21,7 @@ pub fn is_simulated() -> bool {
 }
 
 /// Sets the time; `None`: it is the system's.
+#[cfg(unix)]
 pub(super) fn set(now: Option<Instant>) {
     NOW.set(now);
 }

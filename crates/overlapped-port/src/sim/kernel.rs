@@ -476,7 +476,7 @@ impl Kernel {
     pub(super) fn look_up(&mut self, name: &str) -> io::Result<Vec<IpAddr>> {
         if self.chance.once_in(self.rules.no_names) {
             let message = format!("the name {name:?} cannot be looked up for now (EAI_AGAIN)");
-            return Err(io::Error::new(io::ErrorKind::Other, message));
+            return Err(io::Error::other(message));
         }
         if let Some(addresses) = self.names.get(name) {
             return Ok(addresses.clone());
