@@ -21,6 +21,8 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::ahead;
 use crate::scheduler::{Scheduler, Switcher, TaskletId};
+#[cfg(unix)]
+use crate::sim::leave_stuck as leaves_stuck;
 use crate::spans;
 use crate::stack::{Bounds, OverflowWatch, PooledStack, StackPool};
 
@@ -260,12 +262,10 @@ impl Coroutines {
     }
 }
 
-/// In a simulated world, that nothing can come any more is seen, and ends what waits.
-fn leaves_stuck(scheduler: &Rc<Scheduler>, error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return crate::sim::leave_stuck(scheduler, error);
-    #[cfg(not(unix))]
-    return false;
+/// Outside of a simulated world nobody knows that nothing can come any more.
+#[cfg(not(unix))]
+fn leaves_stuck(_: &Rc<Scheduler>, _: &io::Error) -> bool {
+    false
 }
 
 /// The kernel's interface is gone (its descriptor was closed, say). Operations in flight still own memory on stacks,

@@ -279,8 +279,8 @@ fn receives_no_more(socket: crate::sys::RawSocket) -> bool {
 
 /// Elsewhere such a socket says itself that no more comes.
 #[cfg(all(unix, not(target_os = "linux")))]
-fn receives_no_more(_: crate::sys::RawSocket) -> bool {
-    false
+fn receives_no_more(socket: crate::sys::RawSocket) -> bool {
+    crate::sim::on(socket, |kernel, id| kernel.receives_no_more(id)).unwrap_or(false)
 }
 
 /// Why a socket is no stream, if so. It is what Unix can say at once to [`Op::Disconnect`]: of what is no stream no end
