@@ -78,8 +78,8 @@ impl Config {
         self
     }
 
-    /// Of how many transfers [`Kind::Sim`] cuts one short (16 unless told; 0: none), where the system might have moved less
-    /// than was asked for: not a send of all, nor a datagram.
+    /// Of how many receives and sends on streams [`Kind::Sim`] cuts one short (16 unless told; 0: none). A send of all is not
+    /// cut, nor a receive that waits for all.
     pub fn short_transfers(mut self, once_in: u32) -> Config {
         self.settings.short_transfers = once_in;
         self

@@ -164,6 +164,10 @@ impl Backend for Sim {
         if self.chance.once_in(self.short) {
             cut(&mut op, &self.chance);
         }
+        #[cfg(unix)]
+        if self.world.as_ref().is_some_and(World::cuts_files) {
+            cut_file(&mut op, &self.chance);
+        }
         // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
         let started = unsafe { self.inner.begin(id, op) };
         let here = self.world.is_some();
@@ -308,6 +312,14 @@ fn cut(op: &mut Op<'_>, chance: &Chance) {
         Op::Send { socket, buffer, all: false, .. } if buffer.len() > 1 && is_stream(*socket) => {
             *buffer = &buffer[..1 + chance.below(buffer.len() - 1)];
         }
+        _ => {}
+    }
+}
+
+/// The same of a file's, which the system cuts only where a disk or a limit ends.
+#[cfg(unix)]
+fn cut_file(op: &mut Op<'_>, chance: &Chance) {
+    match op {
         Op::Read { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
             let length = 1 + chance.below(buffer.len() - 1);
             *buffer = &mut std::mem::take(buffer)[..length];

@@ -19,6 +19,8 @@ pub struct Rules {
     pub window: usize,
     /// How often a transfer on a stream moves less than it could.
     pub short: u32,
+    /// How often a read or write of a file moves less than it could.
+    pub short_files: u32,
     /// How often a datagram is lost.
     pub loss: u32,
     /// How often a datagram comes twice.
@@ -44,6 +46,7 @@ impl Default for Rules {
             jitter: Duration::from_millis(2),
             window: 64 << 10,
             short: 8,
+            short_files: 0,
             loss: 0,
             doubled: 0,
             reset: 0,
@@ -63,6 +66,7 @@ impl Rules {
             jitter: Duration::from_millis(200),
             window: 4 << 10,
             short: 3,
+            short_files: 3,
             loss: 10,
             doubled: 20,
             reset: 50,

@@ -227,6 +227,12 @@ impl World {
         Some(io::Error::from_raw_os_error(if is_full { libc::ENOSPC } else { libc::EIO }))
     }
 
+    /// Whether the next transfer of a file is cut short.
+    pub(crate) fn cuts_files(&self) -> bool {
+        let kernel = self.kernel.borrow();
+        kernel.chance.once_in(kernel.rules.short_files)
+    }
+
     /// Its sockets.
     pub(crate) fn kernel(&self) -> std::cell::RefMut<'_, Kernel> {
         self.kernel.borrow_mut()

@@ -98,9 +98,9 @@ impl Layer {
         }
     }
 
-    /// It cannot go on. The alert that says so to the peer goes out first, where nothing is in its way.
+    /// It cannot go on. What was written goes out first, and after it the alert that says so to the peer, as far as the limit
+    /// of time allows.
     fn fail(&self, error: io::Error) {
-        let idle = self.below().buffered() == 0;
         {
             let mut state = self.state.borrow_mut();
             if state.leaving {
@@ -110,12 +110,8 @@ impl Layer {
             state.leave();
         }
         self.flush();
-        if idle {
-            self.below().close();
-            self.limit_time();
-        } else if let Some(error) = self.state.borrow_mut().failure.take() {
-            self.below().abort_with(error);
-        }
+        self.below().close();
+        self.limit_time();
     }
 
     /// It cannot go on, and there is nobody to tell or no time.
