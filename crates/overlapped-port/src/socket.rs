@@ -2,6 +2,7 @@
 //! the world's.
 
 use std::io;
+use std::net::Shutdown;
 use std::ops::Deref;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -70,6 +71,18 @@ pub fn peer_addr(socket: &impl AsSocket) -> io::Result<SockAddr> {
         return address.map(SockAddr::from);
     }
     SockRef::from(socket).peer_addr()
+}
+
+/// shutdown(2).
+///
+/// # Errors
+/// `NotConnected`, …
+pub fn shutdown(socket: &impl AsSocket, how: Shutdown) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(ended) = sim::on(lent_socket(socket), |kernel, id| kernel.shutdown(id, how)) {
+        return ended;
+    }
+    SockRef::from(socket).shutdown(how)
 }
 
 /// Takes the error that is pending on a socket, if any (`SO_ERROR`, socket(7)).

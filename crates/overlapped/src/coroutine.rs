@@ -256,6 +256,7 @@ impl Coroutines {
                     Err(error) if !leaves_stuck(scheduler, &error) => port_failed(&error),
                     _ => {}
                 },
+                Err(error) if leaves_stuck(scheduler, &error) => {}
                 Err(error) => port_failed(&error),
             }
         }

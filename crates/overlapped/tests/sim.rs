@@ -118,6 +118,22 @@ fn a_peer_that_says_nothing_is_waited_for_without_end_and_this_is_seen() {
 }
 
 #[test]
+fn a_loop_that_asks_on_and_on_is_found() {
+    let found = failure(|| {
+        let (event, waits) = (overlapped::Event::new(), overlapped::Event::new());
+        let sets = event.clone();
+        spawn(move || {
+            waits.wait();
+            sets.set();
+        });
+        while !event.is_set() {
+            overlapped::yield_now();
+        }
+    });
+    assert!(found.message.contains("no time passes"), "{found}");
+}
+
+#[test]
 fn time_passes_as_fast_as_nothing_happens() {
     let begun = std::time::Instant::now();
     sim::run(1, || {

@@ -42,7 +42,10 @@ impl Chance {
         self.taken.borrow_mut().clear();
         match origin {
             Origin::Seed(seed) => self.state.set(*seed),
-            Origin::Decisions(Decisions(decisions)) => given.extend(decisions),
+            Origin::Decisions(Decisions(decisions)) => {
+                self.state.set(0);
+                given.extend(decisions);
+            }
         }
         self.plain.set(matches!(origin, Origin::Decisions(_)));
         self.hash.set(0xcbf2_9ce4_8422_2325);
@@ -56,11 +59,11 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    fn decide(&self, bound: u32, draw: impl FnOnce(u64) -> u32) -> u32 {
+    fn decide(&self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
         let mut taken = self.taken.borrow_mut();
         let decision = match self.given.borrow().get(taken.len()) {
             Some(given) => (*given).min(bound.saturating_sub(1)),
-            None if self.plain.get() => 0,
+            None if self.plain.get() && has_plain => 0,
             None => draw(self.next()),
         };
         taken.push(decision);
@@ -73,12 +76,20 @@ impl Chance {
         if bound < 2 {
             return 0;
         }
-        self.decide(bound, |random| (((random >> 32) * u64::from(bound)) >> 32) as u32) as usize
+        self.decide(bound, true, |random| scale(random, bound)) as usize
+    }
+
+    /// The same for a program, to which no number is plainer than another: one that loops until it draws another number than 0
+    /// would not end.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
+    pub(crate) fn draw(&self, bound: usize) -> usize {
+        let bound = u32::try_from(bound).unwrap_or(u32::MAX);
+        if bound < 2 { 0 } else { self.decide(bound, false, |random| scale(random, bound)) as usize }
     }
 
     /// Whether something happens that happens once in `times`, and never where that is 0; not to happen is the plain way.
     pub(crate) fn once_in(&self, times: u32) -> bool {
-        times > 0 && self.decide(2, |random| u32::from(((random >> 32) * u64::from(times)) >> 32 == 0)) == 1
+        times > 0 && self.decide(2, true, |random| u32::from(scale(random, times) == 0)) == 1
     }
 
     /// Takes note of something that was seen: it goes into the hash.
@@ -97,6 +108,11 @@ impl Chance {
     pub(crate) fn decisions(&self) -> Decisions {
         Decisions(self.taken.borrow().clone())
     }
+}
+
+/// A number below `bound` of a random one.
+fn scale(random: u64, bound: u32) -> u32 {
+    (((random >> 32) * u64::from(bound)) >> 32) as u32
 }
 
 /// What a simulation is to be begun with.

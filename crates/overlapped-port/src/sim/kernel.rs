@@ -24,6 +24,9 @@ pub(super) const ERROR_QUEUE: i32 = 0;
 /// The first port that is given to who asks for none (RFC 6335, section 6).
 const FIRST_PORT: u16 = 49_152;
 
+/// How often it is asked for news at one time by a program that goes on; one that asks more often asks for ever.
+const MOST_ASKED: u32 = 20_000;
+
 /// In how many steps the jitter of a way is divided.
 const STEPS: usize = 16;
 
@@ -110,6 +113,8 @@ pub(crate) enum Advanced {
     Passed,
     /// Nothing will ever happen by itself.
     Nothing,
+    /// Time does not pass, however often it is asked.
+    Stands,
 }
 
 /// The sockets of a world, and its time.
@@ -125,6 +130,8 @@ pub(crate) struct Kernel {
     descriptors: Vec<Option<Id>>,
     bound: BTreeMap<(bool, SocketAddr), Id>,
     ready: VecDeque<RawFd>,
+    /// How often it was asked since the time has moved on.
+    stands: u32,
     next_port: u16,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
 }
@@ -142,6 +149,7 @@ impl Kernel {
             descriptors: Vec::new(),
             bound: BTreeMap::new(),
             ready: VecDeque::new(),
+            stands: 0,
             next_port: FIRST_PORT,
             names: BTreeMap::new(),
         }
@@ -551,6 +559,13 @@ impl Kernel {
 
     /// Lets the time pass, to `until` at most, and what is due happen, until something that is watched for is there.
     pub(super) fn advance(&mut self, until: Option<u64>) -> Advanced {
+        let before = self.now;
+        let advanced = self.advance_to(until);
+        self.stands = if self.now > before { 0 } else { self.stands + 1 };
+        if self.stands > MOST_ASKED { Advanced::Stands } else { advanced }
+    }
+
+    fn advance_to(&mut self, until: Option<u64>) -> Advanced {
         loop {
             if !self.ready.is_empty() {
                 return Advanced::Ready;
@@ -597,6 +612,7 @@ impl Kernel {
         self.bound.clear();
         self.ready.clear();
         self.next_port = FIRST_PORT;
+        self.stands = 0;
     }
 }
 

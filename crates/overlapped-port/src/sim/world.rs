@@ -145,12 +145,12 @@ pub fn set_rules(rules: Rules) {
     here(|kernel| kernel.rules = rules);
 }
 
-/// A number below `bound`, of the world's own.
+/// A number below `bound`, of the world's own: what a program draws from it, its seed repeats.
 ///
 /// # Panics
 /// Outside of a simulated world.
 pub fn random(bound: usize) -> usize {
-    here(|kernel| kernel.chance.below(bound))
+    here(|kernel| kernel.chance.draw(bound))
 }
 
 /// Takes note of something that the program did: it goes into the hash.

@@ -262,7 +262,7 @@ impl PolledStream {
     pub(super) fn poll_end(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_sent(context))?;
         if let Output::Open = mem::replace(&mut self.0.state().output, Output::Over) {
-            match self.0.socket.shutdown(Shutdown::Write) {
+            match overlapped_port::socket::shutdown(&self.0.socket, Shutdown::Write) {
                 Err(error) if error.kind() != io::ErrorKind::NotConnected => return Poll::Ready(Err(error)),
                 _ => {}
             }

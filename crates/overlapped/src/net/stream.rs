@@ -90,7 +90,7 @@ macro_rules! stream {
             /// # Errors
             /// `NotConnected` where it is not connected, or no longer.
             pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                stream::shutdown(raw_socket(&self.inner), how, || self.inner.shutdown(how))
+                stream::shutdown(raw_socket(&self.inner), how, || overlapped_port::socket::shutdown(&self.inner, how))
             }
 
             /// Ends the stream in good order: the other end gets all that was sent and finds the end of the stream;

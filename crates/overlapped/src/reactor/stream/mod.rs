@@ -127,7 +127,7 @@ impl Stream {
                     // A pipe's end is closed when the last one drops it, which is here. A socket that is not connected any
                     // more tells so to whoever receives.
                     if let End::Socket(socket) = &*sink {
-                        let _ = socket.shutdown(Shutdown::Write);
+                        let _ = overlapped_port::socket::shutdown(socket, Shutdown::Write);
                     }
                 }
                 Next::Finish(reason) => {

@@ -66,6 +66,7 @@ impl Interface {
         let at_once = !ready.is_empty() || self.bell.0.swap(false, Ordering::SeqCst);
         match self.world.advance(if at_once { Some(Duration::ZERO) } else { timeout }) {
             Advanced::Nothing => return Err(io::Error::other(NOTHING)),
+            Advanced::Stands => return Err(io::Error::other(STANDS)),
             Advanced::Passed => {}
             Advanced::Ready => self.world.kernel().take_ready(|fd, found| {
                 let ends = found & (libc::POLLERR | libc::POLLHUP) != 0;
@@ -84,6 +85,9 @@ impl Interface {
         Arc::clone(&self.bell) as Arc<dyn Notify>
     }
 }
+
+const STANDS: &str = "tasklets run on and on, and no time passes: in a simulated world this is for ever (a loop that asks again and \
+                      again, and never sleeps)";
 
 const NOTHING: &str = "every tasklet waits, and nothing is on its way that could wake one: in a simulated world this is for \
                        ever (a deadlock, or somebody is waited for who is not in it)";
