@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use overlapped::reactor::{self, Protocol, Transport};
 use overlapped::sim::{self, Rules, Simulation, random};
 use overlapped::{
     Barrier, Condition, Event, Group, Lock, Notify, Queue, RwLock, Semaphore, after, channel, is_cancelled, readable,
@@ -634,5 +635,36 @@ fn files_are_as_they_were_written() {
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         file.sync_all().unwrap();
         assert!(overlapped::fs::read(&path).unwrap() == bytes_at(0, 1500));
+    });
+}
+
+/// Sends back what comes, by callbacks.
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, bytes: &[u8]) {
+        transport.write(bytes);
+    }
+}
+
+#[test]
+fn a_protocol_and_tasklets_talk_to_each_other() {
+    storm(Rules::default(), || {
+        let listening = reactor::listen(TcpListener::bind(SERVER).unwrap(), || Echo).unwrap();
+        let clients: Vec<_> = (0..1 + random(3))
+            .map(|_| {
+                spawn(|| {
+                    let whole = random(10_000);
+                    let stream = TcpStream::connect(SERVER).unwrap();
+                    let from = stream.try_clone().unwrap();
+                    let sends = spawn(move || send_all(&from, whole));
+                    receive_all(stream, whole);
+                    sends.join().unwrap();
+                })
+            })
+            .collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        listening.close();
+        sleep(Duration::from_secs(1));
     });
 }
