@@ -12,6 +12,7 @@
 //! | [`what_runs_where`] | which calls block whom, and how to use several cores |
 //! | [`blocking_crates`] | which crates that block work as they are, and what to do with the others |
 //! | [`debugging`] | how to see what waits, where, and what takes the time: `explain`, backtraces, gdb, perf |
+//! | [`bad_network`] | how to test a server against a bad network in five minutes |
 //! | [`coming_from`] | threads, tokio and may: what is called what, and what is different |
 
 #[doc = include_str!("first_server.md")]
@@ -43,6 +44,9 @@ pub mod blocking_crates {}
 
 #[doc = include_str!("debugging.md")]
 pub mod debugging {}
+
+#[doc = include_str!("bad_network.md")]
+pub mod bad_network {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
