@@ -49,8 +49,9 @@ def verdict(copy: Path) -> tuple[bool, str]:
     if not ran.returncode:
         return False, f"not found by the seeds {SEEDS} of each scene"
     scenes, seeds = SCENE.findall(ran.stdout), FOUND.findall(ran.stdout)
-    where = scenes[0] if scenes else "the program ended"
-    return True, f"found in {seconds:.1f} s: {where}, {seeds[0][:90] if seeds else 'which aborts'}"
+    seeds = seeds or FOUND.findall(ran.stderr)
+    where = scenes[0] if scenes else "a scene ends the program"
+    return True, f"found in {seconds:.1f} s: {where}, {seeds[0][:90] if seeds else 'by a signal'}"
 
 
 def main() -> bool:

@@ -26,6 +26,7 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
   -m module       run a module as python -m does
   -c code         run a string
   --backend NAME  uring or poll, instead of the better one that works (or set OVERLAPPED_BACKEND)
+  --sim SEED      have completions come late, in another order and in parts, by a seed (or set OVERLAPPED_SIM)
   --stackless     as under Stackless Python: stackless and stacklesssocket can be imported, and threads stay threads
   --report        print what the port was and did, on standard error, at the end
   --doctor        print which calls held up the other threads, and what to set, on standard error, at the end
@@ -37,7 +38,11 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
 """
 
 
-NEEDS = {"--backend": "a name: uring or poll", "--offload": "a module and its functions: module:name,name"}
+NEEDS = {
+    "--backend": "a name: uring or poll",
+    "--sim": "a seed: a number",
+    "--offload": "a module and its functions: module:name,name",
+}
 
 WARN_AFTER = 5.0
 """For how many seconds one thread may hold up the others until that is told, where OVERLAPPED_WATCH says nothing."""
@@ -68,7 +73,7 @@ def main() -> None:
             if option == "--offload":
                 offload.append(value)
             else:
-                os.environ["OVERLAPPED_BACKEND"] = value
+                os.environ["OVERLAPPED_BACKEND" if option == "--backend" else "OVERLAPPED_SIM"] = value
         else:
             fail(f"unknown option {option}")
     if arguments[:1] == ["--"]:

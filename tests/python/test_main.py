@@ -190,6 +190,15 @@ def test_the_backend_is_chosen(tmp_path: Path, backend: str) -> None:
         assert run("--backend", "poll", "-c", code, cwd=tmp_path).stdout == "poll\n"
 
 
+def test_a_seed_has_the_port_simulated(tmp_path: Path) -> None:
+    code = "import overlapped; print(overlapped.backend(), open(__import__('os').devnull).read())"
+    for option in (["--sim", "17"], ["--sim=d0*4,1"]):
+        assert run(*option, "-c", code, cwd=tmp_path, OVERLAPPED_BACKEND="").stdout == "sim \n"
+    done = run("--sim", "seven", "-c", code, cwd=tmp_path, OVERLAPPED_BACKEND="")
+    assert done.returncode == 2
+    assert "neither a seed" in done.stderr
+
+
 def test_the_report_comes_at_the_end(tmp_path: Path, backend: str) -> None:
     done = run("--report", "-c", "print('done')", cwd=tmp_path)
     assert done.stdout == "done\n"

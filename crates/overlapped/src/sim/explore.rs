@@ -11,16 +11,27 @@ use std::time::Duration;
 use overlapped_port::Kind;
 use overlapped_port::sim::{Decisions, Entered, Origin, Rules, enter};
 
+use super::watchdog::Watchdog;
 use super::{shrink, stuck};
 use crate::entry::Config;
 use crate::scheduler::try_current;
 use crate::tasklet::{JoinError, spawn};
 
+/// The real time that one run may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// How to run in a simulated world: under which rules, and how its tasklets are configured.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Simulation {
     rules: Rules,
     config: Config,
+    limit: Duration,
+}
+
+impl Default for Simulation {
+    fn default() -> Simulation {
+        Simulation::new()
+    }
 }
 
 /// What [`Simulation::explore`] has seen where nothing failed.
@@ -80,7 +91,7 @@ pub fn explore(seeds: impl IntoIterator<Item = u64>, scene: impl Fn() + Clone + 
 impl Simulation {
     /// With the usual rules.
     pub fn new() -> Simulation {
-        Simulation::default()
+        Simulation { rules: Rules::default(), config: Config::new(), limit: LIMIT }
     }
 
     /// With these rules.
@@ -95,6 +106,13 @@ impl Simulation {
         self
     }
 
+    /// With this limit to the real time that one run may take (30 seconds unless told). A tasklet that never waits cannot be
+    /// ended: past the limit the process is, with a line that says which run it was.
+    pub fn limit(mut self, limit: Duration) -> Simulation {
+        self.limit = limit;
+        self
+    }
+
     /// Runs `main` as the first tasklet of a simulated world that `origin` decides, or `OVERLAPPED_SIM` where it is set; as
     /// [`run`](crate::run) otherwise.
     ///
@@ -104,6 +122,8 @@ impl Simulation {
     #[track_caller]
     pub fn run<T: 'static>(&self, origin: impl Into<Origin>, main: impl FnOnce() -> T + 'static) -> T {
         let origin = from_environment().unwrap_or_else(|| origin.into());
+        let watchdog = Watchdog::start(self.limit);
+        watchdog.begin(&origin);
         self.within(origin.clone(), |world| {
             once(main).map_err(|fault| (fault, world.decisions())).map(|done| (done, world.hash()))
         })
@@ -132,13 +152,14 @@ impl Simulation {
         scene: impl Fn() + Clone + 'static,
     ) -> Result<Explored, Failure> {
         let from_environment = from_environment();
+        let watchdog = Watchdog::start(self.limit);
         self.within(Origin::default(), |world| {
             let mut explored = Explored { runs: 0, elapsed: Duration::ZERO, hash: 0 };
             let mut origins = seeds.into_iter().map(Origin::Seed);
             let mut given = from_environment.clone().into_iter();
             while let Some(origin) = if from_environment.is_some() { given.next() } else { origins.next() } {
-                if let Err(message) = attempt(world, &origin, &scene, false) {
-                    return Err(self.minimal(world, origin, message, &scene));
+                if let Err(message) = attempt(world, &watchdog, &origin, &scene, false) {
+                    return Err(self.minimal(world, &watchdog, origin, message, &scene));
                 }
                 explored.runs += 1;
                 explored.elapsed += world.elapsed();
@@ -152,13 +173,14 @@ impl Simulation {
     fn minimal(
         &self,
         world: &Entered,
+        watchdog: &Watchdog,
         origin: Origin,
         message: String,
         scene: &(impl Fn() + Clone + 'static),
     ) -> Failure {
         let mut failure = Failure { origin, decisions: world.decisions(), message, hash: world.hash() };
         shrink::shrink(world.decisions(), |decisions| {
-            let fault = attempt(world, &decisions.clone().into(), scene, true).err();
+            let fault = attempt(world, watchdog, &decisions.clone().into(), scene, true).err();
             if let Some(message) = &fault {
                 failure.message.clone_from(message);
                 failure.decisions = decisions.clone();
@@ -205,11 +227,13 @@ fn told(error: &JoinError) -> String {
 /// Runs the scene in a world that begins anew; what it failed with.
 fn attempt(
     world: &Entered,
+    watchdog: &Watchdog,
     origin: &Origin,
     scene: &(impl Fn() + Clone + 'static),
     quietly: bool,
 ) -> Result<(), String> {
     world.begin_anew(origin.clone());
+    watchdog.begin(origin);
     let _quiet = quietly.then(Quiet::begin);
     let scene = scene.clone();
     let ran = catch_unwind(AssertUnwindSafe(|| once(scene)));

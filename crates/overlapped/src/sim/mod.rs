@@ -63,6 +63,7 @@
 mod explore;
 mod shrink;
 mod stuck;
+mod watchdog;
 
 use std::net::IpAddr;
 use std::time::Duration;
