@@ -34,7 +34,8 @@ SCENE = re.compile(r"^---- (\S+) stdout", re.MULTILINE)
 
 def verdict(copy: Path) -> tuple[bool, str]:
     """Whether it was found, and in which scene by which seed."""
-    build = ["cargo", "test", "--quiet", "-p", "overlapped", "--test", "sim_storm", "--target-dir", str(PLACE / "storms")]
+    build = ["cargo", "test", "--quiet", "-p", "overlapped", "--test", "sim_storm"]
+    build += ["--target-dir", str(PLACE / "storms")]
     built = subprocess.run([*build, "--no-run"], cwd=copy, capture_output=True, text=True)
     if built.returncode:
         return False, "builds not"

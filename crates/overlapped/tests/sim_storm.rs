@@ -43,8 +43,9 @@ fn storm(rules: Rules, scene: fn()) {
     }
 }
 
+/// No more than so many milliseconds, of few lengths: things are to happen at the same time.
 fn a_while(most: usize) -> Duration {
-    Duration::from_micros(random(most * 1000) as u64)
+    Duration::from_micros(random(4 * most) as u64 * 250)
 }
 
 /// A connection, and the other end of it.
@@ -211,6 +212,25 @@ fn sends_of_all_do_not_mix() {
         server.read_exact(&mut came).unwrap();
         assert!(came.chunks(EACH).all(|chunk| chunk.iter().all(|byte| *byte == chunk[0])));
         writers.into_iter().for_each(|writer| writer.join().unwrap());
+    });
+}
+
+#[test]
+fn a_slow_reader_is_sent_all_as_long_as_it_takes_something() {
+    storm(Rules { window: 4000, ..Rules::default() }, || {
+        const WHOLE: usize = 40_000;
+        let (client, mut server) = pair();
+        client.set_write_timeout(Some(MILLISECOND * 20)).unwrap();
+        let sends = spawn(move || (&client).write_all(&bytes_at(0, WHOLE)).unwrap());
+        let mut came = Vec::new();
+        let mut room = [0; 2000];
+        while came.len() < WHOLE {
+            let count = server.read(&mut room).unwrap();
+            came.extend_from_slice(&room[..count]);
+            sleep(a_while(2));
+        }
+        assert!(came == bytes_at(0, WHOLE));
+        sends.join().unwrap();
     });
 }
 
@@ -422,6 +442,118 @@ fn selects_take_each_thing_once() {
 }
 
 #[test]
+fn what_is_sent_is_received_once() {
+    storm(Rules::default(), || {
+        const EACH: usize = 8;
+        let (words, numbers) = (channel::<usize>(), Queue::<usize>::bounded(1 + random(2)));
+        let came = Rc::new(RefCell::new(Vec::new()));
+        // All of them may leave at any time, with what they have, and are then asked again.
+        let tasklets: Vec<_> = (0..4)
+            .map(|which| {
+                let (words, numbers, came) = (words.clone(), numbers.clone(), Rc::clone(&came));
+                spawn(move || {
+                    let patience = || (random(2) == 0).then(|| a_while(2));
+                    for number in 0..EACH {
+                        if random(3) == 0 {
+                            sleep(a_while(2));
+                        }
+                        match which {
+                            0 => {
+                                let mut value = number;
+                                while let Err(left) = match patience() {
+                                    Some(limit) => words.send_timeout(value, limit),
+                                    None => words.send(value),
+                                } {
+                                    value = left.into_inner();
+                                }
+                            }
+                            1 => {
+                                let mut value = EACH + number;
+                                while let Err(left) = match patience() {
+                                    Some(limit) => numbers.put_timeout(value, limit),
+                                    None => numbers.put(value),
+                                } {
+                                    value = left.into_inner();
+                                }
+                            }
+                            _ => loop {
+                                let got = match (which, patience()) {
+                                    (2, Some(limit)) => words.receive_timeout(limit),
+                                    (2, None) => words.receive(),
+                                    (_, Some(limit)) => numbers.get_timeout(limit),
+                                    (_, None) => numbers.get(),
+                                };
+                                if let Ok(value) = got {
+                                    came.borrow_mut().push(value);
+                                    break;
+                                }
+                            },
+                        }
+                    }
+                })
+            })
+            .collect();
+        tasklets.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+        let mut came = came.take();
+        for half in [0..EACH, EACH..2 * EACH] {
+            assert!(came.iter().filter(|value| half.contains(value)).is_sorted(), "{came:?}");
+        }
+        came.sort_unstable();
+        assert_eq!(came, Vec::from_iter(0..2 * EACH));
+    });
+}
+
+#[test]
+fn whoever_leaves_a_line_leaves_what_it_was_given() {
+    storm(Rules::default(), || {
+        let (permits, notify, table) = (Semaphore::new(0), Notify::new(), RwLock::new(()));
+        for _ in 0..3 {
+            let holder = table.read();
+            let heard = Rc::new(Cell::new(0));
+            let waiting: Vec<_> = (0..6)
+                .map(|which| {
+                    let (permits, notify, table) = (permits.clone(), notify.clone(), table.clone());
+                    let heard = Rc::clone(&heard);
+                    let waits = spawn(move || {
+                        match which {
+                            0 | 1 => permits.acquire().forget(),
+                            2 | 3 => notify.wait(),
+                            4 => drop(table.write()),
+                            _ => drop(table.read()),
+                        }
+                        heard.set(heard.get() + 1);
+                    });
+                    yield_now();
+                    waits
+                })
+                .collect();
+            // The first of each line leaves, just when it is given something, or before.
+            let when = random(3);
+            if when == 0 {
+                [0, 2, 4].map(|first| waiting[first].cancel());
+                sleep(a_while(1));
+            }
+            permits.release();
+            notify.notify_one();
+            if when > 0 {
+                [0, 2, 4].map(|first| waiting[first].cancel());
+            }
+            for (which, tasklet) in waiting.into_iter().enumerate() {
+                if which == 4 {
+                    let _ = tasklet.join();
+                } else if which % 2 == 1 {
+                    tasklet.join().unwrap();
+                } else {
+                    assert!(tasklet.join().unwrap_err().is_cancelled());
+                }
+            }
+            assert_eq!((heard.get(), permits.value()), (3, 0));
+            drop(holder);
+        }
+    });
+}
+
+#[test]
 fn locks_exclude_and_are_given_back() {
     storm(Rules::default(), || {
         let (lock, table, permits) = (Lock::new(0_u32), RwLock::new(0_u32), Semaphore::new(2));
@@ -468,8 +600,10 @@ fn locks_exclude_and_are_given_back() {
                 })
             })
             .collect();
-        sleep(a_while(4));
-        tasklets[random(6)].cancel();
+        for _ in 0..random(4) {
+            sleep(a_while(4));
+            tasklets[random(6)].cancel();
+        }
         for tasklet in tasklets {
             if let Err(error) = tasklet.join() {
                 assert!(error.is_cancelled(), "{error}");

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What is simulated are the system calls of sockets (socket(2), bind(2), …, recv(2), poll(2)) in the form that never blocks,
-//! as [`crate::backend`]'s readiness backend makes them, and its epoll(7). So that backend and everything above it are the
+//! as the readiness backend makes them, and its epoll(7). So that backend and everything above it are the
 //! shipped ones. A socket of the world has a descriptor, a duplicate of one that stands for its kind: it can be owned, closed
 //! and cloned as any other, and its options be set (to no effect), and a call on it that this module does not know meets a
 //! socket that is not connected, and fails.

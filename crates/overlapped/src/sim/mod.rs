@@ -28,7 +28,7 @@
 //! assert_eq!(seen.unwrap(), "late");
 //! ```
 //!
-//! [`explore`] runs a scene under many seeds, and where one fails, looks for the shortest list of [`Decisions`] with which it
+//! [`explore()`] runs a scene under many seeds, and where one fails, looks for the shortest list of [`Decisions`] with which it
 //! still does. A failure is a panic of the scene, or that every tasklet waits for what can never come. What was found is run
 //! again by `OVERLAPPED_SIM`, a seed or the decisions as they were printed:
 //!
