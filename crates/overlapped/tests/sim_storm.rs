@@ -530,13 +530,13 @@ fn whoever_leaves_a_line_leaves_what_it_was_given() {
             // The first of each line leaves, just when it is given something, or before.
             let when = random(3);
             if when == 0 {
-                [0, 2, 4].map(|first| waiting[first].cancel());
+                [0, 2, 4].iter().for_each(|first| waiting[*first].cancel());
                 sleep(a_while(1));
             }
             permits.release();
             notify.notify_one();
             if when > 0 {
-                [0, 2, 4].map(|first| waiting[first].cancel());
+                [0, 2, 4].iter().for_each(|first| waiting[*first].cancel());
             }
             for (which, tasklet) in waiting.into_iter().enumerate() {
                 if which == 4 {
