@@ -219,7 +219,7 @@ def backends() -> list[str]:
 
 
 def rust(backends: list[str]) -> Iterable[Part]:
-    """The conformance suite, which runs on every backend by itself; then the Rust face, on one after another and `sim`."""
+    """The conformance suite, which runs on every backend by itself; then the Rust face, on one by one and `sim`."""
     # One program of tests that fails does not hide what the next ones would have said.
     test = ["cargo", "test", "--quiet", "--no-fail-fast"]
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
