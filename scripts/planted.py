@@ -28,7 +28,7 @@ SOURCE = "crates/"
 LIMIT = 60
 """Seconds in which the simulation is to find it."""
 SEEDS = "0..300"
-FOUND = re.compile(r"^(seed \d+ fails: .*)$", re.MULTILINE)
+FOUND = re.compile(r"^(seed \d+ fails: .*|OVERLAPPED_SIM=\S+ fails: .*)$", re.MULTILINE)
 SCENE = re.compile(r"^---- (\S+) stdout", re.MULTILINE)
 
 

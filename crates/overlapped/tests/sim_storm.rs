@@ -36,6 +36,7 @@ fn storm(rules: Rules, scene: fn()) {
         assert_eq!(left, 2, "run's own and the scene: {:?}", overlapped::tasklets());
         let report = overlapped::report().unwrap();
         assert!(report.in_flight.is_empty(), "{report}");
+        assert_eq!(overlapped::engine::current().unwrap().in_flight(), 0, "slots that are in use by none");
         assert_eq!(report.timers, 0, "{report}");
     });
     if let Err(failure) = ran {
@@ -211,6 +212,44 @@ fn sends_of_all_do_not_mix() {
         let mut came = vec![0; 3 * EACH];
         server.read_exact(&mut came).unwrap();
         assert!(came.chunks(EACH).all(|chunk| chunk.iter().all(|byte| *byte == chunk[0])));
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+    });
+}
+
+#[test]
+fn sends_go_out_in_the_order_in_which_they_were_asked() {
+    storm(Rules { window: 3000, ..Rules::default() }, || {
+        const BLOCK: usize = 1000;
+        const BLOCKS: u8 = 12;
+        let (client, mut server) = pair();
+        let (client, next) = (Rc::new(client), Rc::new(Cell::new(0)));
+        let writers: Vec<_> = (0..3)
+            .map(|_| {
+                let (client, next) = (Rc::clone(&client), Rc::clone(&next));
+                spawn(move || {
+                    while next.get() < BLOCKS {
+                        let number = next.replace(next.get() + 1);
+                        (&*client).write_all(&[number; BLOCK]).unwrap();
+                        if random(2) == 0 {
+                            sleep(a_while(2));
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (mut came, mut room) = (Vec::new(), [0; 1500]);
+        while came.len() < usize::from(BLOCKS) * BLOCK {
+            let count = server.read(&mut room).unwrap();
+            came.extend_from_slice(&room[..count]);
+            if random(3) == 0 {
+                yield_now();
+            }
+        }
+        assert!(
+            came.is_sorted(),
+            "{:?}",
+            came.chunk_by(|one, other| one == other).map(|part| part[0]).collect::<Vec<_>>()
+        );
         writers.into_iter().for_each(|writer| writer.join().unwrap());
     });
 }

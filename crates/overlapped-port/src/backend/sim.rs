@@ -209,10 +209,13 @@ impl Backend for Sim {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        for id in std::mem::take(&mut self.cancels) {
-            self.inner.cancel(id);
-        }
-        let timeout = if self.held.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let (late, now): (Vec<OpId>, Vec<OpId>) =
+            self.cancels.drain(..).partition(|_| self.chance.once_in(CANCELLED_LATE));
+        now.into_iter().for_each(|id| self.inner.cancel(id));
+        // Those reach the system when what they are to end may be over, and its slot another's.
+        self.cancels = late;
+        let is_idle = self.held.is_empty() && self.cancels.is_empty();
+        let timeout = if is_idle { timeout } else { Some(Duration::ZERO) };
         let waited = self.inner.wait(timeout, &mut self.brought);
         self.brought.drain(..).for_each(|event| self.held.push(event));
         if !self.held.is_empty() && self.chance.once_in(INTERRUPTED) {
@@ -229,7 +232,7 @@ impl Backend for Sim {
     }
 
     fn has_news(&mut self) -> bool {
-        !self.held.is_empty() || self.inner.has_news()
+        !self.held.is_empty() || !self.cancels.is_empty() || self.inner.has_news()
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

@@ -148,6 +148,15 @@ impl FromStr for Origin {
     }
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Seed(seed) => write!(f, "seed {seed}"),
+            Origin::Decisions(decisions) => write!(f, "OVERLAPPED_SIM={decisions}"),
+        }
+    }
+}
+
 impl Default for Origin {
     fn default() -> Origin {
         Origin::Seed(0)

@@ -60,11 +60,7 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Origin::Seed(seed) => write!(f, "seed {seed} fails")?,
-            Origin::Decisions(_) => write!(f, "the decisions fail")?,
-        }
-        write!(f, ": {}\nrun it again with OVERLAPPED_SIM={}", self.message, self.decisions)
+        write!(f, "{} fails: {}\nrun it again with OVERLAPPED_SIM={}", self.origin, self.message, self.decisions)
     }
 }
 
@@ -130,7 +126,7 @@ impl Simulation {
         .map(|(done, _)| done)
         .unwrap_or_else(|(fault, decisions)| match fault {
             Fault::Panicked(payload) => {
-                eprintln!("overlapped: simulated with {origin:?}; again: OVERLAPPED_SIM={decisions}");
+                eprintln!("overlapped: simulated with {origin}; again: OVERLAPPED_SIM={decisions}");
                 resume_unwind(payload)
             }
             Fault::Stuck(text) => panic!("{text}\nrun it again with OVERLAPPED_SIM={decisions}"),

@@ -1,11 +1,30 @@
 //! Who notices that a run has not ended: a loop that never waits, and so passes no time and is asked nothing, cannot be ended from
 //! inside of the thread.
 
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Origin;
+
+thread_local! {
+    static RUN: RefCell<Origin> = const { RefCell::new(Origin::Seed(0)) };
+}
+
+/// What runs on this thread.
+pub(super) fn origin() -> Origin {
+    RUN.with_borrow(Origin::clone)
+}
+
+/// Says what has failed, and ends the process. It is said past what a harness of tests keeps to itself, which goes with the
+/// process.
+pub(super) fn end_process(origin: &Origin, what: fmt::Arguments<'_>) -> ! {
+    let _ = writeln!(io::stderr(), "{origin} fails: {what}");
+    std::process::abort();
+}
 
 /// Ends the process, and says which run it was, where one takes longer than the limit; until it is dropped.
 pub(super) struct Watchdog {
@@ -25,14 +44,7 @@ impl Watchdog {
                 if let Some(origin) = origin
                     && begun.elapsed() > limit
                 {
-                    let what = match origin {
-                        Origin::Seed(seed) => format!("seed {seed} fails"),
-                        Origin::Decisions(decisions) => format!("OVERLAPPED_SIM={decisions} fails"),
-                    };
-                    eprintln!(
-                        "{what}: it has not ended after {limit:?} of real time: a tasklet computes and never waits"
-                    );
-                    std::process::abort();
+                    end_process(origin, format_args!("it has not ended after {limit:?} of real time"));
                 }
             }
         };
@@ -43,6 +55,7 @@ impl Watchdog {
 
     /// A run begins.
     pub(super) fn begin(&self, origin: &Origin) {
+        RUN.set(origin.clone());
         *self.run.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(origin.clone()));
     }
 }
