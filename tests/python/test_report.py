@@ -15,7 +15,7 @@ from overlapped import Channel, sleep, spawn
 
 
 def test_names_the_backend(backend):
-    assert backend in (("iocp",) if WINDOWS else ("uring", "poll"))
+    assert backend in (("iocp",) if WINDOWS else ("uring", "poll", "sim"))
     assert backend in overlapped.report()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import sys
 import time
@@ -10,7 +11,7 @@ import time
 import pytest
 
 import overlapped
-from conftest import NO_SOCKET, needs, wine_fails
+from conftest import NO_SOCKET, needs, unix_only, wine_fails
 from overlapped import select as overlapped_select
 from overlapped import sleep, socket, spawn
 from streams import MB, all_find_it_closed, pattern, read_all, reset
@@ -255,6 +256,31 @@ def test_a_close_wakes_who_waits(pair, wait, timeout):
     sleep(0.01)
     client.close()
     all_find_it_closed(waiting)
+
+
+@unix_only("the seeds are those of the simulation over poll")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_close_ends_what_a_send_goes_on_with(run_python, seed):
+    """A cancelled send of all that has moved a part goes on while the others are waited for: found by seed 0."""
+    code = """
+from overlapped import sleep, socket, spawn
+
+for _ in range(10):
+    client, server = socket.socketpair()
+    with server:
+        sends = [spawn(client.sendall, bytes(4 << 20)) for _ in range(3)]
+        sleep(0.001)
+        client.close()
+        for send in sends:
+            try:
+                send.result()
+            except OSError:
+                pass
+            else:
+                raise AssertionError("nobody receives")
+"""
+    done = run_python(code, env=os.environ | {"OVERLAPPED_BACKEND": "sim", "OVERLAPPED_SIM": str(seed)})
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_close_wakes_who_accepts():

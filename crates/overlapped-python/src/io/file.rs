@@ -215,7 +215,7 @@ pub(crate) fn read_at(py: Python<'_>, descriptor: c_int, size: usize, offset: u6
 #[pyfunction]
 pub(crate) fn cancel_file(py: Python<'_>, descriptor: c_int) -> PyResult<()> {
     let file = file(py, descriptor)?;
-    settle(|scheduler| scheduler.cancel_file(file), |scheduler| scheduler.in_flight_on_file(file))
+    settle(|scheduler| scheduler.cancel_file(file))
 }
 
 /// Waits until the file's data has reached the device, as os.fsync.

@@ -172,7 +172,7 @@ pub(crate) fn wait(py: Python<'_>, descriptor: SocketNumber, interest: u8, timeo
 #[pyfunction]
 pub(crate) fn cancel_socket(socket: RawSocket) -> PyResult<()> {
     sys::forget_socket(socket);
-    settle(|scheduler| scheduler.cancel_socket(socket), |scheduler| scheduler.in_flight_on_socket(socket))
+    settle(|scheduler| scheduler.cancel_socket(socket))
 }
 
 /// The bytes of the `sockaddr` of a numeric host, a port, and for IPv6 flow information and scope; `None` where the
