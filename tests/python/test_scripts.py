@@ -21,8 +21,9 @@ def test_a_script_says_what_can_be_asked_of_it(script: str) -> None:
     assert (done.returncode, done.stderr) == (0, "") and "--python" in done.stdout
 
 
-def test_each_mutant_of_the_port_has_its_place() -> None:
-    command = [sys.executable, ROOT / "scripts" / "mutants.py", "--check"]
+@pytest.mark.parametrize("script", ["mutants.py", "planted.py"])
+def test_each_mutant_and_each_planted_fault_has_its_place(script: str) -> None:
+    command = [sys.executable, ROOT / "scripts" / script, "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 * crowd())
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -7,7 +7,7 @@
 //! what is under it does.
 //!
 //! In a simulated world ([`crate::sim`]) what is under it is readiness over sockets that no kernel has, and then everything
-//! repeats: functions and opens run on the port's own thread, and time is the world's.
+//! repeats: time is the world's, opens run on the port's own thread, and functions on one that is waited for.
 //!
 //! Rejected: a backend with a simulated queue of its own. It would show what a port does with it, and nothing of what the
 //! shipped readiness backend does; over that one, a world is only as much as the system calls of sockets, and a test of it is
@@ -43,7 +43,8 @@ impl Sim {
         let world = World::here();
         let chance = match &world {
             Some(world) => world.chance(),
-            None => Rc::new(Chance::new(&origin(settings)?)),
+            // A program runs as long as it likes: what was decided is not kept.
+            None => Rc::new(Chance::new(&origin(settings)?).forgetful()),
         };
         #[cfg(unix)]
         let inner = Box::new(poll::Poll::start(settings)?);
@@ -53,7 +54,7 @@ impl Sim {
         Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
     }
 
-    /// Takes note of an answer; `None` where it is to come later.
+    /// Tells of an answer now, or later.
     fn answer(&mut self, id: OpId, result: io::Result<usize>, buffer: Option<Buffer>, may_wait: bool) -> Started {
         if may_wait && self.chance.once_in(LATER) {
             self.held.push(Event { id, result, buffer, more: false });

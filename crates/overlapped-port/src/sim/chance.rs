@@ -19,7 +19,10 @@ pub(crate) struct Chance {
     given: RefCell<Vec<u32>>,
     /// Past what is given, whether everything is plain.
     plain: Cell<bool>,
-    taken: RefCell<Vec<u32>>,
+    /// How many were taken.
+    count: Cell<usize>,
+    /// Those, where they are kept.
+    taken: Option<RefCell<Vec<u32>>>,
     hash: Cell<u64>,
 }
 
@@ -29,17 +32,27 @@ impl Chance {
             state: Cell::new(0),
             given: RefCell::default(),
             plain: Cell::new(false),
-            taken: RefCell::default(),
+            count: Cell::new(0),
+            taken: Some(RefCell::default()),
             hash: Cell::new(0),
         };
         chance.begin_anew(origin);
         chance
     }
 
+    /// The same, without a record of what it decides.
+    pub(crate) fn forgetful(mut self) -> Chance {
+        self.taken = None;
+        self
+    }
+
     pub(crate) fn begin_anew(&self, origin: &Origin) {
         let mut given = self.given.borrow_mut();
         given.clear();
-        self.taken.borrow_mut().clear();
+        self.count.set(0);
+        if let Some(taken) = &self.taken {
+            taken.borrow_mut().clear();
+        }
         match origin {
             Origin::Seed(seed) => self.state.set(*seed),
             Origin::Decisions(Decisions(decisions)) => {
@@ -60,13 +73,15 @@ impl Chance {
     }
 
     fn decide(&self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
-        let mut taken = self.taken.borrow_mut();
-        let decision = match self.given.borrow().get(taken.len()) {
+        let count = self.count.replace(self.count.get() + 1);
+        let decision = match self.given.borrow().get(count) {
             Some(given) => (*given).min(bound.saturating_sub(1)),
             None if self.plain.get() && has_plain => 0,
             None => draw(self.next()),
         };
-        taken.push(decision);
+        if let Some(taken) = &self.taken {
+            taken.borrow_mut().push(decision);
+        }
         decision
     }
 
@@ -106,7 +121,7 @@ impl Chance {
     /// The decisions so far.
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn decisions(&self) -> Decisions {
-        Decisions(self.taken.borrow().clone())
+        Decisions(self.taken.as_ref().map(|taken| taken.borrow().clone()).unwrap_or_default())
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Rules {
     pub reset: u32,
     /// How often a connect is refused although somebody listens.
     pub refused: u32,
-    /// How often an accept, a socket or a look-up finds no descriptor left (`EMFILE`).
+    /// How often a new socket, an accept or a duplicate finds no descriptor left (`EMFILE`).
     pub no_descriptors: u32,
     /// How often a send finds no memory in the kernel (`ENOBUFS`).
     pub no_buffers: u32,
