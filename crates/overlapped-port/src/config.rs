@@ -34,8 +34,8 @@ impl Config {
         Config { backend: None, settings: Settings::default() }
     }
 
-    /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names. In a simulated world
-    /// ([`sim::enter`](crate::sim)) that is [`Kind::Sim`].
+    /// Takes this backend or none, instead of the best that works or the one that `OVERLAPPED_BACKEND` names (in a simulated
+    /// world: [`Kind::Sim`]).
     pub fn backend(mut self, kind: Kind) -> Config {
         self.backend = Some(kind);
         self

@@ -6,8 +6,8 @@
 //! ([`Port::set_timer`]) ride on the same sleep.
 //!
 //! Under it is io_uring, readiness (epoll, kqueue) with a few threads for files, or a completion port of Windows, behind
-//! one contract; or, for tests, a kernel that is simulated ([`sim`]). [`Port::new`] takes the best that works here, `OVERLAPPED_BACKEND=uring`, `poll` or `iocp` forces one,
-//! and [`Port::report`] says which it was and why not a better one.
+//! one contract; or, for tests, a kernel that is simulated ([`sim`]). [`Port::new`] takes the best that works here,
+//! `OVERLAPPED_BACKEND=uring`, `poll` or `iocp` forces one, and [`Port::report`] says which it was and why not a better one.
 //!
 //! ```
 //! use overlapped_port::{Op, Outcome, Port, sys};

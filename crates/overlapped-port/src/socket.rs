@@ -1,6 +1,7 @@
 //! What a socket is asked that never waits: to be made, named, duplicated. In a simulated world ([`crate::sim`]) the sockets are
 //! the world's.
 
+use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::ops::Deref;
@@ -110,7 +111,6 @@ pub fn try_clone(socket: &impl AsSocket) -> io::Result<OwnedSocket> {
 }
 
 /// A socket that is owned, of any type: a simulated world is told when it is closed.
-#[derive(Debug)]
 pub struct Held<S: AsSocket>(Option<S>);
 
 impl<S: AsSocket> Held<S> {
@@ -133,6 +133,12 @@ impl<S: AsSocket> Deref for Held<S> {
     #[inline]
     fn deref(&self) -> &S {
         self.0.as_ref().expect(THERE)
+    }
+}
+
+impl<S: AsSocket + fmt::Debug> fmt::Debug for Held<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

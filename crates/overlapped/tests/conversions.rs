@@ -107,3 +107,10 @@ fn a_socket_without_time_outs_waits() {
         assert_eq!(overlapped::timeout(LONG, || reader.join()).unwrap().unwrap().unwrap(), 1);
     });
 }
+
+#[test]
+fn what_is_printed_is_what_the_standard_library_prints() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = format!("{listener:?}");
+    assert_eq!(format!("{:?}", TcpListener::from(listener)), theirs);
+}

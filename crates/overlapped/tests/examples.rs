@@ -111,6 +111,12 @@ fn websocket_echo() {
     assert!(run("websocket_echo", &[]).starts_with("websocket echo: 100 clients, 2000 messages"));
 }
 
+#[test]
+#[cfg(unix)]
+fn simulation() {
+    assert!(run("simulation", &["200"]).starts_with("200 runs, none failed"));
+}
+
 #[cfg(feature = "tower")]
 #[test]
 fn static_site() {

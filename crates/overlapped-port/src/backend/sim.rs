@@ -50,7 +50,8 @@ impl Sim {
         let inner = Box::new(poll::Poll::start(settings)?);
         #[cfg(windows)]
         let inner = Box::new(iocp::Iocp::start(settings)?);
-        let short = settings.short_transfers;
+        // A world cuts its streams itself.
+        let short = if world.is_some() { 0 } else { settings.short_transfers };
         Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
     }
 

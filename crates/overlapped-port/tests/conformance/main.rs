@@ -1,9 +1,10 @@
 //! The conformance suite: one body for each promise, run on every backend.
 //!
 //! A module holds plain functions that take a [`Config`], and lists them in [`on_every_backend`], which makes a test of
-//! each for each backend: `sockets::uring::name`, `sockets::poll::name`, `sockets::sim::name` (by the seed in `OVERLAPPED_SIM`); and `sockets::chosen::name`, where the port
-//! chooses as it does for a program. The `chosen` ones run a second time in a child process to which a seccomp filter
-//! denies io_uring ([`unix::denied`]). A function that is not listed is dead code, and the compiler says so.
+//! each for each backend: `sockets::uring::name`, `sockets::poll::name`, `sockets::sim::name` (by the seed in `OVERLAPPED_SIM`);
+//! and `sockets::chosen::name`, where the port chooses as it does for a program. The `chosen` ones run a second time in a child
+//! process to which a seccomp filter denies io_uring ([`unix::denied`]). A function that is not listed is dead code, and the
+//! compiler says so.
 //!
 //! [`driver::Driver`] is how a test speaks to a port: it keeps what an operation borrows until its final completion, so
 //! that the tests themselves hold no unsafe code, and checks on the way what must hold for each completion.

@@ -20,6 +20,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use overlapped_port::socket::Held;
 use overlapped_port::sys::{CANCELLED, raw_socket};
 use overlapped_port::{Op, Outcome};
 use socket2::Socket;
@@ -62,7 +63,7 @@ const KEPT: usize = 16 << 10;
 pub struct PolledStream(Arc<Shared>);
 
 struct Shared {
-    socket: Socket,
+    socket: Held<Socket>,
     state: Mutex<State>,
 }
 
@@ -148,7 +149,7 @@ impl<S: StreamSocket> From<S> for PolledStream {
             writer: None,
             left: false,
         };
-        PolledStream(Arc::new(Shared { socket, state: Mutex::new(state) }))
+        PolledStream(Arc::new(Shared { socket: Held::new(socket), state: Mutex::new(state) }))
     }
 }
 

@@ -86,8 +86,8 @@ impl Interface {
     }
 }
 
-const STANDS: &str = "tasklets run on and on, and no time passes: in a simulated world this is for ever (a loop that asks again and \
-                      again, and never sleeps)";
+const STANDS: &str = "tasklets run on and on, and no time passes: in a simulated world this is for ever (a loop that asks \
+                      again and again, and never sleeps)";
 
-const NOTHING: &str = "every tasklet waits, and nothing is on its way that could wake one: in a simulated world this is for \
-                       ever (a deadlock, or somebody is waited for who is not in it)";
+const NOTHING: &str = "every tasklet waits, and nothing is on its way that could wake one: in a simulated world this is \
+                       for ever (a deadlock, or somebody is waited for who is not in it)";
