@@ -23,7 +23,8 @@ use crate::sys::CANCELLED;
 /// How often, once in so many times, what happens to an answer.
 const LATER: u32 = 4;
 const INTERRUPTED: u32 = 16;
-const CANCELLED_LATE: u32 = 4;
+const CANCELLED_LATE: u32 = 3;
+const LATER_STILL: u32 = 2;
 
 /// A backend over another.
 pub(super) struct Sim {
@@ -212,7 +213,7 @@ impl Backend for Sim {
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let (late, now): (Vec<OpId>, Vec<OpId>) =
-            self.cancels.drain(..).partition(|_| self.chance.once_in(CANCELLED_LATE));
+            self.cancels.drain(..).partition(|_| self.chance.once_in(LATER_STILL));
         now.into_iter().for_each(|id| self.inner.cancel(id));
         // Those reach the system when what they are to end may be over, and its slot another's.
         self.cancels = late;
