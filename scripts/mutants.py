@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,52 +79,61 @@ def suites(mutant: Mutant) -> list[list[str]]:
     return [["--lib"], ["--test", "uring_traps", "--test", "poll_traps"], ["--test", "conformance"]]
 
 
-def verdict(copy: Path, mutant: Mutant) -> str:
-    """`builds not`, `dies` with the first test that failed, or `survives`."""
+def verdict(copy: Path, mutant: Mutant) -> tuple[bool, str]:
+    """Whether it dies, and by which test first."""
     try:
         for tests in suites(mutant):
             ran = cargo(copy, *tests)
             if "could not compile" in ran.stderr:
-                return "builds not"
+                return False, "builds not"
             if ran.returncode:
                 failed = [line.split()[1] for line in ran.stdout.split("\n") if line.startswith("---- ")]
-                return "dies: " + (failed[0] if failed else "the test program ended")
+                return True, "dies: " + (failed[0] if failed else "the test program ended")
     except subprocess.TimeoutExpired:
-        return "dies: hangs"
-    return "survives"
+        return True, "dies: hangs"
+    return False, "survives"
 
 
-def main() -> bool:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def work_off(
+    listed: Path, source: str, description: str, noticed: Callable[[Path, Mutant], tuple[bool, str]]
+) -> tuple[int, int]:
+    """Make each mutant of a list that the command line chooses; `noticed` says whether the tests notice it, and how.
+
+    Return how many there were, and how many were not noticed. End the program where only the list was asked for, or has
+    mistakes.
+    """
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="only look whether each text is there, once")
     parser.add_argument("--list", action="store_true", help="only name them")
     parser.add_argument("words", nargs="*", metavar="WORD")
     arguments = parser.parse_args()
-    mutants = [Mutant(**fields) for fields in tomllib.loads(LIST.read_text())["mutant"]]
+    [(name, entries)] = tomllib.loads(listed.read_text()).items()
+    mutants = [Mutant(**fields) for fields in entries]
     words = arguments.words
     chosen = [mutant for mutant in mutants if not words or any(word in mutant.title() for word in words)]
-    wrong = [mutant for mutant in chosen if (ROOT / SOURCE / mutant.file).read_text().count(mutant.text) != 1]
+    wrong = [mutant for mutant in chosen if (ROOT / source / mutant.file).read_text().count(mutant.text) != 1]
     for mutant in wrong:
         print(f"{mutant.file}: not there, or more than once: {mutant.what}")
     if arguments.list:
         print(*(mutant.title() for mutant in chosen), sep="\n")
     if arguments.check or arguments.list or wrong:
-        return bool(wrong)
-    copy, survived = tree(), []
+        sys.exit(bool(wrong))
+    copy, left = tree(), []
     for number, mutant in enumerate(chosen, 1):
-        path = copy / SOURCE / mutant.file
+        path = copy / source / mutant.file
         whole, start = path.read_text(), time.monotonic()
         path.write_text(whole.replace(mutant.text, mutant.instead))
         try:
-            answer = verdict(copy, mutant)
+            is_noticed, told = noticed(copy, mutant)
         finally:
             path.write_text(whole)
-        print(f"{number}/{len(chosen)} {mutant.title()}: {answer} ({time.monotonic() - start:.0f} s)", flush=True)
-        if not answer.startswith("dies"):
-            survived.append(f"{mutant.title()}: {answer}")
-    print(f"{len(chosen)} mutants, {len(survived)} left:", *survived, sep="\n  ")
-    return len(survived) * 100 > 5 * len(chosen)
+        print(f"{number}/{len(chosen)} {mutant.title()}: {told} ({time.monotonic() - start:.0f} s)", flush=True)
+        if not is_noticed:
+            left.append(f"{mutant.title()}: {told}")
+    print(f"{len(chosen)} {name}s, {len(left)} left:", *left, sep="\n  ")
+    return len(chosen), len(left)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    count, survived = work_off(LIST, SOURCE, __doc__, verdict)
+    sys.exit(survived * 100 > 5 * count)

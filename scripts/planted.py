@@ -12,16 +12,14 @@ It differs from `mutants.py` in what is to notice: there, tests that were writte
 scenes that know nothing of the fault. It is not part of `make test`: a fault costs half a minute, most of it to build.
 """
 
-import argparse
 import os
 import re
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
-from mutants import PLACE, ROOT, Mutant, tree
+from mutants import PLACE, Mutant, work_off
 
 LIST = Path(__file__).with_suffix(".toml")
 SOURCE = "crates/"
@@ -32,7 +30,7 @@ FOUND = re.compile(r"^(seed \d+ fails: .*|OVERLAPPED_SIM=\S+ fails: .*)$", re.MU
 SCENE = re.compile(r"^---- (\S+) stdout", re.MULTILINE)
 
 
-def verdict(copy: Path) -> tuple[bool, str]:
+def verdict(copy: Path, _: Mutant) -> tuple[bool, str]:
     """Whether it was found, and in which scene by which seed."""
     build = ["cargo", "test", "--quiet", "-p", "overlapped", "--test", "sim_storm"]
     build += ["--target-dir", str(PLACE / "storms")]
@@ -55,38 +53,6 @@ def verdict(copy: Path) -> tuple[bool, str]:
     return True, f"found in {seconds:.1f} s: {where}, {seeds[0][:90] if seeds else 'by a signal'}"
 
 
-def main() -> bool:
-    """Whether one was not found, or the list has a mistake."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="only look whether each text is there, once")
-    parser.add_argument("--list", action="store_true", help="only name them")
-    parser.add_argument("words", nargs="*", metavar="WORD")
-    arguments = parser.parse_args()
-    faults = [Mutant(**fields) for fields in tomllib.loads(LIST.read_text())["fault"]]
-    words = arguments.words
-    chosen = [fault for fault in faults if not words or any(word in fault.title() for word in words)]
-    wrong = [fault for fault in chosen if (ROOT / SOURCE / fault.file).read_text().count(fault.text) != 1]
-    for fault in wrong:
-        print(f"{fault.file}: not there, or more than once: {fault.what}")
-    if arguments.list:
-        print(*(fault.title() for fault in chosen), sep="\n")
-    if arguments.check or arguments.list or wrong:
-        return bool(wrong)
-    copy, missed = tree(), []
-    for number, fault in enumerate(chosen, 1):
-        path = copy / SOURCE / fault.file
-        whole = path.read_text()
-        path.write_text(whole.replace(fault.text, fault.instead))
-        try:
-            found, told = verdict(copy)
-        finally:
-            path.write_text(whole)
-        print(f"{number}/{len(chosen)} {fault.title()}: {told}", flush=True)
-        if not found:
-            missed.append(f"{fault.title()}: {told}")
-    print(f"{len(chosen)} faults, {len(missed)} not found:", *missed, sep="\n  ")
-    return bool(missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    _, missed = work_off(LIST, SOURCE, __doc__, verdict)
+    sys.exit(missed > 0)
