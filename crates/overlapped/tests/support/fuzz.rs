@@ -133,11 +133,30 @@ pub(crate) fn pieces<'a>(random: &mut Rng, mut input: &'a [u8]) -> Vec<&'a [u8]>
     pieces
 }
 
+/// Holds the messages of a wire to what [`check_messages`] says, by inputs that are made of these; and a length beyond `limit`
+/// is not waited for.
+pub(crate) fn check_wire<M: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
+    valid: &[M],
+    limit: usize,
+    decode: impl Fn(&[u8]) -> Result<Option<(M, usize)>, E>,
+    encode: impl Fn(&M) -> Vec<u8>,
+) {
+    let valid: Vec<_> = valid.iter().map(&encode).collect();
+    let mut taken = 0;
+    inputs(20_000, &valid, |random, input| {
+        taken += check_messages(random, input, &decode, &encode);
+        if let Some(length) = input.first_chunk().filter(|length| u32::from_be_bytes(**length) as usize > limit) {
+            assert!(decode(length).is_err(), "what is too long is not waited for");
+        }
+    });
+    println!("{taken} messages");
+}
+
 /// Holds a decoder of messages to its promises: what it takes is there, and is written the same; a part of what it takes is no
 /// message; and the messages of an input are the same, and end in the same way, whatever pieces it comes in.
 ///
 /// `decode` takes the first message with its length, `None` where more has to come; `encode` is the way back.
-pub(crate) fn check_messages<M: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
+fn check_messages<M: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
     random: &mut Rng,
     input: &[u8],
     decode: impl Fn(&[u8]) -> Result<Option<(M, usize)>, E>,
