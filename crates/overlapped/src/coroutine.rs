@@ -246,18 +246,20 @@ impl Coroutines {
         let between = NoUnwind;
         loop {
             // SAFETY: this is the switcher, and goes to the one that is named.
-            match unsafe { scheduler.next() } {
+            let turned = match unsafe { scheduler.next() } {
                 Ok(Some(TaskletId::ROOT)) => return std::mem::forget(between),
                 Ok(Some(id)) => {
                     self.fetch_ahead(scheduler);
                     self.resume(scheduler, id);
+                    continue;
                 }
-                Ok(None) => match scheduler.rest(None) {
-                    Err(error) if !leaves_stuck(scheduler, &error) => port_failed(&error),
-                    _ => {}
-                },
-                Err(error) if leaves_stuck(scheduler, &error) => {}
-                Err(error) => port_failed(&error),
+                Ok(None) => scheduler.rest(None),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = turned
+                && !leaves_stuck(scheduler, &error)
+            {
+                port_failed(&error);
             }
         }
     }

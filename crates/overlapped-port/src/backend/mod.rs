@@ -311,13 +311,7 @@ fn no_pipe_clients() -> Started {
 /// The answer of Unix to [`Op::ReadMultishot`] where bytes do not come by and by: what lies on a disk is always ready.
 #[cfg(unix)]
 fn check_comes_by_and_by(file: RawFile) -> io::Result<()> {
-    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the place outlives the call. Any number is allowed.
-    if unsafe { libc::fstat(file, &raw mut status) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR) {
+    if matches!(crate::sys::status(file)?.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR) {
         let message = "read (multishot) of what lies on a disk: nothing would tell when there is more; use read";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }

@@ -286,11 +286,7 @@ fn apart(function: Function) -> io::Result<usize> {
 /// Whether a file is one on a disk: what is written to others may have to be whole.
 #[cfg(unix)]
 fn is_regular(file: RawFile) -> bool {
-    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the place outlives the call. Any number is allowed.
-    let found = unsafe { libc::fstat(file, &raw mut status) } == 0;
-    found && status.st_mode & libc::S_IFMT == libc::S_IFREG
+    crate::sys::status(file).is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
 /// There, transfers are left whole.

@@ -89,9 +89,6 @@ impl Kernel {
         mut put: impl FnMut(&[u8]),
     ) -> io::Result<Received> {
         let socket = self.get(id);
-        if flags & super::kernel::ERROR_QUEUE != 0 {
-            return Err(error(libc::EAGAIN));
-        }
         if flags & libc::MSG_OOB != 0 {
             return Err(error(libc::EOPNOTSUPP));
         }

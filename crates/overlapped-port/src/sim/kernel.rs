@@ -13,13 +13,7 @@ use super::agenda::Agenda;
 use super::chance::{Chance, Origin};
 use super::rules::{Links, Rules};
 use super::socket::{Socket, State, Watch};
-
-/// The flag of a receive of queued errors, where there is one: none are queued here.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) const ERROR_QUEUE: i32 = libc::MSG_ERRQUEUE;
-/// The flag of a receive of queued errors, where there is one: none are queued here.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) const ERROR_QUEUE: i32 = 0;
+use crate::sys;
 
 /// The first port that is given to who asks for none (RFC 6335, section 6).
 const FIRST_PORT: u16 = 49_152;
@@ -364,11 +358,6 @@ impl Kernel {
         self.now + self.way(from, to)
     }
 
-    /// listen(2).
-    pub(super) fn listen(&mut self, id: Id, backlog: i32) -> io::Result<()> {
-        self.listen_stream(id, backlog)
-    }
-
     /// connect(2), in the form that does not block.
     pub(crate) fn connect(&mut self, id: Id, to: Option<SocketAddr>) -> io::Result<()> {
         let socket = self.get(id);
@@ -420,6 +409,9 @@ impl Kernel {
 
     /// recv(2), recvfrom(2), recvmsg(2): `put` is given the bytes in order.
     pub(crate) fn recv(&mut self, id: Id, room: usize, flags: i32, put: impl FnMut(&[u8])) -> io::Result<Received> {
+        if flags & sys::ERROR_QUEUE != 0 {
+            return Err(error(libc::EAGAIN));
+        }
         match self.get(id).is_stream {
             true => self.recv_stream(id, room, flags, put),
             false => self.recv_datagram(id, room, flags, put),
@@ -629,19 +621,9 @@ thread_local! {
     static KINDS: RefCell<[Option<(Real, u64)>; 4]> = const { RefCell::new([const { None }; 4]) };
 }
 
-/// What tells an open file from others; none where the number is closed.
-fn inode(fd: RawFd) -> Option<u64> {
-    // SAFETY: a plain value that fstat(2) fills; zeroes are one.
-    let mut status: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the place outlives the call. Any number is allowed.
-    let found = unsafe { libc::fstat(fd, &raw mut status) } == 0;
-    #[allow(clippy::unnecessary_cast, reason = "the type of an inode number differs between systems")]
-    found.then_some(status.st_ino as u64)
-}
-
 /// Whether a descriptor stands for a socket of a world of this thread: or else it was closed, and its number may mean another.
 pub(super) fn is_stand_in(fd: RawFd) -> bool {
-    let inode = inode(fd);
+    let inode = sys::inode(fd);
     inode.is_some() && KINDS.with_borrow(|kinds| kinds.iter().flatten().any(|(_, one)| Some(*one) == inode))
 }
 
@@ -652,7 +634,7 @@ fn stand_in(is_stream: bool, is_v6: bool) -> io::Result<OwnedFd> {
         if place.is_none() {
             let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
             let kind = Real::new(domain, if is_stream { Type::STREAM } else { Type::DGRAM }, None)?;
-            let inode = inode(kind.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
+            let inode = sys::inode(kind.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
             *place = Some((kind, inode));
         }
         let kind = place.as_ref().expect("it was just made").0.as_raw_fd();

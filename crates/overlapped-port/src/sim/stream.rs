@@ -15,7 +15,8 @@ const ASK_AGAIN: u64 = 1_000_000_000;
 const ASKED_AT_MOST: u32 = 6;
 
 impl Kernel {
-    pub(super) fn listen_stream(&mut self, id: Id, backlog: i32) -> io::Result<()> {
+    /// listen(2).
+    pub(super) fn listen(&mut self, id: Id, backlog: i32) -> io::Result<()> {
         let socket = self.get(id);
         match &mut socket.state {
             State::Fresh if socket.is_stream => {}
@@ -242,9 +243,6 @@ impl Kernel {
     ) -> io::Result<Received> {
         if flags & libc::MSG_OOB != 0 {
             return Err(error(libc::EINVAL));
-        }
-        if flags & super::kernel::ERROR_QUEUE != 0 {
-            return Err(error(libc::EAGAIN));
         }
         let socket = self.get(id);
         let visible = socket.visible;

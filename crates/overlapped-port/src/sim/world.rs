@@ -58,11 +58,6 @@ impl Entered {
         here(|kernel| kernel.chance.decisions())
     }
 
-    /// How much time has passed in it.
-    pub fn elapsed(&self) -> Duration {
-        here(|kernel| Duration::from_nanos(kernel.now))
-    }
-
     /// Begins anew, at the time at which it began, with nobody in it: sockets that are still there mean nothing any more. No
     /// operation is in flight.
     pub fn begin_anew(&self, origin: impl Into<Origin>) {

@@ -152,6 +152,38 @@ pub(crate) unsafe fn own_file(result: usize) -> OwnedFile {
     unsafe { OwnedFile::from_raw_fd(result as RawFile) }
 }
 
+/// What the system knows of an open file (fstat(2)).
+///
+/// # Errors
+/// `EBADF`, where the number means none: any is allowed.
+pub(crate) fn status(file: RawFile) -> io::Result<libc::stat> {
+    loop {
+        // SAFETY: a plain value that fstat(2) fills; zeroes are one.
+        let mut status: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the place outlives the call.
+        if unsafe { libc::fstat(file, &raw mut status) } == 0 {
+            return Ok(status);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// What tells an open file from a later one with the same number; none where the number means none.
+pub(crate) fn inode(file: RawFile) -> Option<u64> {
+    #[allow(clippy::unnecessary_cast, reason = "the type of an inode number differs between systems")]
+    status(file).ok().map(|status| status.st_ino as u64)
+}
+
+/// The flag of a receive of queued errors, where there is one.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const ERROR_QUEUE: i32 = libc::MSG_ERRQUEUE;
+/// The flag of a receive of queued errors, where there is one.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const ERROR_QUEUE: i32 = 0;
+
 /// A path in the form in which the system takes it.
 pub type SystemPath = std::ffi::CString;
 

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::tasklet::text_of;
+
 /// Runs a callback that belongs to nobody. Where it panics, the message has been printed, and the loop goes on.
 pub(crate) fn guarded(callback: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
@@ -17,9 +19,8 @@ pub(crate) fn guarded(callback: impl FnOnce()) {
 /// What the connection is lost for, where it panics.
 pub(super) fn guarded_for<R>(callback: impl FnOnce() -> R) -> io::Result<R> {
     catch_unwind(AssertUnwindSafe(callback)).map_err(|payload| {
-        let message = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-        let error =
-            io::Error::other(format!("a callback of the protocol panicked: {}", message.unwrap_or("(no text)")));
+        let message = text_of(&*payload).unwrap_or("(no text)");
+        let error = io::Error::other(format!("a callback of the protocol panicked: {message}"));
         discard(payload);
         error
     })

@@ -12,10 +12,10 @@ use overlapped_port::Kind;
 use overlapped_port::sim::{Decisions, Entered, Origin, Rules, enter};
 
 use super::watchdog::Watchdog;
-use super::{shrink, stuck};
+use super::{elapsed, shrink, stuck};
 use crate::entry::Config;
 use crate::scheduler::try_current;
-use crate::tasklet::{JoinError, spawn};
+use crate::tasklet::{spawn, text_of};
 
 /// The real time that one run may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -158,7 +158,7 @@ impl Simulation {
                     return Err(self.minimal(world, &watchdog, origin, message, &scene));
                 }
                 explored.runs += 1;
-                explored.elapsed += world.elapsed();
+                explored.elapsed += elapsed();
                 explored.hash = explored.hash.rotate_left(5) ^ world.hash();
             }
             Ok(explored)
@@ -212,12 +212,10 @@ fn once<T: 'static>(scene: impl FnOnce() -> T + 'static) -> Result<T, Fault> {
         (Some(text), _) => Err(Fault::Stuck(text)),
         (None, Ok(done)) if left == 0 => Ok(done),
         (None, Ok(_)) => Err(Fault::Stuck(format!("{left} tasklets were cancelled at the end, and did not end"))),
-        (None, Err(error)) => Err(Fault::Panicked(error.into_panic().unwrap_or_else(|error| Box::new(told(&error))))),
+        (None, Err(error)) => {
+            Err(Fault::Panicked(error.into_panic().unwrap_or_else(|error| Box::new(error.to_string()))))
+        }
     }
-}
-
-fn told(error: &JoinError) -> String {
-    error.to_string()
 }
 
 /// Runs the scene in a world that begins anew; what it failed with.
@@ -236,13 +234,10 @@ fn attempt(
     match ran {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Fault::Stuck(text))) => Err(text),
-        Ok(Err(Fault::Panicked(payload))) | Err(payload) => Err(text_of(&*payload)),
+        Ok(Err(Fault::Panicked(payload))) | Err(payload) => {
+            Err(text_of(&*payload).unwrap_or("a panic without a text").to_owned())
+        }
     }
-}
-
-fn text_of(payload: &dyn Any) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text").to_owned()
 }
 
 /// Until it is dropped, panics of this thread are not printed: what fails again and again while a shorter list is looked for

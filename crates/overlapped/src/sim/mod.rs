@@ -66,21 +66,12 @@ mod stuck;
 mod watchdog;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 pub use explore::{Explored, Failure, Simulation, explore, run};
 pub use overlapped_port::sim::{
-    Decisions, Link, Origin, Rules, heal_links, is_simulated, note, now, random, set_link, set_name, set_rules,
+    Decisions, Link, Origin, Rules, elapsed, heal_links, is_simulated, note, now, random, set_link, set_name, set_rules,
 };
 pub(crate) use stuck::leave_stuck;
-
-/// How much time has passed since the world began.
-///
-/// # Panics
-/// Outside of a simulated world.
-pub fn elapsed() -> Duration {
-    overlapped_port::sim::elapsed()
-}
 
 /// Lets nothing through between two addresses, in either direction, until [`heal`].
 ///

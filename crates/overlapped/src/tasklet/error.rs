@@ -100,7 +100,7 @@ impl JoinError {
 }
 
 /// What a panic said.
-fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 

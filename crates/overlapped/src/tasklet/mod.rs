@@ -10,6 +10,7 @@ mod handle;
 mod join;
 
 pub use self::error::JoinError;
+pub(crate) use self::error::text_of;
 pub use self::handle::{Handle, handle};
 pub use self::join::Join;
 pub(crate) use self::join::Watched;

@@ -10,6 +10,7 @@ use crate::backend::{is_stream, receives_no_more};
 use crate::buffers::{Buffer, BufferPool, nowhere};
 use crate::op::{Interest, Op};
 use crate::slots::OpId;
+use crate::sys;
 
 /// An operation that waits, with what it has done so far.
 pub(super) struct Pending {
@@ -120,7 +121,7 @@ impl Pending {
     pub(super) fn never_waits(&self) -> bool {
         match self.op {
             Op::Recv { flags, .. } | Op::RecvProvided { flags, .. } | Op::RecvMessage { flags, .. } => {
-                flags & (call::ERROR_QUEUE | libc::MSG_OOB) != 0
+                flags & (sys::ERROR_QUEUE | libc::MSG_OOB) != 0
             }
             _ => false,
         }

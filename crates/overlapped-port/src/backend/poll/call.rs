@@ -18,20 +18,13 @@ use libc::{c_int, c_void, iovec};
 use crate::address::Address;
 use crate::backend::at_once::{self, MOST_BUFFERS};
 use crate::message::{RecvMessage, SendMessage};
-use crate::sim;
+use crate::{sim, sys};
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
 pub(super) const MOST: usize = i32::MAX as usize - 1;
 
 /// Flags of each send: it answers at once, and raises no signal. (On macOS a socket option keeps the signal away.)
 const SEND_FLAGS: c_int = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
-
-/// The flag of a receive of queued errors, where there is one.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) const ERROR_QUEUE: c_int = libc::MSG_ERRQUEUE;
-/// The flag of a receive of queued errors, where there is one.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) const ERROR_QUEUE: c_int = 0;
 
 /// One of the two directions of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -415,17 +408,8 @@ pub(super) enum Nature {
     Device,
 }
 
-fn status(fd: RawFd) -> io::Result<libc::stat> {
-    let mut status = MaybeUninit::zeroed();
-    // SAFETY: fstat(2) fills `status`, a structure of integers.
-    unsafe {
-        retry(|| libc::fstat(fd, status.as_mut_ptr()))?;
-        Ok(status.assume_init())
-    }
-}
-
 pub(super) fn nature(fd: RawFd) -> io::Result<Nature> {
-    Ok(match status(fd)?.st_mode & libc::S_IFMT {
+    Ok(match sys::status(fd)?.st_mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR => Nature::File,
         libc::S_IFSOCK => Nature::Socket,
         libc::S_IFCHR => Nature::Device,
@@ -435,8 +419,7 @@ pub(super) fn nature(fd: RawFd) -> io::Result<Nature> {
 
 /// What tells an open socket from a later one with the same number. (macOS numbers sockets with 0.)
 pub(super) fn identity(fd: RawFd) -> Option<u64> {
-    #[allow(clippy::unnecessary_cast, reason = "the type of an inode number differs between systems")]
-    sim::on(fd, |_, id| id.number()).or_else(|| status(fd).ok().map(|status| status.st_ino as u64))
+    sim::on(fd, |_, id| id.number()).or_else(|| sys::inode(fd))
 }
 
 /// Whether the descriptor is open.

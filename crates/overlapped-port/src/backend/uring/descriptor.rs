@@ -2,6 +2,7 @@
 
 use crate::backend::{is_stream, receives_no_more};
 use crate::op::Interest;
+use crate::sys;
 
 /// What the steps of an operation ask of its descriptor; a test answers as it likes.
 pub(super) trait Look {
@@ -70,21 +71,13 @@ impl Descriptor {
         unsafe { libc::fcntl(self.0, libc::F_GETFD) >= 0 }
     }
 
-    fn status(self) -> Option<libc::stat> {
-        // SAFETY: a plain value that fstat fills; zeroes are one.
-        unsafe {
-            let mut status: libc::stat = std::mem::zeroed();
-            (libc::fstat(self.0, &raw mut status) == 0).then_some(status)
-        }
-    }
-
     pub(super) fn is_regular(self) -> bool {
-        self.status().is_some_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
+        sys::status(self.0).is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
     }
 
     /// What it is, where it is open.
     pub(super) fn identity(self) -> Option<Identity> {
-        let status = self.status()?;
+        let status = sys::status(self.0).ok()?;
         let keeps_position = matches!(status.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFBLK);
         Some(Identity { device: status.st_dev, number: status.st_ino, keeps_position })
     }
