@@ -10,7 +10,6 @@ use overlapped_port::{Config, Interest, Op};
 
 use crate::driver::{Driver, assert_cancelled, bytes_at};
 use crate::loopback::{datagram_pair, listener, pair};
-use crate::patience::patience;
 
 crate::on_every_backend!(
     receives_on_one_socket_get_the_bytes_in_turn,
@@ -169,13 +168,16 @@ fn the_first_that_is_cancelled_leaves_its_turn_to_the_next(config: Config) {
 fn leaving_a_line_is_no_search_through_it(config: Config) {
     let mut driver = Driver::new(config);
     let (mut client, server) = pair();
+    let start = Instant::now();
     let mut receives: VecDeque<_> = (0..MANY).map(|_| driver.begin_recv(raw_socket(&server), 1, 0)).collect();
+    let joining = start.elapsed();
     let first = receives.pop_front().unwrap();
     let start = Instant::now();
     receives.iter().for_each(|receive| driver.cancel(*receive));
     receives.into_iter().for_each(|receive| assert_cancelled(&driver.finish(receive).0));
-    // A search through the line, for each that leaves, took minutes.
-    assert!(start.elapsed() < patience(), "{:?}", start.elapsed());
+    let leaving = start.elapsed();
+    // A search through the line, for each that leaves, took minutes; joining it takes a fraction of a second.
+    assert!(leaving < joining * 100, "joining {joining:?}, leaving {leaving:?}");
     client.write_all(b"a").unwrap();
     assert_eq!(driver.received(first).unwrap(), b"a");
 }
