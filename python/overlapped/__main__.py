@@ -26,7 +26,10 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
   -m module       run a module as python -m does
   -c code         run a string
   --backend NAME  uring or poll, instead of the better one that works (or set OVERLAPPED_BACKEND)
-  --sim SEED      have completions come late, in another order and in parts, by a seed (or set OVERLAPPED_SIM)
+  --sim SEED      run in a simulated world: its network, its time and its chance are the seed's (see overlapped.sim)
+  --sim-tree DIR  the directory in which a simulated program may write, instead of one of its own
+  --sim-rough     a world in which everything fails now and then
+  --perturb SEED  in the real world, have completions come late, in another order and in parts (or set OVERLAPPED_SIM)
   --stackless     as under Stackless Python: stackless and stacklesssocket can be imported, and threads stay threads
   --report        print what the port was and did, on standard error, at the end
   --doctor        print which calls held up the other threads, and what to set, on standard error, at the end
@@ -41,6 +44,8 @@ Runs a Python program with its sockets, files, sleeps, threads and select on one
 NEEDS = {
     "--backend": "a name: uring or poll",
     "--sim": "a seed: a number",
+    "--sim-tree": "a directory",
+    "--perturb": "a seed: a number",
     "--offload": "a module and its functions: module:name,name",
 }
 
@@ -51,7 +56,9 @@ WARN_AFTER = 5.0
 def main() -> None:
     """Read the options, patch, and run what is to be run."""
     arguments = sys.argv[1:]
-    report = stackless = doctor = False
+    report = stackless = doctor = rough = False
+    seed: str | None = None
+    tree: str | None = None
     offload = os.environ.get("OVERLAPPED_OFFLOAD", "").split()
     while arguments and arguments[0].startswith("--") and arguments[0] != "--":
         option, equals, value = arguments.pop(0).partition("=")
@@ -65,6 +72,8 @@ def main() -> None:
             stackless = True
         elif option == "--doctor":
             doctor = True
+        elif option == "--sim-rough":
+            rough = True
         elif option in NEEDS:
             if not equals:
                 if not arguments:
@@ -72,6 +81,10 @@ def main() -> None:
                 value = arguments.pop(0)
             if option == "--offload":
                 offload.append(value)
+            elif option == "--sim":
+                seed = value
+            elif option == "--sim-tree":
+                tree = value
             else:
                 os.environ["OVERLAPPED_BACKEND" if option == "--backend" else "OVERLAPPED_SIM"] = value
         else:
@@ -89,7 +102,11 @@ def main() -> None:
         fail(f"argument expected for {what}")
     if what.startswith("-") and what not in ("-", "-m", "-c"):
         fail(f"unknown option {what}")
-    start(report, stackless, doctor, offload)
+    if seed is not None:
+        begin_world(seed, tree, rough)
+    elif rough or tree is not None:
+        fail("--sim-rough and --sim-tree say how a world is: --sim SEED begins one")
+    start(report, stackless, doctor, offload, simulated=seed is not None)
     run(what, rest)
 
 
@@ -106,7 +123,21 @@ def fail(problem: str) -> NoReturn:
     sys.exit(2)
 
 
-def start(report: bool, stackless: bool, doctor: bool, offload: list[str]) -> None:
+def begin_world(seed: str, tree: str | None, rough: bool) -> None:
+    """Have this thread be in a simulated world, to the end of the program."""
+    if sys.platform == "win32":
+        fail("--sim: Windows has no simulated world yet; --perturb works there")
+    from overlapped.sim import _program
+
+    if tree is not None and not os.path.isdir(tree):
+        fail(f"--sim-tree {tree}: there is no such directory")
+    try:
+        _program.begin(seed, tree, rough)
+    except ValueError as error:
+        fail(f"--sim: {error}")
+
+
+def start(report: bool, stackless: bool, doctor: bool, offload: list[str], simulated: bool = False) -> None:
     """Patch the standard library, and see to the reports at the end."""
     import overlapped
     from overlapped import monkey
@@ -116,13 +147,14 @@ def start(report: bool, stackless: bool, doctor: bool, offload: list[str]) -> No
     except (OSError, ValueError) as error:
         print(f"python -m overlapped: {error}", file=sys.stderr)
         sys.exit(2)
-    monkey.patch_all(stdin=True, stdout=True, thread=not stackless, queue=not stackless)
+    # A turn that ends by the real time is none of the seed's.
+    monkey.patch_all(stdin=True, stdout=True, thread=not stackless, queue=not stackless, preemption=not simulated)
     for functions in offload:
         module, colon, names = functions.partition(":")
         if not (module and colon and names):
             fail(f"--offload {functions}: it is to be module:name,name")
         monkey.patch_blocking(module, *names.split(","))
-    if "OVERLAPPED_WATCH" not in os.environ and not doctor:
+    if "OVERLAPPED_WATCH" not in os.environ and not doctor and not simulated:
         overlapped._engine.watch_threads(WARN_AFTER)
     if stackless:
         from overlapped.stackless import pose

@@ -835,3 +835,140 @@ def spawn_there(tasklet: Tasklet[Any], function: Callable[..., object], *args: A
 
 def on_switch(callback: Callable[[Tasklet[Any] | None, Tasklet[Any]], object] | None) -> None:
     """Have ``callback(before, after)`` called at each switch, in ``after``; ``before`` is None where it has ended."""
+
+def clock() -> float:
+    """Seconds since some time in the past, by the clock by which this thread's waits are kept."""
+
+def is_simulated() -> bool:
+    """Whether the calling thread is in a simulated world: see :mod:`overlapped.sim`."""
+
+if sys.platform != "win32":
+    @final
+    class Rules:
+        """What a world does beside what its programs do: see :mod:`overlapped.sim`."""
+
+        latency: float
+        """The shortest time that bytes are on their way, in seconds."""
+        jitter: float
+        """How much longer it may be, in seconds."""
+        window: int
+        """How many bytes a stream keeps that were sent and not yet received: more wait at the sender."""
+        short: int
+        """How often a transfer on a stream moves less than it could."""
+        short_files: int
+        """How often a read or write of a file moves less than it could."""
+        loss: int
+        """How often a datagram is lost."""
+        doubled: int
+        """How often a datagram comes twice."""
+        reset: int
+        """How often a send on a stream finds that the connection was reset."""
+        refused: int
+        """How often a connect is refused although somebody listens."""
+        no_descriptors: int
+        """How often a new socket, an accept or a duplicate finds no descriptor left (``EMFILE``)."""
+        no_buffers: int
+        """How often a send finds no memory in the kernel (``ENOBUFS``)."""
+        no_names: int
+        """How often a look-up of a name fails for now (``EAI_AGAIN``)."""
+        no_disk: int
+        """How often a write to a file finds the disk full or broken (``ENOSPC``, ``EIO``), and an fsync fails."""
+
+        def __new__(cls, **changes: float) -> Rules: ...
+        @staticmethod
+        def rough(**changes: float) -> Rules:
+            """A bad day: everything fails now and then."""
+
+    def enter_world(origin: str, rules: Rules) -> None:
+        """Have the thread be in a simulated world: one that has no tasklets yet."""
+
+    def end_tasklets() -> None:
+        """End all tasklets of the thread, and its port.
+
+        Raises:
+            RuntimeError: some were cancelled and have not ended.
+        """
+
+    def leave_world() -> None:
+        """Leave the world, whose tasklets have ended."""
+
+    def world_seen() -> tuple[int, str]:
+        """The hash and the decisions so far."""
+
+    def world_time() -> int | None:
+        """Nanoseconds since the thread's world began; None where it is in none."""
+
+    def world_random(bound: int) -> int:
+        """A number below ``bound``, of the world's."""
+
+    def world_bytes(count: int) -> bytes | None:
+        """Bytes of the world's; None where the thread is in none."""
+
+    def world_note(seen: int) -> None:
+        """Take note of something: it goes into the hash."""
+
+    def set_rules(rules: Rules) -> None:
+        """The rules from now on."""
+
+    def set_link(origin: str, to: str, is_down: bool, delay: float, loss: int) -> None:
+        """What lies between two addresses from now on, one way."""
+
+    def heal_links() -> None:
+        """All links are as they were at the beginning."""
+
+    def set_name(name: str, addresses: list[str]) -> None:
+        """Give addresses to a name."""
+
+    def world_addresses(name: str) -> tuple[bool, list[str]] | None:
+        """The addresses of a name and whether that is certain; None where the thread is in no world."""
+
+    def shrink_decisions(decisions: str, fails: Callable[[str], bool]) -> None:
+        """Call ``fails`` with decisions that are simpler, as long as it says that they fail."""
+
+    def sim_open(family: int, kind: int) -> int | None:
+        """A socket's descriptor; None where the thread is in no world, or worlds have none such."""
+
+    def sim_has(fd: int) -> bool:
+        """Whether it is a socket of the thread's world."""
+
+    def sim_listens(fd: int) -> bool:
+        """SO_ACCEPTCONN."""
+
+    def sim_duplicate(fd: int) -> int:
+        """dup(2)."""
+
+    def sim_bind(fd: int, address: bytes) -> None:
+        """bind(2)."""
+
+    def sim_listen(fd: int, backlog: int) -> None:
+        """listen(2)."""
+
+    def sim_name(fd: int) -> Any:
+        """getsockname(2)."""
+
+    def sim_peer(fd: int) -> Any:
+        """getpeername(2)."""
+
+    def sim_connect(fd: int, address: bytes) -> None:
+        """connect(2), without waiting."""
+
+    def sim_accept(fd: int) -> tuple[int, Any]:
+        """accept(2), without waiting."""
+
+    def sim_close(fd: int) -> None:
+        """To be called before the descriptor is closed."""
+
+    def sim_shutdown(fd: int, how: int) -> None:
+        """shutdown(2)."""
+
+    def sim_take_error(fd: int) -> int:
+        """SO_ERROR."""
+
+    def sim_poll(fd: int, events: int) -> int | None:
+        """poll(2), without waiting; None of what is no socket of the world."""
+
+    def sim_send(fd: int, buffers: list[Buffer], to: bytes | None) -> int:
+        """sendmsg(2), without waiting."""
+
+    def sim_recv(fd: int, size: int, flags: int) -> tuple[bytes, bool, int, Any]:
+        """recvmsg(2), without waiting: the bytes, whether there were more, how many, and who has sent them."""

@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from ._engine import Lock, RLock, call_at_end, current, get_ident, main_tasklet, release_at_end, start_thread
+from ._engine import (
+    Lock,
+    RLock,
+    TaskletExit,
+    call_at_end,
+    current,
+    get_ident,
+    main_tasklet,
+    release_at_end,
+    start_thread,
+)
 from ._engine import _local as _local
 from ._masks import begin, end, inherit, masks, started
 
@@ -108,7 +118,7 @@ def _run(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[st
         begin(me)
     try:
         function(*args, **kwargs)
-    except SystemExit:
+    except (SystemExit, TaskletExit):
         pass
     except BaseException as error:
         _report(error, function)

@@ -10,10 +10,10 @@ import _overlapped  # type: ignore[import-not-found]
 import _winapi
 from collections import defaultdict, deque
 from collections.abc import Callable
-from time import perf_counter as _clock
 from typing import Any
 
 from . import _engine
+from ._engine import clock as _clock
 from .select import _mind_asyncio
 
 __all__ = ["WaitForMultipleObjects", "WaitForSingleObject"]

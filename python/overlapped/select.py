@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import select as _std
 import sys as _sys
-import time as _time
 from collections.abc import Callable
 from operator import index as _index
 from select import *  # noqa: F403
 from typing import Any, Self, TypeVar
 
 from . import _engine
+from ._engine import clock as _clock
 
 __all__ = [name for name in dir(_std) if not name.startswith("_")]
 
 _READABLE, _WRITABLE, _URGENT = 1, 2, 4
-# Not `monotonic`: before Python 3.13 that counts steps of 15 ms on Windows, and a wait would end early by one.
-_clock = _time.perf_counter
 _select = _std.select
 
 _Answer = TypeVar("_Answer", list[Any], tuple[list[Any], list[Any], list[Any]])
@@ -245,9 +243,10 @@ if hasattr(_std, "epoll"):
                         raise TypeError("timeout must be an integer or None") from None
                 if timeout < 0:
                     timeout = None
-            return _until_ready(
-                lambda: self._system.poll(0, maxevents), lambda: [(self._system.fileno(), _READABLE)], timeout
-            )
+            return _until_ready(lambda: self._system.poll(0, maxevents), self._descriptors, timeout)
+
+        def _descriptors(self) -> list[tuple[int, int]]:
+            return [(self._system.fileno(), _READABLE)]
 
         def __enter__(self) -> Self:
             self._system.__enter__()

@@ -26,12 +26,12 @@ from collections.abc import Callable as _Callable
 from contextlib import suppress as _suppress
 from operator import index as _index
 from socket import *
-from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
 from . import _engine
 from . import io as _io
+from ._engine import clock as _clock
 from ._rebind import rebind as _rebind
 
 __all__ = list(_std.__all__)
@@ -312,6 +312,12 @@ class socket(_std.socket):  # type: ignore[no-redef]
 
 _engine.install_socket(socket)
 
+
+def _look_up(function: _Callable[..., Any], *args: Any) -> Any:
+    """Call one of the standard library's, which asks for names, while only the calling tasklet waits."""
+    return _engine.offload_short(function, *args)
+
+
 if not _TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
@@ -331,14 +337,14 @@ def getaddrinfo(  # type: ignore[no-redef]
     numeric = host is None or (isinstance(host, str) and _engine.numeric_address(host, 0) is not None)
     if numeric and (port is None or isinstance(port, int)):
         return _getaddrinfo(host, port, family, type, proto, flags)
-    return _engine.offload_short(_getaddrinfo, host, port, family, type, proto, flags)
+    return _look_up(_getaddrinfo, host, port, family, type, proto, flags)  # type: ignore[no-any-return]
 
 
 def _offloaded(name: str) -> Any:
     function = getattr(_std, name)
 
     def offloaded(*args: Any) -> Any:
-        return _engine.offload_short(function, *args)
+        return _look_up(function, *args)
 
     offloaded.__name__ = offloaded.__qualname__ = name
     offloaded.__doc__ = f"{function.__doc__}\n\nOnly the calling tasklet waits."

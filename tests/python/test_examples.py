@@ -13,7 +13,7 @@ from conftest import WINDOWS
 from load import crowd
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FOR_UNIX = {"terminal.py"}
+FOR_UNIX = {"simulation.py", "terminal.py"}
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py") if not (WINDOWS and path.name in FOR_UNIX))
 FOR_STACKLESS = sorted(path.name for path in EXAMPLES.glob("stackless/*.py"))
 

@@ -192,9 +192,9 @@ def test_the_backend_is_chosen(tmp_path: Path, backend: str) -> None:
 
 def test_a_seed_has_the_port_simulated(tmp_path: Path) -> None:
     code = "import overlapped; print(overlapped.backend(), open(__import__('os').devnull).read())"
-    for option in (["--sim", "17"], ["--sim=d0*4,1"]):
+    for option in (["--perturb", "17"], ["--perturb=d0*4,1"]):
         assert run(*option, "-c", code, cwd=tmp_path, OVERLAPPED_BACKEND="").stdout == "sim \n"
-    done = run("--sim", "seven", "-c", code, cwd=tmp_path, OVERLAPPED_BACKEND="")
+    done = run("--perturb", "seven", "-c", code, cwd=tmp_path, OVERLAPPED_BACKEND="")
     assert done.returncode == 2
     assert "neither a seed" in done.stderr
 

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 #[cfg(unix)]
-use crate::sim;
+use crate::sim::{calls, forget};
 #[cfg(unix)]
 use crate::sys::lent_socket;
 use crate::sys::{AsSocket, OwnedSocket};
@@ -20,7 +20,7 @@ use crate::sys::{AsSocket, OwnedSocket};
 /// Where the process has no descriptor left; where the system has no such sockets.
 pub fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
     #[cfg(unix)]
-    if let Some(opened) = sim::open(domain, kind) {
+    if let Some(opened) = calls::open(domain, kind) {
         return opened.map(Socket::from);
     }
     Socket::new(domain, kind, protocol)
@@ -32,7 +32,7 @@ pub fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Resul
 /// `AddrInUse`, `AddrNotAvailable`, …
 pub fn bind(socket: &impl AsSocket, address: &SockAddr) -> io::Result<()> {
     #[cfg(unix)]
-    if let Some(bound) = sim::bind(lent_socket(socket), address.as_socket()) {
+    if let Some(bound) = calls::bind(lent_socket(socket), address.as_socket()) {
         return bound;
     }
     SockRef::from(socket).bind(address)
@@ -44,7 +44,7 @@ pub fn bind(socket: &impl AsSocket, address: &SockAddr) -> io::Result<()> {
 /// What the system says.
 pub fn listen(socket: &impl AsSocket, backlog: i32) -> io::Result<()> {
     #[cfg(unix)]
-    if let Some(listens) = sim::listen(lent_socket(socket), backlog) {
+    if let Some(listens) = calls::listen(lent_socket(socket), backlog) {
         return listens;
     }
     SockRef::from(socket).listen(backlog)
@@ -56,7 +56,7 @@ pub fn listen(socket: &impl AsSocket, backlog: i32) -> io::Result<()> {
 /// What the system says.
 pub fn local_addr(socket: &impl AsSocket) -> io::Result<SockAddr> {
     #[cfg(unix)]
-    if let Some(address) = sim::local_address(lent_socket(socket)) {
+    if let Some(address) = calls::local_address(lent_socket(socket)) {
         return Ok(address.into());
     }
     SockRef::from(socket).local_addr()
@@ -68,7 +68,7 @@ pub fn local_addr(socket: &impl AsSocket) -> io::Result<SockAddr> {
 /// `NotConnected`.
 pub fn peer_addr(socket: &impl AsSocket) -> io::Result<SockAddr> {
     #[cfg(unix)]
-    if let Some(address) = sim::peer_address(lent_socket(socket)) {
+    if let Some(address) = calls::peer_address(lent_socket(socket)) {
         return address.map(SockAddr::from);
     }
     SockRef::from(socket).peer_addr()
@@ -80,7 +80,7 @@ pub fn peer_addr(socket: &impl AsSocket) -> io::Result<SockAddr> {
 /// `NotConnected`, …
 pub fn shutdown(socket: &impl AsSocket, how: Shutdown) -> io::Result<()> {
     #[cfg(unix)]
-    if let Some(ended) = sim::on(lent_socket(socket), |kernel, id| kernel.shutdown(id, how)) {
+    if let Some(ended) = calls::shutdown(lent_socket(socket), how) {
         return ended;
     }
     SockRef::from(socket).shutdown(how)
@@ -92,7 +92,7 @@ pub fn shutdown(socket: &impl AsSocket, how: Shutdown) -> io::Result<()> {
 /// What the system says.
 pub fn take_error(socket: &impl AsSocket) -> io::Result<Option<io::Error>> {
     #[cfg(unix)]
-    if let Some(error) = sim::on(lent_socket(socket), |kernel, id| kernel.take_error(id)) {
+    if let Some(error) = calls::take_error(lent_socket(socket)) {
         return Ok(error);
     }
     SockRef::from(socket).take_error()
@@ -104,7 +104,7 @@ pub fn take_error(socket: &impl AsSocket) -> io::Result<Option<io::Error>> {
 /// Where the process has no descriptor left.
 pub fn try_clone(socket: &impl AsSocket) -> io::Result<OwnedSocket> {
     #[cfg(unix)]
-    if let Some(duplicate) = sim::duplicate(lent_socket(socket)) {
+    if let Some(duplicate) = calls::duplicate(lent_socket(socket)) {
         return duplicate;
     }
     SockRef::from(socket).try_clone().map(OwnedSocket::from)
@@ -146,7 +146,7 @@ impl<S: AsSocket> Drop for Held<S> {
     fn drop(&mut self) {
         #[cfg(unix)]
         if let Some(socket) = &self.0 {
-            sim::forget(lent_socket(socket));
+            forget(lent_socket(socket));
         }
     }
 }

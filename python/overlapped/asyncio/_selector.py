@@ -4,7 +4,7 @@ What is registered is watched by the system's own selector, which is asked witho
 port: an epoll descriptor is itself readable when it has something. So an event wakes the loop's tasklet, be it set by
 the port, by another tasklet or by another thread: there is no pipe that wakes the loop, no system call where a tasklet
 does, and the system's selector is asked only when it has something to say. Where there is none that has a descriptor
-(Windows), a tasklet of its own, the *watch*, waits on the port for each of those that are registered.
+(Windows, a simulated world), a tasklet of its own, the *watch*, waits on the port for each of those registered.
 
 Waiting on the port for descriptors and event at once was rejected: each wake by the event would cancel an operation
 and begin it anew, while the watch goes on, however often the loop is woken for something else.
@@ -26,50 +26,44 @@ from .. import select as _select
 
 _READABLE, _WRITABLE = 1, 2
 
+
+class _System(_selectors.SelectSelector):
+    @staticmethod
+    def _select(r: Any, w: Any, _: Any, timeout: float | None = None) -> tuple[list[int], list[int], list[int]]:
+        # As the standard library's: a connection that failed is exceptional on Windows, and counts as writable.
+        readable, writable, exceptional = _select._select(list(r), list(w), list(w), timeout)
+        return readable, writable + exceptional, []
+
+
+_One: Any = None
+"""A selector of the system's of which one descriptor stands for all, where there is such."""
+
 if hasattr(_selectors, "EpollSelector"):
 
-    class _System(_selectors.EpollSelector):
+    class _One(_selectors.EpollSelector):  # type: ignore[no-redef]
         # The system's own, whatever was patched.
         _selector_cls: Any = _select._epoll
-
-        def watched(self) -> list[tuple[int, int]]:
-            """What to wait for on the port: the one descriptor that stands for all."""
-            return [(self.fileno(), _READABLE)]
-
-    _STANDS_FOR_ALL = True
-
-else:
-
-    class _System(_selectors.SelectSelector):  # type: ignore[no-redef]
-        @staticmethod
-        def _select(r: Any, w: Any, _: Any, timeout: float | None = None) -> tuple[list[int], list[int], list[int]]:
-            # As the standard library's: a connection that failed is exceptional on Windows, and counts as writable.
-            readable, writable, exceptional = _select._select(list(r), list(w), list(w), timeout)
-            return readable, writable + exceptional, []
-
-        def watched(self) -> list[tuple[int, int]]:
-            return [(key.fd, key.events) for key in self.get_map().values()]
-
-    _STANDS_FOR_ALL = False
 
 
 class Selector(_selectors.BaseSelector):
     """Waits on the port of the thread. Only the tasklet that runs the loop calls :meth:`select`."""
 
     def __init__(self) -> None:
-        self.waiting = _engine.LoopWait(_STANDS_FOR_ALL)
+        # A simulated world's sockets are in none of the system's.
+        self._stands_for_all = _One is not None and not _engine.is_simulated()
+        self.waiting = _engine.LoopWait(self._stands_for_all)
         """How it waits; a turn of the loop uses it without coming here, where no descriptor is ready."""
         self.receives: dict[int, _engine.Receiving] = {}
         """The transports that read, by descriptor."""
-        self._system: _System | None = None
+        self._system: Any = None
         self._watch: _engine.Tasklet[None] | None = None
         self._asked = _engine.Event()
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> _selectors.SelectorKey:
         """Watch a descriptor; as every method here but ``select``, as the standard library's selectors."""
         if self._system is None:
-            self._system = _System()
-        key = self._system.register(fileobj, events, data)
+            self._system = _One() if self._stands_for_all else _System()
+        key: _selectors.SelectorKey = self._system.register(fileobj, events, data)
         self._changed()
         return key
 
@@ -121,11 +115,11 @@ class Selector(_selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[_selectors.SelectorKey, int]]:
         """Wait at most ``timeout`` seconds; return what is ready, nothing where the loop was woken."""
-        if not _STANDS_FOR_ALL and self._watch is None and self.get_map():
+        if not self._stands_for_all and self._watch is None and self.get_map():
             self._watch = _engine.spawn(self._wait_on_port)
             self._watch.name = "asyncio: watch"
         self.waiting.wait(timeout)
-        reactor = self.waiting.reactor if _STANDS_FOR_ALL else None
+        reactor = self.waiting.reactor if self._stands_for_all else None
         return self._ask() if reactor is None or reactor.take_readable() else []
 
     def wake(self) -> None:
@@ -172,14 +166,14 @@ class Selector(_selectors.BaseSelector):
     def _wait_on_port(self) -> None:
         """What the watch does: tell the loop that something is ready, and go on when it has asked what."""
         while self._system is not None:
-            _engine.wait_any(self._system.watched())
+            _engine.wait_any([(key.fd, key.events) for key in self.get_map().values()])
             self._asked.clear()
             self.waiting.wake()
             self._asked.wait()
 
     def _changed(self) -> None:
         """Where one descriptor stands for all, the port watches that; else the watch begins anew with what there is."""
-        if _STANDS_FOR_ALL:
+        if self._stands_for_all:
             self.waiting.watched = self._system.fileno() if self._system is not None and self.get_map() else None
         elif self._watch is not None:
             self._watch.cancel()

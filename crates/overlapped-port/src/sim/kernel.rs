@@ -92,10 +92,13 @@ pub(super) enum Happening {
 
 /// What a receive brought.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Received {
-    pub(crate) length: usize,
-    pub(crate) source: Option<SocketAddr>,
-    pub(crate) truncated: bool,
+pub struct Received {
+    /// How many bytes; with `MSG_TRUNC`, how many there were.
+    pub length: usize,
+    /// Of a datagram, who has sent it.
+    pub source: Option<SocketAddr>,
+    /// Of a datagram, whether it was longer.
+    pub truncated: bool,
 }
 
 /// What became of the time.
@@ -554,7 +557,12 @@ impl Kernel {
         let before = self.now;
         let advanced = self.advance_to(until);
         self.stands = if self.now > before { 0 } else { self.stands + 1 };
-        if self.stands > MOST_ASKED { Advanced::Stands } else { advanced }
+        if self.stands > MOST_ASKED {
+            // Those who are told get as long to leave.
+            self.stands = 0;
+            return Advanced::Stands;
+        }
+        advanced
     }
 
     fn advance_to(&mut self, until: Option<u64>) -> Advanced {
@@ -586,7 +594,7 @@ impl Kernel {
             Happening::Refused { to, code } => self.refused(to, code),
             Happening::Arrived { to, bytes, since } => self.arrived(to, bytes, since),
             Happening::Ended { to, since } => self.ended(to, since),
-            Happening::Reset { to, code } => self.reset_other(to, code),
+            Happening::Reset { to, code } => self.reset_arrived(to, code),
             Happening::Datagram { from, source, to, bytes } => self.deliver(from, source, to, bytes),
             Happening::Unreachable { to, peer } => self.unreachable(to, peer),
         }
@@ -619,6 +627,11 @@ fn loopback(is_v6: bool) -> IpAddr {
 thread_local! {
     /// What the sockets of this thread's worlds are duplicates of, each with its inode.
     static KINDS: RefCell<[Option<(Real, u64)>; 4]> = const { RefCell::new([const { None }; 4]) };
+}
+
+/// Closes them. Their duplicates mean nothing any more.
+pub(super) fn forget_stand_ins() {
+    KINDS.with_borrow_mut(|kinds| *kinds = [const { None }; 4]);
 }
 
 /// Whether a descriptor stands for a socket of a world of this thread: or else it was closed, and its number may mean another.

@@ -6,7 +6,7 @@
 //!   agenda                    what happens when
 //!   socket  stream  datagram  sockets, as the system calls on them see them
 //!   kernel                    all of them, by descriptor and by address
-//!   world                     the one of this thread
+//!   world  calls              the one of this thread, and the calls on its sockets
 //! ```
 //!
 //! What is simulated are the system calls of sockets (socket(2), bind(2), …, recv(2), poll(2)) in the form that never blocks,
@@ -24,6 +24,8 @@ mod clock;
 
 #[cfg(unix)]
 mod agenda;
+#[cfg(unix)]
+pub mod calls;
 #[cfg(unix)]
 mod datagram;
 #[cfg(unix)]
@@ -45,13 +47,15 @@ pub use chance::{Decisions, Origin, from_environment};
 pub use clock::{is_simulated, now};
 
 #[cfg(unix)]
-pub(crate) use kernel::{Advanced, Received};
+pub(crate) use kernel::Advanced;
+#[cfg(unix)]
+pub use kernel::Received;
 #[cfg(unix)]
 pub use rules::{Link, Rules};
 #[cfg(unix)]
 pub use world::{Entered, elapsed, enter, heal_links, look_up, note, random, set_link, set_name, set_rules};
 #[cfg(unix)]
-pub(crate) use world::{World, bind, duplicate, forget, listen, local_address, look_again, on, open, peer_address};
+pub(crate) use world::{World, forget, look_again, on};
 
 #[cfg(not(unix))]
 pub(crate) use elsewhere::World;

@@ -172,7 +172,7 @@ impl Kernel {
             count = 1 + self.chance.below(count - 1);
         }
         let at = self.arrival(id, peer.ip());
-        match other.and_then(|other| self.find(other)) {
+        match other.and_then(|other| self.find(other)).filter(|end| !matches!(end.state, State::Over)) {
             Some(end) => {
                 let mut left = count;
                 for buffer in buffers {
@@ -183,7 +183,7 @@ impl Kernel {
                 let to = other.expect("it was found");
                 self.agenda.add(at, Happening::Arrived { to, bytes: count, since: self.now });
             }
-            // The other end is closed: what comes there is answered with a reset.
+            // The other end is closed, or over: what comes there is answered with a reset.
             None => self.agenda.add(at, Happening::Reset { to: id, code: libc::ECONNRESET }),
         }
         Ok(count)
@@ -301,15 +301,25 @@ impl Kernel {
         socket.state = State::Over;
         socket.error = Some(code);
         socket.incoming.truncate(socket.visible);
-        let other = socket.other.take();
+        let (other, peer) = (socket.other.take(), socket.peer);
         self.signal(id);
-        if let Some(other) = other {
-            self.agenda.add(self.now, Happening::Reset { to: other, code: libc::ECONNRESET });
+        if let (Some(to), Some(peer)) = (other, peer) {
+            let at = self.arrival(id, peer.ip());
+            self.agenda.add(at, Happening::Reset { to, code: libc::ECONNRESET });
         }
     }
 
-    /// A reset arrives.
-    pub(super) fn reset_other(&mut self, to: Id, code: i32) {
+    /// A reset is there; or lost where the link is down, for nobody sends one again: who only receives is never told then.
+    pub(super) fn reset_arrived(&mut self, to: Id, code: i32) {
+        let ends = self.peek(to).and_then(|socket| socket.peer.zip(socket.local));
+        let is_lost = ends.is_some_and(|(peer, local)| self.links.on_the_way(peer.ip(), local.ip()).is_down);
+        if !is_lost {
+            self.reset_other(to, code);
+        }
+    }
+
+    /// The connection is over, by the other end.
+    fn reset_other(&mut self, to: Id, code: i32) {
         let Some(socket) = self.find(to) else { return };
         if !matches!(socket.state, State::Connected { .. } | State::Connecting) {
             return;

@@ -3,17 +3,15 @@
 use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Type};
-
 use super::chance::{Chance, Decisions, Origin};
 use super::clock::{self, is_simulated};
-use super::kernel::{Advanced, Id, Kernel, is_stand_in};
+use super::kernel::{Advanced, Id, Kernel, forget_stand_ins, is_stand_in};
 use super::rules::{Link, Rules};
 use crate::host::Host;
 
@@ -73,6 +71,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         clock::set(None);
         drop(HERE.take());
+        forget_stand_ins();
     }
 }
 
@@ -80,7 +79,7 @@ fn with<R>(ask: impl FnOnce(&World) -> R) -> R {
     HERE.with_borrow(|here| ask(here.as_ref().expect("the thread is in a simulated world")))
 }
 
-fn here<R>(ask: impl FnOnce(&mut Kernel) -> R) -> R {
+pub(super) fn here<R>(ask: impl FnOnce(&mut Kernel) -> R) -> R {
     with(|world| ask(&mut world.kernel.borrow_mut()))
 }
 
@@ -167,35 +166,6 @@ pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
 /// Where it has none; now and then, where the rules say so.
 pub fn look_up(name: &str) -> Option<io::Result<Vec<IpAddr>>> {
     is_simulated().then(|| here(|kernel| kernel.look_up(name)))
-}
-
-/// socket(2), in a simulated world: `None` where this is none, or has no such sockets.
-pub(crate) fn open(domain: Domain, kind: Type) -> Option<io::Result<OwnedFd>> {
-    let is_ours = is_simulated()
-        && (domain == Domain::IPV4 || domain == Domain::IPV6)
-        && (kind == Type::STREAM || kind == Type::DGRAM);
-    is_ours.then(|| here(|kernel| kernel.open(domain, kind)))
-}
-
-pub(crate) fn duplicate(fd: RawFd) -> Option<io::Result<OwnedFd>> {
-    on(fd, |kernel, id| kernel.duplicate(id))
-}
-
-pub(crate) fn bind(fd: RawFd, address: Option<SocketAddr>) -> Option<io::Result<()>> {
-    let wrong = || io::Error::from_raw_os_error(libc::EAFNOSUPPORT);
-    on(fd, |kernel, id| kernel.bind(id, address.ok_or_else(wrong)?))
-}
-
-pub(crate) fn listen(fd: RawFd, backlog: i32) -> Option<io::Result<()>> {
-    on(fd, |kernel, id| kernel.listen(id, backlog))
-}
-
-pub(crate) fn local_address(fd: RawFd) -> Option<SocketAddr> {
-    on(fd, |kernel, id| kernel.local_address(id))
-}
-
-pub(crate) fn peer_address(fd: RawFd) -> Option<io::Result<SocketAddr>> {
-    on(fd, |kernel, id| kernel.peer_address(id))
 }
 
 impl World {

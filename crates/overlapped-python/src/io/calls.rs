@@ -8,6 +8,7 @@
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
+use overlapped_port::sim::now;
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Op, Outcome};
 use pyo3::ffi::PyObject;
@@ -50,7 +51,7 @@ pub(super) unsafe fn base(
 /// When an operation of `socket` that begins now has to be over.
 pub(crate) fn due(socket: Socket) -> Option<Instant> {
     let timeout = socket.timeout();
-    (timeout >= 0).then(|| Instant::now() + Duration::from_nanos(timeout as u64))
+    (timeout >= 0).then(|| now() + Duration::from_nanos(timeout as u64))
 }
 
 /// Whether a call with such flags does not wait: what then is not there is an error.

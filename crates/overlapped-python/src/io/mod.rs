@@ -11,6 +11,8 @@ mod message;
 mod process;
 mod readiness;
 mod settle;
+#[cfg(unix)]
+mod simulated;
 mod socket;
 mod stdlib;
 mod text;
@@ -54,5 +56,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("sleep_as_time", wrap_pyfunction!(readiness::sleep_as_time, module)?)?;
     #[cfg(windows)]
     handle::add_to(module)?;
+    #[cfg(unix)]
+    simulated::add_to(module)?;
     process::add_to(module)
 }

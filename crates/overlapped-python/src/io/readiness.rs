@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::time::Duration;
 
 use overlapped::engine::{Interrupted, park};
+use overlapped_port::sim::now;
 use overlapped_port::{Interest, Op};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -25,7 +26,7 @@ pub(crate) fn wait_any(py: Python<'_>, descriptors: Vec<(SocketNumber, u8)>, tim
     let runtime = runtime(py)?;
     let deadline = deadline(timeout)?;
     if descriptors.is_empty() {
-        while deadline.is_none_or(|deadline| std::time::Instant::now() < deadline) {
+        while deadline.is_none_or(|deadline| now() < deadline) {
             if park(deadline, "poll").is_err() {
                 return Err(runtime.raise(py));
             }

@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use overlapped::engine::park;
+use overlapped_port::sim::now;
 use overlapped_port::sys::{self, RawSocket};
 use overlapped_port::{Address, Interest, Op, Outcome};
 
@@ -83,7 +84,7 @@ pub(crate) fn retry(
             result => return result.map(Bound::unbind),
         }
         if !pause.is_zero() {
-            park_until(py, &runtime, due, Instant::now() + pause)?;
+            park_until(py, &runtime, due, now() + pause)?;
         }
         let interest = if writable { Interest::WRITABLE } else { Interest::READABLE };
         operate(py, &runtime, Op::Poll { socket: inside.descriptor(), interest }, due)?;
@@ -98,10 +99,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Lets time pass until `until`; past `due` that is the end of the call.
 fn park_until(py: Python<'_>, runtime: &Runtime, due: Option<Instant>, until: Instant) -> PyResult<()> {
     let until = due.map_or(until, |due| until.min(due));
-    while Instant::now() < until {
+    while now() < until {
         park(Some(until), "socket").map_err(|_| runtime.raise(py))?;
     }
-    if due.is_some_and(|due| Instant::now() >= due) { Err(PyTimeoutError::new_err("timed out")) } else { Ok(()) }
+    if due.is_some_and(|due| now() >= due) { Err(PyTimeoutError::new_err("timed out")) } else { Ok(()) }
 }
 
 /// Calls `method(*args)` while `socket` passes for one in non-blocking mode, whatever its time-out: OpenSSL's calls then

@@ -27,6 +27,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::time::Instant;
 
+use overlapped_port::sim::now;
 use overlapped_port::sys::RawSocket;
 use overlapped_port::{Op, Outcome};
 
@@ -50,7 +51,7 @@ const PROVIDED: usize = 16 << 10;
 
 /// The methods.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
+pub(super) enum Method {
     Receive,
     ReceiveInto,
     Send,
@@ -408,7 +409,7 @@ impl Call {
         // What a handler raises, the next send does.
         run_signal_handlers(py, self.runtime());
         // Short: an error came between, which the next send tells; or the time was up.
-        let expired = self.due.is_some_and(|due| Instant::now() >= due);
+        let expired = self.due.is_some_and(|due| now() >= due);
         expired.then(|| self.failed(py, io::Error::new(io::ErrorKind::TimedOut, "timed out")))
     }
 }
@@ -443,5 +444,12 @@ unsafe fn leave(
     nargs: isize,
 ) -> PyResult<*mut PyObject> {
     // SAFETY: the caller's promise.
-    unsafe { base(method.name(), slf, args, nargs).map(Py::into_ptr) }
+    unsafe {
+        #[cfg(unix)]
+        if let Some(done) = super::simulated::at_once(Python::assume_attached(), method, Socket::new(slf), args, nargs)
+        {
+            return done.map(Py::into_ptr);
+        }
+        base(method.name(), slf, args, nargs).map(Py::into_ptr)
+    }
 }

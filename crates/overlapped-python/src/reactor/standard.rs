@@ -1,5 +1,6 @@
 //! asyncio's own loop, for whatever is not simply to be done.
 
+use overlapped_port::sim::is_simulated;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -48,7 +49,7 @@ impl Standard {
     /// The time that the module's clock tells, as that is now: tests put others there.
     pub(super) fn now<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let clock = self.time.bind(py).as_any().get_item(intern!(py, "monotonic"))?;
-        match seconds().filter(|_| clock.is(&self.monotonic)) {
+        match seconds().filter(|_| clock.is(&self.monotonic) && !is_simulated()) {
             Some(seconds) => Ok(PyFloat::new(py, seconds).into_any()),
             None => clock.call0(),
         }

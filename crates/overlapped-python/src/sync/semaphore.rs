@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use overlapped_port::sim::now;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -29,7 +30,7 @@ fn acquire_deadline(py: Python<'_>, blocking: bool, timeout: Option<f64>) -> PyR
         (false, Some(timeout)) if timeout != -1.0 => {
             Err(PyValueError::new_err("can't specify a timeout for a non-blocking call"))
         }
-        (false, _) => Ok(Some(Instant::now())),
+        (false, _) => Ok(Some(now())),
         (true, None | Some(-1.0)) => Ok(None),
         (true, Some(timeout)) if timeout < 0.0 => {
             Err(PyValueError::new_err("timeout value must be a non-negative number"))

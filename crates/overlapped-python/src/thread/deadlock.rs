@@ -13,6 +13,8 @@
 //! Who finds the thread with nothing to do may be parked already, where no object of Python's is to be made: the collector
 //! might run a finalizer that waits. So the main tasklet, which is gone back to, raises the error.
 
+use std::io;
+
 use overlapped::engine::{Scheduler, TaskletId};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
@@ -54,17 +56,22 @@ pub(crate) fn of_tasklets(waits_for: &str) -> PyResult<&'static str> {
 /// Whether whoever is about to wait in the port would wait for ever. The main tasklet is then to run.
 pub(super) fn is_one(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) -> bool {
     let deadlock = scheduler.is_deadlocked() && only_thread(py) && wait_for_each_other(greenlets, scheduler);
-    greenlets.deadlock.replace(deadlock.then(|| who_waits(scheduler)));
+    greenlets.deadlock.replace(deadlock.then(|| {
+        let waiting = who_waits(scheduler);
+        format!("Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another ({waiting})")
+    }));
     deadlock
+}
+
+/// What the main tasklet raises where a simulated world has come to its end.
+pub(super) fn in_world(scheduler: &Scheduler, error: &io::Error) -> String {
+    format!("{error} ({})", who_waits(scheduler))
 }
 
 /// Raises the error in the main tasklet, which runs.
 #[cold]
 pub(super) fn raise(py: Python<'_>, greenlets: &Greenlets, scheduler: &Scheduler) {
-    let waiting = greenlets.deadlock.take().unwrap_or_default();
-    let error = PyRuntimeError::new_err(format!(
-        "Deadlock: the last runnable tasklet cannot be blocked: every tasklet waits for another ({waiting})",
-    ));
+    let error = PyRuntimeError::new_err(greenlets.deadlock.take().unwrap_or_default());
     throw(scheduler, TaskletId::ROOT, error.into_value(py).into_any());
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{Scheduler, TaskletId};
+use overlapped_port::sim::now;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
@@ -59,7 +60,7 @@ impl Limit {
             Limit::Total { soft: true, .. } => return None,
             Limit::Total { until, .. } => until,
         };
-        Some(until.saturating_duration_since(Instant::now()))
+        Some(until.saturating_duration_since(now()))
     }
 }
 
@@ -107,7 +108,7 @@ pub(crate) struct Greenlets {
     pub(super) left_to_main: RefCell<VecDeque<(Py<PyAny>, Py<PyAny>)>>,
     /// Who waits for a handler to be called, and for which signals one was, a bit for each number.
     pub(super) pausing: RefCell<Vec<(TaskletId, u64)>>,
-    /// The main tasklet is to raise it, and names those that wait: see [`deadlock`](super::deadlock).
+    /// What the main tasklet is to raise: see [`deadlock`](super::deadlock).
     pub(super) deadlock: RefCell<Option<String>>,
     /// The number of the exception that a signal handler has raised, until the tasklet whose it is has it.
     pub(super) from_signal: Cell<Option<(TaskletId, u64)>>,

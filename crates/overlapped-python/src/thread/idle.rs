@@ -16,6 +16,7 @@
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{Scheduler, TaskletId};
+use overlapped_port::sim::now;
 
 use super::greenlets::{Greenlets, Limit, Run};
 
@@ -48,7 +49,7 @@ pub(super) fn patience(greenlets: &Greenlets) -> Option<Duration> {
         Limit::Total { until, .. } => Some(until),
     };
     let first = greenlets.runs.borrow().iter().filter_map(until).min()?;
-    Some(first.saturating_duration_since(Instant::now()))
+    Some(first.saturating_duration_since(now()))
 }
 
 /// To be called after the wait in the port: the time of a run may be up.
@@ -70,7 +71,7 @@ pub(super) fn leaves(greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId
 
 #[inline(never)]
 fn leaves_after(gone_to: Instant, greenlets: &Greenlets, scheduler: &Scheduler, me: TaskletId) {
-    let Some(Run { by, limit }) = out_of_time(greenlets, gone_to.elapsed()) else { return };
+    let Some(Run { by, limit }) = out_of_time(greenlets, now().saturating_duration_since(gone_to)) else { return };
     if me == by || !scheduler.is_ready(me) {
         return;
     }
@@ -83,7 +84,7 @@ fn leaves_after(gone_to: Instant, greenlets: &Greenlets, scheduler: &Scheduler, 
 
 /// The outermost run whose time is up, where a turn has taken so long.
 fn out_of_time(greenlets: &Greenlets, turn: Duration) -> Option<Run> {
-    let now = Instant::now();
+    let now = now();
     let is_up = |run: &&Run| match run.limit {
         None => false,
         Some(Limit::Turn(most)) => turn > most,
@@ -107,6 +108,6 @@ fn end(greenlets: &Greenlets, scheduler: &Scheduler, by: TaskletId) {
 /// To be called where a tasklet is gone to.
 pub(super) fn arrives(greenlets: &Greenlets) {
     if greenlets.gone_to.get().is_some() {
-        greenlets.gone_to.set(Some(Instant::now()));
+        greenlets.gone_to.set(Some(now()));
     }
 }

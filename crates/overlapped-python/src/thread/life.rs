@@ -3,9 +3,10 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use overlapped::engine::{self, Cause, Scheduler, TaskletId};
+use overlapped_port::sim::now;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -15,6 +16,8 @@ use super::greenlets::Life;
 use super::runtime::{self, Runtime, existing, note_end_of_program, program_ends, thread_ident};
 use super::signal::{be_main_thread, is_main_thread, watch_signals};
 use super::worker;
+#[cfg(unix)]
+use super::world;
 use super::{explain, preempt, settings};
 use crate::python::capi::is_finalizing;
 use crate::python::error::{from_io, no_port};
@@ -87,6 +90,8 @@ pub(crate) fn end_program(py: Python<'_>) {
         cancel_all(py, &runtime, |life| life.ends_with_program);
     }
     note_end_of_program();
+    #[cfg(unix)]
+    world::stay();
     preempt::end(py);
     if let Some(runtime) = runtime::take() {
         explain::leave_out(thread_ident());
@@ -136,16 +141,20 @@ impl Drop for ThreadEnd {
             std::mem::forget(runtime::take());
             return;
         }
-        let Some(runtime) = existing() else { return };
-        match end_all(py, &runtime) {
-            Ok(()) => {
-                runtime::take();
-                explain::leave_out(self.thread);
-                runtime.scheduler.leave();
-            }
-            Err(left) => eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will"),
+        if let Err(left) = end_here(py) {
+            eprintln!("overlapped: a thread has ended, {left} of its tasklets have not: they never will");
         }
     }
+}
+
+/// Ends this thread's tasklets, and its port. The error is how many would not end: then it goes on with them.
+pub(super) fn end_here(py: Python<'_>) -> Result<(), usize> {
+    let Some(runtime) = existing() else { return Ok(()) };
+    end_all(py, &runtime)?;
+    runtime::take();
+    explain::leave_out(thread_ident());
+    runtime.scheduler.leave();
+    Ok(())
 }
 
 /// Ends all tasklets, and then their greenlets. The error is how many tasklets would not end.
@@ -168,20 +177,20 @@ fn cancel_all(py: Python<'_>, runtime: &Runtime, which: impl Fn(&Life) -> bool) 
     let me = scheduler.current_tasklet();
     let left = || runtime.greenlets.ids(&which).into_iter().filter(|id| *id != me).collect::<Vec<_>>();
     let patience = settings::cleanup();
-    let started = Instant::now();
+    let started = now();
     let outside = scheduler.mask_whole();
     let until = started.checked_add(patience).unwrap_or(started + Duration::from_secs(1 << 32));
     loop {
         let ids = left();
-        if ids.is_empty() || Instant::now() >= until {
+        if ids.is_empty() || now() >= until {
             scheduler.unmask(outside);
             return;
         }
         for id in ids {
             scheduler.interrupt(id, Cause::Cancel);
         }
-        let round = until.min(Instant::now() + ROUND);
-        while !left().is_empty() && Instant::now() < round {
+        let round = until.min(now() + ROUND);
+        while !left().is_empty() && now() < round {
             if engine::park(Some(round), "the tasklets to end").is_err() {
                 drop(runtime.raise(py));
             }

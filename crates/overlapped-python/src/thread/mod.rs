@@ -11,6 +11,7 @@
 //!   worker      how greenlets switch                         stack     how much a thread of the pool has
 //!   preempt     who computes for too long gives way         held      who is told of one that holds the thread
 //!   life        from the first call to the end of the thread, a fork, the end of the program
+//!   world       a simulated one, in which all of that happens
 //!   tasklet, time, offload, report, no_preempt, pause                   order     who runs when, as Stackless has it
 //! ```
 
@@ -39,6 +40,8 @@ pub(crate) mod tasklet;
 mod thrown;
 pub(crate) mod time;
 mod worker;
+#[cfg(unix)]
+mod world;
 
 use pyo3::prelude::*;
 
@@ -108,8 +111,12 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(tasklet::spawn_member, module)?,
         wrap_pyfunction!(tasklet::spawn_there, module)?,
         wrap_pyfunction!(switches::on_switch, module)?,
+        wrap_pyfunction!(crate::python::time::clock, module)?,
+        wrap_pyfunction!(crate::python::time::is_simulated, module)?,
     ] {
         module.add_function(function)?;
     }
+    #[cfg(unix)]
+    world::add_to(module)?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! starts inherit that. (The pool's threads themselves block all.)
 
 use overlapped::Lane;
+use overlapped_port::sim::is_simulated;
 use overlapped_port::sys::{SignalMask, block_signals};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -50,10 +51,11 @@ pub(crate) fn offload_endless(py: Python<'_>, function: Py<PyAny>, args: Py<PyTu
 fn offload_in(py: Python<'_>, lane: Lane, function: Py<PyAny>, args: Py<PyTuple>) -> PyResult<Py<PyAny>> {
     let runtime = runtime(py)?;
     // Where the system has no thread, what is short is called on this one: in the middle of what the port does, when no
-    // Python code may run, for that may wait. So it is called afterwards.
-    let home = thread_ident();
+    // Python code may run, for that may wait. So it is called afterwards. So is what is offloaded in a simulated world, where
+    // all wait for it: its thread is to be in the world, too.
+    let (home, simulated) = (thread_ident(), is_simulated());
     let mask = SignalMask::of_this_thread();
-    let job = move || match thread_ident() == home {
+    let job = move || match simulated || thread_ident() == home {
         true => Err((function, args)),
         false => {
             mask.set();

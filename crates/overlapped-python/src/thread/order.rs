@@ -2,9 +2,10 @@
 //!
 //! Only the mechanism is here. What it means to run, to remove, to switch is said there.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use overlapped::engine::{self, Cause, Interrupted, TaskletId};
+use overlapped_port::sim::now;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -146,19 +147,19 @@ pub(crate) fn run_until_idle(
     let (by, greenlets) = (runtime.scheduler.current_tasklet(), &runtime.greenlets);
     let limit = deadline(timeout)?.map(|until| match total {
         true => Limit::Total { until, soft },
-        false => Limit::Turn(until.saturating_duration_since(Instant::now())),
+        false => Limit::Turn(until.saturating_duration_since(now())),
     });
-    let left = limit.and_then(|limit| limit.left(Instant::now()));
+    let left = limit.and_then(|limit| limit.left(now()));
     let _timed = left.map(|left| Timed::begin(&runtime, left)).transpose()?;
     let before = greenlets.gone_to.get();
-    greenlets.gone_to.set(limit.map(|_| Instant::now()).or(before));
+    greenlets.gone_to.set(limit.map(|_| now()).or(before));
     greenlets.runs.borrow_mut().push(Run { by, limit });
     let mut told = Ok(());
     while told.is_ok() && greenlets.is_in_run(by) {
         told = engine::park(None, "run");
     }
     idle::leave(greenlets, &runtime.scheduler, by);
-    greenlets.gone_to.set(before.map(|_| Instant::now()));
+    greenlets.gone_to.set(before.map(|_| now()));
     let victim = greenlets.victim.take();
     passed(py, &runtime, told)?;
     victim.map(|id| of(py, &runtime, id)).transpose()

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use overlapped::engine::{self, Cause, Scheduler, TaskletId, Waiter};
+use overlapped_port::sim::now;
 use pyo3::exceptions::{
     PyBaseException, PyKeyboardInterrupt, PyRuntimeError, PySystemExit, PyTimeoutError, PyTypeError,
 };
@@ -205,7 +206,7 @@ impl Tasklet {
             if self.state().outcome.is_some() {
                 return Ok(true);
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(|deadline| now() >= deadline) {
                 break Ok(false);
             }
             if engine::park(deadline, "join").is_err() {
@@ -692,7 +693,7 @@ pub(crate) fn run(py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         return Err(PyRuntimeError::new_err("run() is for the main tasklet; in others, join the one to wait for"));
     }
     let until = deadline(timeout)?;
-    while runtime.scheduler.alive() > 0 && until.is_none_or(|until| Instant::now() < until) {
+    while runtime.scheduler.alive() > 0 && until.is_none_or(|until| now() < until) {
         if engine::park(until, "join").is_err() {
             return Err(runtime.raise(py));
         }

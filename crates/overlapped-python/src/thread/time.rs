@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use overlapped::engine::{self, Cause, Mask, Scheduler, Timer, Waiter};
+use overlapped_port::sim::now;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -35,7 +36,7 @@ pub(crate) fn sleep(py: Python<'_>, seconds: f64) -> PyResult<()> {
         return runtime.scheduler.yield_now().map_err(|_| runtime.raise(py));
     }
     let until = deadline(Some(seconds))?;
-    while until.is_some_and(|until| Instant::now() < until) {
+    while until.is_some_and(|until| now() < until) {
         if engine::park(until, "sleep").is_err() {
             return Err(runtime.raise(py));
         }

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use overlapped::engine::{Cause, Onlooker, Scheduler, Switcher, TaskletId};
+use overlapped_port::sim::is_simulated;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -86,7 +87,7 @@ fn next_but(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>, me
                 return Some(greenlet);
             }
             Ok(None) => wait(py, greenlets, scheduler),
-            Err(error) => port_failed(&error),
+            Err(error) => stuck_or_failed(greenlets, scheduler, &error),
         }
     }
 }
@@ -154,7 +155,7 @@ fn wait(py: Python<'_>, greenlets: &Greenlets, scheduler: &Rc<Scheduler>) {
     let patience = idle::patience(greenlets);
     // SAFETY: a turn touches nothing else.
     if let Err(error) = unsafe { without_gil(py, || scheduler.rest(patience)) } {
-        port_failed(&error);
+        stuck_or_failed(greenlets, scheduler, &error);
     }
     idle::after_wait(greenlets, scheduler);
     if greenlets.main_thread && (!scheduler.has_ready() || signal_came()) {
@@ -181,6 +182,19 @@ pub(super) unsafe fn without_gil(_py: Python<'_>, turn: impl FnOnce() -> io::Res
 #[inline(never)]
 fn show_error(py: Python<'_>) {
     PyErr::fetch(py).write_unraisable(py, None);
+}
+
+/// In a simulated world nothing will ever come, or no time passes: the main tasklet is to raise that, and the others are cancelled,
+/// so that it can go on alone. In the real one, the port has failed.
+#[cold]
+#[inline(never)]
+fn stuck_or_failed(greenlets: &Greenlets, scheduler: &Scheduler, error: &io::Error) {
+    if !is_simulated() {
+        port_failed(error);
+    }
+    greenlets.deadlock.replace(Some(deadlock::in_world(scheduler, error)));
+    scheduler.ids().into_iter().for_each(|id| scheduler.interrupt(id, Cause::Cancel));
+    scheduler.wake(TaskletId::ROOT);
 }
 
 /// The kernel's interface is gone: its descriptor was closed, past the functions that know it (see `overlapped._os`).
@@ -343,7 +357,7 @@ fn next_for(py: Python<'_>, runtime: &Runtime, me: &Py<PyAny>) -> bool {
                 return !greenlets.is_ending();
             }
             Ok(None) => wait(py, greenlets, scheduler),
-            Err(error) => port_failed(&error),
+            Err(error) => stuck_or_failed(greenlets, scheduler, &error),
         }
     }
 }

@@ -71,6 +71,7 @@ pub use explore::{Explored, Failure, Simulation, explore, run};
 pub use overlapped_port::sim::{
     Decisions, Link, Origin, Rules, elapsed, heal_links, is_simulated, note, now, random, set_link, set_name, set_rules,
 };
+pub use shrink::shrink;
 pub(crate) use stuck::leave_stuck;
 
 /// Lets nothing through between two addresses, in either direction, until [`heal`].

@@ -10,7 +10,7 @@ use super::Decisions;
 const TRIES: usize = 2000;
 
 /// Calls `fails` with lists that are simpler than one that fails; it takes note of those with which it does.
-pub(super) fn shrink(decisions: Decisions, fails: impl FnMut(&Decisions) -> bool) {
+pub fn shrink(decisions: Decisions, fails: impl FnMut(&Decisions) -> bool) {
     let mut search = Search { best: decisions.0, fails, tries: 0 };
     search.cut_end();
     loop {

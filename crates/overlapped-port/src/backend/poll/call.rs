@@ -18,7 +18,8 @@ use libc::{c_int, c_void, iovec};
 use crate::address::Address;
 use crate::backend::at_once::{self, MOST_BUFFERS};
 use crate::message::{RecvMessage, SendMessage};
-use crate::{sim, sys};
+use crate::sim::{self, calls};
+use crate::sys;
 
 /// The longest transfer asked for at once: macOS refuses more, Linux does about as much.
 pub(super) const MOST: usize = i32::MAX as usize - 1;
@@ -53,7 +54,7 @@ fn retry<N: TryInto<usize>>(mut call: impl FnMut() -> N) -> io::Result<usize> {
 
 /// What poll(2) finds at once: the bits of `events` that are there, `POLLERR`, `POLLHUP`.
 pub(super) fn poll_now(fd: RawFd, events: i16) -> io::Result<i16> {
-    if let Some(found) = sim::on(fd, |kernel, id| kernel.poll(id, events)) {
+    if let Some(found) = calls::poll(fd, events) {
         return Ok(found);
     }
     let mut entry = libc::pollfd { fd, events, revents: 0 };
@@ -94,7 +95,7 @@ fn without_blocking<T>(
 
 /// Takes a connection: a socket in blocking mode, not inherited by child processes.
 pub(super) fn accept(listener: RawFd, mut peer: Option<&mut Address>) -> io::Result<usize> {
-    if let Some(accepted) = sim::on(listener, |kernel, id| kernel.accept(id)) {
+    if let Some(accepted) = calls::accept(listener) {
         let accepted = accepted.map(|(socket, address)| (socket, Address::from(address)));
         if let Some(peer) = peer {
             *peer = accepted.as_ref().map_or_else(|_| Address::empty(), |(_, address)| address.clone());
@@ -150,7 +151,7 @@ unsafe fn accept_closed_on_exec(listener: RawFd, address: *mut libc::sockaddr, l
 
 /// Begins to connect: `EINPROGRESS` where that takes time.
 pub(super) fn connect(socket: RawFd, address: &Address) -> io::Result<()> {
-    if let Some(begun) = sim::on(socket, |kernel, id| kernel.connect(id, address.to_socket_addr())) {
+    if let Some(begun) = calls::connect(socket, address) {
         return begun;
     }
     let (address, length) = address.as_raw();
@@ -177,7 +178,7 @@ fn option<T>(socket: RawFd, name: c_int) -> io::Result<T> {
 
 /// The error that waits on a socket, taken away with this.
 pub(super) fn take_error(socket: RawFd) -> io::Result<()> {
-    if let Some(error) = sim::on(socket, |kernel, id| kernel.take_error(id)) {
+    if let Some(error) = calls::take_error(socket) {
         return error.map_or(Ok(()), Err);
     }
     match option::<c_int>(socket, libc::SO_ERROR)? {
@@ -238,7 +239,7 @@ fn receive_flags(flags: c_int) -> c_int {
 
 /// send(2) without a signal.
 pub(super) fn send(socket: RawFd, bytes: &[u8], flags: c_int) -> io::Result<usize> {
-    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, &[IoSlice::new(bytes)], None)) {
+    if let Some(sent) = calls::send(socket, &[IoSlice::new(bytes)], None) {
         return sent;
     }
     keep_sigpipe_away(socket);
@@ -286,7 +287,7 @@ unsafe fn receive_vector(socket: RawFd, vector: &[iovec]) -> io::Result<usize> {
 unsafe fn send_vector(socket: RawFd, vector: &[iovec]) -> io::Result<usize> {
     // SAFETY: the caller's promise; `IoSlice` has the form of an iovec on Unix.
     let buffers = unsafe { std::slice::from_raw_parts(vector.as_ptr().cast(), vector.len()) };
-    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, buffers, None)) {
+    if let Some(sent) = calls::send(socket, buffers, None) {
         return sent;
     }
     keep_sigpipe_away(socket);
@@ -338,8 +339,7 @@ pub(super) unsafe fn recv_message(
 
 /// sendmsg(2) without a signal.
 pub(super) fn send_message(socket: RawFd, message: &SendMessage<'_>, flags: c_int) -> io::Result<usize> {
-    let to = || message.address.and_then(Address::to_socket_addr);
-    if let Some(sent) = sim::on(socket, |kernel, id| kernel.send(id, message.buffers, to())) {
+    if let Some(sent) = calls::send(socket, message.buffers, message.address) {
         return sent;
     }
     keep_sigpipe_away(socket);
@@ -361,7 +361,7 @@ pub(super) fn send_message(socket: RawFd, message: &SendMessage<'_>, flags: c_in
 
 /// shutdown(2).
 pub(super) fn shutdown(socket: RawFd, how: Shutdown) -> io::Result<usize> {
-    if let Some(ended) = sim::on(socket, |kernel, id| kernel.shutdown(id, how)) {
+    if let Some(ended) = calls::shutdown(socket, how) {
         return ended.map(|()| 0);
     }
     let how = match how {

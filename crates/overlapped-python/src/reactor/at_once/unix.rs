@@ -1,20 +1,28 @@
-//! Unix: the flag of a call says that it is not to wait; pipes are in non-blocking mode.
+//! Unix: the flag of a call says that it is not to wait; pipes are in non-blocking mode. In a simulated world the sockets are the
+//! world's.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use overlapped_port::Address;
+use overlapped_port::sim::calls;
 
 /// Python ignores SIGPIPE where a system cannot be told by a flag.
 const WITHOUT_SIGNAL: i32 = libc::MSG_DONTWAIT | if cfg!(target_vendor = "apple") { 0 } else { libc::MSG_NOSIGNAL };
 
 /// Sends what the socket takes, and says how much (send(2)).
 pub(in super::super) fn send(descriptor: i32, bytes: &[u8]) -> io::Result<usize> {
+    if let Some(sent) = calls::send(descriptor, &[IoSlice::new(bytes)], None) {
+        return sent;
+    }
     // SAFETY: the bytes are the caller's, and stay.
     count(unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), WITHOUT_SIGNAL) })
 }
 
 /// Sends a datagram to an address (sendto(2)).
 pub(in super::super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> io::Result<usize> {
+    if let Some(sent) = calls::send(descriptor, &[IoSlice::new(bytes)], Some(to)) {
+        return sent;
+    }
     let to = to.as_bytes();
     // SAFETY: bytes and address are the caller's, and stay.
     count(unsafe {
@@ -25,6 +33,14 @@ pub(in super::super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> 
 
 /// Receives a datagram: how long it is, and who has sent it (recvfrom(2)).
 pub(in super::super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+    let mut filled = 0;
+    let simulated = calls::recv(descriptor, buffer.len(), 0, |part| {
+        buffer[filled..filled + part.len()].copy_from_slice(part);
+        filled += part.len();
+    });
+    if let Some(received) = simulated {
+        return received.map(|received| (received.length, received.source.map_or_else(Address::empty, Address::from)));
+    }
     let mut room = [0_u8; size_of::<libc::sockaddr_storage>()];
     let mut length = room.len() as libc::socklen_t;
     // SAFETY: both are written to as long as is said here, and stay.

@@ -1,0 +1,154 @@
+"""Tests in simulated worlds: ``pytest --overlapped-sim=1000``.
+
+Each test, with its fixtures of every scope, runs in a world of its own (:mod:`overlapped.sim`) under each of many
+seeds, until it fails with one; then the shortest list of decisions is looked for with which it still does. What the
+standard library's threads and sockets are in it, :func:`overlapped.monkey.patch_all` has made of them. A test that is
+not to be run so is marked ``@pytest.mark.overlapped_sim(False)``;
+``@pytest.mark.overlapped_sim(rules=sim.Rules(loss=10))`` says how its worlds are.
+
+The module is small, for pytest imports it in every run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .sim._thread import Outcome
+
+_HELP = """run each test in simulated worlds: with that many seeds (1000), with some of them (500..600), with one
+(seed:17), or with the decisions that a failure has printed (d0*14,3)"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("overlapped", "simulated worlds (overlapped)")
+    group.addoption("--overlapped-sim", metavar="SEEDS", type=_origins, help=_HELP)
+    group.addoption("--overlapped-sim-rough", action="store_true", help="worlds in which everything fails now and then")
+    group.addoption(
+        "--overlapped-sim-limit", metavar="SECONDS", type=float, default=30.0, help="of real time for each run"
+    )
+
+
+def _origins(text: str) -> list[str]:
+    """The seeds, or the decisions, that an option names."""
+    if text.startswith("d"):
+        return [text]
+    if text.startswith("seed:"):
+        return [str(int(text.removeprefix("seed:")))]
+    first, dots, end = text.partition("..")
+    return [str(seed) for seed in (range(int(first), int(end)) if dots else range(int(first)))]
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Patch before anything of the program is imported."""
+    if early_config.known_args_namespace.overlapped_sim is None:
+        return
+    if sys.platform == "win32":
+        raise pytest.UsageError("--overlapped-sim: Windows has no simulated world yet")
+    from . import monkey
+    from .sim._install import install
+    from .sim._program import fix_hash_seed
+
+    capture = early_config.pluginmanager.getplugin("capturemanager")
+    fix_hash_seed(0, capture.stop_global_capturing if capture is not None else None)
+    # A turn that ends by the real time is none of the seed's.
+    monkey.patch_all(preemption=False)
+    install(dates=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "overlapped_sim(wanted, *, rules): whether and how --overlapped-sim runs the test"
+    )
+    if config.option.overlapped_sim is not None and sys.platform != "win32":
+        config.pluginmanager.register(_Worlds(config), "overlapped-worlds")
+
+
+def _has_failed(outcome: Outcome) -> bool:
+    return any(report.failed for report in outcome.result)
+
+
+class _Worlds:
+    """Runs tests in worlds."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.origins: list[str] = config.option.overlapped_sim
+        self.rough: bool = config.option.overlapped_sim_rough
+        self.limit: float = config.option.overlapped_sim_limit
+        self.runs = 0
+        self.elapsed = 0.0
+        self.hash = 0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        import tempfile
+
+        from .sim._tree import confined
+
+        trees = [tempfile.gettempdir()]
+        if session.config.option.basetemp is not None:
+            trees.append(str(session.config.option.basetemp))
+        with confined(*trees):
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        from .sim import Rules
+
+        marker = item.get_closest_marker("overlapped_sim")
+        if marker is not None and marker.args[:1] == (False,):
+            return None
+        chosen = Rules.rough() if self.rough else Rules()
+        rules = chosen if marker is None else marker.kwargs.get("rules", chosen)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports(item, rules):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _reports(self, item: pytest.Item, rules: Any) -> list[pytest.TestReport]:
+        """What is to be said of a test: of the last seed, or of the first that fails."""
+        reports: list[pytest.TestReport] = []
+        for origin in self.origins:
+            outcome = self._run(item, rules, origin)
+            reports = outcome.result
+            self.runs += 1
+            self.elapsed += outcome.elapsed
+            self.hash = (self.hash << 5 | self.hash >> 59) & (1 << 64) - 1 ^ outcome.hash
+            if _has_failed(outcome):
+                return self._shortest(item, rules, origin, outcome)
+            if any(report.skipped for report in reports):
+                break
+        return reports
+
+    def _run(self, item: pytest.Item, rules: Any, origin: str) -> Outcome:
+        from _pytest.runner import runtestprotocol
+
+        from .sim._thread import on_a_thread
+
+        # Nothing is left for the next test: sockets and threads of its fixtures would be of another world.
+        outcome = on_a_thread(origin, rules, lambda: runtestprotocol(item, log=False, nextitem=None), self.limit)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    def _shortest(self, item: pytest.Item, rules: Any, seed: str, outcome: Outcome) -> list[pytest.TestReport]:
+        """Look for fewer decisions with which it fails."""
+        from .sim._shrink import shortest
+
+        first = "" if seed.startswith("d") else f"It fails with seed {seed}. "
+        outcome = shortest(outcome, lambda decisions: self._run(item, rules, decisions), _has_failed)
+        text = f"{first}Again: pytest --overlapped-sim='{outcome.decisions}' '{item.nodeid}'"
+        reports: list[pytest.TestReport] = outcome.result
+        for report in reports:
+            if report.failed:
+                report.sections.append(("Simulated world", text))
+        return reports
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        line = f"simulated: {self.runs} runs, {self.elapsed:.3f} s passed in them, hash {self.hash:016x}"
+        terminalreporter.write_line(line)

@@ -1,0 +1,62 @@
+"""A whole program in a simulated world: ``python -m overlapped --sim``."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from .. import _engine
+from . import _chance, _time
+from ._install import install
+from ._tree import confined
+
+_BEGUN = "OVERLAPPED_SIM_BEGUN"
+
+
+def begin(seed: str, tree: str | None, rough: bool) -> None:
+    """Have the main thread be in a world, until the program has ended; the hash is told then.
+
+    Raises:
+        ValueError: ``seed`` is no seed.
+    """
+    fix_hash_seed(int(seed) % 2**32 if seed.isdecimal() else 0)
+    own = tempfile.mkdtemp(prefix="overlapped-sim-") if tree is None else tree
+    stack = ExitStack()
+    if tree is None:
+        stack.callback(shutil.rmtree, own, ignore_errors=True)
+    try:
+        _engine.enter_world(seed, _engine.Rules.rough() if rough else _engine.Rules())
+    except ValueError:
+        stack.close()
+        raise
+    os.environ["TMPDIR"] = tempfile.tempdir = own
+    stack.callback(_tell, seed)
+    stack.enter_context(confined(own))
+    _time.begin()
+    install(dates=True)
+    stack.enter_context(_chance.begun())
+    atexit.register(stack.close)
+
+
+def fix_hash_seed(seed: int, before: Callable[[], object] | None = None) -> None:
+    """See to it that strings have the same hashes each time.
+
+    Where that was left to chance, the process begins anew, after a call of ``before``.
+    """
+    if "PYTHONHASHSEED" in os.environ or os.environ.pop(_BEGUN, None) == str(os.getpid()):
+        return
+    os.environ.update({"PYTHONHASHSEED": str(seed), _BEGUN: str(os.getpid())})
+    if before is not None:
+        before()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _tell(seed: str) -> None:
+    hash, _decisions = _engine.world_seen()
+    passed = (_engine.world_time() or 0) / 1e9
+    print(f"overlapped: simulated with {seed}: {passed:.6f} s passed, hash {hash:016x}", file=sys.stderr)

@@ -1,0 +1,634 @@
+"""Simulated worlds in Python: scenes, programs and tests in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, needs_library, unix_only
+from load import crowd
+
+pytestmark = unix_only("there is no simulated world yet")
+
+
+def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHASHSEED", "TMPDIR")}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=55 * crowd(),
+        env=kept | environment,
+    )
+
+
+BEGIN = """
+import errno, os, socket as std, time, traceback
+import overlapped
+from overlapped import select, sim, socket
+
+ADDRESS = ("10.0.0.1", 80)
+
+def serve(answer, times=1):
+    listener = socket.create_server(ADDRESS)
+    def accept():
+        with listener:
+            for _ in range(times):
+                connection, _ = listener.accept()
+                overlapped.spawn(answer, connection)
+    overlapped.spawn(accept)
+
+def hello(connection):
+    with connection:
+        connection.sendall(b"hello")
+
+def echo(connection):
+    with connection:
+        while data := connection.recv(100):
+            connection.sendall(data)
+
+def raised(kind, function, *args):
+    try:
+        function(*args)
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind} was not raised")
+"""
+
+
+def in_worlds(code: str, is_silent: bool = True) -> None:
+    """Run a program that begins worlds itself; it says that it has come to its end."""
+    done = python("-c", BEGIN + textwrap.dedent(code) + "\nprint('done')")
+    assert (done.stdout.splitlines()[-1:], done.returncode) == (["done"], 0), done.stdout + done.stderr
+    assert done.stderr == "" or not is_silent
+
+
+def test_a_scene_is_run_and_returns() -> None:
+    in_worlds(
+        """
+        def scene():
+            assert sim.is_simulated() and overlapped.backend() == "sim"
+            serve(hello)
+            with socket.create_connection(ADDRESS, timeout=5) as client:
+                assert client.getpeername() == ADDRESS and client.getsockname()[0] == "10.0.0.1"
+                received = b""
+                while data := client.recv(5):
+                    received += data
+            overlapped.sleep(86_400)
+            return received, sim.elapsed()
+
+        begun = time.perf_counter()
+        received, passed = sim.run(7, scene)
+        assert received == b"hello" and 86_400 <= passed < 86_401
+        assert time.perf_counter() - begun < 86_400 and not sim.is_simulated()
+        assert overlapped.backend() != "sim"
+        """
+    )
+
+
+def test_what_fails_is_found_made_short_and_run_again() -> None:
+    in_worlds(
+        """
+        def scene():
+            serve(hello)
+            with socket.create_connection(ADDRESS) as client:
+                got = client.recv(5)
+                assert got == b"hello", got
+
+        failure = raised(sim.Failure, sim.explore, range(200), scene)
+        assert isinstance(failure.__cause__, AssertionError) and failure.decisions in str(failure)
+        again = raised(AssertionError, sim.run, failure.decisions, scene)
+        assert str(again) == str(failure.__cause__)
+        assert raised(AssertionError, sim.run, int(failure.origin), scene)
+        # A receive that is cut is the one decision that matters.
+        numbers = [number for part in failure.decisions[1:].split(",") if (number := part.split("*")[0]) != "0"]
+        assert numbers == ["1"] or numbers == ["1", "1"], failure.decisions
+        """
+    )
+
+
+def test_the_same_seeds_do_the_same() -> None:
+    in_worlds(
+        """
+        def scene():
+            serve(echo, 2)
+            def ask(number):
+                with socket.create_connection(ADDRESS) as client:
+                    for _ in range(5):
+                        client.sendall(b"%d" % number)
+                        assert client.recv(1)
+            for asking in [overlapped.spawn(ask, number) for number in range(2)]:
+                asking.result()
+
+        first = sim.explore(range(20), scene)
+        assert first == sim.explore(range(20), scene)
+        assert first.runs == 20 and first.elapsed > 0
+        assert sim.explore(range(20, 40), scene).hash != first.hash
+        """
+    )
+
+
+def test_who_waits_for_ever_is_told() -> None:
+    in_worlds(
+        """
+        def waits():
+            socket.create_server(ADDRESS).accept()
+
+        def spins():
+            def spin():
+                while True:
+                    overlapped.sleep(0)
+            overlapped.spawn(spin)
+            overlapped.Event().wait()
+
+        def computes():
+            while True:
+                pass
+
+        assert "every tasklet waits" in str(raised(RuntimeError, sim.run, 1, waits))
+        assert "no time passes" in str(raised(RuntimeError, sim.run, 1, spins))
+        assert "real time" in str(raised(TimeoutError, lambda: sim.run(1, computes, limit=0.3)))
+        failure = raised(sim.Failure, sim.explore, range(3), waits)
+        assert failure.decisions.startswith("d") and "main: accept" in str(failure)
+        """
+    )
+
+
+def test_what_a_scene_leaves_is_ended() -> None:
+    in_worlds(
+        """
+        ended = []
+        def left():
+            try:
+                overlapped.sleep(1000)
+            finally:
+                ended.append(True)
+
+        def scene():
+            overlapped.spawn(left)
+            overlapped.sleep(0)
+
+        descriptors = lambda: len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        sim.run(1, scene)
+        before = descriptors()
+        sim.explore(range(10), scene)
+        assert ended == [True] * 11 and descriptors() == before
+
+        def stays():
+            try:
+                overlapped.sleep(1000)
+            except overlapped.TaskletExit:
+                with overlapped.uncancellable():
+                    overlapped.sleep(1000)
+
+        def keeps():
+            overlapped.spawn(stays)
+            overlapped.sleep(0)
+
+        assert "did not end" in str(raised(RuntimeError, sim.run, 1, keeps))
+        assert "not nested" in str(raised(RuntimeError, sim.run, 1, lambda: sim.run(2, scene)))
+        """,
+        is_silent=False,
+    )
+
+
+def test_time_chance_and_names_are_the_worlds() -> None:
+    in_worlds(
+        """
+        import random, secrets, threading, uuid
+        before = random.getstate()
+
+        def seen():
+            sim.set_name("Example.org", "10.1.1.1", "fd00::1")
+            return [
+                time.time(), time.monotonic(), time.perf_counter_ns(), time.ctime(), time.gmtime(), time.strftime("%Y"),
+                time.clock_gettime(time.CLOCK_REALTIME), random.random(), random.Random().random(), os.urandom(8),
+                secrets.token_hex(), uuid.uuid4(), uuid.uuid1(), threading.Thread().name, sim.random(1000),
+                [found[4] for found in socket.getaddrinfo("example.ORG", 80, type=socket.SOCK_STREAM)],
+                socket.gethostbyname("localhost"), socket.gethostbyname_ex("example.org"), socket.getfqdn("10.9.9.9"),
+            ]
+
+        first = sim.run(5, seen)
+        assert sim.run(5, seen) == first != sim.run(6, seen)
+        assert first[0] == 1_700_000_000 and first[3].endswith("2023")
+        assert first[-4] == [("10.1.1.1", 80), ("fd00::1", 80, 0, 0)]
+        assert random.getstate() == before and time.time() > first[0] + 1_000_000
+        assert len(os.urandom(8)) == 8
+
+        def jumps():
+            sim.jump(-3600)
+            begun = time.time(), time.monotonic()
+            overlapped.sleep(1.5)
+            return time.time() - begun[0], time.monotonic() - begun[1], begun[0] - first[0]
+
+        assert sim.run(5, jumps) == (1.5, 1.5, -3600)
+        unknown = raised(socket.gaierror, sim.run, 5, lambda: socket.getaddrinfo("nobody.example", 80))
+        assert unknown.errno == std.EAI_NONAME
+        asked = lambda: [socket.gethostbyname("localhost") for _ in range(99)]
+        later = raised(socket.gaierror, lambda: sim.run(5, asked, rules=sim.Rules(no_names=3)))
+        assert later.errno == std.EAI_AGAIN
+        raised(RuntimeError, sim.elapsed)
+        raised(RuntimeError, sim.set_name, "x", "10.0.0.1")
+        """
+    )
+
+
+def test_sockets_are_asked_without_waiting() -> None:
+    in_worlds(
+        """
+        import selectors
+        from overlapped import monkey
+        monkey.patch_select()
+
+        def scene():
+            listener = socket.create_server(("", 0))
+            port = listener.getsockname()[1]
+            assert port >= 49_152 and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+            listener.setblocking(False)
+            raised(BlockingIOError, listener.accept)
+            client = socket.socket()
+            client.setblocking(False)
+            assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
+            assert select.select([listener], [client], [], 60) != ([], [], [])
+            while not select.select([listener], [], [], 60)[0]:
+                pass
+            server, peer = listener.accept()
+            select.select([], [client], [])
+            assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            assert peer == client.getsockname() and client.getpeername() == server.getsockname()
+            raised(BlockingIOError, client.recv, 10)
+            raised(BlockingIOError, client.recv_into, bytearray(10))
+            server.settimeout(0.5)
+            raised(TimeoutError, server.recv, 10)
+            sent = client.send(b"x" * 10)
+            poll = select.poll()
+            poll.register(server, select.POLLIN)
+            assert poll.poll(1000) == [(server.fileno(), select.POLLIN)]
+            other = server.dup()
+            server.close()
+            received = other.recv(100)
+            while len(received) < sent:
+                received += other.recv(100)
+            other.shutdown(socket.SHUT_WR)
+            with selectors.DefaultSelector() as selector:
+                selector.register(client, selectors.EVENT_READ)
+                assert selector.select(60)[0][1] == selectors.EVENT_READ
+            assert client.recv(10) == b""
+            if hasattr(select, "epoll"):
+                epoll = select.epoll()
+                epoll.register(client, select.EPOLLOUT | select.EPOLLONESHOT)
+                raised(FileExistsError, epoll.register, client)
+                assert epoll.poll(1) == [(client.fileno(), select.EPOLLOUT)] and epoll.poll(1) == []
+                epoll.close()
+            other.close()
+            client.close()
+            raised(OSError, client.send, b"x")
+            assert raised(OSError, socket.create_connection, ("127.0.0.1", port + 1)).errno == errno.ECONNREFUSED
+            raised(OverflowError, listener.bind, ("127.0.0.1", 70_000))
+            assert raised(OSError, socket.create_server, ("127.0.0.1", port)).errno == errno.EADDRINUSE
+            one, two = socket.socketpair()
+            one.sendall(b"a pair is the system's")
+            assert two.recv(100) and select.select([one], [two], [], 0) == ([], [two], [])
+            one.close(), two.close(), listener.close()
+
+        sim.explore(range(30), scene)
+        """
+    )
+
+
+def test_datagrams_are_lost_and_doubled_where_the_rules_say_so() -> None:
+    in_worlds(
+        """
+        def scene():
+            here, there = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+            here.bind(("10.0.0.1", 53))
+            there.bind(("10.0.0.2", 0))
+            for number in range(100):
+                assert there.sendto(b"%d" % number, ("10.0.0.1", 53)) == len(b"%d" % number)
+            here.settimeout(10)
+            numbers = []
+            try:
+                while True:
+                    data, source = here.recvfrom(100)
+                    assert source == there.getsockname()
+                    numbers.append(int(data))
+            except TimeoutError:
+                pass
+            there.connect(("10.0.0.1", 53))
+            there.sendmsg([b"a", b"bc"])
+            buffer = bytearray(2)
+            here.settimeout(None)
+            if not lossy:
+                count, _, flags, _ = here.recvmsg_into([buffer])
+                assert (count, bytes(buffer), flags) == (2, b"ab", socket.MSG_TRUNC)
+            here.close(), there.close()
+            return numbers
+
+        lossy = False
+        assert sorted(sim.run(3, scene)) == list(range(100)) != sim.run(3, scene)
+        lossy = True
+        numbers = sim.run(3, scene, rules=sim.Rules(loss=4, doubled=4))
+        assert len(set(numbers)) < 100 and len(set(numbers)) < len(numbers)
+        """
+    )
+
+
+def test_links_are_cut_and_healed() -> None:
+    in_worlds(
+        """
+        def scene():
+            listener = socket.create_server(ADDRESS)
+            client = socket.create_connection(ADDRESS, source_address=("10.0.0.2", 0))
+            server, _ = listener.accept()
+            sim.partition("10.0.0.1", "10.0.0.2")
+            server.sendall(b"hello")
+            client.settimeout(30)
+            raised(TimeoutError, client.recv, 5)
+            sim.heal("10.0.0.1", "10.0.0.2")
+            client.settimeout(None)
+            assert client.recv(1) == b"h"
+            sim.set_link("10.0.0.1", "10.0.0.2", delay=100)
+            begun = sim.elapsed()
+            server.close()
+            while client.recv(10):
+                pass
+            assert sim.elapsed() - begun >= 100
+            sim.heal_links()
+            raised(ValueError, sim.partition, "a name", "10.0.0.1")
+            client.close(), listener.close()
+
+        sim.explore(range(20), scene)
+        """
+    )
+
+
+def test_what_was_lost_for_good_nobody_is_told() -> None:
+    in_worlds(
+        """
+        def scene():
+            listener = socket.create_server(ADDRESS)
+            client = socket.create_connection(ADDRESS, source_address=("10.0.0.2", 0))
+            server, _ = listener.accept()
+            sim.partition("10.0.0.1", "10.0.0.2")
+            server.sendall(b"hello")
+            overlapped.sleep(2000)
+            assert raised(OSError, server.recv, 1).errno == errno.ETIMEDOUT
+            sim.heal("10.0.0.1", "10.0.0.2")
+            client.settimeout(1000)
+            raised(TimeoutError, client.recv, 5)
+            # Who speaks is told.
+            client.sendall(b"?")
+            raised(ConnectionResetError, client.recv, 5)
+            client.close(), server.close(), listener.close()
+
+        sim.explore(range(20), scene)
+        """
+    )
+
+
+def test_rules_say_what_they_are() -> None:
+    in_worlds(
+        """
+        rules = sim.Rules(latency=0.25, loss=3)
+        assert (rules.latency, rules.loss, rules.window) == (0.25, 3, 65_536)
+        assert sim.Rules.rough().reset > 0 and sim.Rules.rough(reset=0).reset == 0
+        assert "latency: 250ms" in repr(rules)
+        assert "latency" in str(raised(TypeError, lambda: sim.Rules(latencies=1)))
+        raised(ValueError, lambda: sim.Rules(latency=-1))
+        raised(AttributeError, lambda: rules.latencies)
+        assert "neither a seed" in str(raised(ValueError, sim.run, "seven", print))
+        """
+    )
+
+
+def test_tls_on_a_socket_is_refused_in_words() -> None:
+    in_worlds(
+        """
+        import ssl
+        def scene():
+            listener = socket.create_server(ADDRESS)
+            with socket.create_connection(ADDRESS) as client:
+                error = raised(OSError, ssl.create_default_context().wrap_socket, client, False, True, True, "x")
+            listener.close()
+            return str(error)
+
+        assert "no TLS" in sim.run(1, scene)
+        """
+    )
+
+
+PROGRAM = """
+import asyncio, datetime, os, random, sys, tempfile, threading, time
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 8000), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+
+def ask(number):
+    client = HTTPConnection("localhost", 8000, timeout=5)
+    client.request("GET", "/")
+    assert client.getresponse().read() == b"hello"
+    print(number, time.time(), threading.current_thread().name)
+
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+server.shutdown()
+
+async def main():
+    async def shout(reader, writer):
+        writer.write((await reader.readline()).upper())
+        await writer.drain()
+        writer.close()
+    async with await asyncio.start_server(shout, "10.0.0.1", 7):
+        reader, writer = await asyncio.open_connection("10.0.0.1", 7)
+        writer.write(b"hello\\n")
+        print(await reader.read(), asyncio.get_running_loop().time())
+        writer.close()
+        await asyncio.sleep(3600)
+        loop = asyncio.get_running_loop()
+        heard = loop.create_future()
+        class Protocol(asyncio.DatagramProtocol):
+            def datagram_received(self, data, source):
+                heard.set_result(data)
+        await loop.create_datagram_endpoint(Protocol, local_addr=("10.0.0.2", 53))
+        sender, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("10.0.0.2", 53))
+        sender.sendto(b"datagram")
+        print(await heard)
+
+asyncio.run(main())
+print(random.random(), datetime.datetime.now(), datetime.date.today(), hash("text"), set("abcdef"))
+assert isinstance(datetime.datetime.now(), datetime.date) and type(datetime.datetime.now()) is datetime.datetime
+with tempfile.TemporaryDirectory() as folder:
+    open(os.path.join(folder, "file"), "w").write("text")
+for refused in (lambda: os.system("true"), lambda: open("here", "w"), lambda: os.mkdir("there"), os.fork):
+    try:
+        refused()
+    except PermissionError as error:
+        print(type(error).__name__, file=sys.stderr)
+"""
+
+
+def test_a_program_is_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    first, second, other = (
+        python("-m", "overlapped", "--sim", seed, "program.py", cwd=tmp_path) for seed in ("7", "7", "8")
+    )
+    assert first.returncode == 0, first.stderr
+    assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
+    assert first.stderr.count("PermissionError") == 4
+    assert re.search(r"^overlapped: simulated with 7: 36\d\d\.\d{6} s passed, hash [0-9a-f]{16}$", first.stderr, re.M)
+    assert other.returncode == 0 and other.stdout != first.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py"]
+
+
+def test_a_program_may_write_where_it_is_told_to(tmp_path: Path) -> None:
+    code = "open('here', 'w').close(); import tempfile; print(tempfile.gettempdir())"
+    done = python("-m", "overlapped", "--sim=1", "--sim-tree", tmp_path, "-c", code, cwd=tmp_path)
+    assert (done.stdout, (tmp_path / "here").exists()) == (f"{tmp_path}\n", True), done.stderr
+    for wrong in (
+        ["--sim", "seven", "-c", "0"],
+        ["--sim=1", "--sim-tree=nowhere", "-c", "0"],
+        ["--sim-rough", "-c", "0"],
+    ):
+        done = python("-m", "overlapped", *wrong, cwd=tmp_path)
+        assert done.returncode == 2 and "python -m overlapped: --sim" in done.stderr, done.stderr
+
+
+def test_a_bad_day_can_be_asked_for(tmp_path: Path) -> None:
+    code = textwrap.dedent(
+        """
+        import socket, threading
+        listener = socket.create_server(("10.0.0.1", 80))
+        def accept():
+            while True:
+                listener.accept()[0].close()
+        threading.Thread(target=accept, daemon=True).start()
+        for _ in range(300):
+            try:
+                socket.create_connection(("10.0.0.1", 80)).close()
+            except OSError as error:
+                print(type(error).__name__)
+        """
+    )
+    assert python("-m", "overlapped", "--sim=1", "-c", code, cwd=tmp_path).stdout == ""
+    assert "ConnectionRefusedError" in python("-m", "overlapped", "--sim=1", "--sim-rough", "-c", code).stdout
+
+
+def pytest_in_worlds(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    options = ["-p", "no:cacheprovider", "-p", "overlapped._pytest", f"--rootdir={folder}", "-c", os.devnull]
+    return python("-m", "pytest", "-q", *options, *arguments, cwd=folder, **environment)
+
+
+TESTS = """
+import socket, threading, time
+import pytest
+
+@pytest.fixture(scope="session")
+def server():
+    listener = socket.create_server(("10.0.0.1", 80))
+    def serve():
+        while True:
+            with listener.accept()[0] as connection:
+                connection.sendall(b"hello")
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()
+
+def test_short(server):
+    with socket.create_connection(server) as client:
+        assert client.recv(5) == b"hello"
+
+def test_whole(server, tmp_path):
+    (tmp_path / "file").write_text("text")
+    time.sleep(86_400)
+    with socket.create_connection(server) as client, client.makefile("rb") as file:
+        assert file.read() == b"hello"
+
+def test_stuck():
+    threading.Event().wait()
+
+@pytest.mark.overlapped_sim(False)
+def test_real():
+    assert time.time() > 1_750_000_000
+
+def test_skipped():
+    pytest.skip("not now")
+"""
+
+
+def test_tests_run_in_worlds(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(TESTS)
+    first, second = (pytest_in_worlds(tmp_path, "--overlapped-sim=40", "test_it.py") for _ in range(2))
+    assert first.returncode == 1, first.stderr
+    assert "2 failed, 2 passed, 1 skipped" in first.stdout, first.stdout
+    hashes = [re.findall(r"^simulated: \d+ runs, .*, hash [0-9a-f]{16}$", run.stdout, re.M) for run in (first, second)]
+    assert len(hashes[0]) == 1 and hashes[0] == hashes[1]
+    again = dict(re.findall(r"Again: pytest --overlapped-sim='(d\S*)' 'test_it.py::(\w+)'", first.stdout))
+    assert set(again.values()) == {"test_short", "test_stuck"}, first.stdout
+    for decisions, name in again.items():
+        once = pytest_in_worlds(tmp_path, f"--overlapped-sim={decisions}", f"test_it.py::{name}")
+        assert "1 failed" in once.stdout and "simulated: 1 runs" in once.stdout, once.stdout
+    plain = pytest_in_worlds(tmp_path, "--overlapped-sim=0..2", "test_it.py::test_whole", "test_it.py::test_real")
+    assert "2 passed" in plain.stdout and "simulated: 2 runs" in plain.stdout, plain.stdout
+    assert "Again" not in pytest_in_worlds(tmp_path, "test_it.py::test_real").stdout
+
+
+FLAWS = {
+    "check_http.py": {"": 20, "send is no sendall": 60, "read1 is no read": 20},
+    "check_store.py": {
+        "": 10,
+        "a receive is a line": 10,
+        "read, wait, write": 10,
+        "again is twice": 20,
+        "locks cross": 10,
+        "no time-out": 30,
+        "the end is not seen": 1,
+    },
+    "check_consensus.py": {
+        "": 40,
+        "one is a majority": 40,
+        "a promise is forgotten": 40,
+        "an answer counts twice": 60,
+        "what was accepted is not asked": 20,
+    },
+}
+
+
+@needs_library("requests")
+@pytest.mark.time_limit(300)
+@pytest.mark.parametrize("name", FLAWS)
+def test_planted_flaws_are_found_in_programs_that_know_nothing_of_it(name: str) -> None:
+    folder = ROOT / "tests" / "simulated"
+    for flaw, seeds in FLAWS[name].items():
+        done = pytest_in_worlds(folder, f"--overlapped-sim={seeds}", "--exitfirst", name, FLAW=flaw)
+        assert ("Again: pytest" in done.stdout, done.returncode) == (bool(flaw), int(bool(flaw))), (flaw, done.stdout)
+
+
+@pytest.mark.time_limit(120)
+def test_the_page_about_a_bad_network_tells_the_truth(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "bad_network.md").read_text()
+    files = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", page, re.M | re.S))
+    assert files
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for command, expected in re.findall(r"^```console\n\$ (.*?)\n(.*?)^```", page, re.M | re.S):
+        done = python(*command.split()[1:], cwd=tmp_path)
+        for line in expected.splitlines():
+            assert line == "…" or line in done.stdout + done.stderr, (command, line, done.stdout, done.stderr)
