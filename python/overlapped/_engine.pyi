@@ -851,6 +851,9 @@ if sys.platform != "win32":
         """The shortest time that bytes are on their way, in seconds."""
         jitter: float
         """How much longer it may be, in seconds."""
+        priorities: int
+        """Sockets have priorities, drawn at random, and anew once in so many sends: what one of the lowest sends takes
+        128 times as long as what one of the highest does. 0: all are equal."""
         window: int
         """How many bytes a stream keeps that were sent and not yet received: more wait at the sender."""
         short: int
@@ -876,6 +879,10 @@ if sys.platform != "win32":
 
         def __new__(cls, **changes: float) -> Rules: ...
         @staticmethod
+        def steady(**changes: float) -> Rules:
+            """Nothing but the order of what happens is decided: for :func:`exhaust`."""
+
+        @staticmethod
         def rough(**changes: float) -> Rules:
             """A bad day: everything fails now and then."""
 
@@ -897,6 +904,15 @@ if sys.platform != "win32":
 
     def world_time() -> int | None:
         """Nanoseconds since the thread's world began; None where it is in none."""
+
+    def world_keeps_bounds() -> None:
+        """Have the world know how else each decision could have gone."""
+
+    def world_other_ways(given: int) -> list[str]:
+        """The ways that differ in one decision past the first ``given``, with which they end."""
+
+    def count_decisions(decisions: str) -> int:
+        """How many decisions are written there."""
 
     def world_random(bound: int) -> int:
         """A number below ``bound``, of the world's."""

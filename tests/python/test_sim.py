@@ -106,7 +106,7 @@ def test_what_fails_is_found_made_short_and_run_again() -> None:
         assert isinstance(failure.__cause__, AssertionError) and failure.decisions in str(failure)
         again = raised(AssertionError, sim.run, failure.decisions, scene)
         assert str(again) == str(failure.__cause__)
-        assert raised(AssertionError, sim.run, int(failure.origin), scene)
+        assert raised(AssertionError, sim.run, int(failure.origin.removeprefix("seed ")), scene)
         # A receive that is cut is the one decision that matters.
         numbers = [number for part in failure.decisions[1:].split(",") if (number := part.split("*")[0]) != "0"]
         assert numbers == ["1"] or numbers == ["1", "1"], failure.decisions
@@ -389,6 +389,42 @@ def test_what_was_lost_for_good_nobody_is_told() -> None:
             client.close(), server.close(), listener.close()
 
         sim.explore(range(20), scene)
+        """
+    )
+
+
+def test_all_ways_are_gone_with_few_deviations() -> None:
+    in_worlds(
+        """
+        def order():
+            listener = socket.create_server(ADDRESS)
+            pairs = [(socket.create_connection(ADDRESS), listener.accept()[0]) for _ in range(2)]
+            seen = []
+            def receive(server, name):
+                server.recv(1)
+                seen.append(name)
+            receiving = []
+            for (client, server), name in zip(pairs, "ab"):
+                receiving.append(overlapped.spawn(receive, server, name))
+                client.send(b"x")
+            for one in receiving:
+                one.result()
+            return "".join(seen)
+
+        orders = set()
+        none = sim.exhaust(lambda: orders.add(order()), 0)
+        assert none.runs == 1 and orders == {"ab"}
+        one = sim.exhaust(lambda: orders.add(order()))
+        assert one.runs > 5 and orders == {"ab", "ba"}
+        assert one == sim.exhaust(order)
+
+        def wrong():
+            assert order() == "ab"
+
+        failure = raised(sim.Failure, sim.exhaust, wrong)
+        assert failure.origin.startswith("the way d")
+        raised(AssertionError, lambda: sim.run(failure.decisions, wrong, rules=sim.Rules.steady()))
+        sim.explore(range(20), order, rules=sim.Rules(priorities=10))
         """
     )
 

@@ -331,3 +331,98 @@ fn who_tries_again_gets_through_on_a_bad_day() {
     });
     assert!(explored.is_ok(), "{}", explored.unwrap_err());
 }
+
+/// Two conversations beside each other, of so many rounds: how far each had come when the other was done.
+fn two_conversations(rounds: usize) -> [usize; 2] {
+    let listener = TcpListener::bind(SERVER).unwrap();
+    spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    let come = std::rc::Rc::new([std::cell::Cell::new(0), std::cell::Cell::new(0)]);
+    let speak = |me: usize| {
+        let come = std::rc::Rc::clone(&come);
+        spawn(move || {
+            let mut stream = TcpStream::connect(SERVER).unwrap();
+            for _ in 0..rounds {
+                stream.write_all(b"a").unwrap();
+                stream.read_exact(&mut [0]).unwrap();
+                come[me].set(come[me].get() + 1);
+            }
+            come[1 - me].get()
+        })
+    };
+    [0, 1].map(speak).map(|speaking| speaking.join().unwrap())
+}
+
+#[test]
+fn priorities_let_one_go_a_long_way_while_another_stands() {
+    let widest = |rules: Rules| {
+        let runs = (0..50).map(|seed| Simulation::new().rules(rules.clone()).run(seed, || two_conversations(20)));
+        runs.map(|[one, other]| one.min(other)).min().unwrap()
+    };
+    assert!(widest(Rules::default()) > 5, "where all are equal they go about as fast as each other");
+    assert!(widest(Rules { priorities: 50, ..Rules::default() }) < 3);
+}
+
+/// Three tasklets that each take note of themselves when something has come: the order in which they do.
+fn order_of_three() -> String {
+    let listener = TcpListener::bind(SERVER).unwrap();
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let client = TcpStream::connect(SERVER).unwrap();
+        pairs.push((client, listener.accept().unwrap().0));
+    }
+    let order = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+    let receiving: Vec<_> = pairs
+        .into_iter()
+        .zip("abc".chars())
+        .map(|((mut client, mut server), name)| {
+            let order = std::rc::Rc::clone(&order);
+            let receives = spawn(move || {
+                server.read_exact(&mut [0]).unwrap();
+                order.borrow_mut().push(name);
+            });
+            client.write_all(b"x").unwrap();
+            (client, receives)
+        })
+        .collect();
+    receiving.into_iter().for_each(|(_client, receives)| receives.join().unwrap());
+    order.take()
+}
+
+#[test]
+fn all_ways_are_gone_that_differ_from_the_plain_one_in_so_many_decisions() {
+    let seen = |deviations: usize| {
+        let orders = std::rc::Rc::new(std::cell::RefCell::new(std::collections::BTreeSet::new()));
+        let into = std::rc::Rc::clone(&orders);
+        let simulation = Simulation::new().rules(Rules::steady());
+        let explored = simulation.exhaust(deviations, move || {
+            let order = order_of_three();
+            into.borrow_mut().insert(order);
+        });
+        (explored.unwrap().runs, orders.take())
+    };
+    let (runs, orders) = seen(0);
+    assert_eq!((runs, orders.len()), (1, 1));
+    assert!(orders.contains("abc"), "the plain way is the order in which things happen: {orders:?}");
+    let (few, orders) = seen(1);
+    assert!(few > 10 && orders.len() > 1, "{few} {orders:?}");
+    let (many, orders) = seen(2);
+    assert!(many > few * 2 && orders.len() == 6, "{many} {orders:?}");
+    assert_eq!(seen(1).0, few, "each way is gone once, the same each time");
+}
+
+#[test]
+fn what_only_one_way_shows_an_exhaustive_search_finds() {
+    let simulation = Simulation::new().rules(Rules::steady());
+    let failure = simulation.exhaust(2, || assert_ne!(order_of_three(), "cba")).unwrap_err();
+    assert!(failure.message.contains("cba"), "{failure}");
+    let deviations = failure.decisions.0.iter().filter(|decision| **decision != 0).count();
+    assert!((1..=2).contains(&deviations), "{failure}");
+    let again = std::panic::catch_unwind(|| {
+        Simulation::new().rules(Rules::steady()).run(failure.decisions, || assert_ne!(order_of_three(), "cba"));
+    });
+    assert!(again.is_err());
+}

@@ -28,6 +28,8 @@ class Outcome:
     hash: int = 0
     decisions: str = ""
     elapsed: float = 0.0
+    other_ways: list[str] = field(default_factory=list)
+    """How else it could have gone, where that was asked for."""
     is_late: bool = False
     """It was ended by the limit."""
     ident: int = field(default=0, repr=False)
@@ -40,7 +42,9 @@ class _Late(BaseException):
         return "the run has not ended within the limit of its real time"
 
 
-def on_a_thread(origin: str, rules: _engine.Rules, function: Callable[[], Any], limit: float) -> Outcome:
+def on_a_thread(
+    origin: str, rules: _engine.Rules, function: Callable[[], Any], limit: float, look_for_others: bool = False
+) -> Outcome:
     """Run a function in a world, on a thread of its own, and wait for it with all that this thread has."""
     if _engine.is_simulated():
         raise RuntimeError("this thread is in a simulated world already: they are not nested")
@@ -51,7 +55,7 @@ def on_a_thread(origin: str, rules: _engine.Rules, function: Callable[[], Any], 
     def body() -> None:
         outcome.ident = monkey.original("_thread", "get_ident")()
         try:
-            _within(origin, rules, function, outcome)
+            _within(origin, rules, function, outcome, look_for_others)
         except BaseException as error:
             outcome.error = error
         finally:
@@ -75,10 +79,14 @@ def on_a_thread(origin: str, rules: _engine.Rules, function: Callable[[], Any], 
     return outcome
 
 
-def _within(origin: str, rules: _engine.Rules, function: Callable[[], Any], outcome: Outcome) -> None:
+def _within(
+    origin: str, rules: _engine.Rules, function: Callable[[], Any], outcome: Outcome, look_for_others: bool
+) -> None:
     _engine.enter_world(origin, rules)
     try:
         _time.begin()
+        if look_for_others:
+            _engine.world_keeps_bounds()
         with _chance.begun(), _quietly():
             try:
                 outcome.result = function()
@@ -86,6 +94,8 @@ def _within(origin: str, rules: _engine.Rules, function: Callable[[], Any], outc
                 outcome.error = error
             outcome.elapsed = (_engine.world_time() or 0) / 1e9
             outcome.hash, outcome.decisions = _engine.world_seen()
+            if look_for_others:
+                outcome.other_ways = _engine.world_other_ways(_engine.count_decisions(origin))
             _engine.end_tasklets()
     finally:
         _engine.leave_world()

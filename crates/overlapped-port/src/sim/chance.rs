@@ -23,6 +23,8 @@ pub(crate) struct Chance {
     count: Cell<usize>,
     /// Those, where they are kept.
     taken: Option<RefCell<Vec<u32>>>,
+    /// The bounds below which they were, 1 for what a program has drawn; where somebody wants to know.
+    bounds: RefCell<Option<Vec<u32>>>,
     hash: Cell<u64>,
 }
 
@@ -34,6 +36,7 @@ impl Chance {
             plain: Cell::new(false),
             count: Cell::new(0),
             taken: Some(RefCell::default()),
+            bounds: RefCell::default(),
             hash: Cell::new(0),
         };
         chance.begin_anew(origin);
@@ -52,6 +55,9 @@ impl Chance {
         self.count.set(0);
         if let Some(taken) = &self.taken {
             taken.borrow_mut().clear();
+        }
+        if let Some(bounds) = &mut *self.bounds.borrow_mut() {
+            bounds.clear();
         }
         match origin {
             Origin::Seed(seed) => self.state.set(*seed),
@@ -81,6 +87,9 @@ impl Chance {
         };
         if let Some(taken) = &self.taken {
             taken.borrow_mut().push(decision);
+        }
+        if let Some(bounds) = &mut *self.bounds.borrow_mut() {
+            bounds.push(if has_plain { bound } else { 1 });
         }
         decision
     }
@@ -116,6 +125,18 @@ impl Chance {
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn hash(&self) -> u64 {
         self.hash.get()
+    }
+
+    /// Keeps the bounds of what is decided from now on, besides.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
+    pub(crate) fn keep_bounds(&self) {
+        self.bounds.borrow_mut().get_or_insert_default();
+    }
+
+    /// How many ways each decision so far could have gone; nothing where that is not kept.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
+    pub(crate) fn bounds(&self) -> Vec<u32> {
+        self.bounds.borrow().clone().unwrap_or_default()
     }
 
     /// The decisions so far.

@@ -21,6 +21,9 @@ const FIRST_PORT: u16 = 49_152;
 /// How often it is asked for news at one time by a program that goes on; one that asks more often asks for ever.
 const MOST_ASKED: u32 = 20_000;
 
+/// How many priorities there are; what is of each takes twice as long as what is of the one above.
+const RANKS: usize = 8;
+
 /// In how many steps the jitter of a way is divided.
 const STEPS: usize = 16;
 
@@ -353,7 +356,22 @@ impl Kernel {
     /// When what this socket sends now to `to` is there.
     pub(super) fn arrival(&mut self, id: Id, to: IpAddr) -> u64 {
         let from = self.get(id).local.map_or(to, |local| local.ip());
-        self.now + self.way(from, to)
+        self.now + (self.way(from, to) << self.rank(id))
+    }
+
+    /// The priority of a socket, 0 is the highest: see [`Rules::priorities`].
+    fn rank(&mut self, id: Id) -> usize {
+        let changes = self.rules.priorities;
+        if changes == 0 {
+            return 0;
+        }
+        let before = self.get(id).rank;
+        let rank = match before {
+            Some(rank) if !self.chance.once_in(changes) => rank,
+            _ => self.chance.below(RANKS),
+        };
+        self.get(id).rank = Some(rank);
+        rank
     }
 
     /// When an answer is there.
@@ -567,7 +585,9 @@ impl Kernel {
 
     fn advance_to(&mut self, until: Option<u64>) -> Advanced {
         loop {
-            if !self.ready.is_empty() {
+            // What happens at one time is told of together: in which order, others decide.
+            let due = self.agenda.next().is_some_and(|next| next <= self.now);
+            if !due && !self.ready.is_empty() {
                 return Advanced::Ready;
             }
             match (self.agenda.next(), until) {

@@ -46,6 +46,8 @@ pub(super) struct Socket {
     /// How many descriptors it has; with none it is closed.
     pub(super) descriptors: u32,
     pub(super) watches: Vec<Watch>,
+    /// Its priority, once it has one.
+    pub(super) rank: Option<usize>,
     pub(super) read_shut: bool,
     pub(super) write_shut: bool,
     /// The other end of a stream.
@@ -69,6 +71,7 @@ impl Socket {
             error: None,
             descriptors: 0,
             watches: Vec::new(),
+            rank: None,
             read_shut: false,
             write_shut: false,
             other: None,

@@ -56,6 +56,22 @@ impl Entered {
         here(|kernel| kernel.chance.decisions())
     }
 
+    /// Has it be known from now on how else each decision could have gone.
+    pub fn keep_bounds(&self) {
+        here(|kernel| kernel.chance.keep_bounds());
+    }
+
+    /// The ways that differ from the one that the run has gone in the decision in which they end, which is one past the first
+    /// `given`. What a program draws goes no other way.
+    pub fn other_ways(&self, given: usize) -> impl Iterator<Item = Decisions> + use<> {
+        let (Decisions(taken), bounds) = here(|kernel| (kernel.chance.decisions(), kernel.chance.bounds()));
+        let ends = (given..taken.len().min(bounds.len()))
+            .flat_map(move |place| (1..bounds[place]).map(move |end| (place, end)));
+        ends.collect::<Vec<_>>()
+            .into_iter()
+            .map(move |(place, end)| Decisions(taken[..place].iter().copied().chain([end]).collect()))
+    }
+
     /// Begins anew, at the time at which it began, with nobody in it: sockets that are still there mean nothing any more. No
     /// operation is in flight.
     pub fn begin_anew(&self, origin: impl Into<Origin>) {

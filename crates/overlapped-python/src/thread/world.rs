@@ -49,7 +49,7 @@ macro_rules! fields {
     };
 }
 
-fields!(times: latency jitter; numbers: window short short_files loss doubled reset refused no_descriptors no_buffers no_names no_disk);
+fields!(times: latency jitter; numbers: priorities window short short_files loss doubled reset refused no_descriptors no_buffers no_names no_disk);
 
 fn seconds(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(format!("{seconds} seconds: {error}")))
@@ -70,6 +70,13 @@ impl Rules {
     #[pyo3(signature = (**changes))]
     fn new(changes: Option<&Bound<'_, PyDict>>) -> PyResult<Rules> {
         Rules::changed(sim::Rules::default(), changes)
+    }
+
+    /// Nothing but the order of what happens is decided.
+    #[staticmethod]
+    #[pyo3(signature = (**changes))]
+    fn steady(changes: Option<&Bound<'_, PyDict>>) -> PyResult<Rules> {
+        Rules::changed(sim::Rules::steady(), changes)
     }
 
     /// A bad day: everything fails now and then.
@@ -140,6 +147,25 @@ fn inside() -> PyResult<()> {
 fn world_seen() -> PyResult<(u64, String)> {
     HERE.with_borrow(|here| here.as_ref().map(|world| (world.hash(), world.decisions().to_string())))
         .ok_or_else(outside)
+}
+
+/// Has the world know how else each decision could have gone.
+#[pyfunction]
+fn world_keeps_bounds() -> PyResult<()> {
+    HERE.with_borrow(|here| here.as_ref().map(Entered::keep_bounds)).ok_or_else(outside)
+}
+
+/// The ways that differ from the run's in one decision past the first `given`, with which they end.
+#[pyfunction]
+fn world_other_ways(given: usize) -> PyResult<Vec<String>> {
+    let ways = |world: &Entered| world.other_ways(given).map(|way| way.to_string()).collect();
+    HERE.with_borrow(|here| here.as_ref().map(ways)).ok_or_else(outside)
+}
+
+/// How many decisions are written there.
+#[pyfunction]
+fn count_decisions(decisions: &str) -> PyResult<usize> {
+    decisions.parse::<Decisions>().map(|decisions| decisions.0.len()).map_err(from_io)
 }
 
 /// A number below `bound`, of the world's.
@@ -227,6 +253,9 @@ pub(super) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(leave_world, module)?,
         wrap_pyfunction!(world_time, module)?,
         wrap_pyfunction!(world_seen, module)?,
+        wrap_pyfunction!(world_keeps_bounds, module)?,
+        wrap_pyfunction!(world_other_ways, module)?,
+        wrap_pyfunction!(count_decisions, module)?,
         wrap_pyfunction!(world_random, module)?,
         wrap_pyfunction!(world_bytes, module)?,
         wrap_pyfunction!(world_note, module)?,

@@ -45,6 +45,15 @@ pub struct Explored {
     pub hash: u64,
 }
 
+impl Explored {
+    /// Counts a run that has ended.
+    fn add(&mut self, world: &Entered) {
+        self.runs += 1;
+        self.elapsed += elapsed();
+        self.hash = self.hash.rotate_left(5) ^ world.hash();
+    }
+}
+
 /// A scene that has failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -157,9 +166,43 @@ impl Simulation {
                 if let Err(message) = attempt(world, &watchdog, &origin, &scene, false) {
                     return Err(self.minimal(world, &watchdog, origin, message, &scene));
                 }
-                explored.runs += 1;
-                explored.elapsed += elapsed();
-                explored.hash = explored.hash.rotate_left(5) ^ world.hash();
+                explored.add(world);
+            }
+            Ok(explored)
+        })
+    }
+
+    /// Runs `scene` in every way that differs from the plain one in at most `deviations` decisions, until it fails with one; or
+    /// once, as `OVERLAPPED_SIM` says. In the plain way everything is told at once, in the order in which it happened, and
+    /// nothing fails. What is taken from [`random`](super::random) is always the same.
+    ///
+    /// Their number grows fast: with one deviation it is that of the decisions in a run, each as often as it can go another way
+    /// ([`Rules::steady`] has few), with two half of its square. (Bounding the deviations: Emmi, Qadeer, Rakamarić,
+    /// "Delay-bounded scheduling", 2011.)
+    ///
+    /// # Errors
+    /// As for [`explore`](Simulation::explore).
+    ///
+    /// # Panics
+    /// Within [`run`](crate::run), or a simulation.
+    #[track_caller]
+    pub fn exhaust(&self, deviations: usize, scene: impl Fn() + Clone + 'static) -> Result<Explored, Failure> {
+        let from_environment = from_environment();
+        let watchdog = Watchdog::start(self.limit);
+        self.within(Origin::default(), |world| {
+            let mut explored = Explored { runs: 0, elapsed: Duration::ZERO, hash: 0 };
+            world.keep_bounds();
+            let mut ways = vec![(Decisions::default(), deviations)];
+            while let Some((way, deviations)) = ways.pop() {
+                let given = way.0.len();
+                let origin = from_environment.clone().unwrap_or(Origin::Decisions(way));
+                if let Err(message) = attempt(world, &watchdog, &origin, &scene, false) {
+                    return Err(self.minimal(world, &watchdog, origin, message, &scene));
+                }
+                explored.add(world);
+                if deviations > 0 && from_environment.is_none() {
+                    ways.extend(world.other_ways(given).map(|way| (way, deviations - 1)));
+                }
             }
             Ok(explored)
         })
