@@ -83,7 +83,8 @@ class _Worlds:
         self.elapsed = 0.0
         self.hash = 0
 
-    @pytest.hookimpl(wrapper=True)
+    # Wrappers of the newer kind would keep older versions of pytest from starting.
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         import tempfile
 
@@ -93,7 +94,7 @@ class _Worlds:
         if session.config.option.basetemp is not None:
             trees.append(str(session.config.option.basetemp))
         with confined(*trees):
-            return (yield)
+            yield
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:

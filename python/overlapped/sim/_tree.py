@@ -81,7 +81,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         _check(args[place])
 
 
-_EVENTS = _STARTS | _CHANGES.keys() | {"open"}
+_EVENTS = frozenset({*_STARTS, *_CHANGES, "open"})
 
 
 def _check(path: Any) -> None:
