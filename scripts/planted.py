@@ -25,7 +25,7 @@ LIST = Path(__file__).with_suffix(".toml")
 SOURCE = "crates/"
 LIMIT = 60
 """Seconds in which the simulation is to find it."""
-SEEDS = "0..1000"
+SEEDS = "0..5000"
 FOUND = re.compile(r"^(seed \d+ fails: .*|OVERLAPPED_SIM=\S+ fails: .*)$", re.MULTILINE)
 SCENE = re.compile(r"^---- (\S+) stdout", re.MULTILINE)
 

@@ -858,6 +858,8 @@ if sys.platform != "win32":
         """How many bytes a stream keeps that were sent and not yet received: more wait at the sender."""
         short: int
         """How often a transfer on a stream moves less than it could."""
+        again: int
+        """How often a call on a socket that is ready says that it would block (``EAGAIN``)."""
         short_files: int
         """How often a read or write of a file moves less than it could."""
         loss: int
@@ -874,6 +876,8 @@ if sys.platform != "win32":
         """How often a send finds no memory in the kernel (``ENOBUFS``)."""
         no_names: int
         """How often a look-up of a name fails for now (``EAI_AGAIN``)."""
+        slow_names: float
+        """How long a look-up of a name takes at most, in seconds."""
         no_disk: int
         """How often a write to a file finds the disk full or broken (``ENOSPC``, ``EIO``), and an fsync fails."""
 
@@ -935,8 +939,11 @@ if sys.platform != "win32":
     def set_name(name: str, addresses: list[str]) -> None:
         """Give addresses to a name."""
 
-    def world_addresses(name: str) -> tuple[bool, list[str]] | None:
-        """The addresses of a name and whether that is certain; None where the thread is in no world."""
+    def world_addresses(name: str) -> tuple[list[str], bool, float] | None:
+        """The addresses of a name, whether that is certain, and after how many seconds; None where it is in no world."""
+
+    def stall(time: float) -> None:
+        """Let so many seconds pass in which nobody does anything: as where a program computes, or the machine sleeps."""
 
     def shrink_decisions(decisions: str, fails: Callable[[str], bool]) -> None:
         """Call ``fails`` with decisions that are simpler, as long as it says that they fail."""

@@ -71,7 +71,8 @@ pub(crate) fn first_address(addresses: impl ToSocketAddrs) -> io::Result<SocketA
 
 fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     #[cfg(unix)]
-    if let Some(found) = overlapped_port::sim::look_up(host) {
+    if let Some((time, found)) = overlapped_port::sim::look_up(host) {
+        crate::sleep(time);
         return Ok(found?.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
     }
     let name = host.to_owned();

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -277,7 +277,12 @@ fn files_take_their_turns_and_a_disk_fills_up() {
         for number in 0..8_u8 {
             match file.write(&[number; 100]) {
                 Ok(count) => whole.extend_from_slice(&[number; 100][..count]),
-                Err(error) => seen.borrow_mut().push(error.raw_os_error().unwrap()),
+                // A part of it may be there: as a program that keeps a log does, go back to what is whole.
+                Err(error) => {
+                    seen.borrow_mut().push(error.raw_os_error().unwrap());
+                    file.set_len(whole.len() as u64).unwrap();
+                    file.seek(SeekFrom::End(0)).unwrap();
+                }
             }
         }
         seen.borrow_mut().extend(file.sync_all().err().and_then(|error| error.raw_os_error()));
@@ -425,4 +430,57 @@ fn what_only_one_way_shows_an_exhaustive_search_finds() {
         Simulation::new().rules(Rules::steady()).run(failure.decisions, || assert_ne!(order_of_three(), "cba"));
     });
     assert!(again.is_err());
+}
+
+#[test]
+fn time_that_nobody_uses_makes_several_late_at_once() {
+    sim::run(1, || {
+        let late = |seconds| spawn(move || sleep(Duration::from_secs(seconds)));
+        let sleeping = [1, 2, 3].map(late);
+        overlapped::yield_now();
+        let begun = sim::now();
+        sim::stall(Duration::from_secs(10));
+        sleeping.into_iter().for_each(|one| one.join().unwrap());
+        assert_eq!(sim::now() - begun, Duration::from_secs(10));
+    });
+}
+
+#[test]
+fn what_is_ready_may_say_that_it_would_block() {
+    let rules = Rules { again: 3, ..Rules::default() };
+    let explored = Simulation::new().rules(rules).explore(0..50, echoes);
+    assert_eq!(explored.unwrap().runs, 50);
+}
+
+#[test]
+fn a_look_up_takes_its_time() {
+    let times = (0..20).map(|seed| {
+        Simulation::new().rules(Rules { slow_names: Duration::from_secs(16), ..Rules::default() }).run(seed, || {
+            sim::set_name("far.example", vec![ip(1)]);
+            let _listener = TcpListener::bind(SERVER).unwrap();
+            let begun = sim::now();
+            TcpStream::connect(("far.example", 80)).unwrap();
+            (sim::now() - begun).as_secs()
+        })
+    });
+    let times: std::collections::BTreeSet<_> = times.collect();
+    assert!(times.len() > 5 && times.iter().all(|time| *time < 16), "{times:?}");
+}
+
+#[test]
+fn a_write_that_fails_may_have_got_a_part_to_the_disk() {
+    let rules = Rules { no_disk: 2, ..Rules::default() };
+    let lengths = (0..50).map(|seed| {
+        Simulation::new().rules(rules.clone()).run(seed, || {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("file");
+            let mut file = overlapped::fs::File::create(&path).unwrap();
+            let written = file.write(b"0123456789");
+            drop(file);
+            (written.is_ok(), std::fs::read(&path).unwrap().len())
+        })
+    });
+    let lengths: std::collections::BTreeSet<_> = lengths.collect();
+    assert!(lengths.contains(&(true, 10)), "{lengths:?}");
+    assert!(lengths.iter().any(|(is_ok, length)| !is_ok && (1..10).contains(length)), "{lengths:?}");
 }

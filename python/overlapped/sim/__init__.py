@@ -46,7 +46,7 @@ if sys.platform == "win32":
     raise ImportError("overlapped.sim: Windows has no simulated world yet; python -m overlapped --perturb works there")
 
 from .. import _engine
-from .._engine import Rules, heal_links, is_simulated, set_rules
+from .._engine import Rules, heal_links, is_simulated, set_rules, stall
 from .._engine import set_name as _set_name
 from .._engine import world_note as note
 from .._engine import world_random as random
@@ -74,6 +74,7 @@ __all__ = [
     "set_link",
     "set_name",
     "set_rules",
+    "stall",
 ]
 
 _R = TypeVar("_R")

@@ -37,8 +37,8 @@ def install() -> None:
 def _addresses(name: str) -> list[str]:
     if _numeric(name):
         return [name]
-    known = _engine.world_addresses(name.rstrip(".").lower())
-    certain, addresses = known or (True, [])
+    addresses, certain, delay = _engine.world_addresses(name.rstrip(".").lower()) or ([], True, 0.0)
+    _engine.sleep(delay)
     if not addresses:
         if certain:
             raise _std.gaierror(_std.EAI_NONAME, "Name or service not known")

@@ -7,7 +7,7 @@ import time as _time
 from collections.abc import Callable
 from typing import Any
 
-from .._engine import world_time
+from .._engine import is_simulated, sleep_as_time, world_time
 
 EPOCH = 1_700_000_000
 """What :func:`time.time` says when a world begins: 14 November 2023, 22:13:20 UTC."""
@@ -46,6 +46,7 @@ def names() -> dict[str, Callable[..., Any]]:
     found |= {f"{name}_ns": _counting(getattr(_time, f"{name}_ns"), True) for name in _CLOCKS}
     found |= {"time": _wall(_time.time, False), "time_ns": _wall(_time.time_ns, True)}
     found |= {name: _of_now(getattr(_time, name)) for name in ("gmtime", "localtime", "ctime")}
+    found["sleep"] = _sleep(_time.sleep)
     found |= {"asctime": _written(_time.asctime, 0), "strftime": _written(_time.strftime, 1)}
     if hasattr(_time, "clock_gettime"):
         found["clock_gettime"] = _by_number(_time.clock_gettime, _BILLION)
@@ -86,6 +87,13 @@ def _of_now(real: Callable[..., Any]) -> Callable[..., Any]:
         return real(wall_ns() / _BILLION if seconds is None else seconds)
 
     return _named(told, real)
+
+
+def _sleep(real: Callable[[float], None]) -> Callable[..., Any]:
+    def sleep(seconds: float, /) -> None:
+        (sleep_as_time if is_simulated() else real)(seconds)
+
+    return _named(sleep, real)
 
 
 def _written(real: Callable[..., Any], given: int) -> Callable[..., Any]:

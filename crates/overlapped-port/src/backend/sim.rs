@@ -158,6 +158,16 @@ impl Backend for Sim {
                 Op::Call { function, .. } => return self.answer(id, apart(function), None, true),
                 Op::Write { file, .. } | Op::WriteVectored { file, .. } | Op::Sync { file, .. } if is_regular(file) => {
                     if let Some(error) = world.disk_error(!matches!(op, Op::Sync { .. })) {
+                        // A part may have got there.
+                        #[cfg(unix)]
+                        if cut_file(&mut op, &self.chance) {
+                            // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
+                            if let Started::Offload(function) | Started::Block(function) =
+                                unsafe { self.inner.begin(id, op) }
+                            {
+                                let _ = crate::pool::outcome(function);
+                            }
+                        }
                         return self.answer(id, Err(error), None, true);
                     }
                 }
@@ -318,9 +328,8 @@ fn cut(op: &mut Op<'_>, chance: &Chance) {
     }
 }
 
-/// The same of a file's, which the system cuts only where a disk or a limit ends.
-#[cfg(unix)]
-fn cut_file(op: &mut Op<'_>, chance: &Chance) {
+/// The same of a file's, which the system cuts only where a disk or a limit ends; whether it did.
+fn cut_file(op: &mut Op<'_>, chance: &Chance) -> bool {
     match op {
         Op::Read { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
             let length = 1 + chance.below(buffer.len() - 1);
@@ -329,6 +338,7 @@ fn cut_file(op: &mut Op<'_>, chance: &Chance) {
         Op::Write { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
             *buffer = &buffer[..1 + chance.below(buffer.len() - 1)];
         }
-        _ => {}
+        _ => return false,
     }
+    true
 }

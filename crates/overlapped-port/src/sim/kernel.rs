@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use socket2::{Domain, Socket as Real, Type};
 
@@ -20,6 +21,9 @@ const FIRST_PORT: u16 = 49_152;
 
 /// How often it is asked for news at one time by a program that goes on; one that asks more often asks for ever.
 const MOST_ASKED: u32 = 20_000;
+
+/// How often, once in so many times, what happens at one time is not told of together.
+const APART: u32 = 3;
 
 /// How many priorities there are; what is of each takes twice as long as what is of the one above.
 const RANKS: usize = 8;
@@ -404,6 +408,7 @@ impl Kernel {
 
     /// accept(2): a new descriptor, and the peer's address.
     pub(crate) fn accept(&mut self, id: Id) -> io::Result<(OwnedFd, SocketAddr)> {
+        self.may_block()?;
         let end = self.accept_stream(id)?;
         match self.describe(end) {
             Ok(fd) => {
@@ -422,6 +427,7 @@ impl Kernel {
 
     /// send(2), sendto(2), sendmsg(2).
     pub(crate) fn send(&mut self, id: Id, buffers: &[IoSlice<'_>], to: Option<SocketAddr>) -> io::Result<usize> {
+        self.may_block()?;
         match self.get(id).is_stream {
             true => self.send_stream(id, buffers),
             false => self.send_datagram(id, buffers, to),
@@ -433,10 +439,16 @@ impl Kernel {
         if flags & sys::ERROR_QUEUE != 0 {
             return Err(error(libc::EAGAIN));
         }
+        self.may_block()?;
         match self.get(id).is_stream {
             true => self.recv_stream(id, room, flags, put),
             false => self.recv_datagram(id, room, flags, put),
         }
+    }
+
+    /// A call that may say that it would block, though it need not.
+    fn may_block(&self) -> io::Result<()> {
+        if self.chance.once_in(self.rules.again) { Err(error(libc::EAGAIN)) } else { Ok(()) }
     }
 
     /// shutdown(2).
@@ -491,6 +503,11 @@ impl Kernel {
 
     pub(crate) fn receives_no_more(&mut self, id: Id) -> bool {
         self.get(id).read_shut
+    }
+
+    /// How long a look-up takes.
+    pub(super) fn time_of_look_up(&self) -> Duration {
+        self.rules.slow_names / STEPS as u32 * self.chance.below(STEPS) as u32
     }
 
     /// getaddrinfo(3).
@@ -585,9 +602,9 @@ impl Kernel {
 
     fn advance_to(&mut self, until: Option<u64>) -> Advanced {
         loop {
-            // What happens at one time is told of together: in which order, others decide.
+            // What happens at one time is told of together, and others decide in which order; or one after the other.
             let due = self.agenda.next().is_some_and(|next| next <= self.now);
-            if !due && !self.ready.is_empty() {
+            if !self.ready.is_empty() && (!due || self.chance.once_in(APART)) {
                 return Advanced::Ready;
             }
             match (self.agenda.next(), until) {

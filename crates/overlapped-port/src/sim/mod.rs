@@ -53,7 +53,7 @@ pub use kernel::Received;
 #[cfg(unix)]
 pub use rules::{Link, Rules};
 #[cfg(unix)]
-pub use world::{Entered, elapsed, enter, heal_links, look_up, note, random, set_link, set_name, set_rules};
+pub use world::{Entered, elapsed, enter, heal_links, look_up, note, random, set_link, set_name, set_rules, stall};
 #[cfg(unix)]
 pub(crate) use world::{World, forget, look_again, on};
 

@@ -24,6 +24,8 @@ pub struct Rules {
     pub window: usize,
     /// How often a transfer on a stream moves less than it could.
     pub short: u32,
+    /// How often a call on a socket that is ready says that it would block (`EAGAIN`), as select(2) warns of.
+    pub again: u32,
     /// How often a read or write of a file moves less than it could.
     pub short_files: u32,
     /// How often a datagram is lost.
@@ -40,7 +42,10 @@ pub struct Rules {
     pub no_buffers: u32,
     /// How often a look-up of a name fails for now (`EAI_AGAIN`).
     pub no_names: u32,
-    /// How often a write to a file finds the disk full (`ENOSPC`) or broken (`EIO`), and an fsync fails (`EIO`).
+    /// How long a look-up of a name takes at most.
+    pub slow_names: Duration,
+    /// How often a write to a file finds the disk full (`ENOSPC`) or broken (`EIO`), which may have got a part of it, and an
+    /// fsync fails (`EIO`).
     pub no_disk: u32,
 }
 
@@ -52,6 +57,7 @@ impl Default for Rules {
             priorities: 0,
             window: 64 << 10,
             short: 8,
+            again: 0,
             short_files: 0,
             loss: 0,
             doubled: 0,
@@ -60,6 +66,7 @@ impl Default for Rules {
             no_descriptors: 0,
             no_buffers: 0,
             no_names: 0,
+            slow_names: Duration::from_millis(20),
             no_disk: 0,
         }
     }
@@ -69,7 +76,7 @@ impl Rules {
     /// Nothing but the order of what happens is decided: bytes take the same time always, and come as they were sent. For
     /// searches that go through all there is.
     pub fn steady() -> Rules {
-        Rules { jitter: Duration::ZERO, short: 0, ..Rules::default() }
+        Rules { jitter: Duration::ZERO, short: 0, slow_names: Duration::ZERO, ..Rules::default() }
     }
 
     /// A bad day: everything fails now and then.
@@ -78,6 +85,7 @@ impl Rules {
             jitter: Duration::from_millis(200),
             window: 4 << 10,
             short: 3,
+            again: 10,
             short_files: 3,
             loss: 10,
             doubled: 20,
@@ -86,6 +94,7 @@ impl Rules {
             no_descriptors: 50,
             no_buffers: 50,
             no_names: 10,
+            slow_names: Duration::from_secs(10),
             no_disk: 50,
             ..Rules::default()
         }

@@ -176,12 +176,22 @@ pub fn set_name(name: &str, addresses: Vec<IpAddr>) {
     here(|kernel| kernel.names.insert(name.to_owned(), addresses));
 }
 
-/// The addresses of a name of the world; `None` outside of one.
+/// The addresses of a name of the world, an error where it has none, or now and then, where the rules say so; and how long it
+/// takes to ask for them. `None` outside of a world.
+pub fn look_up(name: &str) -> Option<(Duration, io::Result<Vec<IpAddr>>)> {
+    is_simulated().then(|| here(|kernel| (kernel.time_of_look_up(), kernel.look_up(name))))
+}
+
+/// Time passes, and nobody does anything meanwhile: as where a program computes for long, or the machine sleeps.
 ///
-/// # Errors
-/// Where it has none; now and then, where the rules say so.
-pub fn look_up(name: &str) -> Option<io::Result<Vec<IpAddr>>> {
-    is_simulated().then(|| here(|kernel| kernel.look_up(name)))
+/// # Panics
+/// Outside of a simulated world.
+pub fn stall(time: Duration) {
+    with(|world| {
+        let mut kernel = world.kernel.borrow_mut();
+        kernel.now = kernel.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        clock::set(Some(world.began + Duration::from_nanos(kernel.now)));
+    });
 }
 
 impl World {

@@ -49,7 +49,7 @@ macro_rules! fields {
     };
 }
 
-fields!(times: latency jitter; numbers: priorities window short short_files loss doubled reset refused no_descriptors no_buffers no_names no_disk);
+fields!(times: latency jitter slow_names; numbers: priorities window short again short_files loss doubled reset refused no_descriptors no_buffers no_names no_disk);
 
 fn seconds(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(format!("{seconds} seconds: {error}")))
@@ -222,13 +222,24 @@ fn set_name(name: &str, addresses: Vec<String>) -> PyResult<()> {
     Ok(())
 }
 
-/// The addresses of a name of the world: `None` where the thread is in none, an empty list where it has none for now.
+/// The addresses of a name of the world, whether that is certain, and how many seconds it takes to ask for them; `None` where the
+/// thread is in none.
 #[pyfunction]
-fn world_addresses(name: &str) -> PyResult<Option<(bool, Vec<String>)>> {
-    Ok(look_up(name).map(|found| match found {
-        Ok(addresses) => (true, addresses.iter().map(IpAddr::to_string).collect()),
-        Err(error) => (error.kind() == std::io::ErrorKind::NotFound, Vec::new()),
-    }))
+fn world_addresses(name: &str) -> Option<(Vec<String>, bool, f64)> {
+    let (time, found) = look_up(name)?;
+    let (addresses, certain) = match found {
+        Ok(addresses) => (addresses.iter().map(IpAddr::to_string).collect(), true),
+        Err(error) => (Vec::new(), error.kind() == std::io::ErrorKind::NotFound),
+    };
+    Some((addresses, certain, time.as_secs_f64()))
+}
+
+/// Lets time pass in which nobody does anything.
+#[pyfunction]
+fn stall(time: f64) -> PyResult<()> {
+    inside()?;
+    sim::stall(seconds(time)?);
+    Ok(())
 }
 
 /// Calls `fails` with decisions that are simpler than these, with which something fails; it says whether it still does.
@@ -264,6 +275,7 @@ pub(super) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(heal_links, module)?,
         wrap_pyfunction!(set_name, module)?,
         wrap_pyfunction!(world_addresses, module)?,
+        wrap_pyfunction!(stall, module)?,
         wrap_pyfunction!(shrink_decisions, module)?,
     ] {
         module.add_function(function)?;

@@ -69,7 +69,8 @@ use std::net::IpAddr;
 
 pub use explore::{Explored, Failure, Simulation, explore, run};
 pub use overlapped_port::sim::{
-    Decisions, Link, Origin, Rules, elapsed, heal_links, is_simulated, note, now, random, set_link, set_name, set_rules,
+    Decisions, Link, Origin, Rules, elapsed, heal_links, is_simulated, note, now, random, set_link, set_name,
+    set_rules, stall,
 };
 pub use shrink::shrink;
 pub(crate) use stuck::leave_stuck;
