@@ -940,10 +940,10 @@ if sys.platform != "win32":
         """Give addresses to a name."""
 
     def world_addresses(name: str) -> tuple[list[str], bool, float] | None:
-        """The addresses of a name, whether that is certain, and after how many seconds; None where it is in no world."""
+        """The addresses of a name, whether that is certain, and after how many seconds; None in no world."""
 
     def stall(time: float) -> None:
-        """Let so many seconds pass in which nobody does anything: as where a program computes, or the machine sleeps."""
+        """Let so many seconds pass in which nobody does anything: the program computes, or the machine sleeps."""
 
     def shrink_decisions(decisions: str, fails: Callable[[str], bool]) -> None:
         """Call ``fails`` with decisions that are simpler, as long as it says that they fail."""

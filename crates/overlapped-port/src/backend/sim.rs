@@ -162,9 +162,8 @@ impl Backend for Sim {
                         #[cfg(unix)]
                         if cut_file(&mut op, &self.chance) {
                             // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
-                            if let Started::Offload(function) | Started::Block(function) =
-                                unsafe { self.inner.begin(id, op) }
-                            {
+                            let begun = unsafe { self.inner.begin(id, op) };
+                            if let Started::Offload(function) | Started::Block(function) = begun {
                                 let _ = crate::pool::outcome(function);
                             }
                         }
