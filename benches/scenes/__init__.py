@@ -5,7 +5,22 @@ from collections.abc import Callable, Iterator
 from charts import Chart
 from plan import Plan
 
-from . import accept, echo, files, http, loop, memory, micro, preemption, prefork, scaling, structure, text, threads
+from . import (
+    accept,
+    echo,
+    files,
+    http,
+    loop,
+    memory,
+    micro,
+    preemption,
+    prefork,
+    scaling,
+    simulation,
+    structure,
+    text,
+    threads,
+)
 
 SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "echo-python": echo.python,
@@ -22,4 +37,5 @@ SCENES: dict[str, Callable[[Plan], Iterator[Chart]]] = {
     "threads": threads.scene,
     "memory": memory.scene,
     "scaling": scaling.scene,
+    "simulation": simulation.scene,
 }

@@ -11,6 +11,7 @@ pub mod idle;
 pub mod load;
 pub mod random;
 pub mod ring;
+pub mod simulation;
 pub mod threads;
 
 use std::fmt::Display;
