@@ -133,7 +133,8 @@ class _Worlds:
 
         # Nothing is left for the next test: sockets and threads of its fixtures would be of another world.
         outcome = on_a_thread(origin, rules, lambda: runtestprotocol(item, log=False, nextitem=None), self.limit)
-        if outcome.error is not None:
+        # Of one that was ended, the report says so.
+        if outcome.error is not None and not (outcome.is_late and outcome.result and _has_failed(outcome)):
             raise outcome.error
         return outcome
 

@@ -484,3 +484,18 @@ fn a_write_that_fails_may_have_got_a_part_to_the_disk() {
     assert!(lengths.contains(&(true, 10)), "{lengths:?}");
     assert!(lengths.iter().any(|(is_ok, length)| !is_ok && (1..10).contains(length)), "{lengths:?}");
 }
+
+#[test]
+fn what_a_scene_changes_in_its_world_is_gone_with_it() {
+    let explored = Simulation::new().explore(0..3, || {
+        let known = TcpStream::connect(("a.name", 80)).unwrap_err();
+        assert!(known.to_string().contains("no name"), "{known}");
+        sim::set_name("a.name", vec![ip(1)]);
+        let _listener = TcpListener::bind(SERVER).unwrap();
+        TcpStream::connect(("a.name", 80)).unwrap();
+        sim::set_rules(Rules { refused: 1, ..Rules::default() });
+        TcpStream::connect(("a.name", 80)).unwrap_err();
+        sim::partition(ip(1), ip(1));
+    });
+    assert!(explored.is_ok(), "{explored:?}");
+}

@@ -51,6 +51,10 @@ def install(replace: Callable[[Any, dict[str, Any]], None]) -> None:
     uuid.uuid1 = simulated_uuid1
 
 
+_OF_UUID = {"_last_timestamp": None, "_last_timestamp_v7": None, "_last_counter_v7": 0}
+"""What :mod:`uuid` remembers of the last one that was made, so that the next is another, as it is at first."""
+
+
 @contextmanager
 def begun() -> Iterator[None]:
     """While a world is there, the numbers that the process counts and draws begin anew; then they go on as before."""
@@ -58,10 +62,11 @@ def begun() -> Iterator[None]:
 
     before = random.getstate()
     counter: Any = threading._counter  # type: ignore[attr-defined]
-    last: Any = uuid._last_timestamp  # type: ignore[attr-defined]
+    last = {name: getattr(uuid, name) for name in _OF_UUID if hasattr(uuid, name)}
     random.seed(world_random(_MOST))
     threading._counter = itertools.count(1).__next__  # type: ignore[attr-defined]
-    uuid._last_timestamp = None  # type: ignore[attr-defined]
+    for name in last:
+        setattr(uuid, name, _OF_UUID[name])
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None  # type: ignore[attr-defined]
@@ -70,4 +75,5 @@ def begun() -> Iterator[None]:
     finally:
         random.setstate(before)
         threading._counter = counter  # type: ignore[attr-defined]
-        uuid._last_timestamp = last  # type: ignore[attr-defined]
+        for name, value in last.items():
+            setattr(uuid, name, value)

@@ -15,8 +15,6 @@ from . import _chance, _time
 from ._install import install
 from ._tree import confined
 
-_BEGUN = "OVERLAPPED_SIM_BEGUN"
-
 
 def begin(seed: str, tree: str | None, rough: bool) -> None:
     """Have the main thread be in a world, until the program has ended; the hash is told then.
@@ -48,9 +46,9 @@ def fix_hash_seed(seed: int, before: Callable[[], object] | None = None) -> None
 
     Where that was left to chance, the process begins anew, after a call of ``before``.
     """
-    if "PYTHONHASHSEED" in os.environ or os.environ.pop(_BEGUN, None) == str(os.getpid()):
+    if "PYTHONHASHSEED" in os.environ:
         return
-    os.environ.update({"PYTHONHASHSEED": str(seed), _BEGUN: str(os.getpid())})
+    os.environ["PYTHONHASHSEED"] = str(seed)
     if before is not None:
         before()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -57,7 +57,8 @@ def on_a_thread(
         try:
             _within(origin, rules, function, outcome, look_for_others)
         except BaseException as error:
-            outcome.error = error
+            # What the function itself has raised is the cause.
+            outcome.error = outcome.error or error
         finally:
             ended.release()
 
@@ -73,8 +74,7 @@ def on_a_thread(
         gc.unfreeze()
         if collects:
             gc.enable()
-    if isinstance(outcome.error, _Late):
-        outcome.is_late = True
+    if outcome.is_late:
         outcome.error = TimeoutError(f"the run has not ended after {limit:g} seconds of real time")
     return outcome
 
@@ -121,6 +121,8 @@ def _await(ended: Any, outcome: Outcome, origin: str, limit: float) -> None:
     """Wait for the end of a run. One that takes too long is told so, where it next comes by in Python's code."""
 
     def end() -> None:
+        # It is raised in whatever tasklet runs: the run may end as if nothing had been.
+        outcome.is_late = True
         late = ctypes.py_object(_Late)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(outcome.ident), late)
 

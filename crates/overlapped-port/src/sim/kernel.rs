@@ -125,6 +125,8 @@ pub(crate) enum Advanced {
 pub(crate) struct Kernel {
     pub(super) chance: Rc<Chance>,
     pub(super) rules: Rules,
+    /// Those with which it began.
+    first_rules: Rules,
     pub(super) links: Links,
     /// Nanoseconds since the world began.
     pub(super) now: u64,
@@ -144,6 +146,7 @@ impl Kernel {
     pub(super) fn new(origin: &Origin, rules: Rules) -> Kernel {
         Kernel {
             chance: Rc::new(Chance::new(origin)),
+            first_rules: rules.clone(),
             rules,
             links: Links::default(),
             now: 0,
@@ -640,7 +643,9 @@ impl Kernel {
     /// Begins anew, with other decisions: all sockets are gone. Those who have a descriptor yet have nothing.
     pub(super) fn begin_anew(&mut self, origin: &Origin) {
         self.chance.begin_anew(origin);
+        self.rules.clone_from(&self.first_rules);
         self.links.heal();
+        self.names.clear();
         self.now = 0;
         self.agenda.clear();
         self.slots.clear();
