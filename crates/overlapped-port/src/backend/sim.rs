@@ -328,6 +328,7 @@ fn cut(op: &mut Op<'_>, chance: &Chance) {
 }
 
 /// The same of a file's, which the system cuts only where a disk or a limit ends; whether it did.
+#[cfg(unix)]
 fn cut_file(op: &mut Op<'_>, chance: &Chance) -> bool {
     match op {
         Op::Read { file, buffer, .. } if buffer.len() > 1 && is_regular(*file) => {
