@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty
-from time import perf_counter as clock  # Not monotonic: see select.py.
 from typing import Any, Generic, NamedTuple, TypeVar, TypeVarTuple
 
-from ._engine import Lock, SimpleQueue, Tasklet, TaskletExit, spawn_member
+from ._engine import Lock, SimpleQueue, Tasklet, TaskletExit, clock, spawn_member
 
 __all__ = ["Waited", "as_completed", "first_completed", "shield", "wait"]
 

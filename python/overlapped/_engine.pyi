@@ -331,6 +331,9 @@ def preempt(interval: float | None) -> None:
 def preempt_by(number: int) -> None:
     """Say by which signal: its handler is a :class:`Preemption`. From then on timed runs stop those that compute."""
 
+def while_nobody_asks(function: Callable[..., _R], *args: Any) -> _R:
+    """Call a function, on the main thread, while nobody is asked to give way."""
+
 @final
 class no_preempt:
     """A block in which the thread that runs it is not preempted: others run where it waits, and nowhere else.

@@ -8,9 +8,7 @@ further behind.)
 
 from __future__ import annotations
 
-from time import perf_counter as clock  # Not monotonic: see select.py.
-
-from ._engine import sleep
+from ._engine import clock, sleep
 
 __all__ = ["every"]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import _multiprocessing as _std  # type: ignore[import-not-found]
-import time as _time
 from typing import Any
 
 from . import _engine
+from ._engine import clock as _clock
 
 __all__ = ["SemLock"]
 
-_clock = _time.perf_counter  # Not monotonic: see select.py.
 _RECURSIVE = 0
 
 

@@ -18,10 +18,10 @@ from contextlib import suppress
 from errno import EBADF as _EBADF
 from errno import EBUSY as _EBUSY
 from operator import index as _index
-from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import Any
 
 from . import _engine
+from ._engine import clock as _clock
 from ._pool import on_pool as _on_pool
 
 __all__ = [

@@ -17,10 +17,11 @@ import os as _os
 import signal as _std
 import sys
 from collections.abc import Callable, Iterable
-from time import perf_counter as _clock  # Not monotonic: see select.py.
+from functools import partial
 from typing import Any
 
 from . import _engine, _masks
+from ._engine import clock as _clock
 
 __all__ = [
     "getsignal",
@@ -66,7 +67,9 @@ def getsignal(signalnum: int, /) -> Any:
 def set_wakeup_fd(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
     """Set the descriptor that gets a byte for each signal that comes; return the one before."""
     _main_thread_only("set_wakeup_fd")
-    return _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
+    set_it = partial(_set_wakeup_fd, fd, warn_on_full_buffer=warn_on_full_buffer)
+    before: int = _engine.while_nobody_asks(set_it)
+    return before
 
 
 if sys.platform != "win32":

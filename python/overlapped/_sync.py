@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import BrokenBarrierError
-from time import perf_counter as clock  # Not monotonic: see select.py.
 from types import TracebackType
 from typing import TypeVar
 
-from ._engine import Event, Lock, RLock, Semaphore
+from ._engine import Event, Lock, RLock, Semaphore, clock
 
 __all__ = ["Barrier", "BrokenBarrierError", "Condition"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from time import perf_counter as clock  # Not monotonic: see select.py.
 from types import TracebackType
 
-from ._engine import Alarm
+from ._engine import Alarm, clock
 
 
 class _Expired(BaseException):

@@ -11,13 +11,13 @@ import os as _os
 import ssl as _std
 from collections.abc import Callable as _Callable
 from ssl import *  # noqa: F403
-from time import perf_counter as _clock  # Not monotonic: see select.py.
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
 from . import _engine
 from . import monkey as _monkey
 from . import socket as _socket
+from ._engine import clock as _clock
 from ._rebind import rebind as _rebind
 
 if _TYPE_CHECKING:

@@ -377,3 +377,45 @@ t = threading.Thread(target=work); t.start(); t.join()
         "signal only works in main thread of the main interpreter\n"
         "set_wakeup_fd only works in main thread of the main interpreter\n"
     )
+
+
+def test_nobody_is_asked_to_give_way_while_the_descriptor_of_signals_is_set() -> None:
+    said = run(
+        """
+from overlapped import _engine, _signal
+
+def turns(computing):
+    seen = turned[0]
+    computing()
+    return turned[0] - seen
+
+def compute():
+    for _ in range(400_000):
+        pass
+
+def turn():
+    while not came:
+        turned[0] += 1
+        time.sleep(0)
+
+turned = [0]
+sys.setswitchinterval(0.0005)
+threading.Thread(target=turn, daemon=True).start()
+while turns(compute) == 0:
+    pass
+assert turns(lambda: _engine.while_nobody_asks(compute)) == 0
+while turns(compute) == 0:
+    pass
+
+# What sets it is called so.
+asked = []
+_engine.while_nobody_asks, plain = lambda *args: asked.append(args) or plain(*args), _engine.while_nobody_asks
+with socket.socket() as told:
+    told.setblocking(False)
+    assert signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False) == -1
+    assert signal.set_wakeup_fd(-1) == told.fileno()
+came.append(1)
+print(len(asked))
+"""
+    )
+    assert said == "2\n"

@@ -230,6 +230,28 @@ def test_time_chance_and_names_are_the_worlds() -> None:
 
         assert sim.run(5, jumps) == (1.5, 1.5, -3600)
 
+        def limits():
+            condition = overlapped.Condition()
+            with condition:
+                assert not condition.wait(100)
+            assert sim.elapsed() == 100
+            raised(TimeoutError, waits_long)
+            assert sim.elapsed() == 300
+            left = list(zip(range(3), overlapped.every(50)))
+            assert 400 <= sim.elapsed() <= 450
+            sleeping = overlapped.spawn(overlapped.sleep, 1000)
+            ended = overlapped.wait([sleeping], timeout=10)
+            assert not ended.done and 410 <= sim.elapsed() <= 460
+            a, b = overlapped.Queue(), overlapped.Semaphore(0)
+            raised(overlapped.Empty, a.get, True, 5)
+            assert not b.acquire(timeout=5) and 420 <= sim.elapsed() <= 470
+
+        def waits_long():
+            with overlapped.timeout(200):
+                overlapped.sleep(1000)
+
+        sim.run(5, limits, limit=5)
+
         def stalls():
             sleeping = [overlapped.spawn(time.sleep, seconds) for seconds in (1, 2, 3)]
             overlapped.sleep(0)

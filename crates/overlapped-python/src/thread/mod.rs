@@ -81,6 +81,7 @@ pub(crate) fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(report::is_alone, module)?,
         wrap_pyfunction!(preempt::preempt, module)?,
         wrap_pyfunction!(preempt::preempt_by, module)?,
+        wrap_pyfunction!(preempt::while_nobody_asks, module)?,
         wrap_pyfunction!(pause::await_handler, module)?,
         wrap_pyfunction!(pause::signal_descriptor, module)?,
         wrap_pyfunction!(pause::on_main_thread, module)?,

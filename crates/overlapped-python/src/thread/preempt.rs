@@ -28,7 +28,7 @@ use std::time::Duration;
 use overlapped::engine::TaskletId;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use super::held::begin_to_watch;
 use super::idle;
@@ -54,12 +54,14 @@ const NOBODY: u8 = 0;
 const GIVES: u8 = 1;
 /// It goes on, whoever else has run: its time begins anew.
 const GAVE: u8 = 2;
-/// What the thread that watches is doing: one of the three below.
+/// What the thread that watches is doing: one of the four below.
 static ASKING: AtomicU8 = AtomicU8::new(QUIET);
 const QUIET: u8 = 0;
 const ASKS: u8 = 1;
 /// It must not ask any more.
 const ENDED: u8 = 2;
+/// It must not ask for now.
+const STOPPED: u8 = 3;
 /// After how much more it is asked again who must not give way where it is.
 const SOON: Duration = Duration::from_micros(500);
 /// How often it is looked whether threads are preempted again, where they are not.
@@ -171,8 +173,10 @@ fn watch(runtime: &Runtime) -> PyResult<()> {
 
 /// Has Python call the handler, soon; false where the program ends.
 fn ask() -> bool {
-    if ASKING.compare_exchange(QUIET, ASKS, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-        return false;
+    match ASKING.compare_exchange(QUIET, ASKS, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => {}
+        Err(STOPPED) => return true,
+        Err(_) => return false,
     }
     // SAFETY: it takes a number, needs no GIL, and writes to memory that is always there.
     unsafe { capi::PyErr_SetInterruptEx(SIGNAL.load(Ordering::Relaxed)) };
@@ -185,9 +189,26 @@ fn ask() -> bool {
 
 /// The end of the program: nobody asks any more when this returns, for the GIL neither.
 pub(super) fn end(py: Python<'_>) {
-    while ASKING.compare_exchange(QUIET, ENDED, Ordering::SeqCst, Ordering::SeqCst) == Err(ASKS) {
+    become_when_quiet(py, ENDED);
+}
+
+fn become_when_quiet(py: Python<'_>, state: u8) {
+    while ASKING.compare_exchange(QUIET, state, Ordering::SeqCst, Ordering::SeqCst) == Err(ASKS) {
         py.detach(std::thread::yield_now);
     }
+}
+
+/// Calls `function(*args)`, on Python's main thread, while nobody asks. Where CPython believes that a signal has come, it writes to
+/// the descriptor that is told of signals, there and then: the thread that watches could be in the midst of that when the
+/// descriptor has been taken back and is closed, and its number another's.
+#[pyfunction]
+#[pyo3(signature = (function, *args))]
+pub(crate) fn while_nobody_asks(function: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    become_when_quiet(function.py(), STOPPED);
+    let called = function.call1(args);
+    // Not where the program has ended meanwhile.
+    let _ = ASKING.compare_exchange(STOPPED, QUIET, Ordering::SeqCst, Ordering::SeqCst);
+    called.map(Bound::unbind)
 }
 
 /// The child after a fork has no such thread, whatever it was doing.
