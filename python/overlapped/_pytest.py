@@ -76,12 +76,12 @@ class _Worlds:
     """Runs tests in worlds."""
 
     def __init__(self, config: pytest.Config) -> None:
+        from .sim import Explored
+
         self.origins: list[str] = config.option.overlapped_sim
         self.rough: bool = config.option.overlapped_sim_rough
         self.limit: float = config.option.overlapped_sim_limit
-        self.runs = 0
-        self.elapsed = 0.0
-        self.hash = 0
+        self.explored = Explored()
 
     # Wrappers of the newer kind would keep older versions of pytest from starting.
     @pytest.hookimpl(hookwrapper=True)
@@ -117,9 +117,7 @@ class _Worlds:
         for origin in self.origins:
             outcome = self._run(item, rules, origin)
             reports = outcome.result
-            self.runs += 1
-            self.elapsed += outcome.elapsed
-            self.hash = (self.hash << 5 | self.hash >> 59) & (1 << 64) - 1 ^ outcome.hash
+            self.explored = self.explored._and(outcome)
             if _has_failed(outcome):
                 return self._shortest(item, rules, origin, outcome)
             if any(report.skipped for report in reports):
@@ -152,5 +150,6 @@ class _Worlds:
         return reports
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        line = f"simulated: {self.runs} runs, {self.elapsed:.3f} s passed in them, hash {self.hash:016x}"
+        seen = self.explored
+        line = f"simulated: {seen.runs} runs, {seen.elapsed:.3f} s passed in them, hash {seen.hash:016x}"
         terminalreporter.write_line(line)

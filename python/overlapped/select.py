@@ -164,9 +164,12 @@ if hasattr(_std, "poll"):
                 raise RuntimeError("concurrent poll() invocation")
             self._polling = True
             try:
-                return _until_ready(lambda: self._system.poll(0), self._descriptors, seconds)
+                return _until_ready(self._ask, self._descriptors, seconds)
             finally:
                 self._polling = False
+
+        def _ask(self) -> list[tuple[int, int]]:
+            return self._system.poll(0)  # type: ignore[no-any-return]
 
         def _descriptors(self) -> list[tuple[int, int]]:
             # poll(2) does not look at a negative descriptor.

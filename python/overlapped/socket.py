@@ -126,17 +126,7 @@ class socket(_std.socket):  # type: ignore[no-redef]
         """Like :meth:`connect`, but return the error number, 0 for none."""
         if self.gettimeout() == 0:
             return super().connect_ex(address)
-        try:
-            socket.connect(self, address)
-        except _std.gaierror:
-            raise
-        except TimeoutError as error:
-            return error.errno or _EWOULDBLOCK
-        except OSError as error:
-            if error.errno is None:
-                raise
-            return error.errno
-        return 0
+        return _number_of_error(socket.connect, self, address)
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
         """Receive up to ``bufsize`` bytes; return them and the sender's address."""
@@ -311,6 +301,21 @@ class socket(_std.socket):  # type: ignore[no-redef]
 
 
 _engine.install_socket(socket)
+
+
+def _number_of_error(connect: _Callable[..., None], *args: Any) -> int:
+    """Call what connects; return the number of its error, 0 for none."""
+    try:
+        connect(*args)
+    except _std.gaierror:
+        raise
+    except TimeoutError as error:
+        return error.errno or _EWOULDBLOCK
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return error.errno
+    return 0
 
 
 def _look_up(function: _Callable[..., Any], *args: Any) -> Any:

@@ -1,33 +1,13 @@
-"""Simulated worlds in Python: scenes, programs and tests in them."""
+"""Simulated worlds in Python: scenes, in which what waits and what is asked without waiting is the world's."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
-import pytest
-
-from conftest import ROOT, needs_library, unix_only
-from load import crowd
+from conftest import unix_only
+from worlds import python
 
 pytestmark = unix_only("there is no simulated world yet")
-
-
-def python(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHASHSEED", "TMPDIR")}
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=55 * crowd(),
-        env=kept | environment,
-    )
-
 
 BEGIN = """
 import errno, os, socket as std, time, traceback
@@ -53,6 +33,15 @@ def echo(connection):
     with connection:
         while data := connection.recv(100):
             connection.sendall(data)
+
+def cut_off():
+    # A connection whose link is down, and through which the server has sent something since.
+    listener = socket.create_server(ADDRESS)
+    client = socket.create_connection(ADDRESS, source_address=("10.0.0.2", 0))
+    server, _ = listener.accept()
+    sim.partition("10.0.0.1", "10.0.0.2")
+    server.sendall(b"hello")
+    return listener, client, server
 
 def raised(kind, function, *args):
     try:
@@ -379,11 +368,7 @@ def test_links_are_cut_and_healed() -> None:
     in_worlds(
         """
         def scene():
-            listener = socket.create_server(ADDRESS)
-            client = socket.create_connection(ADDRESS, source_address=("10.0.0.2", 0))
-            server, _ = listener.accept()
-            sim.partition("10.0.0.1", "10.0.0.2")
-            server.sendall(b"hello")
+            listener, client, server = cut_off()
             client.settimeout(30)
             raised(TimeoutError, client.recv, 5)
             sim.heal("10.0.0.1", "10.0.0.2")
@@ -408,11 +393,7 @@ def test_what_was_lost_for_good_nobody_is_told() -> None:
     in_worlds(
         """
         def scene():
-            listener = socket.create_server(ADDRESS)
-            client = socket.create_connection(ADDRESS, source_address=("10.0.0.2", 0))
-            server, _ = listener.accept()
-            sim.partition("10.0.0.1", "10.0.0.2")
-            server.sendall(b"hello")
+            listener, client, server = cut_off()
             overlapped.sleep(2000)
             assert raised(OSError, server.recv, 1).errno == errno.ETIMEDOUT
             sim.heal("10.0.0.1", "10.0.0.2")
@@ -493,213 +474,3 @@ def test_tls_on_a_socket_is_refused_in_words() -> None:
         assert "no TLS" in sim.run(1, scene)
         """
     )
-
-
-PROGRAM = """
-import asyncio, datetime, os, random, sys, tempfile, threading, time
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-    def log_message(self, *_):
-        pass
-
-server = ThreadingHTTPServer(("127.0.0.1", 8000), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-
-def ask(number):
-    client = HTTPConnection("localhost", 8000, timeout=5)
-    client.request("GET", "/")
-    assert client.getresponse().read() == b"hello"
-    print(number, time.time(), threading.current_thread().name)
-
-threads = [threading.Thread(target=ask, args=(number,)) for number in range(5)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-server.shutdown()
-
-async def main():
-    async def shout(reader, writer):
-        writer.write((await reader.readline()).upper())
-        await writer.drain()
-        writer.close()
-    async with await asyncio.start_server(shout, "10.0.0.1", 7):
-        reader, writer = await asyncio.open_connection("10.0.0.1", 7)
-        writer.write(b"hello\\n")
-        print(await reader.read(), asyncio.get_running_loop().time())
-        writer.close()
-        await asyncio.sleep(3600)
-        loop = asyncio.get_running_loop()
-        heard = loop.create_future()
-        class Protocol(asyncio.DatagramProtocol):
-            def datagram_received(self, data, source):
-                heard.set_result(data)
-        await loop.create_datagram_endpoint(Protocol, local_addr=("10.0.0.2", 53))
-        sender, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("10.0.0.2", 53))
-        sender.sendto(b"datagram")
-        print(await heard)
-
-asyncio.run(main())
-print(random.random(), datetime.datetime.now(), datetime.date.today(), hash("text"), set("abcdef"))
-assert isinstance(datetime.datetime.now(), datetime.date) and type(datetime.datetime.now()) is datetime.datetime
-with tempfile.TemporaryDirectory() as folder:
-    open(os.path.join(folder, "file"), "w").write("text")
-for refused in (lambda: os.system("true"), lambda: open("here", "w"), lambda: os.mkdir("there"), os.fork):
-    try:
-        refused()
-    except PermissionError as error:
-        print(type(error).__name__, file=sys.stderr)
-"""
-
-
-def test_a_program_is_the_same_each_time(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    first, second, other = (
-        python("-m", "overlapped", "--sim", seed, "program.py", cwd=tmp_path) for seed in ("7", "7", "8")
-    )
-    assert first.returncode == 0, first.stderr
-    assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
-    assert first.stderr.count("PermissionError") == 4
-    assert re.search(r"^overlapped: simulated with 7: 36\d\d\.\d{6} s passed, hash [0-9a-f]{16}$", first.stderr, re.M)
-    assert other.returncode == 0 and other.stdout != first.stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py"]
-
-
-def test_a_program_may_write_where_it_is_told_to(tmp_path: Path) -> None:
-    code = "open('here', 'w').close(); import tempfile; print(tempfile.gettempdir())"
-    done = python("-m", "overlapped", "--sim=1", "--sim-tree", tmp_path, "-c", code, cwd=tmp_path)
-    assert (done.stdout, (tmp_path / "here").exists()) == (f"{tmp_path}\n", True), done.stderr
-    for wrong in (
-        ["--sim", "seven", "-c", "0"],
-        ["--sim=1", "--sim-tree=nowhere", "-c", "0"],
-        ["--sim-rough", "-c", "0"],
-    ):
-        done = python("-m", "overlapped", *wrong, cwd=tmp_path)
-        assert done.returncode == 2 and "python -m overlapped: --sim" in done.stderr, done.stderr
-
-
-def test_a_bad_day_can_be_asked_for(tmp_path: Path) -> None:
-    code = textwrap.dedent(
-        """
-        import socket, threading
-        listener = socket.create_server(("10.0.0.1", 80))
-        def accept():
-            while True:
-                listener.accept()[0].close()
-        threading.Thread(target=accept, daemon=True).start()
-        for _ in range(300):
-            try:
-                socket.create_connection(("10.0.0.1", 80)).close()
-            except OSError as error:
-                print(type(error).__name__)
-        """
-    )
-    assert python("-m", "overlapped", "--sim=1", "-c", code, cwd=tmp_path).stdout == ""
-    assert "ConnectionRefusedError" in python("-m", "overlapped", "--sim=1", "--sim-rough", "-c", code).stdout
-
-
-def pytest_in_worlds(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    options = ["-p", "no:cacheprovider", "-p", "overlapped._pytest", f"--rootdir={folder}", "-c", os.devnull]
-    return python("-m", "pytest", "-q", *options, *arguments, cwd=folder, **environment)
-
-
-TESTS = """
-import socket, threading, time
-import pytest
-
-@pytest.fixture(scope="session")
-def server():
-    listener = socket.create_server(("10.0.0.1", 80))
-    def serve():
-        while True:
-            with listener.accept()[0] as connection:
-                connection.sendall(b"hello")
-    threading.Thread(target=serve, daemon=True).start()
-    return listener.getsockname()
-
-def test_short(server):
-    with socket.create_connection(server) as client:
-        assert client.recv(5) == b"hello"
-
-def test_whole(server, tmp_path):
-    (tmp_path / "file").write_text("text")
-    time.sleep(86_400)
-    with socket.create_connection(server) as client, client.makefile("rb") as file:
-        assert file.read() == b"hello"
-
-def test_stuck():
-    threading.Event().wait()
-
-@pytest.mark.overlapped_sim(False)
-def test_real():
-    assert time.time() > 1_750_000_000
-
-def test_skipped():
-    pytest.skip("not now")
-"""
-
-
-def test_tests_run_in_worlds(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(TESTS)
-    first, second = (pytest_in_worlds(tmp_path, "--overlapped-sim=40", "test_it.py") for _ in range(2))
-    assert first.returncode == 1, first.stderr
-    assert re.search("2 failed, 2 passed, 1 skipped in", first.stdout), "without a warning of threads that were left"
-    hashes = [re.findall(r"^simulated: \d+ runs, .*, hash [0-9a-f]{16}$", run.stdout, re.M) for run in (first, second)]
-    assert len(hashes[0]) == 1 and hashes[0] == hashes[1]
-    again = dict(re.findall(r"Again: pytest --overlapped-sim='(d\S*)' 'test_it.py::(\w+)'", first.stdout))
-    assert set(again.values()) == {"test_short", "test_stuck"}, first.stdout
-    for decisions, name in again.items():
-        once = pytest_in_worlds(tmp_path, f"--overlapped-sim={decisions}", f"test_it.py::{name}")
-        assert "1 failed" in once.stdout and "simulated: 1 runs" in once.stdout, once.stdout
-    plain = pytest_in_worlds(tmp_path, "--overlapped-sim=0..2", "test_it.py::test_whole", "test_it.py::test_real")
-    assert "2 passed" in plain.stdout and "simulated: 2 runs" in plain.stdout, plain.stdout
-    assert "Again" not in pytest_in_worlds(tmp_path, "test_it.py::test_real").stdout
-
-
-FLAWS = {
-    "check_http.py": {"": 20, "send is no sendall": 60, "read1 is no read": 20},
-    "check_store.py": {
-        "": 10,
-        "a receive is a line": 10,
-        "read, wait, write": 10,
-        "again is twice": 20,
-        "locks cross": 10,
-        "no time-out": 30,
-        "the end is not seen": 1,
-    },
-    "check_consensus.py": {
-        "": 40,
-        "one is a majority": 40,
-        "a promise is forgotten": 40,
-        "an answer counts twice": 60,
-        "what was accepted is not asked": 20,
-    },
-}
-
-
-@needs_library("requests")
-@pytest.mark.time_limit(300)
-@pytest.mark.parametrize("name", FLAWS)
-def test_planted_flaws_are_found_in_programs_that_know_nothing_of_it(name: str) -> None:
-    folder = ROOT / "tests" / "simulated"
-    for flaw, seeds in FLAWS[name].items():
-        done = pytest_in_worlds(folder, f"--overlapped-sim={seeds}", "--exitfirst", name, FLAW=flaw)
-        assert ("Again: pytest" in done.stdout, done.returncode) == (bool(flaw), int(bool(flaw))), (flaw, done.stdout)
-
-
-@pytest.mark.time_limit(120)
-def test_the_page_about_a_bad_network_tells_the_truth(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "bad_network.md").read_text()
-    files = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", page, re.M | re.S))
-    assert files
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    for command, expected in re.findall(r"^```console\n\$ (.*?)\n(.*?)^```", page, re.M | re.S):
-        done = python(*command.split()[1:], cwd=tmp_path)
-        for line in expected.splitlines():
-            assert line == "…" or line in done.stdout + done.stderr, (command, line, done.stdout, done.stderr)

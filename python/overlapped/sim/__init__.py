@@ -54,7 +54,7 @@ from ._install import install as _install
 from ._shrink import shortest as _of_fewest
 from ._thread import Outcome
 from ._thread import on_a_thread as _on_a_thread
-from ._time import jump
+from ._time import elapsed, jump
 
 __all__ = [
     "Explored",
@@ -87,12 +87,16 @@ LIMIT = 30.0
 class Explored:
     """What :func:`explore` has seen where nothing failed."""
 
-    runs: int
+    runs: int = 0
     """How many seeds were run."""
-    elapsed: float
+    elapsed: float = 0.0
     """How many seconds have passed in them, in all."""
-    hash: int
+    hash: int = 0
     """What everything that happened in them comes to: where the same seeds are run again, it is the same."""
+
+    def _and(self, outcome: Outcome) -> Explored:
+        turned = (self.hash << 5 | self.hash >> 59) & (1 << 64) - 1
+        return Explored(self.runs + 1, self.elapsed + outcome.elapsed, turned ^ outcome.hash)
 
 
 class Failure(AssertionError):
@@ -111,18 +115,6 @@ class Failure(AssertionError):
         )
         self.origin, self.decisions, self.hash = origin, decisions, hash
         self.__cause__ = cause
-
-
-def elapsed() -> float:
-    """How many seconds have passed since the world began.
-
-    Raises:
-        RuntimeError: the thread is in no world. (So do all functions here that speak of one.)
-    """
-    passed = _engine.world_time()
-    if passed is None:
-        raise RuntimeError("this is of a simulated world, and the thread is in none")
-    return passed / 1e9
 
 
 def set_link(origin: str, to: str, *, is_down: bool = False, delay: float = 0.0, loss: int = 0) -> None:
@@ -197,7 +189,7 @@ def explore(
     """
     _install()
     attempt = partial(_on_a_thread, rules=rules or Rules(), function=scene, limit=limit)
-    explored = Explored(0, 0.0, 0)
+    explored = Explored()
     for seed in seeds:
         explored = _looked_at(f"seed {seed}", attempt(str(seed)), attempt, explored)
     return explored
@@ -224,7 +216,7 @@ def exhaust(
     """
     _install()
     attempt = partial(_on_a_thread, rules=rules or Rules.steady(), function=scene, limit=limit)
-    explored = Explored(0, 0.0, 0)
+    explored = Explored()
     ways = [("d", deviations)]
     while ways:
         way, left = ways.pop()
@@ -238,8 +230,7 @@ def _looked_at(origin: str, outcome: Outcome, attempt: Callable[[str], Outcome],
     """Count a run, where it has not failed."""
     if outcome.error is not None:
         raise _shortest(origin, outcome, attempt)
-    mixed = (explored.hash << 5 | explored.hash >> 59) & (1 << 64) - 1 ^ outcome.hash
-    return Explored(explored.runs + 1, explored.elapsed + outcome.elapsed, mixed)
+    return explored._and(outcome)
 
 
 def _shortest(origin: str, outcome: Outcome, attempt: Callable[[str], Outcome]) -> Failure:

@@ -35,7 +35,7 @@ def install() -> None:
 
 
 def _addresses(name: str) -> list[str]:
-    if _numeric(name):
+    if _engine.numeric_address(name, 0) is not None:
         return [name]
     addresses, certain, delay = _engine.world_addresses(name.rstrip(".").lower()) or ([], True, 0.0)
     _engine.sleep(delay)
@@ -44,14 +44,6 @@ def _addresses(name: str) -> list[str]:
             raise _std.gaierror(_std.EAI_NONAME, "Name or service not known")
         raise _std.gaierror(_std.EAI_AGAIN, "Temporary failure in name resolution")
     return addresses
-
-
-def _numeric(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _text(host: Any) -> str:

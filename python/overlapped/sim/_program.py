@@ -56,5 +56,4 @@ def fix_hash_seed(seed: int, before: Callable[[], object] | None = None) -> None
 
 def _tell(seed: str) -> None:
     hash, _decisions = _engine.world_seen()
-    passed = (_engine.world_time() or 0) / 1e9
-    print(f"overlapped: simulated with {seed}: {passed:.6f} s passed, hash {hash:016x}", file=sys.stderr)
+    print(f"overlapped: simulated with {seed}: {_time.elapsed():.6f} s passed, hash {hash:016x}", file=sys.stderr)

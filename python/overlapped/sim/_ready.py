@@ -19,13 +19,17 @@ _EPOLLET, _EPOLLONESHOT = getattr(_std, "EPOLLET", 0), getattr(_std, "EPOLLONESH
 
 def install() -> None:
     """Have :mod:`overlapped.select` ask here."""
-    select, poll = ours._select, ours._poll
+    select, poll = ours._select, ours._Poll._ask
 
     def either_select(rlist: Any, wlist: Any, xlist: Any, timeout: float) -> Any:
         return _select(select, rlist, wlist, xlist) if _engine.is_simulated() else select(rlist, wlist, xlist, timeout)
 
     ours._select = either_select
-    ours._poll = lambda: _Poll(poll()) if _engine.is_simulated() else poll()
+
+    def either_poll(self: Any) -> list[tuple[int, int]]:
+        return _poll(self._system, self._masks) if _engine.is_simulated() else poll(self)
+
+    ours._Poll._ask = either_poll
     if hasattr(ours, "_epoll"):
         epoll, descriptors = ours._epoll, ours.epoll._descriptors
 
@@ -60,36 +64,17 @@ def _select(system: Any, rlist: Any, wlist: Any, xlist: Any) -> tuple[list[Any],
     return found
 
 
-class _Poll:
-    """An object of :func:`select.poll`'s, of which the world answers for its sockets."""
-
-    def __init__(self, system: Any) -> None:
-        self._system = system
-        self._masks: dict[int, int] = {}
-
-    def register(self, fd: Any, eventmask: int = _IN | _std.POLLPRI | _OUT, /) -> None:
-        self._system.register(fd, eventmask)
-        self._masks[ours._fileno(fd)] = eventmask
-
-    def modify(self, fd: Any, eventmask: int, /) -> None:
-        self._system.modify(fd, eventmask)
-        self._masks[ours._fileno(fd)] = eventmask
-
-    def unregister(self, fd: Any, /) -> None:
-        self._system.unregister(fd)
-        del self._masks[ours._fileno(fd)]
-
-    def poll(self, _timeout: float) -> list[tuple[int, int]]:
-        found = []
-        strangers = False
-        for fd, mask in self._masks.items():
-            events = _engine.sim_poll(fd, mask & (_IN | _OUT))
-            strangers |= events is None
-            if events:
-                found.append((fd, events))
-        if strangers:
-            found += [(fd, events) for fd, events in self._system.poll(0) if not _engine.sim_has(fd)]
-        return found
+def _poll(system: Any, masks: dict[int, int]) -> list[tuple[int, int]]:
+    found = []
+    strangers = False
+    for fd, mask in masks.items():
+        events = _engine.sim_poll(fd, mask & (_IN | _OUT))
+        strangers |= events is None
+        if events:
+            found.append((fd, events))
+    if strangers:
+        found += [(fd, events) for fd, events in system.poll(0) if not _engine.sim_has(fd)]
+    return found
 
 
 class _Epoll:

@@ -105,17 +105,7 @@ def connect(self: Any, address: Any) -> None:
 
 
 def connect_ex(self: Any, address: Any) -> int:
-    try:
-        connect(self, address)
-    except _std.gaierror:
-        raise
-    except TimeoutError as error:
-        return error.errno or errno.EWOULDBLOCK
-    except OSError as error:
-        if error.errno is None:
-            raise
-        return error.errno
-    return 0
+    return ours._number_of_error(connect, self, address)  # type: ignore[no-any-return]
 
 
 def accept(self: Any) -> tuple[Any, Any]:
@@ -144,7 +134,7 @@ def getsockopt(self: Any, level: int, name: int, *size: int) -> Any:
     return _Base.getsockopt(self, level, name, *size)
 
 
-def _received(self: Any, size: int, flags: int, all_of: bool = True) -> tuple[bytes, int, int, Any]:
+def _received(self: Any, size: int, flags: int) -> tuple[bytes, int, int, Any]:
     """What there is: the bytes, how many, the flags that are returned, and the sender."""
     if not _engine.port_receives(self, flags):
         data, cut, length, source = _engine.sim_recv(self.fileno(), size, flags)

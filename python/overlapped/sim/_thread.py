@@ -92,7 +92,7 @@ def _within(
                 outcome.result = function()
             except BaseException as error:
                 outcome.error = error
-            outcome.elapsed = (_engine.world_time() or 0) / 1e9
+            outcome.elapsed = _time.elapsed()
             outcome.hash, outcome.decisions = _engine.world_seen()
             if look_for_others:
                 outcome.other_ways = _engine.world_other_ways(_engine.count_decisions(origin))

@@ -28,6 +28,18 @@ def begin() -> None:
     _jumped = 0
 
 
+def elapsed() -> float:
+    """How many seconds have passed since the world began.
+
+    Raises:
+        RuntimeError: the thread is in no world. (So do all functions of a world's.)
+    """
+    passed = world_time()
+    if passed is None:
+        raise RuntimeError("this is of a simulated world, and the thread is in none")
+    return passed / _BILLION
+
+
 def jump(seconds: float) -> None:
     """Set the clock on the wall: :func:`time.time` jumps, the monotonic clocks and what waits by them do not."""
     global _jumped

@@ -75,6 +75,15 @@ pub fn recv(fd: RawFd, room: usize, flags: i32, put: impl FnMut(&[u8])) -> Optio
     on(fd, |kernel, id| kernel.recv(id, room, flags, put))
 }
 
+/// The same into a buffer.
+pub fn recv_into(fd: RawFd, buffer: &mut [u8], flags: i32) -> Option<io::Result<Received>> {
+    let mut filled = 0;
+    recv(fd, buffer.len(), flags, |part| {
+        buffer[filled..filled + part.len()].copy_from_slice(part);
+        filled += part.len();
+    })
+}
+
 /// close(2): the descriptor, which the caller is about to close, is no socket's any more.
 pub fn close(fd: RawFd) {
     forget(fd);

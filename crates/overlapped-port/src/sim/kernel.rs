@@ -1,19 +1,19 @@
 //! All sockets of a world, by descriptor and by address, and the calls on them.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Socket as Real, Type};
+use socket2::{Domain, Type};
 
 use super::agenda::Agenda;
 use super::chance::{Chance, Origin};
 use super::rules::{Links, Rules};
 use super::socket::{Socket, State, Watch};
+use super::stand_in::{is_stand_in, stand_in};
 use crate::sys;
 
 /// The first port that is given to who asks for none (RFC 6335, section 6).
@@ -664,40 +664,4 @@ fn unspecified(is_v6: bool) -> IpAddr {
 
 fn loopback(is_v6: bool) -> IpAddr {
     if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
-}
-
-thread_local! {
-    /// What the sockets of this thread's worlds are duplicates of, each with its inode.
-    static KINDS: RefCell<[Option<(Real, u64)>; 4]> = const { RefCell::new([const { None }; 4]) };
-}
-
-/// Closes them. Their duplicates mean nothing any more.
-pub(super) fn forget_stand_ins() {
-    KINDS.with_borrow_mut(|kinds| *kinds = [const { None }; 4]);
-}
-
-/// Whether a descriptor stands for a socket of a world of this thread: or else it was closed, and its number may mean another.
-pub(super) fn is_stand_in(fd: RawFd) -> bool {
-    let inode = sys::inode(fd);
-    inode.is_some() && KINDS.with_borrow(|kinds| kinds.iter().flatten().any(|(_, one)| Some(*one) == inode))
-}
-
-/// A descriptor that stands for a socket: a duplicate of one of its kind, which costs a tenth of a new one.
-fn stand_in(is_stream: bool, is_v6: bool) -> io::Result<OwnedFd> {
-    KINDS.with_borrow_mut(|kinds| {
-        let place = &mut kinds[usize::from(is_stream) * 2 + usize::from(is_v6)];
-        if place.is_none() {
-            let domain = if is_v6 { Domain::IPV6 } else { Domain::IPV4 };
-            let kind = Real::new(domain, if is_stream { Type::STREAM } else { Type::DGRAM }, None)?;
-            let inode = sys::inode(kind.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
-            *place = Some((kind, inode));
-        }
-        let kind = place.as_ref().expect("it was just made").0.as_raw_fd();
-        // SAFETY: no memory is involved.
-        match unsafe { libc::fcntl(kind, libc::F_DUPFD_CLOEXEC, 3) } {
-            // SAFETY: the call has just opened it.
-            fd if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-            _ => Err(io::Error::last_os_error()),
-        }
-    })
 }

@@ -5,6 +5,7 @@
 //!   rules                     what the world does to those who talk: latency, loss, resets, partitions
 //!   agenda                    what happens when
 //!   socket  stream  datagram  sockets, as the system calls on them see them
+//!   stand_in                  the descriptors that stand for them
 //!   kernel                    all of them, by descriptor and by address
 //!   world  calls              the one of this thread, and the calls on its sockets
 //! ```
@@ -34,6 +35,8 @@ mod kernel;
 mod rules;
 #[cfg(unix)]
 mod socket;
+#[cfg(unix)]
+mod stand_in;
 #[cfg(unix)]
 mod stream;
 #[cfg(unix)]

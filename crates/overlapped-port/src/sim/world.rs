@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::chance::{Chance, Decisions, Origin};
 use super::clock::{self, is_simulated};
-use super::kernel::{Advanced, Id, Kernel, forget_stand_ins, is_stand_in};
+use super::kernel::{Advanced, Id, Kernel};
 use super::rules::{Link, Rules};
+use super::stand_in::{self, is_stand_in};
 use crate::host::Host;
 
 thread_local! {
@@ -63,13 +64,11 @@ impl Entered {
 
     /// The ways that differ from the one that the run has gone in the decision in which they end, which is one past the first
     /// `given`. What a program draws goes no other way.
-    pub fn other_ways(&self, given: usize) -> impl Iterator<Item = Decisions> + use<> {
+    pub fn other_ways(&self, given: usize) -> Vec<Decisions> {
         let (Decisions(taken), bounds) = here(|kernel| (kernel.chance.decisions(), kernel.chance.bounds()));
-        let ends = (given..taken.len().min(bounds.len()))
-            .flat_map(move |place| (1..bounds[place]).map(move |end| (place, end)));
-        ends.collect::<Vec<_>>()
-            .into_iter()
-            .map(move |(place, end)| Decisions(taken[..place].iter().copied().chain([end]).collect()))
+        let ends =
+            (given..taken.len().min(bounds.len())).flat_map(|place| (1..bounds[place]).map(move |end| (place, end)));
+        ends.map(|(place, end)| Decisions([&taken[..place], &[end]].concat())).collect()
     }
 
     /// Begins anew, at the time at which it began, with nobody in it: sockets that are still there mean nothing any more. No
@@ -87,7 +86,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         clock::set(None);
         drop(HERE.take());
-        forget_stand_ins();
+        stand_in::forget_all();
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::IntoRawFd;
 
 use overlapped_port::Address;
-use overlapped_port::sim::{calls, is_simulated};
+use overlapped_port::sim::calls;
 use overlapped_port::sys::RawSocket;
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi::{self, PyObject};
@@ -44,7 +44,7 @@ fn sim_open(family: c_int, kind: c_int) -> PyResult<Option<RawSocket>> {
 /// Whether it is a socket of the thread's world.
 #[pyfunction]
 fn sim_has(fd: RawSocket) -> bool {
-    is_simulated() && calls::listens(fd).is_some()
+    calls::listens(fd).is_some()
 }
 
 #[pyfunction]
@@ -166,6 +166,10 @@ pub(super) unsafe fn at_once(
     let argument = |at: isize| (at < count).then(|| unsafe { Bound::from_borrowed_ptr(py, *args.offset(at)) });
     let number = |at: isize| argument(at).map_or(Some(0), |given| given.extract::<isize>().ok());
     let first = argument(0)?;
+    let count_of = |count: usize| {
+        let Ok(count) = count.into_pyobject(py);
+        count.into_any().unbind()
+    };
     let done = match method {
         Method::Receive => {
             let (size, flags) = (usize::try_from(number(0)?).ok()?, number(1)? as c_int);
@@ -180,17 +184,9 @@ pub(super) unsafe fn at_once(
             })?;
             let room = if size == 0 { view.len() } else { size };
             let memory = view.initialized().get_mut(..room)?;
-            let mut filled = 0;
-            let received = of_world(calls::recv(fd, room, flags, |part| {
-                memory[filled..filled + part.len()].copy_from_slice(part);
-                filled += part.len();
-            }));
-            received.and_then(|received| {
-                received.length.into_pyobject(py).map(|it| it.into_any().unbind()).map_err(PyErr::from)
-            })
+            of_world(calls::recv_into(fd, memory, flags)).map(|received| count_of(received.length))
         }
-        Method::Send => sim_send(fd, vec![first], None)
-            .and_then(|sent| sent.into_pyobject(py).map(|it| it.into_any().unbind()).map_err(PyErr::from)),
+        Method::Send => sim_send(fd, vec![first], None).map(count_of),
         Method::SendAll => send_all(fd, &first).map(|()| py.None()),
     };
     Some(done)

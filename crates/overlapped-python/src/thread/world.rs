@@ -158,7 +158,7 @@ fn world_keeps_bounds() -> PyResult<()> {
 /// The ways that differ from the run's in one decision past the first `given`, with which they end.
 #[pyfunction]
 fn world_other_ways(given: usize) -> PyResult<Vec<String>> {
-    let ways = |world: &Entered| world.other_ways(given).map(|way| way.to_string()).collect();
+    let ways = |world: &Entered| world.other_ways(given).iter().map(Decisions::to_string).collect();
     HERE.with_borrow(|here| here.as_ref().map(ways)).ok_or_else(outside)
 }
 

@@ -45,15 +45,6 @@ pub struct Explored {
     pub hash: u64,
 }
 
-impl Explored {
-    /// Counts a run that has ended.
-    fn add(&mut self, world: &Entered) {
-        self.runs += 1;
-        self.elapsed += elapsed();
-        self.hash = self.hash.rotate_left(5) ^ world.hash();
-    }
-}
-
 /// A scene that has failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -163,10 +154,7 @@ impl Simulation {
             let mut origins = seeds.into_iter().map(Origin::Seed);
             let mut given = from_environment.clone().into_iter();
             while let Some(origin) = if from_environment.is_some() { given.next() } else { origins.next() } {
-                if let Err(message) = attempt(world, &watchdog, &origin, &scene, false) {
-                    return Err(self.minimal(world, &watchdog, origin, message, &scene));
-                }
-                explored.add(world);
+                self.look(world, &watchdog, origin, &scene, &mut explored)?;
             }
             Ok(explored)
         })
@@ -196,16 +184,33 @@ impl Simulation {
             while let Some((way, deviations)) = ways.pop() {
                 let given = way.0.len();
                 let origin = from_environment.clone().unwrap_or(Origin::Decisions(way));
-                if let Err(message) = attempt(world, &watchdog, &origin, &scene, false) {
-                    return Err(self.minimal(world, &watchdog, origin, message, &scene));
-                }
-                explored.add(world);
+                self.look(world, &watchdog, origin, &scene, &mut explored)?;
                 if deviations > 0 && from_environment.is_none() {
-                    ways.extend(world.other_ways(given).map(|way| (way, deviations - 1)));
+                    ways.extend(world.other_ways(given).into_iter().map(|way| (way, deviations - 1)));
                 }
             }
             Ok(explored)
         })
+    }
+
+    /// Runs the scene once, and counts that, or makes what fails short.
+    fn look(
+        &self,
+        world: &Entered,
+        watchdog: &Watchdog,
+        origin: Origin,
+        scene: &(impl Fn() + Clone + 'static),
+        explored: &mut Explored,
+    ) -> Result<(), Failure> {
+        match attempt(world, watchdog, &origin, scene, false) {
+            Ok(()) => {
+                explored.runs += 1;
+                explored.elapsed += elapsed();
+                explored.hash = explored.hash.rotate_left(5) ^ world.hash();
+                Ok(())
+            }
+            Err(message) => Err(self.minimal(world, watchdog, origin, message, scene)),
+        }
     }
 
     /// Looks for a shorter list of decisions.

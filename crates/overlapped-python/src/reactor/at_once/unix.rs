@@ -33,12 +33,7 @@ pub(in super::super) fn send_to(descriptor: i32, bytes: &[u8], to: &Address) -> 
 
 /// Receives a datagram: how long it is, and who has sent it (recvfrom(2)).
 pub(in super::super) fn receive_from(descriptor: i32, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
-    let mut filled = 0;
-    let simulated = calls::recv(descriptor, buffer.len(), 0, |part| {
-        buffer[filled..filled + part.len()].copy_from_slice(part);
-        filled += part.len();
-    });
-    if let Some(received) = simulated {
+    if let Some(received) = calls::recv_into(descriptor, buffer, 0) {
         return received.map(|received| (received.length, received.source.map_or_else(Address::empty, Address::from)));
     }
     let mut room = [0_u8; size_of::<libc::sockaddr_storage>()];
