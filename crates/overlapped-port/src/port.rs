@@ -291,6 +291,11 @@ impl Port {
         Ok(completions.len() - before)
     }
 
+    /// When the port was polled last, or woke up in it.
+    pub fn polled(&self) -> Instant {
+        self.now
+    }
+
     /// Whether a poll that does not sleep would find completions, as far as that shows without asking the system: where it
     /// says no there may be some.
     pub fn has_news(&mut self) -> bool {

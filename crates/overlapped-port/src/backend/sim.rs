@@ -221,11 +221,9 @@ impl Backend for Sim {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
-        let (late, now): (Vec<OpId>, Vec<OpId>) =
-            self.cancels.drain(..).partition(|_| self.chance.once_in(LATER_STILL));
-        now.into_iter().for_each(|id| self.inner.cancel(id));
         // Those reach the system when what they are to end may be over, and its slot another's.
-        self.cancels = late;
+        let Sim { cancels, chance, inner, .. } = self;
+        cancels.extract_if(.., |_| !chance.once_in(LATER_STILL)).for_each(|id| inner.cancel(id));
         let is_idle = self.held.is_empty() && self.cancels.is_empty();
         let timeout = if is_idle { timeout } else { Some(Duration::ZERO) };
         let waited = self.inner.wait(timeout, &mut self.brought);

@@ -14,87 +14,89 @@ use std::str::FromStr;
 
 /// The decisions of one run.
 pub(crate) struct Chance {
-    state: Cell<u64>,
-    /// What is decided beforehand.
-    given: RefCell<Vec<u32>>,
-    /// Past what is given, whether everything is plain.
-    plain: Cell<bool>,
-    /// How many were taken.
-    count: Cell<usize>,
-    /// Those, where they are kept.
-    taken: Option<RefCell<Vec<u32>>>,
-    /// The bounds below which they were, 1 for what a program has drawn; where somebody wants to know.
-    bounds: RefCell<Option<Vec<u32>>>,
+    course: RefCell<Course>,
     hash: Cell<u64>,
+}
+
+/// What was decided, and what will be.
+#[derive(Default)]
+struct Course {
+    state: u64,
+    /// What is decided beforehand.
+    given: Vec<u32>,
+    /// Past what is given, whether everything is plain.
+    is_plain: bool,
+    /// How many were taken.
+    count: usize,
+    /// Those, where they are kept.
+    taken: Option<Vec<u32>>,
+    /// The bounds below which they were, 1 for what a program has drawn; where somebody wants to know.
+    bounds: Option<Vec<u32>>,
+}
+
+impl Course {
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    #[inline]
+    fn decide(&mut self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
+        let decision = match self.given.get(self.count) {
+            Some(given) => (*given).min(bound.saturating_sub(1)),
+            None if self.is_plain && has_plain => 0,
+            None => draw(self.next()),
+        };
+        self.count += 1;
+        if let Some(taken) = &mut self.taken {
+            taken.push(decision);
+        }
+        if let Some(bounds) = &mut self.bounds {
+            bounds.push(if has_plain { bound } else { 1 });
+        }
+        decision
+    }
 }
 
 impl Chance {
     pub(crate) fn new(origin: &Origin) -> Chance {
-        let chance = Chance {
-            state: Cell::new(0),
-            given: RefCell::default(),
-            plain: Cell::new(false),
-            count: Cell::new(0),
-            taken: Some(RefCell::default()),
-            bounds: RefCell::default(),
-            hash: Cell::new(0),
-        };
+        let course = Course { taken: Some(Vec::new()), ..Course::default() };
+        let chance = Chance { course: RefCell::new(course), hash: Cell::new(0) };
         chance.begin_anew(origin);
         chance
     }
 
     /// The same, without a record of what it decides.
-    pub(crate) fn forgetful(mut self) -> Chance {
-        self.taken = None;
+    pub(crate) fn forgetful(self) -> Chance {
+        self.course.borrow_mut().taken = None;
         self
     }
 
     pub(crate) fn begin_anew(&self, origin: &Origin) {
-        let mut given = self.given.borrow_mut();
+        let mut course = self.course.borrow_mut();
+        let Course { given, taken, bounds, .. } = &mut *course;
         given.clear();
-        self.count.set(0);
-        if let Some(taken) = &self.taken {
-            taken.borrow_mut().clear();
-        }
-        if let Some(bounds) = &mut *self.bounds.borrow_mut() {
-            bounds.clear();
-        }
+        taken.iter_mut().chain(bounds).for_each(Vec::clear);
+        course.count = 0;
         match origin {
-            Origin::Seed(seed) => self.state.set(*seed),
+            Origin::Seed(seed) => course.state = *seed,
             Origin::Decisions(Decisions(decisions)) => {
-                self.state.set(0);
-                given.extend(decisions);
+                course.state = 0;
+                course.given.extend(decisions);
             }
         }
-        self.plain.set(matches!(origin, Origin::Decisions(_)));
+        course.is_plain = matches!(origin, Origin::Decisions(_));
         self.hash.set(0xcbf2_9ce4_8422_2325);
     }
 
-    fn next(&self) -> u64 {
-        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.state.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     fn decide(&self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
-        let count = self.count.replace(self.count.get() + 1);
-        let decision = match self.given.borrow().get(count) {
-            Some(given) => (*given).min(bound.saturating_sub(1)),
-            None if self.plain.get() && has_plain => 0,
-            None => draw(self.next()),
-        };
-        if let Some(taken) = &self.taken {
-            taken.borrow_mut().push(decision);
-        }
-        if let Some(bounds) = &mut *self.bounds.borrow_mut() {
-            bounds.push(if has_plain { bound } else { 1 });
-        }
-        decision
+        self.course.borrow_mut().decide(bound, has_plain, draw)
     }
 
     /// A number below `bound`; 0 is the plain one.
+    #[inline]
     pub(crate) fn below(&self, bound: usize) -> usize {
         let bound = u32::try_from(bound).unwrap_or(u32::MAX);
         if bound < 2 {
@@ -112,6 +114,7 @@ impl Chance {
     }
 
     /// Whether something happens that happens once in `times`, and never where that is 0; not to happen is the plain way.
+    #[inline]
     pub(crate) fn once_in(&self, times: u32) -> bool {
         times > 0 && self.decide(2, true, |random| u32::from(scale(random, times) == 0)) == 1
     }
@@ -130,19 +133,19 @@ impl Chance {
     /// Keeps the bounds of what is decided from now on, besides.
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn keep_bounds(&self) {
-        self.bounds.borrow_mut().get_or_insert_default();
+        self.course.borrow_mut().bounds.get_or_insert_default();
     }
 
     /// How many ways each decision so far could have gone; nothing where that is not kept.
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn bounds(&self) -> Vec<u32> {
-        self.bounds.borrow().clone().unwrap_or_default()
+        self.course.borrow().bounds.clone().unwrap_or_default()
     }
 
     /// The decisions so far.
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn decisions(&self) -> Decisions {
-        Decisions(self.taken.as_ref().map(|taken| taken.borrow().clone()).unwrap_or_default())
+        Decisions(self.course.borrow().taken.clone().unwrap_or_default())
     }
 }
 

@@ -11,6 +11,14 @@ const LONGEST: usize = 65_507;
 /// How many wait at a socket; more are lost.
 const QUEUE: usize = 256;
 
+/// A datagram that was sent.
+#[derive(Clone)]
+pub(super) struct OnItsWay {
+    from: Id,
+    to: SocketAddr,
+    datagram: Datagram,
+}
+
 impl Kernel {
     pub(super) fn send_datagram(
         &mut self,
@@ -41,16 +49,18 @@ impl Kernel {
             return Ok(length);
         }
         let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let sent = Box::new(OnItsWay { from: id, to, datagram: Datagram { source, bytes } });
         if self.chance.once_in(self.rules.doubled) {
             let at = self.arrival(id, to.ip());
-            self.agenda.add(at, Happening::Datagram { from: id, source, to, bytes: bytes.clone() });
+            self.agenda.add(at, Happening::Datagram(sent.clone()));
         }
         let at = self.arrival(id, to.ip());
-        self.agenda.add(at, Happening::Datagram { from: id, source, to, bytes });
+        self.agenda.add(at, Happening::Datagram(sent));
         Ok(length)
     }
 
-    pub(super) fn deliver(&mut self, from: Id, source: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+    pub(super) fn deliver(&mut self, sent: Box<OnItsWay>) {
+        let (to, source) = (sent.to, sent.datagram.source);
         let takes = |kernel: &Kernel, id: Id| {
             kernel.peek(id).is_some_and(|socket| socket.peer.is_none_or(|peer| peer == source))
         };
@@ -58,7 +68,7 @@ impl Kernel {
             Some(id) if takes(self, id) => {
                 let socket = self.get(id);
                 if socket.datagrams.len() < QUEUE && !socket.read_shut {
-                    socket.datagrams.push_back(Datagram { source, bytes });
+                    socket.datagrams.push_back(sent.datagram);
                     self.signal(id);
                 }
             }
@@ -66,18 +76,18 @@ impl Kernel {
             Some(_) => {}
             None => {
                 let back = self.way_back(to.ip(), source.ip());
-                self.agenda.add(back, Happening::Unreachable { to: from, peer: to });
+                self.agenda.add(back, Happening::Unreachable(sent));
             }
         }
     }
 
     /// Nobody is there, says the other side (ICMP): a connected socket is told.
-    pub(super) fn unreachable(&mut self, to: Id, peer: SocketAddr) {
-        if let Some(socket) = self.find(to)
-            && socket.peer == Some(peer)
+    pub(super) fn unreachable(&mut self, sent: &OnItsWay) {
+        if let Some(socket) = self.find(sent.from)
+            && socket.peer == Some(sent.to)
         {
             socket.error = Some(libc::ECONNREFUSED);
-            self.signal(to);
+            self.signal(sent.from);
         }
     }
 

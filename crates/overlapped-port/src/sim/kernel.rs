@@ -11,6 +11,7 @@ use socket2::{Domain, Type};
 
 use super::agenda::Agenda;
 use super::chance::{Chance, Origin};
+use super::datagram::OnItsWay;
 use super::rules::{Links, Rules};
 use super::socket::{Socket, State, Watch};
 use super::stand_in::{is_stand_in, stand_in};
@@ -60,7 +61,6 @@ pub(super) enum Happening {
     /// A connection is asked for.
     Asked {
         from: Id,
-        to: SocketAddr,
         times: u32,
     },
     Answered {
@@ -85,16 +85,9 @@ pub(super) enum Happening {
         to: Id,
         code: i32,
     },
-    Datagram {
-        from: Id,
-        source: SocketAddr,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Unreachable {
-        to: Id,
-        peer: SocketAddr,
-    },
+    Datagram(Box<OnItsWay>),
+    /// Nobody is where it went.
+    Unreachable(Box<OnItsWay>),
 }
 
 /// What a receive brought.
@@ -562,15 +555,14 @@ impl Kernel {
 
     /// Something about a socket has changed: tells those who watch.
     pub(super) fn signal(&mut self, id: Id) {
-        let has_room = self.room(id) > 0;
-        let Kernel { slots, ready, .. } = self;
-        let slot = &mut slots[id.index as usize];
-        let Some(socket) = slot.socket.as_deref_mut().filter(|_| slot.generation == id.generation) else { return };
-        if socket.watches.is_empty() {
+        let Some(socket) = self.peek(id) else { return };
+        if socket.watches.iter().all(|watch| watch.events == 0) {
             return;
         }
-        let bits = socket.readiness(has_room);
-        for watch in &mut socket.watches {
+        let bits = socket.readiness(self.room(id) > 0);
+        let Kernel { slots, ready, .. } = self;
+        let watches = slots[id.index as usize].socket.iter_mut().flat_map(|socket| &mut socket.watches);
+        for watch in watches {
             if watch.events != 0 && bits & (watch.events | libc::POLLERR | libc::POLLHUP) != 0 {
                 if watch.once {
                     watch.events = 0;
@@ -629,14 +621,14 @@ impl Kernel {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Asked { from, to, times } => self.asked(from, to, times),
+            Happening::Asked { from, times } => self.asked(from, times),
             Happening::Answered { to, other } => self.answered(to, other),
             Happening::Refused { to, code } => self.refused(to, code),
             Happening::Arrived { to, bytes, since } => self.arrived(to, bytes, since),
             Happening::Ended { to, since } => self.ended(to, since),
             Happening::Reset { to, code } => self.reset_arrived(to, code),
-            Happening::Datagram { from, source, to, bytes } => self.deliver(from, source, to, bytes),
-            Happening::Unreachable { to, peer } => self.unreachable(to, peer),
+            Happening::Datagram(datagram) => self.deliver(datagram),
+            Happening::Unreachable(datagram) => self.unreachable(&datagram),
         }
     }
 

@@ -29,7 +29,8 @@ pub(super) struct Watch {
     pub(super) once: bool,
 }
 
-/// A datagram that has arrived.
+/// A datagram, and who has sent it.
+#[derive(Clone)]
 pub(super) struct Datagram {
     pub(super) source: SocketAddr,
     pub(super) bytes: Vec<u8>,

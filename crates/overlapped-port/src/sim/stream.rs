@@ -56,22 +56,23 @@ impl Kernel {
         socket.peer = Some(to);
         socket.state = State::Connecting;
         let at = self.arrival(id, to.ip());
-        self.agenda.add(at, Happening::Asked { from: id, to, times: 1 });
+        self.agenda.add(at, Happening::Asked { from: id, times: 1 });
         Err(error(libc::EINPROGRESS))
     }
 
-    /// A connection was asked for at `to`.
-    pub(super) fn asked(&mut self, from: Id, to: SocketAddr, times: u32) {
+    /// A connection was asked for.
+    pub(super) fn asked(&mut self, from: Id, times: u32) {
         let Some(socket) = self.find(from) else { return };
         if !matches!(socket.state, State::Connecting) {
             return;
         }
-        let (source, is_v6) = (socket.local.expect("a socket that connects has an address"), socket.is_v6);
+        let is_v6 = socket.is_v6;
+        let (source, to) = socket.local.zip(socket.peer).expect("a socket that connects has both addresses");
         let later = |kernel: &mut Kernel| match times {
             ASKED_AT_MOST => kernel.agenda.add(kernel.now, Happening::Refused { to: from, code: libc::ETIMEDOUT }),
             _ => {
                 let at = kernel.now + (ASK_AGAIN << (times - 1));
-                kernel.agenda.add(at, Happening::Asked { from, to, times: times + 1 });
+                kernel.agenda.add(at, Happening::Asked { from, times: times + 1 });
             }
         };
         if self.links.on_the_way(source.ip(), to.ip()).is_down {
@@ -261,6 +262,7 @@ impl Kernel {
         if count > 1 && flags & libc::MSG_PEEK == 0 && self.chance.once_in(self.rules.short) {
             count = 1 + self.chance.below(count - 1);
         }
+        let window = self.rules.window;
         let socket = self.get(id);
         if flags & libc::MSG_TRUNC == 0 {
             let (front, back) = socket.incoming.as_slices();
@@ -269,9 +271,10 @@ impl Kernel {
             put(&back[..count - first]);
         }
         if flags & libc::MSG_PEEK == 0 {
+            let other = socket.other.filter(|_| socket.incoming.len() >= window);
             socket.incoming.drain(..count);
             socket.visible -= count;
-            let other = socket.other;
+            // Who found no room is told.
             if let Some(other) = other {
                 self.signal(other);
             }

@@ -188,7 +188,7 @@ impl Board {
         };
         let board = Arc::new(Board {
             thread: thread.unwrap_or_else(name),
-            made: Instant::now(),
+            made: overlapped_port::sim::now(),
             beat: AtomicU64::new(0),
             turned: AtomicU64::new(0),
             alive: AtomicUsize::new(0),
@@ -236,9 +236,9 @@ impl Board {
         self.turned.load(Ordering::Relaxed)
     }
 
-    /// The port was polled.
-    pub(super) fn turned(&self) {
-        self.turned.store(self.made.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    /// The port was polled, at that time.
+    pub(super) fn turned(&self, now: Instant) {
+        self.turned.store(now.saturating_duration_since(self.made).as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// The tasklet at `index` runs from now on.
@@ -258,7 +258,7 @@ impl Board {
 
     /// Every tasklet that has not ended, the thread itself first.
     pub fn tasklets(&self) -> Vec<Status> {
-        let now = self.made.elapsed();
+        let now = overlapped_port::sim::now().saturating_duration_since(self.made);
         let rows = self.rows().clone();
         let beat = self.beat();
         let listed = rows.iter().enumerate().filter_map(|(index, row)| {

@@ -89,8 +89,10 @@ impl Scheduler {
         self.polled.set(true);
         let mut completions = self.completions.take();
         let timeout = if self.landed.borrow().is_empty() { timeout } else { Some(Duration::ZERO) };
-        let polled = self.port.borrow_mut().poll(timeout, &mut completions);
-        self.board.turned();
+        let mut port = self.port.borrow_mut();
+        let polled = port.poll(timeout, &mut completions);
+        self.board.turned(port.polled());
+        drop(port);
         // What ended at once is told in the order of what happened: before completions, which came after it, and, where it was
         // begun by those, after them, so that the next turn may wait.
         self.land_those_ended();

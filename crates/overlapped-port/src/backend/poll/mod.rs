@@ -328,7 +328,7 @@ impl Poll {
         let descriptor = &mut self.descriptors[fd as usize];
         if descriptor.retry.is_none() {
             descriptor.delay = (descriptor.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-            let at = Instant::now() + descriptor.delay;
+            let at = crate::sim::now() + descriptor.delay;
             descriptor.retry = Some(at);
             self.retries.insert((at, fd));
         }
@@ -357,7 +357,7 @@ impl Poll {
         if self.retries.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = crate::sim::now();
         while let Some(&(at, fd)) = self.retries.first() {
             if at > now {
                 break;
@@ -523,7 +523,7 @@ impl Backend for Poll {
         self.feed();
         let mut timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
         if let Some((at, _)) = self.retries.first() {
-            let next = at.saturating_duration_since(Instant::now());
+            let next = at.saturating_duration_since(crate::sim::now());
             timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
         }
         self.entries += 1;
