@@ -290,6 +290,25 @@ impl Op<'_> {
         })
     }
 
+    /// Whether it is one of those that wait for what happens on a socket.
+    pub(crate) fn waits_on_a_socket(&self) -> bool {
+        matches!(
+            self,
+            Op::Accept { .. }
+                | Op::AcceptMultishot { .. }
+                | Op::Connect { .. }
+                | Op::Recv { .. }
+                | Op::RecvProvided { .. }
+                | Op::RecvMultishot { .. }
+                | Op::RecvMessage { .. }
+                | Op::Send { .. }
+                | Op::SendMessage { .. }
+                | Op::Shutdown { .. }
+                | Op::Disconnect { .. }
+                | Op::Poll { .. }
+        )
+    }
+
     /// What a success brings.
     pub(crate) fn brings(&self) -> Brings {
         match self {

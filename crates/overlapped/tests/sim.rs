@@ -503,3 +503,36 @@ fn what_a_scene_changes_in_its_world_is_gone_with_it() {
     });
     assert!(explored.is_ok(), "{explored:?}");
 }
+
+#[test]
+fn another_thread_wakes_those_who_wait_at_a_time_of_the_worlds() {
+    let scene = || {
+        let (queue, told) = (Queue::bounded(4), Rc::new(RefCell::new(Vec::new())));
+        let waiting = [(); 2].map(|()| {
+            let (queue, told) = (queue.clone(), Rc::clone(&told));
+            spawn(move || {
+                while let Ok(number) = queue.get() {
+                    told.borrow_mut().push((number, sim::elapsed().as_secs()));
+                }
+            })
+        });
+        for number in 1..=20_u64 {
+            let queue = queue.clone();
+            sim::on_other_thread(Duration::from_secs(number), move || queue.try_put(number).unwrap());
+        }
+        sim::on_other_thread(Duration::from_secs(21), move || queue.close());
+        waiting.into_iter().for_each(|one| one.join().unwrap());
+        assert_eq!(*told.borrow(), (1..=20).map(|number| (number, number)).collect::<Vec<_>>());
+    };
+    let explored = sim::explore(0..20, scene);
+    assert_eq!(sim::explore(0..20, scene), explored);
+}
+
+#[test]
+fn a_panic_on_another_thread_fails_the_scene() {
+    let found = failure(|| {
+        sim::on_other_thread(Duration::from_secs(1), || panic!("not found by accident"));
+        sleep(Duration::from_secs(2));
+    });
+    assert!(found.message.contains("what another thread did panicked: not found by accident"), "{found}");
+}

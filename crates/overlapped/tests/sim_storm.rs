@@ -9,14 +9,16 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use overlapped::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use overlapped::reactor::{self, Protocol, Transport};
 use overlapped::sim::{self, Rules, Simulation, random};
 use overlapped::{
-    Barrier, Condition, Event, Group, Lock, Notify, Queue, RwLock, Semaphore, after, channel, is_cancelled, readable,
-    select, sleep, spawn, timeout, yield_now,
+    Barrier, CancellationToken, Condition, Event, Group, Lock, Notify, Queue, ReceiveError, RwLock, Semaphore, after,
+    channel, is_cancelled, readable, select, sleep, spawn, timeout, yield_now,
 };
 
 const SERVER: &str = "10.0.0.1:80";
@@ -715,6 +717,51 @@ fn whoever_waits_for_news_hears_them() {
             assert!(told < 10_000, "who waits was not told");
         }
         waiting.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+    });
+}
+
+#[test]
+fn what_other_threads_do_wakes_those_who_wait() {
+    storm(Rules::default(), || {
+        const EACH: usize = 4;
+        let (numbers, event, permits) = (Queue::bounded(1 + random(3)), Event::new(), Semaphore::new(0));
+        let stop = CancellationToken::new();
+        let (put, got) = (Arc::new(AtomicUsize::new(0)), Rc::new(Cell::new(0)));
+        let mut waiting = Vec::new();
+        for _ in 0..2 {
+            let (numbers, got) = (numbers.clone(), Rc::clone(&got));
+            waiting.push(spawn(move || {
+                loop {
+                    let patience = (random(2) == 0).then(|| a_while(2));
+                    match patience.map_or_else(|| numbers.get(), |limit| numbers.get_timeout(limit)) {
+                        Ok(()) => got.set(got.get() + 1),
+                        Err(ReceiveError::Closed) => break,
+                        Err(_) => {}
+                    }
+                }
+            }));
+        }
+        let (theirs, permitted, stopped) = (event.clone(), permits.clone(), stop.clone());
+        waiting.push(spawn(move || {
+            theirs.wait();
+            (0..EACH).for_each(|_| permitted.acquire().forget());
+            stopped.wait();
+        }));
+        for _ in 0..EACH {
+            let (numbers, event, permits, put) = (numbers.clone(), event.clone(), permits.clone(), Arc::clone(&put));
+            sim::on_other_thread(a_while(6), move || {
+                put.fetch_add(usize::from(numbers.try_put(()).is_ok()), Ordering::Relaxed);
+            });
+            sim::on_other_thread(a_while(6), move || event.set());
+            sim::on_other_thread(a_while(6), move || permits.release());
+        }
+        sim::on_other_thread(8 * MILLISECOND, move || {
+            numbers.close();
+            stop.cancel();
+        });
+        waiting.into_iter().for_each(|tasklet| tasklet.join().unwrap());
+        assert_eq!(got.get(), put.load(Ordering::Relaxed));
+        assert_eq!(permits.value(), 0);
     });
 }
 

@@ -1,7 +1,8 @@
 //! A kernel that does whatever the contract allows: another backend, whose answers come late, in another order, in parts.
 //!
-//! Under it is a backend of the system's. What that one answers at once may come as a completion; completions wait, and are
-//! handed out in any order that the contract allows (those of one operation in their own); a cancel may reach the system
+//! Under it is a backend of the system's. An operation on a socket may reach it with the next wait alone, as one reaches io_uring
+//! always, and where its queue is full later still. What that one answers at once may come as a completion; completions wait, and
+//! are handed out in any order that the contract allows (those of one operation in their own); a cancel may reach the system
 //! late, and come too late; a wait may end without an event, as after a signal; transfers may be shorter than asked for,
 //! where the system might have made them so. Every choice is a decision of [`Chance`], so that a seed repeats them, as far as
 //! what is under it does.
@@ -22,6 +23,7 @@ use crate::sys::CANCELLED;
 
 /// How often, once in so many times, what happens to an answer.
 const LATER: u32 = 4;
+const BEGUN_LATE: u32 = 8;
 const INTERRUPTED: u32 = 16;
 const CANCELLED_LATE: u32 = 3;
 const LATER_STILL: u32 = 2;
@@ -33,6 +35,8 @@ pub(super) struct Sim {
     world: Option<World>,
     /// One transfer in so many is cut short; 0: none.
     short: u32,
+    /// Operations that the backend below was not told of.
+    late: VecDeque<(OpId, Op<'static>)>,
     held: Held,
     /// Cancels that the backend below was not told of.
     cancels: Vec<OpId>,
@@ -53,7 +57,8 @@ impl Sim {
         let inner = Box::new(iocp::Iocp::start(settings)?);
         // A world cuts its streams itself.
         let short = if world.is_some() { 0 } else { settings.short_transfers };
-        Ok(Sim { inner, chance, world, short, held: Held::default(), cancels: Vec::new(), brought: Vec::new() })
+        let (late, held) = (VecDeque::new(), Held::default());
+        Ok(Sim { inner, chance, world, short, late, held, cancels: Vec::new(), brought: Vec::new() })
     }
 
     /// Tells of an answer now, or later.
@@ -63,6 +68,104 @@ impl Sim {
             return Started::InFlight;
         }
         Started::Done(result, buffer)
+    }
+
+    /// Whether the backend below is told of an operation with the next wait. Those on one handle stay in order.
+    fn is_late(&mut self, op: &Op<'_>) -> bool {
+        let others = !self.late.is_empty() && self.late.iter().any(|(_, other)| other.handle() == op.handle());
+        let may_be = cfg!(unix) && op.waits_on_a_socket();
+        if others && !may_be {
+            self.begin_late();
+        }
+        may_be && (others || self.chance.once_in(BEGUN_LATE))
+    }
+
+    /// Tells the backend below of those that are late.
+    fn begin_late(&mut self) {
+        while let Some((id, op)) = self.late.pop_front() {
+            // SAFETY: the promise of the caller of `begin`, which holds until the final event: none was pushed yet.
+            match unsafe { self.reach(id, op) } {
+                Started::Done(result, buffer) => self.held.push(Event { id, result, buffer, more: false }),
+                Started::InFlight => {}
+                _ => unreachable!("on a socket of Unix nothing blocks"),
+            }
+        }
+    }
+
+    /// Cancels an operation that has not ended, of which the backend below knows or not.
+    fn cancel_now(&mut self, id: OpId) {
+        match self.late.iter().position(|(other, _)| *other == id) {
+            Some(place) => {
+                self.late.remove(place);
+                let result = Err(io::Error::from_raw_os_error(CANCELLED));
+                self.held.push(Event { id, result, buffer: None, more: false });
+            }
+            None => self.inner.cancel(id),
+        }
+    }
+
+    /// Tells the backend below of an operation.
+    ///
+    /// # Safety
+    /// As for [`Backend::begin`].
+    unsafe fn reach(&mut self, id: OpId, mut op: Op<'_>) -> Started {
+        let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+        let brings_handle = matches!(op.brings(), Brings::Socket | Brings::File);
+        if let Some(world) = &self.world {
+            #[cfg(unix)]
+            if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
+                return Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, ELSEWHERE)), None);
+            }
+            match op {
+                Op::Call { function, .. } => return self.answer(id, apart(function), None, true),
+                Op::Write { file, .. } | Op::WriteVectored { file, .. } | Op::Sync { file, .. } if is_regular(file) => {
+                    if let Some(error) = world.disk_error(!matches!(op, Op::Sync { .. })) {
+                        // A part may have got there.
+                        #[cfg(unix)]
+                        if cut_file(&mut op, &self.chance) {
+                            // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
+                            let begun = unsafe { self.inner.begin(id, op) };
+                            if let Started::Offload(function) | Started::Block(function) = begun {
+                                let _ = crate::pool::outcome(function);
+                            }
+                        }
+                        return self.answer(id, Err(error), None, true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.chance.once_in(self.short) {
+            cut(&mut op, &self.chance);
+        }
+        #[cfg(unix)]
+        if self.world.as_ref().is_some_and(World::cuts_files) {
+            cut_file(&mut op, &self.chance);
+        }
+        // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
+        let started = unsafe { self.inner.begin(id, op) };
+        let here = self.world.is_some();
+        #[cfg(unix)]
+        if let Started::Done(Ok(opened), _) = &started
+            && brings_handle
+        {
+            crate::sim::look_again(*opened as RawFile);
+        }
+        match started {
+            Started::Done(result, buffer) => self.answer(id, result, buffer, may_wait),
+            Started::Offload(function) | Started::Block(function) if here => {
+                self.answer(id, crate::pool::outcome(function), None, may_wait)
+            }
+            Started::Open(open) if here => {
+                let opened = crate::pool::outcome(move || open(crate::open::Patience::None));
+                #[cfg(unix)]
+                if let Ok(file) = &opened {
+                    crate::sim::look_again(*file as RawFile);
+                }
+                self.answer(id, opened, None, true)
+            }
+            started => started,
+        }
     }
 }
 
@@ -143,67 +246,20 @@ impl Backend for Sim {
         setup
     }
 
-    unsafe fn begin(&mut self, id: OpId, mut op: Op<'_>) -> Started {
-        let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+    unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started {
         let brings_handle = matches!(op.brings(), Brings::Socket | Brings::File);
         if let Err(error) = self.held.begin(id, brings_handle) {
             return Started::Done(Err(error), None);
         }
-        if let Some(world) = &self.world {
-            #[cfg(unix)]
-            if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
-                return Started::Done(Err(io::Error::new(io::ErrorKind::Unsupported, ELSEWHERE)), None);
-            }
-            match op {
-                Op::Call { function, .. } => return self.answer(id, apart(function), None, true),
-                Op::Write { file, .. } | Op::WriteVectored { file, .. } | Op::Sync { file, .. } if is_regular(file) => {
-                    if let Some(error) = world.disk_error(!matches!(op, Op::Sync { .. })) {
-                        // A part may have got there.
-                        #[cfg(unix)]
-                        if cut_file(&mut op, &self.chance) {
-                            // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
-                            let begun = unsafe { self.inner.begin(id, op) };
-                            if let Started::Offload(function) | Started::Block(function) = begun {
-                                let _ = crate::pool::outcome(function);
-                            }
-                        }
-                        return self.answer(id, Err(error), None, true);
-                    }
-                }
-                _ => {}
-            }
+        if self.is_late(&op) {
+            // SAFETY: only the lifetime changes; the caller keeps what is borrowed until the final event, before which the
+            // operation is taken out of this list.
+            let op = unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) };
+            self.late.push_back((id, op));
+            return Started::InFlight;
         }
-        if self.chance.once_in(self.short) {
-            cut(&mut op, &self.chance);
-        }
-        #[cfg(unix)]
-        if self.world.as_ref().is_some_and(World::cuts_files) {
-            cut_file(&mut op, &self.chance);
-        }
-        // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
-        let started = unsafe { self.inner.begin(id, op) };
-        let here = self.world.is_some();
-        #[cfg(unix)]
-        if let Started::Done(Ok(opened), _) = &started
-            && brings_handle
-        {
-            crate::sim::look_again(*opened as RawFile);
-        }
-        match started {
-            Started::Done(result, buffer) => self.answer(id, result, buffer, may_wait),
-            Started::Offload(function) | Started::Block(function) if here => {
-                self.answer(id, crate::pool::outcome(function), None, may_wait)
-            }
-            Started::Open(open) if here => {
-                let opened = crate::pool::outcome(move || open(crate::open::Patience::None));
-                #[cfg(unix)]
-                if let Ok(file) = &opened {
-                    crate::sim::look_again(*file as RawFile);
-                }
-                self.answer(id, opened, None, true)
-            }
-            started => started,
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.reach(id, op) }
     }
 
     fn runs_functions(&self) -> bool {
@@ -216,11 +272,12 @@ impl Backend for Sim {
         } else if self.chance.once_in(CANCELLED_LATE) {
             self.cancels.push(id);
         } else {
-            self.inner.cancel(id);
+            self.cancel_now(id);
         }
     }
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        self.begin_late();
         // Those reach the system when what they are to end may be over, and its slot another's.
         let Sim { cancels, chance, inner, .. } = self;
         cancels.extract_if(.., |_| !chance.once_in(LATER_STILL)).for_each(|id| inner.cancel(id));
@@ -242,7 +299,7 @@ impl Backend for Sim {
     }
 
     fn has_news(&mut self) -> bool {
-        !self.held.is_empty() || !self.cancels.is_empty() || self.inner.has_news()
+        !(self.late.is_empty() && self.held.is_empty() && self.cancels.is_empty()) || self.inner.has_news()
     }
 
     fn notifier(&self) -> Arc<dyn Notify> {

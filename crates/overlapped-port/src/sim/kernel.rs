@@ -12,6 +12,7 @@ use socket2::{Domain, Type};
 use super::agenda::Agenda;
 use super::chance::{Chance, Origin};
 use super::datagram::OnItsWay;
+use super::other_thread::{Call, OtherThread};
 use super::rules::{Links, Rules};
 use super::socket::{Socket, State, Watch};
 use super::stand_in::{is_stand_in, stand_in};
@@ -88,6 +89,8 @@ pub(super) enum Happening {
     Datagram(Box<OnItsWay>),
     /// Nobody is where it went.
     Unreachable(Box<OnItsWay>),
+    /// Another thread does something.
+    Elsewhere(Call),
 }
 
 /// What a receive brought.
@@ -102,9 +105,9 @@ pub struct Received {
 }
 
 /// What became of the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Advanced {
-    /// Something that is watched for is there.
+    /// Something that is watched for is there, or somebody has rung.
     Ready,
     /// The time is up.
     Passed,
@@ -112,6 +115,8 @@ pub(crate) enum Advanced {
     Nothing,
     /// Time does not pass, however often it is asked.
     Stands,
+    /// What another thread did failed.
+    Failed(io::Error),
 }
 
 /// The sockets of a world, and its time.
@@ -131,6 +136,10 @@ pub(crate) struct Kernel {
     ready: VecDeque<RawFd>,
     /// How often it was asked since the time has moved on.
     stands: u32,
+    /// Another thread, once something was to be done there.
+    other: Option<OtherThread>,
+    /// What it has failed with.
+    failed: Option<io::Error>,
     next_port: u16,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
 }
@@ -150,6 +159,8 @@ impl Kernel {
             bound: BTreeMap::new(),
             ready: VecDeque::new(),
             stands: 0,
+            other: None,
+            failed: None,
             next_port: FIRST_PORT,
             names: BTreeMap::new(),
         }
@@ -582,10 +593,16 @@ impl Kernel {
         }
     }
 
-    /// Lets the time pass, to `until` at most, and what is due happen, until something that is watched for is there.
-    pub(super) fn advance(&mut self, until: Option<u64>) -> Advanced {
+    /// The time when so much has passed.
+    pub(super) fn after(&self, time: Duration) -> u64 {
+        self.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Lets the time pass, to `until` at most, and what is due happen, until something that is watched for is there or
+    /// `has_rung` says that somebody has.
+    pub(super) fn advance(&mut self, until: Option<u64>, has_rung: impl Fn() -> bool) -> Advanced {
         let before = self.now;
-        let advanced = self.advance_to(until);
+        let advanced = self.advance_to(until, has_rung);
         self.stands = if self.now > before { 0 } else { self.stands + 1 };
         if self.stands > MOST_ASKED {
             // Those who are told get as long to leave.
@@ -595,11 +612,14 @@ impl Kernel {
         advanced
     }
 
-    fn advance_to(&mut self, until: Option<u64>) -> Advanced {
+    fn advance_to(&mut self, until: Option<u64>, has_rung: impl Fn() -> bool) -> Advanced {
         loop {
+            if let Some(error) = self.failed.take() {
+                return Advanced::Failed(error);
+            }
             // What happens at one time is told of together, and others decide in which order; or one after the other.
             let due = self.agenda.next().is_some_and(|next| next <= self.now);
-            if !self.ready.is_empty() && (!due || self.chance.once_in(APART)) {
+            if (!self.ready.is_empty() || has_rung()) && (!due || self.chance.once_in(APART)) {
                 return Advanced::Ready;
             }
             match (self.agenda.next(), until) {
@@ -629,6 +649,9 @@ impl Kernel {
             Happening::Reset { to, code } => self.reset_arrived(to, code),
             Happening::Datagram(datagram) => self.deliver(datagram),
             Happening::Unreachable(datagram) => self.unreachable(&datagram),
+            Happening::Elsewhere(call) => {
+                self.failed = self.other.get_or_insert_with(OtherThread::start).run(call).err();
+            }
         }
     }
 
@@ -647,6 +670,7 @@ impl Kernel {
         self.ready.clear();
         self.next_port = FIRST_PORT;
         self.stands = 0;
+        self.failed = None;
     }
 }
 

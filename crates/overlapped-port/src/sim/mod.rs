@@ -6,6 +6,7 @@
 //!   agenda                    what happens when
 //!   socket  stream  datagram  sockets, as the system calls on them see them
 //!   stand_in                  the descriptors that stand for them
+//!   other_thread              what a thread beside that of the world does to it
 //!   kernel                    all of them, by descriptor and by address
 //!   world  calls              the one of this thread, and the calls on its sockets
 //! ```
@@ -32,6 +33,8 @@ mod datagram;
 #[cfg(unix)]
 mod kernel;
 #[cfg(unix)]
+mod other_thread;
+#[cfg(unix)]
 mod rules;
 #[cfg(unix)]
 mod socket;
@@ -56,7 +59,9 @@ pub use kernel::Received;
 #[cfg(unix)]
 pub use rules::{Link, Rules};
 #[cfg(unix)]
-pub use world::{Entered, elapsed, enter, heal_links, look_up, note, random, set_link, set_name, set_rules, stall};
+pub use world::{
+    Entered, elapsed, enter, heal_links, look_up, note, on_other_thread, random, set_link, set_name, set_rules, stall,
+};
 #[cfg(unix)]
 pub(crate) use world::{World, forget, look_again, on};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::chance::{Chance, Decisions, Origin};
 use super::clock::{self, is_simulated};
-use super::kernel::{Advanced, Id, Kernel};
+use super::kernel::{Advanced, Happening, Id, Kernel};
 use super::rules::{Link, Rules};
 use super::stand_in::{self, is_stand_in};
 use crate::host::Host;
@@ -188,9 +188,18 @@ pub fn look_up(name: &str) -> Option<(Duration, io::Result<Vec<IpAddr>>)> {
 pub fn stall(time: Duration) {
     with(|world| {
         let mut kernel = world.kernel.borrow_mut();
-        kernel.now = kernel.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        kernel.now = kernel.after(time);
         clock::set(Some(world.began + Duration::from_nanos(kernel.now)));
     });
+}
+
+/// Has another thread run `call` to its end when so much time has passed; this one waits meanwhile. Its error is the port's.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn on_other_thread(after: Duration, call: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    let call = Box::new(|| call().map(|()| 0));
+    here(|kernel| kernel.agenda.add(kernel.after(after), Happening::Elsewhere(call)));
 }
 
 impl World {
@@ -228,11 +237,12 @@ impl World {
         self.kernel.borrow_mut()
     }
 
-    /// Lets time pass, no more than `timeout` (`None`: without end), until something that is watched for is there.
-    pub(crate) fn advance(&self, timeout: Option<Duration>) -> Advanced {
+    /// Lets time pass, no more than `timeout` (`None`: without end), until something that is watched for is there, or `has_rung`
+    /// says that another thread has rung.
+    pub(crate) fn advance(&self, timeout: Option<Duration>, has_rung: impl Fn() -> bool) -> Advanced {
         let mut kernel = self.kernel.borrow_mut();
-        let until = timeout.map(|time| kernel.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)));
-        let advanced = kernel.advance(until);
+        let until = timeout.map(|time| kernel.after(time));
+        let advanced = kernel.advance(until, has_rung);
         clock::set(Some(self.began + Duration::from_nanos(kernel.now)));
         advanced
     }

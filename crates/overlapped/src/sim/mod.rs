@@ -53,7 +53,8 @@
 //! descriptors, memory and disk, and the order of all completions. **What is not:** files, pipes and Unix sockets are the
 //! system's, done at once and told of in any order; functions of [`offload`](crate::offload()) run on a thread, while everything
 //! else waits for them; [`std::time::Instant::now`] is the real time, and a deadline is to be made of [`now`]. What would touch the
-//! real world (an IP socket from elsewhere, a child process) is refused with an error that says so. A world has one thread.
+//! real world (an IP socket from elsewhere, a child process) is refused with an error that says so. A world has one thread; what others
+//! would do to it, [`on_other_thread`] does at a time of the world's.
 //!
 //! To perturb a program that lives in the real world, and cannot leave it, there is the environment: `OVERLAPPED_SIM=seed` runs
 //! it on real sockets and files whose completions come late, in another order and in parts.
@@ -65,7 +66,10 @@ mod shrink;
 mod stuck;
 mod watchdog;
 
+use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 pub use explore::{Explored, Failure, Simulation, explore, run};
 pub use overlapped_port::sim::{
@@ -74,6 +78,23 @@ pub use overlapped_port::sim::{
 };
 pub use shrink::shrink;
 pub(crate) use stuck::leave_stuck;
+
+use crate::tasklet::text_of;
+
+/// Has another thread run `call` to its end when so much time has passed; this one waits meanwhile. What it does to queues,
+/// events and whatever else is made for it wakes those who wait here, as a thread outside of a world would. It is in no world
+/// itself, and must not wait for this thread. Where it panics, the run fails.
+///
+/// # Panics
+/// Outside of a simulated world.
+pub fn on_other_thread(after: Duration, call: impl FnOnce() + Send + 'static) {
+    overlapped_port::sim::on_other_thread(after, || {
+        catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+            let text = text_of(&*payload).unwrap_or("a panic without a text");
+            io::Error::other(format!("what another thread did panicked: {text}"))
+        })
+    });
+}
 
 /// Lets nothing through between two addresses, in either direction, until [`heal`].
 ///

@@ -11,6 +11,13 @@ use crate::backend::table::Queue;
 use crate::buffers::BufferPool;
 use crate::op::Interest;
 
+/// When something is tried by time; of what is due at once, in the order in which that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Retry {
+    pub(super) at: Instant,
+    pub(super) number: u64,
+}
+
 /// A descriptor, by its number.
 #[derive(Default)]
 pub(super) struct Descriptor {
@@ -36,7 +43,7 @@ pub(super) struct Descriptor {
     /// Whether the number is in the list of those that wait for one.
     pub(super) listed: bool,
     /// When it will be tried by time.
-    pub(super) retry: Option<Instant>,
+    pub(super) retry: Option<Retry>,
     pub(super) delay: Duration,
     /// Times in a row that it was ready and yet nothing could be done.
     pub(super) spurious: u8,

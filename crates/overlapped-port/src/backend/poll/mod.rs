@@ -41,10 +41,9 @@
 //! `SIGPIPE` is kept away from sends and from writes to sockets. For pipes the system has no such form: the process
 //! must ignore the signal, as Rust's and Python's start-up do.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::RawFd;
 use std::rc::Weak;
-use std::time::Instant;
 
 use super::open::open;
 use super::table::Table;
@@ -54,7 +53,7 @@ use crate::op::Interest;
 use crate::sys::{CANCELLED, CLOSED};
 use attempt::{Attempt, Pending};
 use call::{Nature, Side};
-use descriptor::Descriptor;
+use descriptor::{Descriptor, Retry};
 use interface::{Found, Interface, Trigger};
 use readiness::Readiness;
 use turns::Turns;
@@ -90,7 +89,9 @@ pub(super) struct Poll {
     /// Descriptors whose receives wait for a provided buffer, in order.
     starved: VecDeque<RawFd>,
     /// Descriptors to be tried by time.
-    retries: BTreeSet<(Instant, RawFd)>,
+    retries: BTreeMap<Retry, RawFd>,
+    /// How many of them there were.
+    retried: u64,
     turns: Turns,
     /// Sleeps, which are collections too, and registrations; not what each try costs: its calls, and the confirmation.
     entries: u64,
@@ -106,7 +107,8 @@ impl Poll {
             events: Vec::new(),
             buffers: BufferPool::new(settings.buffers.unwrap_or(BUFFERS), settings.buffer_size)?,
             starved: VecDeque::new(),
-            retries: BTreeSet::new(),
+            retries: BTreeMap::new(),
+            retried: 0,
             turns: Turns::default(),
             entries: 0,
         })
@@ -203,8 +205,8 @@ impl Poll {
             None => descriptor.count_watch(pending.interest(), true),
         }
         if descriptor.is_idle() {
-            if let Some(at) = descriptor.retry.take() {
-                self.retries.remove(&(at, fd));
+            if let Some(retry) = descriptor.retry.take() {
+                self.retries.remove(&retry);
             }
             descriptor.settle();
         }
@@ -328,9 +330,10 @@ impl Poll {
         let descriptor = &mut self.descriptors[fd as usize];
         if descriptor.retry.is_none() {
             descriptor.delay = (descriptor.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-            let at = crate::sim::now() + descriptor.delay;
-            descriptor.retry = Some(at);
-            self.retries.insert((at, fd));
+            self.retried += 1;
+            let retry = Retry { at: crate::sim::now() + descriptor.delay, number: self.retried };
+            descriptor.retry = Some(retry);
+            self.retries.insert(retry, fd);
         }
     }
 
@@ -358,11 +361,11 @@ impl Poll {
             return;
         }
         let now = crate::sim::now();
-        while let Some(&(at, fd)) = self.retries.first() {
-            if at > now {
+        while let Some(first) = self.retries.first_entry() {
+            if first.key().at > now {
                 break;
             }
-            self.retries.pop_first();
+            let fd = first.remove();
             self.descriptors[fd as usize].retry = None;
             self.serve(fd, true, true);
         }
@@ -522,8 +525,8 @@ impl Backend for Poll {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.feed();
         let mut timeout = if self.events.is_empty() { timeout } else { Some(Duration::ZERO) };
-        if let Some((at, _)) = self.retries.first() {
-            let next = at.saturating_duration_since(crate::sim::now());
+        if let Some((retry, _)) = self.retries.first_key_value() {
+            let next = retry.at.saturating_duration_since(crate::sim::now());
             timeout = Some(timeout.map_or(next, |timeout| timeout.min(next)));
         }
         self.entries += 1;

@@ -64,7 +64,9 @@ impl Interface {
             self.system.collect(Some(Duration::ZERO), ready)?;
         }
         let at_once = !ready.is_empty() || self.bell.0.swap(false, Ordering::SeqCst);
-        match self.world.advance(if at_once { Some(Duration::ZERO) } else { timeout }) {
+        let timeout = if at_once { Some(Duration::ZERO) } else { timeout };
+        match self.world.advance(timeout, || self.bell.0.load(Ordering::SeqCst)) {
+            Advanced::Failed(error) => return Err(error),
             Advanced::Nothing => return Err(io::Error::other(NOTHING)),
             Advanced::Stands => return Err(io::Error::other(STANDS)),
             Advanced::Passed => {}
