@@ -755,10 +755,8 @@ fn what_other_threads_do_wakes_those_who_wait() {
             sim::on_other_thread(a_while(6), move || event.set());
             sim::on_other_thread(a_while(6), move || permits.release());
         }
-        sim::on_other_thread(8 * MILLISECOND, move || {
-            numbers.close();
-            stop.cancel();
-        });
+        sim::on_other_thread(8 * MILLISECOND, move || numbers.close());
+        sim::on_other_thread(9 * MILLISECOND, move || stop.cancel());
         waiting.into_iter().for_each(|tasklet| tasklet.join().unwrap());
         assert_eq!(got.get(), put.load(Ordering::Relaxed));
         assert_eq!(permits.value(), 0);
