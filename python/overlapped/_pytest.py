@@ -72,6 +72,11 @@ def _has_failed(outcome: Outcome) -> bool:
     return any(report.failed for report in outcome.result)
 
 
+def _late(item: pytest.Item, text: str) -> pytest.TestReport:
+    """What is said of a test whose run had to be ended."""
+    return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "call")
+
+
 class _Worlds:
     """Runs tests in worlds."""
 
@@ -131,8 +136,11 @@ class _Worlds:
 
         # Nothing is left for the next test: sockets and threads of its fixtures would be of another world.
         outcome = on_a_thread(origin, rules, lambda: runtestprotocol(item, log=False, nextitem=None), self.limit)
-        # Of one that was ended, the report says so.
-        if outcome.error is not None and not (outcome.is_late and outcome.result and _has_failed(outcome)):
+        if outcome.is_late:
+            # What was ended may have been another thread than the test's.
+            if not (outcome.result and _has_failed(outcome)):
+                outcome.result = [_late(item, str(outcome.error))]
+        elif outcome.error is not None:
             raise outcome.error
         return outcome
 

@@ -123,6 +123,13 @@ def test_a_bad_day_can_be_asked_for(tmp_path: Path) -> None:
     assert "ConnectionRefusedError" in python("-m", "overlapped", "--sim=1", "--sim-rough", "-c", code).stdout
 
 
+def test_threads_that_never_end_are_no_success() -> None:
+    code = "import threading; threading.Thread(target=threading.Event().wait).start(); print('so far')"
+    done = python("-m", "overlapped", "--sim=1", "-c", code)
+    assert (done.returncode, done.stdout) == (1, "so far\n"), done.stderr
+    assert "every tasklet waits" in done.stderr
+
+
 def pytest_in_worlds(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     options = ["-p", "no:cacheprovider", "-p", "overlapped._pytest", f"--rootdir={folder}", "-c", os.devnull]
     return python("-m", "pytest", "-q", *options, *arguments, cwd=folder, **environment)
@@ -179,6 +186,26 @@ def test_tests_run_in_worlds(tmp_path: Path) -> None:
     plain = pytest_in_worlds(tmp_path, "--overlapped-sim=0..2", "test_it.py::test_whole", "test_it.py::test_real")
     assert "2 passed" in plain.stdout and "simulated: 2 runs" in plain.stdout, plain.stdout
     assert "Again" not in pytest_in_worlds(tmp_path, "test_it.py::test_real").stdout
+
+
+def test_a_thread_that_computes_for_ever_fails_its_test(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        textwrap.dedent(
+            """
+            import threading
+            def spin():
+                while True:
+                    pass
+            def test_spin():
+                spinning = threading.Thread(target=spin)
+                spinning.start()
+                spinning.join()
+            """
+        )
+    )
+    done = pytest_in_worlds(tmp_path, "--overlapped-sim=3", "--overlapped-sim-limit=0.5", "test_it.py")
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout + done.stderr
+    assert "has not ended after 0.5 seconds of real time" in done.stdout
 
 
 FLAWS = {

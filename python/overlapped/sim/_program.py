@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -25,6 +26,7 @@ def begin(seed: str, tree: str | None, rough: bool) -> None:
     fix_hash_seed(int(seed) % 2**32 if seed.isdecimal() else 0)
     own = tempfile.mkdtemp(prefix="overlapped-sim-") if tree is None else tree
     stack = ExitStack()
+    stack.callback(_Joined().end)
     if tree is None:
         stack.callback(shutil.rmtree, own, ignore_errors=True)
     try:
@@ -39,6 +41,30 @@ def begin(seed: str, tree: str | None, rough: bool) -> None:
     install(dates=True)
     stack.enter_context(_chance.begun())
     atexit.register(stack.close)
+
+
+class _Joined:
+    """Where the program's threads never end, neither does its exit status say that all was well."""
+
+    def __init__(self) -> None:
+        self.join: Callable[[], None] = threading._shutdown  # type: ignore[attr-defined]
+        self.has_failed = False
+        threading._shutdown = self.wait  # type: ignore[attr-defined]
+
+    def wait(self) -> None:
+        """Wait for all threads, as the interpreter does at the end: it would print what this raises, and leave with 0."""
+        try:
+            self.join()
+        except BaseException:
+            self.has_failed = True
+            raise
+
+    def end(self) -> None:
+        """Leave at once: it is the last of what is to be done."""
+        if self.has_failed:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
 
 
 def fix_hash_seed(seed: int, before: Callable[[], object] | None = None) -> None:
