@@ -52,7 +52,7 @@ class _Joined:
         threading._shutdown = self.wait  # type: ignore[attr-defined]
 
     def wait(self) -> None:
-        """Wait for all threads, as the interpreter does at the end: it would print what this raises, and leave with 0."""
+        """Wait for all threads, as the interpreter does at the end: it prints what this raises, and leaves with 0."""
         try:
             self.join()
         except BaseException:
