@@ -1,9 +1,9 @@
 //! A kernel that does whatever the contract allows: another backend, whose answers come late, in another order, in parts.
 //!
-//! Under it is a backend of the system's. An operation on a socket may reach it with the next wait alone, as one reaches io_uring
-//! always, and where its queue is full later still. What that one answers at once may come as a completion; completions wait, and
-//! are handed out in any order that the contract allows (those of one operation in their own); a cancel may reach the system
-//! late, and come too late; a wait may end without an event, as after a signal; transfers may be shorter than asked for,
+//! Under it is a backend of the system's. What that one answers at once may come as a completion; an operation on a socket may
+//! reach it with the next wait alone, as all that are submitted to io_uring do; completions wait, and are handed out in any
+//! order that the contract allows (those of one operation in their own); a cancel may reach the system late, and come too
+//! late; a wait may end without an event, as after a signal; transfers may be shorter than asked for,
 //! where the system might have made them so. Every choice is a decision of [`Chance`], so that a seed repeats them, as far as
 //! what is under it does.
 //!

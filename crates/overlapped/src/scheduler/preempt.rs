@@ -86,11 +86,15 @@ mod tests {
                 }
             };
             current().unwrap().preempt(INTERVAL, Box::new(look)).unwrap();
-            while looks.load(Ordering::Relaxed) < 4 {
+            // By the time of day, one whom the system does not let run holds the thread too, now and then.
+            let by_time_of_day = !cfg!(target_os = "linux");
+            let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+            while count(&looks) < 4 || by_time_of_day && count(&held) >= count(&looks) {
                 yield_now();
             }
-            assert_eq!(held.load(Ordering::Relaxed), 0);
-            while held.load(Ordering::Relaxed) < 3 {
+            assert!(by_time_of_day || count(&held) == 0);
+            let before = count(&held);
+            while count(&held) < before + 3 {
                 std::hint::spin_loop();
             }
         });

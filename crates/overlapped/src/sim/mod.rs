@@ -85,6 +85,19 @@ use crate::tasklet::text_of;
 /// events and whatever else is made for it wakes those who wait here, as a thread outside of a world would. It is in no world
 /// itself, and must not wait for this thread. Where it panics, the run fails.
 ///
+/// ```
+/// use overlapped::{Event, sim};
+/// use std::time::Duration;
+///
+/// sim::run(1, || {
+///     let event = Event::new();
+///     let theirs = event.clone();
+///     sim::on_other_thread(Duration::from_secs(60), move || theirs.set());
+///     event.wait();
+///     assert_eq!(sim::elapsed().as_secs(), 60);
+/// });
+/// ```
+///
 /// # Panics
 /// Outside of a simulated world.
 pub fn on_other_thread(after: Duration, call: impl FnOnce() + Send + 'static) {
