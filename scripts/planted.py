@@ -51,10 +51,9 @@ def verdict(copy: Path, _: Mutant) -> tuple[bool, str]:
     else:
         return False, f"not found by the seeds {' and '.join(SEEDS)} of each scene"
     seconds = time.monotonic() - start
-    scenes, seeds = SCENE.findall(ran.stdout), FOUND.findall(ran.stdout)
-    seeds = seeds or FOUND.findall(ran.stderr)
+    scenes, found = SCENE.findall(ran.stdout), FOUND.findall(ran.stdout) or FOUND.findall(ran.stderr)
     where = scenes[0] if scenes else "a scene ends the program"
-    return True, f"found in {seconds:.1f} s: {where}, {seeds[0][:90] if seeds else 'by a signal'}"
+    return True, f"found in {seconds:.1f} s: {where}, {found[0][:90] if found else 'by a signal'}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ tasklet alone, and ends early with the exception that another tasklet throws int
 import io
 import socket as _socket
 import sys
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, Literal, ParamSpec, Self, TypedDict, TypeVar, TypeVarTuple, final
@@ -594,6 +595,8 @@ class Receiving:
 
     buffered: bool
     """Whether the protocol gives the buffer."""
+    reader: tuple[weakref.ref[Any], int] | None
+    """Of a protocol of one of asyncio's streams: the reference to its reader, and twice that one's limit."""
 
     def __new__(cls, transport: Any, descriptor: int, source: str) -> Receiving:
         """``source``: ``"stream"``, ``"datagrams"``, ``"pipe"``; something else where the transport reads itself."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import socket
 import struct
+import sys
+import weakref
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -480,3 +483,95 @@ def test_many_connections_echo_at_once() -> None:
         server.close()
 
     run_all(main())
+
+
+async def stream(limit: int = 2**16) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, socket.socket]:
+    """One of asyncio's streams, and the other end, which does not wait."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=ours, limit=limit)
+    return reader, writer, theirs
+
+
+def test_what_comes_goes_straight_to_the_reader_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bytes] = []
+    data_received = asyncio.StreamReaderProtocol.data_received
+
+    async def talk() -> bytes:
+        reader, writer, theirs = await stream()
+        # A wait that is given up takes nothing along.
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(reader.read(9), 0)
+        theirs.send(b"one\n")
+        assert await reader.readline() == b"one\n"
+        theirs.send(b"two")
+        theirs.close()
+        rest = await reader.read()
+        assert reader.at_eof()
+        writer.close()
+        return rest
+
+    def tell(protocol: asyncio.StreamReaderProtocol, data: bytes) -> None:
+        told.append(data)
+        data_received(protocol, data)
+
+    calls = set()
+    sys.setprofile(lambda frame, event, argument: calls.add(frame.f_code))
+    try:
+        assert run(talk()) == b"two"
+    finally:
+        sys.setprofile(None)
+    assert asyncio.StreamReader.readline.__code__ in calls and data_received.__code__ not in calls
+    # A program's own method is called, and a subclass's.
+    monkeypatch.setattr(asyncio.StreamReaderProtocol, "data_received", tell)
+    assert run(talk()) == b"two" and told == [b"one\n", b"two"]
+    monkeypatch.undo()
+    monkeypatch.setattr(asyncio.StreamReader, "feed_data", lambda reader, data: told.append(data.upper()))
+
+    async def listen() -> None:
+        _reader, writer, theirs = await stream()
+        theirs.send(b"three")
+        while told[-1] != b"THREE":
+            await asyncio.sleep(0)
+        await close(writer.transport, theirs)
+
+    run(listen())
+
+
+def test_a_stream_that_is_not_read_keeps_no_more_than_its_limit_allows() -> None:
+    async def talk() -> None:
+        reader, writer, theirs = await stream(limit=1000)
+        loop = asyncio.get_running_loop()
+        sends = asyncio.ensure_future(loop.sock_sendall(theirs, LARGE))
+        transport: Any = writer.transport
+        while transport.is_reading():
+            await asyncio.sleep(0)
+        kept = len(reader._buffer)  # type: ignore[attr-defined]
+        assert 2000 < kept < 2000 + 2**18
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(reader._buffer) == kept and not sends.done()  # type: ignore[attr-defined]
+        assert await reader.readexactly(len(LARGE)) == LARGE
+        await sends
+        await close(transport, theirs)
+
+    run(talk())
+
+
+def test_a_stream_of_nobody_is_told_of_no_more() -> None:
+    async def talk() -> None:
+        reader, writer, theirs = await stream()
+        transport: Any = writer.transport
+        gone = weakref.ref(reader)
+        # The writer has its reader, too.
+        writer._reader = None  # type: ignore[attr-defined]
+        del reader
+        gc.collect()
+        assert gone() is None
+        theirs.send(b"nobody")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await close(transport, theirs)
+
+    run(talk())

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import asyncio as _asyncio
 import socket as _socket
+import weakref
 from asyncio import protocols as _protocols
 from asyncio import selector_events as _selector_events
+from asyncio import streams as _streams
 from asyncio.sslproto import SSLProtocol
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,22 @@ class OnPort:
         loop._callback_failed(_asyncio.Handle(self._read_ready, (), loop), exc)  # type: ignore[attr-defined]
 
 
+_DATA_RECEIVED, _FEED_DATA = _streams.StreamReaderProtocol.data_received, _streams.StreamReader.feed_data
+
+
+def _reader(protocol: Any) -> tuple[weakref.ref[Any], int] | None:
+    """What the engine feeds where that is all that the protocol does: one of asyncio's own streams."""
+    kind = type(protocol)
+    if kind is not _streams.StreamReaderProtocol or kind.data_received is not _DATA_RECEIVED:
+        return None
+    reference: weakref.ref[Any] | None = protocol._stream_reader_wr
+    reader = reference() if reference is not None else None
+    if type(reader) is not _streams.StreamReader or type(reader).feed_data is not _FEED_DATA:
+        return None
+    assert reference is not None
+    return reference, 2 * reader._limit  # type: ignore[attr-defined]
+
+
 class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """A connection of the loop's; see :class:`asyncio.Transport`."""
 
@@ -80,6 +98,7 @@ class StreamTransport(OnPort, _selector_events._SelectorSocketTransport):  # typ
     def set_protocol(self, protocol: Any) -> None:
         super().set_protocol(protocol)
         self._receiving.buffered = isinstance(protocol, _protocols.BufferedProtocol)
+        self._receiving.reader = _reader(protocol)
 
     def _add_reader(self, fd: int, callback: Any, *args: Any) -> None:
         if self.is_reading():

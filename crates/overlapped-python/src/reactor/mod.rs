@@ -3,7 +3,8 @@
 //!
 //! Transports, protocols, handles and the loop are asyncio's own classes. The loop has a native base ([`event_loop`]), under which
 //! are its timers, its handles and its wait. A transport of ours differs in how it receives and in its `write` (see
-//! `python/overlapped/asyncio/_transport.py`). One of a stream or a pipe has one multishot receive or read in flight for as long
+//! `python/overlapped/asyncio/_transport.py`); what comes for asyncio's own streams goes straight to their readers
+//! ([`stream_reader`]). One of a stream or a pipe has one multishot receive or read in flight for as long
 //! as it reads; for datagrams see [`reading`]. On Windows the ends of pipes are asyncio's own, and wait in tasklets
 //! (`python/overlapped/asyncio/_windows.py`).
 //!
@@ -37,6 +38,7 @@ mod receiving;
 mod shared;
 mod slots;
 mod standard;
+mod stream_reader;
 mod timers;
 mod wait;
 mod write;

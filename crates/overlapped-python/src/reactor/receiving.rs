@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyo3::{ffi, intern};
 
+use super::stream_reader::StreamReader;
 use crate::io::descriptor::SocketNumber;
 use crate::python::buffer::View;
 use crate::python::error::from_io;
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) context: Option<Py<PyAny>>,
     /// Whether the protocol gives the buffer (`asyncio.BufferedProtocol`).
     buffered: bool,
+    /// Where the protocol is that of one of asyncio's streams.
+    reader: Option<StreamReader>,
     /// Who has sent the last datagram.
     pub(super) sender: Option<(Py<PyAny>, Address)>,
     /// Whether more than one datagram was there when it was last looked, and how often one was taken.
@@ -92,7 +95,8 @@ impl State {
     /// None where the transport is closed.
     fn telling<'py>(&self, py: Python<'py>) -> Option<Telling<'py>> {
         let transport = self.transport.as_ref()?.bind(py).clone();
-        Some(Telling { transport, context: self.context(py), buffered: self.buffered })
+        let reader = self.reader.as_ref().map(|reader| reader.clone_ref(py));
+        Some(Telling { transport, context: self.context(py), buffered: self.buffered, reader })
     }
 
     /// Whether the end is what comes next, and wanted.
@@ -127,6 +131,15 @@ impl Receiving {
     #[setter]
     fn set_buffered(&self, buffered: bool) {
         self.state().buffered = buffered;
+    }
+
+    /// Of a protocol of one of asyncio's streams: the weak reference to its reader, and twice that one's limit.
+    #[setter]
+    fn set_reader(&self, reader: Option<(Bound<'_, PyAny>, usize)>) -> PyResult<()> {
+        let reader = reader.map(StreamReader::new).transpose()?;
+        let before = std::mem::replace(&mut self.state().reader, reader);
+        drop(before);
+        Ok(())
     }
 
     /// Whether a receive is in flight: then the socket is to stay open.
@@ -179,7 +192,7 @@ impl Receiving {
         let objects = {
             let mut state = self.state();
             state.unread.clear();
-            (state.transport.take(), state.context.take(), state.sender.take())
+            (state.transport.take(), state.context.take(), state.sender.take(), state.reader.take())
         };
         drop(objects);
     }
@@ -225,15 +238,27 @@ impl Receiving {
         if telling.buffered {
             self.fill(py, &telling.transport, bytes)
         } else {
-            self.hand_over(py, &telling.transport, bytes)
+            self.hand_over(py, &telling.transport, telling.reader.as_ref(), bytes)
         }
     }
 
-    /// Gives the protocol a bytes object.
-    fn hand_over(&self, py: Python<'_>, transport: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
-        let protocol = self.protocol(transport)?;
-        let told = protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),));
-        told.map(drop).or_else(|error| match self.source {
+    /// Gives the protocol a bytes object, or its `reader` the bytes.
+    fn hand_over(
+        &self,
+        py: Python<'_>,
+        transport: &Bound<'_, PyAny>,
+        reader: Option<&StreamReader>,
+        bytes: &[u8],
+    ) -> PyResult<()> {
+        let fed = reader.map_or(Ok(false), |reader| reader.feed(py, bytes));
+        let told = fed.and_then(|is_fed| {
+            if is_fed {
+                return Ok(());
+            }
+            let protocol = self.protocol(transport)?;
+            protocol.call_method1(intern!(py, "data_received"), (PyBytes::new(py, bytes),)).map(drop)
+        });
+        told.or_else(|error| match self.source {
             #[cfg(unix)]
             Source::Pipe => reader_failed(py, transport, error),
             _ => fatal(py, transport, error, intern!(py, "Fatal error: protocol.data_received() call failed.")),
@@ -294,7 +319,7 @@ impl Receiving {
             let protocol = self.protocol(transport)?;
             if !self.state().buffered {
                 // It was replaced in between by one of the other kind.
-                return self.hand_over(py, transport, bytes);
+                return self.hand_over(py, transport, None, bytes);
             }
             let count = match copy_to(py, &protocol, bytes) {
                 Ok(count) => count,
@@ -323,6 +348,7 @@ struct Telling<'py> {
     transport: Bound<'py, PyAny>,
     context: Option<Py<PyAny>>,
     buffered: bool,
+    reader: Option<StreamReader>,
 }
 
 /// The context is left when this is dropped.
