@@ -4,7 +4,7 @@
     scripts/planted.py [--check] [--list] [WORD ...]
 
 Each fault of `planted.toml` is made in a copy of the tree under target/mutants, where the storms of
-crates/overlapped/tests/sim_storm.rs then run under many seeds, for a minute at most: they are to fail, with a seed that
+crates/overlapped/tests/sim_storm then run under many seeds, for a minute at most: they are to fail, with a seed that
 says how. A fault that does not build is a mistake in the list. WORD chooses those whose file or description has it in
 it; --check only looks whether each text is there, once. An exit code other than 0 says that one was not found.
 
