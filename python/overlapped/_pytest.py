@@ -5,13 +5,10 @@ seeds, until it fails with one; then the shortest list of decisions is looked fo
 standard library's threads and sockets are in it, :func:`overlapped.monkey.patch_all` has made of them. A test that is
 not to be run so is marked ``@pytest.mark.overlapped_sim(False)``;
 ``@pytest.mark.overlapped_sim(rules=sim.Rules(loss=10))`` says how its worlds are.
-
-The module is small, for pytest imports it in every run.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,35 +17,9 @@ import pytest
 if TYPE_CHECKING:
     from .sim._thread import Outcome
 
-_HELP = """run each test in simulated worlds: with that many seeds (1000), with some of them (500..600), with one
-(seed:17), or with the decisions that a failure has printed (d0*14,3)"""
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("overlapped", "simulated worlds (overlapped)")
-    group.addoption("--overlapped-sim", metavar="SEEDS", type=_origins, help=_HELP)
-    group.addoption("--overlapped-sim-rough", action="store_true", help="worlds in which everything fails now and then")
-    group.addoption(
-        "--overlapped-sim-limit", metavar="SECONDS", type=float, default=30.0, help="of real time for each run"
-    )
-
-
-def _origins(text: str) -> list[str]:
-    """The seeds, or the decisions, that an option names."""
-    if text.startswith("d"):
-        return [text]
-    if text.startswith("seed:"):
-        return [str(int(text.removeprefix("seed:")))]
-    first, dots, end = text.partition("..")
-    return [str(seed) for seed in (range(int(first), int(end)) if dots else range(int(first)))]
-
-
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Patch before anything of the program is imported."""
-    if early_config.known_args_namespace.overlapped_sim is None:
-        return
-    if sys.platform == "win32":
-        raise pytest.UsageError("--overlapped-sim: Windows has no simulated world yet")
+def patch(early_config: pytest.Config) -> None:
+    """Put the standard library's replacements into place, before anything of the program is imported."""
     from . import monkey
     from .sim._install import install
     from .sim._program import fix_hash_seed
@@ -60,14 +31,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     install(dates=True)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "overlapped_sim(wanted, *, rules): whether and how --overlapped-sim runs the test"
-    )
-    if config.option.overlapped_sim is not None and sys.platform != "win32":
-        config.pluginmanager.register(_Worlds(config), "overlapped-worlds")
-
-
 def _has_failed(outcome: Outcome) -> bool:
     return any(report.failed for report in outcome.result)
 
@@ -77,7 +40,7 @@ def _late(item: pytest.Item, text: str) -> pytest.TestReport:
     return pytest.TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed", text, "call")
 
 
-class _Worlds:
+class Worlds:
     """Runs tests in worlds."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -131,7 +131,7 @@ def test_threads_that_never_end_are_no_success() -> None:
 
 
 def pytest_in_worlds(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    options = ["-p", "no:cacheprovider", "-p", "overlapped._pytest", f"--rootdir={folder}", "-c", os.devnull]
+    options = ["-p", "no:cacheprovider", "-p", "pytest_overlapped", f"--rootdir={folder}", "-c", os.devnull]
     return python("-m", "pytest", "-q", *options, *arguments, cwd=folder, **environment)
 
 
@@ -186,6 +186,9 @@ def test_tests_run_in_worlds(tmp_path: Path) -> None:
     plain = pytest_in_worlds(tmp_path, "--overlapped-sim=0..2", "test_it.py::test_whole", "test_it.py::test_real")
     assert "2 passed" in plain.stdout and "simulated: 2 runs" in plain.stdout, plain.stdout
     assert "Again" not in pytest_in_worlds(tmp_path, "test_it.py::test_real").stdout
+    # Who asks for no world does not get the package either.
+    (tmp_path / "test_it.py").write_text("import sys\ndef test_none(): assert 'overlapped' not in sys.modules")
+    assert "1 passed" in (none := pytest_in_worlds(tmp_path, "test_it.py")).stdout, none.stdout
 
 
 def test_a_thread_that_computes_for_ever_fails_its_test(tmp_path: Path) -> None:
