@@ -19,6 +19,8 @@ The main program is itself a tasklet: whatever it waits for lets the others run.
 ``python -m overlapped script.py``, puts them under a program that knows nothing of them. :mod:`overlapped.stackless`
 is the interface of Stackless Python. What the Rust crate has too goes by the same name: its documentation has both in
 one table.
+
+PYTEST_DONT_REWRITE: the plugin for pytest comes with it, and pytest would warn where this was imported before.
 """
 
 from __future__ import annotations

@@ -205,6 +205,14 @@ def test_the_report_comes_at_the_end(tmp_path: Path, backend: str) -> None:
     assert backend in done.stderr
 
 
+def test_pytest_that_takes_warnings_for_errors_has_none_of_the_package_that_was_there_before(tmp_path: Path) -> None:
+    """It takes what comes with a plugin for the plugin's. (Only of what was installed from a wheel.)"""
+    (tmp_path / "test_it.py").write_text("def test_it(): assert 1")
+    options = ["-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "-c", os.devnull, "-W", "error"]
+    done = run("-m", "pytest", *options, "test_it.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_processes_that_are_spawned_find_main(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         "import multiprocessing, pickle\n\n\n"
