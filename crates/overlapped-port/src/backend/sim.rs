@@ -110,7 +110,6 @@ impl Sim {
     /// As for [`Backend::begin`].
     unsafe fn reach(&mut self, id: OpId, mut op: Op<'_>) -> Started {
         let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
-        let brings_handle = matches!(op.brings(), Brings::Socket | Brings::File);
         if let Some(world) = &self.world {
             #[cfg(unix)]
             if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
@@ -147,7 +146,7 @@ impl Sim {
         let here = self.world.is_some();
         #[cfg(unix)]
         if let Started::Done(Ok(opened), _) = &started
-            && brings_handle
+            && self.held.own[id.slot()].brings_handle
         {
             crate::sim::look_again(*opened as RawFile);
         }
