@@ -261,9 +261,8 @@ impl Op<'_> {
         }
     }
 
-    /// The handle that the operation is on, as a number; `None` for those that are on none.
-    pub(crate) fn handle(&self) -> Option<usize> {
-        use crate::sys::{file_key, socket_key};
+    /// What the operation is on, if it is on something.
+    fn on(&self) -> Option<On> {
         Some(match *self {
             Op::Accept { listener: s, .. }
             | Op::AcceptMultishot { listener: s }
@@ -277,7 +276,7 @@ impl Op<'_> {
             | Op::Shutdown { socket: s, .. }
             | Op::Disconnect { socket: s }
             | Op::CloseSocket { socket: s }
-            | Op::Poll { socket: s, .. } => socket_key(s),
+            | Op::Poll { socket: s, .. } => On::Socket(s),
             Op::Read { file: f, .. }
             | Op::ReadMultishot { file: f }
             | Op::ReadVectored { file: f, .. }
@@ -285,28 +284,22 @@ impl Op<'_> {
             | Op::WriteVectored { file: f, .. }
             | Op::AcceptPipe { pipe: f }
             | Op::Sync { file: f, .. }
-            | Op::CloseFile { file: f } => file_key(f),
+            | Op::CloseFile { file: f } => On::File(f),
             Op::Open { .. } | Op::Call { .. } => return None,
         })
     }
 
-    /// Whether it is one of those that wait for what happens on a socket.
+    /// The handle that the operation is on, as a number; `None` for those that are on none.
+    pub(crate) fn handle(&self) -> Option<usize> {
+        self.on().map(|on| match on {
+            On::Socket(socket) => crate::sys::socket_key(socket),
+            On::File(file) => crate::sys::file_key(file),
+        })
+    }
+
+    /// Whether it is one of those that wait for what happens on a socket: all but its close.
     pub(crate) fn waits_on_a_socket(&self) -> bool {
-        matches!(
-            self,
-            Op::Accept { .. }
-                | Op::AcceptMultishot { .. }
-                | Op::Connect { .. }
-                | Op::Recv { .. }
-                | Op::RecvProvided { .. }
-                | Op::RecvMultishot { .. }
-                | Op::RecvMessage { .. }
-                | Op::Send { .. }
-                | Op::SendMessage { .. }
-                | Op::Shutdown { .. }
-                | Op::Disconnect { .. }
-                | Op::Poll { .. }
-        )
+        matches!(self.on(), Some(On::Socket(_))) && !matches!(self, Op::CloseSocket { .. })
     }
 
     /// What a success brings.
@@ -318,6 +311,12 @@ impl Op<'_> {
             _ => Brings::Count,
         }
     }
+}
+
+/// What an operation is on.
+enum On {
+    Socket(RawSocket),
+    File(RawFile),
 }
 
 impl std::fmt::Debug for Op<'_> {

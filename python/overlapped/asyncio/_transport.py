@@ -73,11 +73,10 @@ def _reader(protocol: Any) -> tuple[weakref.ref[Any], int] | None:
     kind = type(protocol)
     if kind is not _streams.StreamReaderProtocol or kind.data_received is not _DATA_RECEIVED:
         return None
-    reference: weakref.ref[Any] | None = protocol._stream_reader_wr
-    reader = reference() if reference is not None else None
+    reference: Any = protocol._stream_reader_wr
+    reader = reference and reference()
     if type(reader) is not _streams.StreamReader or type(reader).feed_data is not _FEED_DATA:
         return None
-    assert reference is not None
     return reference, 2 * reader._limit  # type: ignore[attr-defined]
 
 

@@ -3,9 +3,8 @@
 //! Under it is a backend of the system's. What that one answers at once may come as a completion; an operation on a socket may
 //! reach it with the next wait alone, as all that are submitted to io_uring do; completions wait, and are handed out in any
 //! order that the contract allows (those of one operation in their own); a cancel may reach the system late, and come too
-//! late; a wait may end without an event, as after a signal; transfers may be shorter than asked for,
-//! where the system might have made them so. Every choice is a decision of [`Chance`], so that a seed repeats them, as far as
-//! what is under it does.
+//! late; a wait may end without an event, as after a signal; transfers may be shorter than asked for, where the system might
+//! have made them so. Every choice is a decision of [`Chance`], so that a seed repeats them, as far as what is under it does.
 //!
 //! In a simulated world ([`crate::sim`]) what is under it is readiness over sockets that no kernel has, and then everything
 //! repeats: time is the world's, opens run on the port's own thread, and functions on one that is waited for.
@@ -21,7 +20,7 @@ use crate::op::Brings;
 use crate::sim::{Chance, World};
 use crate::sys::CANCELLED;
 
-/// How often, once in so many times, what happens to an answer.
+/// How often, once in so many times, what happens to an operation or its answer.
 const LATER: u32 = 4;
 const BEGUN_LATE: u32 = 8;
 const INTERRUPTED: u32 = 16;

@@ -9,7 +9,7 @@ use overlapped_port::Address;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyWeakrefReference};
 use pyo3::{ffi, intern};
 
 use super::stream_reader::StreamReader;
@@ -135,11 +135,9 @@ impl Receiving {
 
     /// Of a protocol of one of asyncio's streams: the weak reference to its reader, and twice that one's limit.
     #[setter]
-    fn set_reader(&self, reader: Option<(Bound<'_, PyAny>, usize)>) -> PyResult<()> {
-        let reader = reader.map(StreamReader::new).transpose()?;
-        let before = std::mem::replace(&mut self.state().reader, reader);
+    fn set_reader(&self, reader: Option<(Bound<'_, PyWeakrefReference>, usize)>) {
+        let before = std::mem::replace(&mut self.state().reader, reader.map(StreamReader::new));
         drop(before);
-        Ok(())
     }
 
     /// Whether a receive is in flight: then the socket is to stay open.

@@ -5,7 +5,6 @@
 //! done here. Everything else about it stays theirs, and so does what they do seldom: a buffer over its limit, a reader after
 //! its end. Of other protocols and readers, subclasses of these among them, nothing is known.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyWeakrefReference};
@@ -19,9 +18,8 @@ pub(super) struct StreamReader {
 
 impl StreamReader {
     /// Of a reference to a `StreamReader`, as its protocol has it, and twice its limit.
-    pub(super) fn new((reader, limit): (Bound<'_, PyAny>, usize)) -> PyResult<StreamReader> {
-        let reader = reader.cast_into::<PyWeakrefReference>().map_err(|_| PyTypeError::new_err("a weak reference"))?;
-        Ok(StreamReader { reader: reader.unbind(), limit })
+    pub(super) fn new((reader, limit): (Bound<'_, PyWeakrefReference>, usize)) -> StreamReader {
+        StreamReader { reader: reader.unbind(), limit }
     }
 
     pub(super) fn clone_ref(&self, py: Python<'_>) -> StreamReader {

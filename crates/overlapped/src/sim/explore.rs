@@ -12,10 +12,10 @@ use overlapped_port::Kind;
 use overlapped_port::sim::{Decisions, Entered, Origin, Rules, enter};
 
 use super::watchdog::Watchdog;
-use super::{elapsed, shrink, stuck};
+use super::{elapsed, said, shrink, stuck};
 use crate::entry::Config;
 use crate::scheduler::try_current;
-use crate::tasklet::{spawn, text_of};
+use crate::tasklet::spawn;
 
 /// The real time that one run may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -282,9 +282,7 @@ fn attempt(
     match ran {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Fault::Stuck(text))) => Err(text),
-        Ok(Err(Fault::Panicked(payload))) | Err(payload) => {
-            Err(text_of(&*payload).unwrap_or("a panic without a text").to_owned())
-        }
+        Ok(Err(Fault::Panicked(payload))) | Err(payload) => Err(said(&*payload).to_owned()),
     }
 }
 

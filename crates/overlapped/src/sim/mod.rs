@@ -66,6 +66,7 @@ mod shrink;
 mod stuck;
 mod watchdog;
 
+use std::any::Any;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,6 +81,11 @@ pub use shrink::shrink;
 pub(crate) use stuck::leave_stuck;
 
 use crate::tasklet::text_of;
+
+/// What a panic said.
+fn said(payload: &(dyn Any + Send)) -> &str {
+    text_of(payload).unwrap_or("a panic without a text")
+}
 
 /// Has another thread run `call` to its end when so much time has passed; this one waits meanwhile. What it does to queues,
 /// events and whatever else is made for it wakes those who wait here, as a thread outside of a world would. It is in no world
@@ -102,10 +108,8 @@ use crate::tasklet::text_of;
 /// Outside of a simulated world.
 pub fn on_other_thread(after: Duration, call: impl FnOnce() + Send + 'static) {
     overlapped_port::sim::on_other_thread(after, || {
-        catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-            let text = text_of(&*payload).unwrap_or("a panic without a text");
-            io::Error::other(format!("what another thread did panicked: {text}"))
-        })
+        catch_unwind(AssertUnwindSafe(call))
+            .map_err(|payload| io::Error::other(format!("what another thread did panicked: {}", said(&*payload))))
     });
 }
 
