@@ -8,7 +8,9 @@ cd "$(dirname "$0")/.."
 here=$PWD/scripts/windows
 target=x86_64-pc-windows-gnu
 source "$here/patience.sh"
-patience=$(patience "${OVERLAPPED_WINDOWS_PATIENCE:-900}") # seconds for each of the steps
+# Seconds for each of the steps, several times what the longest takes where nothing else runs: what hangs in a test is told
+# by the test, long before.
+patience=$(patience "${OVERLAPPED_WINDOWS_PATIENCE:-2400}")
 
 loudly() {
   printf '\n*** %s\n' "$@" >&2

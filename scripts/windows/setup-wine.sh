@@ -23,6 +23,8 @@ if [ ! -e "$library" ]; then
   "$wine" wineboot --init >/dev/null 2>&1 </dev/null
   # Wine 8 says that it is Windows 7, and Python takes it at its word: its pipes then lose empty messages.
   "$wine" reg add 'HKCU\Software\Wine' /v Version /d win10 /f >/dev/null 2>&1 </dev/null
+fi
+if [ ! "$library" -nt "$here/bcryptprimitives.c" ]; then
   # Rust's std imports ProcessPrng from this library; Wine 8 has no such library, and a program that needs it ends with
   # exit code 53 and no word.
   x86_64-w64-mingw32-gcc -O2 -shared -o "$library" "$here/bcryptprimitives.c" -ladvapi32

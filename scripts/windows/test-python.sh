@@ -29,7 +29,7 @@ export OVERLAPPED_TEST_RUST_HANDOFF="$examples\handoff.exe" OVERLAPPED_TEST_RUST
 # Under Wine 8, a Python whose output is a regular file ends with an error (WinError 6): hence cat, which is not waited
 # for: a program that a failed test has left may hold its input.
 source "$here/patience.sh"
-windows_python() { timeout --kill-after=10 "$(patience 400)" "$here/run.sh" "$folder/python.exe" "$@" </dev/null > >(cat) 2>&1; }
+windows_python() { timeout --kill-after=10 "$(patience 1500)" "$here/run.sh" "$folder/python.exe" "$@" </dev/null > >(cat) 2>&1; }
 
 # A run that does not come to its end, because it is killed or a test's time is up, is told by the test that it was in.
 package_tests() {
@@ -51,8 +51,8 @@ sleep 1 # That cat may have some lines left.
 cat target/windows-programs.log
 # These run here; the first starts the Windows Python by the command that it is given.
 OVERLAPPED_WINDOWS_PYTHON="env 'PYTHONPATH=$PYTHONPATH' '$here/run.sh' '$folder/python.exe'" \
-  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here/test_stdlib.py" \
-  "$here/test_sitecustomize.py" || failed+=("the standard library's tests")
+  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here"/test_{stdlib,sitecustomize,bcryptprimitives}.py ||
+  failed+=("the standard library's tests")
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'Python on Windows, under Wine: %s failed\n' "${failed[@]}" >&2
   exit 1
