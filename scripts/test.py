@@ -53,8 +53,8 @@ OTHER_CRATES = ["--manifest-path", "tests/crates/Cargo.toml", "--target-dir", "t
 SIGN_OF_LIFE = 300
 """Seconds after which a part that runs is told of, again and again."""
 PATIENCE = 3000
-"""Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine. It is for what hangs
-where no test has a limit of its own: three times what the longest part takes alone."""
+"""Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine. It is for what
+hangs where no test has a limit of its own: three times what the longest part takes alone."""
 A_TEST_ALONE = 120
 """Seconds for a program of tests that is run again, one test after the other, to see which one ends it."""
 

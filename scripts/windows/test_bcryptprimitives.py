@@ -1,4 +1,4 @@
-"""What the library that Rust's programs load under Wine does about Wine's failed starts: with a stand-in for Windows."""
+"""What the library that Rust's programs load under Wine does about failed starts: with a stand-in for Windows."""
 
 import subprocess
 from pathlib import Path
