@@ -1,4 +1,4 @@
-"""Runs all tests, two parts at a time, and ends with a table and a line that counts them.
+"""Runs all tests, some parts at a time, and ends with a table and a line that counts them.
 
 `test.py [rust] [python] [pythons] [windows]` runs some. It is run by the Python of the virtual environment in which the
 package is built: see the Makefile. Every part runs, also after one that failed. `OVERLAPPED_BACKEND` limits them to one
@@ -8,10 +8,10 @@ A part is a command, whose tests run one after the other or as it likes. What it
 while it runs, and comes as one block when it has ended: the lines of two parts among each other, even each with its
 part's name, would tear every failure's stack trace into pieces. Who ends the whole run is told what was running.
 
-One by one the parts leave half of two processors idle. More than two at a time would end little sooner, for Windows
-alone takes a third of the time, and would keep each other waiting. Any two parts can run at once, without a list of
-what cannot: what several need is built before the first, each folder is one part's own, the tests choose no port or
-name that another process might have, and what they count is their own process's.
+One by one the parts leave half of two processors idle, for tests wait for their programs; two leave a fifth. With one
+more than there are processors little is left. Any parts can run at once, without a list of what cannot: what several
+need is built before the first, each folder is one part's own, the tests choose no port or name that another process
+might have, and what they count is their own process's.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ INSTALLED = "tests/python/test_readme.py tests/python/test_main.py"
 ELSEWHERE = "tests/python --ignore=tests/python/test_stdlib.py --ignore=tests/python/test_asyncio_stdlib.py"
 """What is run on the other versions of CPython."""
 PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-AT_ONCE = min(PROCESSORS, 2)
+AT_ONCE = min(PROCESSORS, 2) + 1
 """How many parts run at a time."""
 SAID = ROOT / "target" / "tests"
 """Where each part's output is while it runs, and the name of the test that runs."""
