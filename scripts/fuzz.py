@@ -1,10 +1,11 @@
 """Runs the fuzz targets for minutes: random inputs that begin as valid ones, and random programs.
 
 `fuzz.py [--minutes 10] [TARGET ...]` runs all targets, or some, one after the other, over and over with new seeds until
-the time is up; each is built before the time begins. Where one fails, what it said is shown: with the
-`OVERLAPPED_SEED=` of that in the environment, `fuzz.py --rounds 1 TARGET` does it again. Each target is a test that
-`make test` runs too, in fewer rounds: in Rust those in a module named `fuzz` (crates/overlapped/tests/support/fuzz.rs
-tells how inputs are made), in Python one of tests/python/test_differential_*.py.
+the time is up; each is built before the time begins. Where one fails, what it said is shown, of the shortest input that
+was found: with the `OVERLAPPED_SEED=` of that in the environment, `fuzz.py --rounds 1 TARGET` does it again. Each
+target is a test that `make test` runs too, in fewer rounds: in Rust those in a module named `fuzz`
+(crates/overlapped/tests/support/fuzz.rs tells how inputs are made), in Python one of
+tests/python/test_differential_*.py.
 
 `OVERLAPPED_BACKEND` chooses the backend where there is I/O.
 """

@@ -147,7 +147,7 @@ mod fuzz {
         AgentX, Codec, FrameError, Framed, LengthPrefixed, Lines, Netstrings, Pdu, Separated,
     };
 
-    use super::support::fuzz::{inputs, one_of, rounds};
+    use super::support::fuzz::{inputs, one_of, rounds, shortest};
     use super::{frames, pdu};
 
     /// So much is read at once, at most: what [`Framed`] asks for grows with what is there.
@@ -170,6 +170,12 @@ mod fuzz {
             });
             Ok(length)
         }
+    }
+
+    #[test]
+    fn an_input_that_fails_is_made_as_short_and_plain_as_it_still_fails() {
+        let fails = |input: &[u8]| input.contains(&b'x') && input.len() > 3;
+        assert_eq!(shortest(b"what has an x, and four bytes".to_vec(), fails), b"00x0");
     }
 
     /// Holds a codec with this limit to the promises of each: `some` makes frames, some of them beyond it, and `length` tells

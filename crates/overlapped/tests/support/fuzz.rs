@@ -4,6 +4,10 @@
 //! tests in modules named `fuzz` for minutes. Rejected: cargo-fuzz, whose coverage needs a nightly compiler; here inputs get far
 //! because they begin as valid ones.
 
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use fastrand::Rng;
 
 /// Tells the seed, and the input, of the round that panics.
@@ -31,14 +35,67 @@ pub(crate) fn rounds(count: u64, mut round: impl FnMut(&mut Rng)) {
     });
 }
 
-/// As [`rounds`], with an input that is made of these.
+/// As [`rounds`], with an input that is made of these. One that fails is made as short and plain as it still fails.
 pub(crate) fn inputs(count: u64, valid: &[Vec<u8>], mut check: impl FnMut(&mut Rng, &[u8])) {
     seeds(count, |seed| {
         let mut random = Rng::with_seed(seed);
         let input = input(&mut random, valid);
-        let _named = Round { seed, input: Some(&input) };
-        check(&mut random, &input);
+        let mut fails =
+            |input: &[u8]| panic::catch_unwind(AssertUnwindSafe(|| check(&mut random.clone(), input))).is_err();
+        if fails(&input) {
+            let least = quietly(|| shortest(input, fails));
+            let _named = Round { seed, input: Some(&least) };
+            check(&mut random, &least);
+            panic!("it has failed, and fails no more");
+        }
     });
+}
+
+/// The shortest input found that still fails: bytes are left out, many at a time first, and others become `0`.
+pub(crate) fn shortest(mut input: Vec<u8>, mut fails: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
+    // Puts something else in a place, if the input fails all the same.
+    let mut put = |input: &mut Vec<u8>, place: Range<usize>, other: &[u8]| {
+        let candidate = [&input[..place.start], other, &input[place.end..]].concat();
+        let put = candidate != *input && fails(&candidate);
+        if put {
+            *input = candidate;
+        }
+        put
+    };
+    let mut size = input.len();
+    while size > 0 {
+        let mut at = 0;
+        while at < input.len() {
+            let end = input.len().min(at + size);
+            if !put(&mut input, at..end, b"") {
+                at = end;
+            }
+        }
+        size /= 2;
+    }
+    for at in 0..input.len() {
+        put(&mut input, at..at + 1, b"0");
+    }
+    input
+}
+
+/// Does something whose panics on this thread nobody is told of.
+fn quietly<R>(done: impl FnOnce() -> R) -> R {
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let (told, here) = (Arc::new(panic::take_hook()), std::thread::current().id());
+    let others = Arc::clone(&told);
+    panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() != here {
+            others(info);
+        }
+    }));
+    let result = done();
+    drop(panic::take_hook());
+    if let Ok(told) = Arc::try_unwrap(told) {
+        panic::set_hook(told);
+    }
+    result
 }
 
 fn seeds(count: u64, round: impl FnMut(u64)) {
