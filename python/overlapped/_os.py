@@ -161,7 +161,7 @@ if sys.platform != "win32":
         """Open a file; return its descriptor. Where it is a FIFO, that waits for who opens the other end."""
         if dir_fd is None and not flags & _std.O_NONBLOCK and not _engine.program_ends() and _is_fifo(path):
             sys.audit("open", path, None, flags)
-            return _engine.open(_std.fsencode(path), flags, path)
+            return _engine.open(_std.fsencode(path), flags, _std.fspath(path))
         return _open(path, flags, mode, dir_fd=dir_fd)
 
     def _is_fifo(path: Any) -> bool:

@@ -12,6 +12,10 @@ Make a listener that several processes accept from (children of a fork, most oft
 :func:`os.set_blocking`, which leaves its time-out as it is. Where there is no io_uring, that mode alone keeps accept(2)
 from blocking, and all of them share it: each would set it for its own calls, and now and then take it from another's,
 whose whole thread waits then for the next client.
+
+On Windows, too, a receive on a socket that was shut for it finds the end, a send is a broken pipe (with the number of
+one, ``EPIPE``), and of a datagram that is longer than the buffer its beginning comes: there the standard library's
+raises ``WSAESHUTDOWN`` and ``WSAEMSGSIZE``.
 """
 
 from __future__ import annotations
@@ -70,11 +74,11 @@ class socket(_std.socket):  # type: ignore[no-redef]
             TimeoutError: none came within the socket's time-out.
             OSError: the system's error; ``EBADF`` where another tasklet closed the socket meanwhile.
         """
-        timeout = self.gettimeout()
-        if timeout == 0 or _engine.program_ends():
+        timeout, listener = self.gettimeout(), self.fileno()
+        if timeout == 0 or listener < 0 or _engine.program_ends():
             descriptor, address = _engine.retry(_Base._accept, self, False, 0)  # type: ignore[attr-defined]
         else:
-            descriptor, address = _engine.accept(self.fileno(), timeout)
+            descriptor, address = _engine.accept(listener, timeout)
         try:
             connection = socket(_family_of(self), _type_of(self), self.proto, fileno=descriptor)
         except BaseException:
@@ -312,9 +316,11 @@ def _number_of_error(connect: _Callable[..., None], *args: Any) -> int:
     except TimeoutError as error:
         return error.errno or _EWOULDBLOCK
     except OSError as error:
-        if error.errno is None:
+        # The system's own number, on Windows Winsock's, where `errno` may be the C runtime's for it.
+        number: int | None = getattr(error, "winerror", None) or error.errno
+        if number is None:
             raise
-        return error.errno
+        return number
     return 0
 
 

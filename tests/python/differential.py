@@ -98,11 +98,11 @@ def into(method: Any, buffer: Any, *more: Any) -> Any:
 Run = Callable[[Program], Trace]
 
 
-Alike = Callable[[str, Any, Any], bool]
-"""Whether what came of a step may differ so, theirs and ours."""
+Alike = Callable[[str, Any, Any], bool | None]
+"""Whether what came of a step may differ so, theirs and ours; None where all that comes after it may differ as well."""
 
 
-def never(step: str, theirs: Any, ours: Any) -> bool:
+def never(step: str, theirs: Any, ours: Any) -> bool | None:
     """Nothing may differ."""
     return False
 
@@ -113,7 +113,12 @@ def difference(program: Program, run_theirs: Run, run_ours: Run, alike: Alike = 
         warnings.simplefilter("ignore")
         theirs, ours = run_theirs(program).seen, run_ours(program).seen
     for (step, expected), (_, got) in zip(theirs, ours, strict=False):
-        if got != expected and not (got[1] == expected[1] and alike(step, expected[0], got[0])):
+        if got == expected:
+            continue
+        may_differ = alike(step, expected[0], got[0])
+        if may_differ is None:
+            return None
+        if not may_differ or got[1] != expected[1]:
             return f"{step}\n    theirs: {pformat(expected, width=110)}\n    ours:   {pformat(got, width=110)}"
     if len(theirs) != len(ours):
         return f"theirs has {len(theirs)} steps, ours {len(ours)}"

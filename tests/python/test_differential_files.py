@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import errno
+import gc
 import io as std_io
 import os
 import random
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from conftest import WINDOWS, unix_only
+from conftest import WINDOWS
 from differential import Program, Trace, compare, failed, into
 from overlapped import io
 
@@ -54,6 +55,10 @@ LETTERS = [
     "\u3042",
 ]
 
+
+AGAIN = "'ab+' if 'a' in file.mode else 'r+b'" if WINDOWS else "'r+b'"
+"""The mode in which a copy of a descriptor is opened. On Windows the C runtime alone knows that it appends, and
+tells nobody: ours appends where the mode says so."""
 
 KNOWN = {
     # `open` is `_pyio`'s, with our classes.
@@ -267,7 +272,7 @@ class Author:
                 "os.lseek(file.fileno(), 3, 0)",
                 "os.write(file.fileno(), b'aside')",
                 "os.read(file.fileno(), 4)",
-                "files.append(io.open(os.dup(file.fileno()), 'r+b', 0))",
+                f"files.append(io.open(mode={AGAIN}, buffering=0, file=os.dup(file.fileno())))",
                 "print('a', 5, file=file)",
                 "file.__init__(files[0], 'r')",
                 "copy.copy(file)",
@@ -295,6 +300,9 @@ class Names(dict[str, Any]):
 def run(program: Program, path: Path, module: Any) -> Trace:
     """Runs a program with the names of a module."""
     target, contents = program.begin["target"], program.begin["contents"]
+    if WINDOWS:
+        # What the last program has left open keeps the file there.
+        gc.collect()
     path.unlink(missing_ok=True)
     path.write_bytes(contents)
     ends: list[int] = []
@@ -356,12 +364,18 @@ def drained(number: int) -> Any:
         return errno.errorcode[error.errno or 0]
 
 
+ENDED = (b"", "", 0, [0, b""], [])
+"""What a read brings at the end of a file."""
+
 NOTHING = ("* 0", "* 1)[1:]", "b''", "bytearray(0)", "[0] * 0")
 """What makes a buffer of no bytes."""
 
 
-def alike(step: str, theirs: Any, ours: Any) -> bool:
+def alike(step: str, theirs: Any, ours: Any) -> bool | None:
     """Whether they may differ so."""
+    if WINDOWS and not failed(ours) and (theirs in ENDED or (failed(theirs) and theirs[0] == "StopIteration")):
+        # Wine's C runtime, once at the end of a file, stays there though the file grows.
+        return None
     if failed(theirs) and failed(ours):
         # Which arguments a method takes, each tells in words of its own version's.
         return all(came[0] == "TypeError" and "argument" in came[-1] for came in (theirs, ours))
@@ -371,11 +385,10 @@ def alike(step: str, theirs: Any, ours: Any) -> bool:
 
 # Of files that are dropped when their descriptor is closed already.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@unix_only("what differs there has not been looked at yet")
 def test_random_programs(tmp_path: Path) -> None:
     path = tmp_path / "file"
     compare(
-        1500,
+        400 if WINDOWS else 1500,
         lambda rng: Author(rng).program(),
         lambda program: run(program, path, std_io),
         lambda program: run(program, path, io),

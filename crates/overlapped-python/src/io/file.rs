@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-use super::descriptor::{at_end, file, is_refused, never_waits, remaining, takes_at_once};
+use super::descriptor::{READ_MOST, at_end, file, is_refused, never_waits, remaining, takes_at_once};
 use super::settle::settle;
 use super::stdlib::{Mode, file_descriptor, is_for};
 use crate::python::buffer::View;
@@ -161,7 +161,7 @@ unsafe extern "C" fn read(slf: *mut PyObject, args: *mut *mut PyObject, nargs: i
         }
         let file = file(py, descriptor)?;
         match usize::try_from(size) {
-            Ok(size) => read_some(py, file, size, None),
+            Ok(size) => read_some(py, file, size.min(READ_MOST), None),
             Err(_) => read_all(py, file),
         }
     };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use overlapped_port::Address;
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 #[cfg(unix)]
@@ -25,4 +26,13 @@ pub(crate) fn address(py: Python<'_>, address: &Address) -> PyResult<Option<Py<P
         None => return local_address(py, address),
     };
     Ok(Some(known.unbind()))
+}
+
+/// An error of opening `name`, which is its file's name then, as it was given.
+fn named(py: Python<'_>, error: PyErr, name: Py<PyAny>) -> PyErr {
+    if error.is_instance_of::<PyOSError>(py) {
+        error.value(py).setattr("filename", name).err().unwrap_or(error)
+    } else {
+        error
+    }
 }

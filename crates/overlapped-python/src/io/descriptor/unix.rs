@@ -7,13 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 
 use overlapped_port::sys::{OpenHow, RawFile, RawSocket, SystemPath, is_ready};
 use overlapped_port::{Address, Op, Outcome};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::super::stdlib::Socket;
+use super::named;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{program_ends, to_error};
+
+/// No more bytes can be asked for in one read, as of the standard library's (`_PY_READ_MAX`).
+pub(crate) const READ_MOST: usize = isize::MAX as usize;
 
 /// A socket's number as Python has it, -1 where it is closed.
 pub(crate) type SocketNumber = c_int;
@@ -75,13 +79,7 @@ pub(crate) fn open(py: Python<'_>, path: &[u8], flags: c_int, name: Py<PyAny>) -
     match runtime.operate(Op::Open { path: &path, how }, None) {
         Ok(Outcome::File(file)) => Ok(file.into_raw_fd()),
         Ok(_) => unreachable!("an open brings a file"),
-        Err(error) => {
-            let error = to_error(py, &runtime, error);
-            if error.is_instance_of::<PyOSError>(py) {
-                error.value(py).setattr("filename", name)?;
-            }
-            Err(error)
-        }
+        Err(error) => Err(named(py, to_error(py, &runtime, error), name)),
     }
 }
 

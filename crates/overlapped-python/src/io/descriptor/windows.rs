@@ -16,8 +16,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use super::super::stdlib::Socket;
+use super::named;
 use crate::thread::life::runtime;
 use crate::thread::runtime::{program_ends, to_error};
+
+/// No more bytes are asked for in one read, as of the standard library's (`_PY_READ_MAX`).
+pub(crate) const READ_MOST: usize = i32::MAX as usize;
 
 /// A socket's number as Python has it, -1 where it is closed.
 pub(crate) type SocketNumber = i64;
@@ -89,7 +93,7 @@ pub(crate) fn remaining(file: RawFile) -> Option<usize> {
 }
 
 /// Opens a file and returns its descriptor: the opener of `overlapped.io.FileIO`. It is the standard library's `os.open`,
-/// on a thread of the port's.
+/// on a thread of the port's. `name` is what it opens, and the error's file name.
 #[pyfunction]
 #[pyo3(signature = (_path, flags, name))]
 pub(crate) fn open(py: Python<'_>, _path: &[u8], flags: c_int, name: Py<PyAny>) -> PyResult<c_int> {
@@ -107,7 +111,8 @@ pub(crate) fn open(py: Python<'_>, _path: &[u8], flags: c_int, name: Py<PyAny>) 
 }
 
 fn open_now(py: Python<'_>, name: Py<PyAny>, flags: c_int) -> PyResult<c_int> {
-    py.import("os")?.call_method1("open", (name, flags, 0o666))?.extract()
+    let opened = py.import("os")?.call_method1("open", (&name, flags, 0o666));
+    opened.map_err(|error| named(py, error, name))?.extract()
 }
 
 /// A descriptor, closed where nobody waits for it any more.
