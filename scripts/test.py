@@ -285,20 +285,26 @@ def building() -> Part:
     return Part("Rust's tests are built", ["sh", "-c", built])
 
 
-# Those that take longest first: at the end nothing is left that takes long.
+# Those that take longest first: at the end nothing is left that takes long. Windows, which has builds of its own and
+# takes longest, begins at once.
 GROUPS = {"windows": windows, "pythons": pythons, "python": python, "rust": rust}
 
 
-def run(parts: list[Part]) -> None:
-    """Runs them, `AT_ONCE`. Who ends us hears what was running, and leaves nobody behind."""
+def run(first: list[Part], build: list[Part], rest: list[Part]) -> None:
+    """Runs them, `AT_ONCE`; the rest begin when all is built. Who ends us hears what was running, and leaves nobody
+    behind."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            for ended in [pool.submit(part.run) for part in parts]:
+            begun = [pool.submit(part.run) for part in first]
+            for built in [pool.submit(part.run) for part in build]:
+                built.result()
+            begun += [pool.submit(part.run) for part in rest]
+            for ended in begun:
                 ended.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for part in parts:
+            for part in (*first, *build, *rest):
                 if part.process:
                     warn(f"{part.name} was running {part.whereabouts()}")
                     part.kill()
@@ -311,12 +317,11 @@ def main() -> None:
         sys.exit(f"no such tests: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     begun = time.monotonic()
     found = backends()
-    # Windows has its own builds.
-    parts = [building()] if set(names) != {"windows"} else []
-    run(parts)
-    rest = [part for name, group in GROUPS.items() if name in names for part in group(found)]
-    run(rest)
-    parts += rest
+    chosen = {name: list(group(found)) for name, group in GROUPS.items() if name in names}
+    first, rest = chosen.pop("windows", []), [part for group in chosen.values() for part in group]
+    build = [building()] if rest else []
+    run(first, build, rest)
+    parts = [*build, *first, *rest]
 
     total = sum((part.counts for part in parts), Counter())
     print(f"\n{'part':26} {'passed':>8} {'failed':>8} {'skipped':>8} {'seconds':>8}")
