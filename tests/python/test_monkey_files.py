@@ -219,10 +219,11 @@ os.waitpid(child, 0); print("at the end", end="")
 """)
 
 
-def test_a_reader_of_standard_output_that_has_gone_is_told_of_as_by_python() -> None:
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_a_reader_of_standard_output_that_has_gone_is_told_of_as_by_python(unbuffered: list[str]) -> None:
     answers = []
     for options in ([], ["-m", "overlapped"]):
-        command = [sys.executable, *options, "-c", "print('x' * 10)"]
+        command = [sys.executable, *unbuffered, *options, "-c", "print('x' * 10)"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout is not None and process.stderr is not None
             process.stdout.close()

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
-use super::descriptor::{READ_MOST, at_end, file, is_refused, never_waits, remaining, takes_at_once};
+use super::descriptor::{READ_MOST, at_end, file, is_refused, never_waits, remaining, write_at_once};
 use super::settle::settle;
 use super::stdlib::{Mode, file_descriptor, is_for};
 use crate::python::buffer::View;
@@ -186,9 +186,6 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
     let how = |py: Python<'_>, descriptor, given: &[_]| {
         // SAFETY: an argument of the method; the view is dropped while the GIL is held.
         let Some(view) = (unsafe { View::new(given[0], ffi::PyBUF_SIMPLE) }) else { return Err(PyErr::fetch(py)) };
-        if takes_at_once(descriptor, view.bytes().len()) {
-            return Ok(None);
-        }
         let file = file(py, descriptor)?;
         let write = |file| write_all(py, file, view.bytes());
         // SAFETY: `slf` is the method's FileIO.
@@ -196,7 +193,30 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
         if appends { at_end(file, write) } else { write(file) }.map(number)
     };
     // SAFETY: Python calls this.
-    unsafe { method(("write", Mode::Writes), slf, (args, nargs), 1..=1, how) }
+    unsafe {
+        let at_once = if nargs == 1 { number(written_at_once(slf, *args)) } else { None };
+        at_once.unwrap_or_else(|| method(("write", Mode::Writes), slf, (args, nargs), 1..=1, how))
+    }
+}
+
+/// How many bytes of an object were written at once, if any were.
+///
+/// # Safety
+/// `slf` is a FileIO, and the GIL is held.
+unsafe fn written_at_once(slf: *mut PyObject, object: *mut PyObject) -> Option<usize> {
+    // SAFETY: the caller's promise; the view is dropped while the GIL is held.
+    let (py, descriptor, view) = unsafe {
+        let py = Python::assume_attached();
+        let descriptor = Some(file_descriptor(slf)).filter(|descriptor| matches!(descriptor, 1 | 2));
+        (py, descriptor.filter(|_| is_for(slf, Mode::Writes))?, View::new(object, ffi::PyBUF_SIMPLE))
+    };
+    match view {
+        Some(view) => write_at_once(py, descriptor, view.bytes()),
+        None => {
+            drop(PyErr::take(py));
+            None
+        }
+    }
 }
 
 unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {

@@ -40,10 +40,16 @@ pub(crate) fn never_waits(descriptor: c_int) -> bool {
     descriptor < 0 || non_blocking || program_ends()
 }
 
-/// Whether a standard stream takes so many bytes without a wait: they are written there and then, so that a line which a thread
-/// prints in pieces stays in one piece, as it does where threads are the system's. A pipe that is ready has room for `PIPE_BUF`.
-pub(crate) fn takes_at_once(descriptor: c_int, bytes: usize) -> bool {
-    matches!(descriptor, 1 | 2) && bytes <= libc::PIPE_BUF && is_ready(descriptor, false, true)
+/// Writes to a standard stream that takes so many bytes without a wait: there and then, so that a line which a thread prints
+/// in pieces stays in one piece, as it does where threads are the system's. A pipe that is ready has room for `PIPE_BUF`. How
+/// many bytes were written; `None` where none were.
+pub(crate) fn write_at_once(py: Python<'_>, descriptor: c_int, bytes: &[u8]) -> Option<usize> {
+    if bytes.len() > libc::PIPE_BUF || !is_ready(descriptor, false, true) {
+        return None;
+    }
+    // SAFETY: the bytes are there during the call.
+    let written = py.detach(|| unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) });
+    usize::try_from(written).ok()
 }
 
 /// Runs `write` with what is to be written to where a write to `file` is to go to its end: `O_APPEND` sees to that.

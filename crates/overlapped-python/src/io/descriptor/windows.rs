@@ -43,9 +43,10 @@ pub(crate) fn never_waits(descriptor: c_int) -> bool {
     descriptor < 0 || program_ends()
 }
 
-/// Whether a standard stream takes so many bytes without a wait. Here they are the standard library's, which waits by itself.
-pub(crate) fn takes_at_once(_descriptor: c_int, _bytes: usize) -> bool {
-    false
+/// Writes to a standard stream that takes so many bytes without a wait. Here they are the standard library's, which waits by
+/// itself.
+pub(crate) fn write_at_once(_py: Python<'_>, _descriptor: c_int, _bytes: &[u8]) -> Option<usize> {
+    None
 }
 
 /// Runs `write` with what is to be written to where a write to `file` is to go to its end. The C runtime sees to that
