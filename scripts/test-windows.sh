@@ -34,7 +34,7 @@ failed=()
 step() {
   local name=$1 status=0
   shift
-  echo "== Windows under Wine: $name"
+  echo "== Windows under Wine, after $SECONDS s: $name"
   timeout --kill-after=10 "$patience" "$@" || status=$?
   case $status in
     0) ;;
