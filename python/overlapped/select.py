@@ -24,7 +24,9 @@ from ._engine import clock as _clock
 __all__ = [name for name in dir(_std) if not name.startswith("_")]
 
 _READABLE, _WRITABLE, _URGENT = 1, 2, 4
+_NOTHING: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
 _select = _std.select
+_give_way = _engine.give_way
 
 _Answer = TypeVar("_Answer", list[Any], tuple[list[Any], list[Any], list[Any]])
 
@@ -32,12 +34,7 @@ _Answer = TypeVar("_Answer", list[Any], tuple[list[Any], list[Any], list[Any]])
 def _until_ready(
     ask: Callable[[], _Answer], descriptors: Callable[[], list[tuple[int, int]]], timeout: float | None
 ) -> _Answer:
-    """What ``ask`` says once it says that something is ready, or after ``timeout`` seconds."""
-    _mind_asyncio()
-    answer = ask()
-    if any(answer) or timeout == 0:
-        _engine.give_way()
-        return answer
+    """What ``ask`` says once it says that something is ready, or after ``timeout`` seconds. It was asked before."""
     deadline = None if timeout is None else _clock() + timeout
     pause = 0.0
     while True:
@@ -85,9 +82,17 @@ def select(  # type: ignore[no-redef]
         if timeout < 0:
             raise ValueError("timeout must be non-negative")
     # Asked more than once: an iterator would be empty by then.
-    rlist, wlist, xlist = (
-        files if isinstance(files, (list, tuple)) else _sequence(files) for files in (rlist, wlist, xlist)
-    )
+    if not isinstance(rlist, (list, tuple)):
+        rlist = _sequence(rlist)
+    if not isinstance(wlist, (list, tuple)):
+        wlist = _sequence(wlist)
+    if not isinstance(xlist, (list, tuple)):
+        xlist = _sequence(xlist)
+    _mind_asyncio()
+    answer = _select(rlist, wlist, xlist, 0)
+    if timeout == 0 or answer != _NOTHING:
+        _give_way()
+        return answer
 
     def ask() -> tuple[list[Any], list[Any], list[Any]]:
         return _select(rlist, wlist, xlist, 0)
@@ -162,6 +167,10 @@ if hasattr(_std, "poll"):
                     seconds = timeout / 1000
             if self._polling:
                 raise RuntimeError("concurrent poll() invocation")
+            _mind_asyncio()
+            if (answer := self._ask()) or seconds == 0:
+                _give_way()
+                return answer
             self._polling = True
             try:
                 return _until_ready(self._ask, self._descriptors, seconds)
@@ -246,6 +255,10 @@ if hasattr(_std, "epoll"):
                         raise TypeError("timeout must be an integer or None") from None
                 if timeout < 0:
                     timeout = None
+            _mind_asyncio()
+            if (answer := self._system.poll(0, maxevents)) or timeout == 0:
+                _give_way()
+                return answer
             return _until_ready(lambda: self._system.poll(0, maxevents), self._descriptors, timeout)
 
         def _descriptors(self) -> list[tuple[int, int]]:
