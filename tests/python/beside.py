@@ -46,6 +46,6 @@ class Programs:
 
     def both(self, code: str) -> str:
         """What a program says under us, which is what it says under python."""
-        ours = self.run(code)
-        assert ours == self.run(code, under=False)
+        ours, theirs = self.run(code), self.run(code, under=False)
+        assert ours == theirs, f"ours:\n{ours}\npython's:\n{theirs}"
         return ours
