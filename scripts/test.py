@@ -65,8 +65,8 @@ CARGO_RESULT = re.compile(
 PYTEST_RESULT = re.compile(r"^=*\s*((?:\d+ \w+(?:, )?)+) in [\d.]+s")
 # Tests that failed or hang: libtest's, those of the Rust tests' own watch, pytest's, those of the steps under Wine.
 NAMED = [
-    re.compile(r"^test (\S+) \.\.\. FAILED"),
-    re.compile(r"^(\S+) --- FAILED"),
+    re.compile(r"^test (.+) \.\.\. FAILED"),
+    re.compile(r"^(.+) --- FAILED"),
     re.compile(r"^test (\S+) has been running for over"),
     re.compile(r"^(\S+) hangs$"),
     re.compile(r"^(?:FAILED|ERROR) (\S+)"),
