@@ -440,8 +440,8 @@ if sys.platform == "win32":
 
     def unread(sock: Any) -> int | None:
         count = ctypes.c_ulong()
-        failed = ctypes.windll.ws2_32.ioctlsocket(ctypes.c_size_t(sock.fileno()), FIONREAD, ctypes.byref(count))
-        return None if failed else count.value
+        status = ctypes.windll.ws2_32.ioctlsocket(ctypes.c_size_t(sock.fileno()), FIONREAD, ctypes.byref(count))
+        return None if status else count.value
 
     def unsent(sock: Any) -> int:
         return 0

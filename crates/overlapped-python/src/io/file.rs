@@ -192,7 +192,7 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
         let appends = unsafe { is_for(slf, Mode::Appends) };
         if appends { at_end(file, write) } else { write(file) }.map(number)
     };
-    // SAFETY: Python calls this.
+    // SAFETY: Python calls this, with a FileIO and `nargs` objects.
     unsafe {
         let at_once = if nargs == 1 { number(written_at_once(slf, *args)) } else { None };
         at_once.unwrap_or_else(|| method(("write", Mode::Writes), slf, (args, nargs), 1..=1, how))
@@ -202,21 +202,20 @@ unsafe extern "C" fn write(slf: *mut PyObject, args: *mut *mut PyObject, nargs: 
 /// How many bytes of an object were written at once, if any were.
 ///
 /// # Safety
-/// `slf` is a FileIO, and the GIL is held.
+/// `slf` is a FileIO and `object` lives, and the GIL is held.
 unsafe fn written_at_once(slf: *mut PyObject, object: *mut PyObject) -> Option<usize> {
-    // SAFETY: the caller's promise; the view is dropped while the GIL is held.
-    let (py, descriptor, view) = unsafe {
-        let py = Python::assume_attached();
-        let descriptor = Some(file_descriptor(slf)).filter(|descriptor| matches!(descriptor, 1 | 2));
-        (py, descriptor.filter(|_| is_for(slf, Mode::Writes))?, View::new(object, ffi::PyBUF_SIMPLE))
-    };
-    match view {
-        Some(view) => write_at_once(py, descriptor, view.bytes()),
-        None => {
-            drop(PyErr::take(py));
-            None
-        }
+    // SAFETY: the caller's promise.
+    let (py, descriptor, is_open) =
+        unsafe { (Python::assume_attached(), file_descriptor(slf), is_for(slf, Mode::Writes)) };
+    if !is_open || !matches!(descriptor, 1 | 2) {
+        return None;
     }
+    // SAFETY: the caller's promise; the view is dropped while the GIL is held.
+    let Some(view) = (unsafe { View::new(object, ffi::PyBUF_SIMPLE) }) else {
+        drop(PyErr::take(py));
+        return None;
+    };
+    write_at_once(py, descriptor, view.bytes())
 }
 
 unsafe extern "C" fn readall(slf: *mut PyObject, args: *mut *mut PyObject, nargs: isize) -> *mut PyObject {

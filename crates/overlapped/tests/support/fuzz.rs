@@ -56,11 +56,11 @@ pub(crate) fn shortest(mut input: Vec<u8>, mut fails: impl FnMut(&[u8]) -> bool)
     // Puts something else in a place, if the input fails all the same.
     let mut put = |input: &mut Vec<u8>, place: Range<usize>, other: &[u8]| {
         let candidate = [&input[..place.start], other, &input[place.end..]].concat();
-        let put = candidate != *input && fails(&candidate);
-        if put {
+        let fails_too = candidate != *input && fails(&candidate);
+        if fails_too {
             *input = candidate;
         }
-        put
+        fails_too
     };
     let mut size = input.len();
     while size > 0 {
@@ -91,10 +91,7 @@ fn quietly<R>(done: impl FnOnce() -> R) -> R {
         }
     }));
     let result = done();
-    drop(panic::take_hook());
-    if let Ok(told) = Arc::try_unwrap(told) {
-        panic::set_hook(told);
-    }
+    panic::set_hook(Box::new(move |info| told(info)));
     result
 }
 
