@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import random
 import subprocess
 import sys
 import time
@@ -50,7 +51,8 @@ TARGETS: dict[str, tuple[list[str], int]] = {
 def run(name: str, rounds: int | None) -> bool:
     """Runs a target once, and shows what it says where it fails."""
     command, usual = TARGETS[name]
-    environment = os.environ | {"OVERLAPPED_ROUNDS": str(rounds or usual)}
+    environment = {"OVERLAPPED_SEED": str(random.randrange(1 << 32))} | os.environ
+    environment["OVERLAPPED_ROUNDS"] = str(rounds or usual)
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -5,11 +5,14 @@ import random
 from collections.abc import Callable
 
 
-def with_seeds(rounds: int, storm: Callable[[int], object]) -> None:
+def with_seeds(rounds: int, storm: Callable[[int], object], first: int | None = None) -> None:
     """Runs a storm so many times, or as many as ``OVERLAPPED_ROUNDS`` says, each with a seed of its own: from that of
-    ``OVERLAPPED_SEED`` on, else from a random one. What a storm raises tells its seed."""
+    ``OVERLAPPED_SEED`` on, else from `first`, else from a random one. What a storm raises tells its seed."""
     rounds = int(os.environ.get("OVERLAPPED_ROUNDS", rounds))
-    first = int(os.environ.get("OVERLAPPED_SEED", random.randrange(1 << 32)))
+    if given := os.environ.get("OVERLAPPED_SEED"):
+        first = int(given)
+    elif first is None:
+        first = random.randrange(1 << 32)
     for seed in range(first, first + rounds):
         try:
             storm(seed)

@@ -29,9 +29,10 @@ if hasattr(std_socket, "AF_UNIX"):
     PAIRS += ["stream", "stream", "datagram", "packets"]
 WRONG = ["None", "'x'", "2.5", "[]", "-1", "1 << 63", "1 << 70", "True"]
 SIZES = ["0", "1", "2", "3", "10", "100", "4096", "70_000", "1 << 20"]
-FLAGS = ["0", "M.MSG_PEEK", "M.MSG_OOB", "1 << 33", "'x'"]
+FLAGS = ["0", "M.MSG_PEEK", "1 << 33", "'x'"]
 if not WINDOWS:
-    FLAGS += ["M.MSG_DONTWAIT", "M.MSG_PEEK | M.MSG_DONTWAIT"]
+    FLAGS += ["M.MSG_OOB", "M.MSG_DONTWAIT", "M.MSG_PEEK | M.MSG_DONTWAIT"]
+# A blocking receive of urgent data, for which there is none, never ends under Wine 8, whatever SO_RCVTIMEO says.
 # None is sent out of band: such a byte makes a Unix socket readable, and a receive waits all the same.
 SEND_FLAGS = [flag for flag in FLAGS if "MSG_OOB" not in flag]
 OPTIONS = [

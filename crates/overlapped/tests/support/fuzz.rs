@@ -1,7 +1,8 @@
 //! Fuzzing in a bounded loop, on stable Rust: inputs that are made of valid ones by what goes wrong on a wire.
 //!
-//! `OVERLAPPED_SEED=number` begins with that seed, and `OVERLAPPED_ROUNDS=number` makes so many rounds; `make fuzz` runs the
-//! tests in modules named `fuzz` for minutes. Rejected: cargo-fuzz, whose coverage needs a nightly compiler; here inputs get far
+//! The inputs are the same ones each time, so that a change is not blamed for what another draw finds. Other ones begin with
+//! `OVERLAPPED_SEED=number`, and `OVERLAPPED_ROUNDS=number` makes so many rounds; `make fuzz` runs the tests in modules named
+//! `fuzz` for minutes, with new ones each time. Rejected: cargo-fuzz, whose coverage needs a nightly compiler; here inputs get far
 //! because they begin as valid ones.
 
 use std::ops::Range;
@@ -97,7 +98,7 @@ fn quietly<R>(done: impl FnOnce() -> R) -> R {
 
 fn seeds(count: u64, round: impl FnMut(u64)) {
     let count = number("OVERLAPPED_ROUNDS").unwrap_or(count);
-    let first = number("OVERLAPPED_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
+    let first = number("OVERLAPPED_SEED").unwrap_or(0);
     (first..first + count).for_each(round);
 }
 
