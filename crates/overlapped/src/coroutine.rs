@@ -24,15 +24,14 @@ use crate::scheduler::{Scheduler, Switcher, TaskletId};
 #[cfg(unix)]
 use crate::sim::leave_stuck as leaves_stuck;
 use crate::spans;
-use crate::stack::{Bounds, OverflowWatch, PooledStack, StackPool};
+use crate::stack::{Occupant, OverflowWatch, PooledStack, StackPool};
 
 /// A tasklet that has started.
 struct Started {
     body: Coroutine<(), (), (), PooledStack>,
     /// The address up to which its stack was in use when it was left.
     left_at: usize,
-    bounds: Bounds,
-    name: Option<Arc<str>>,
+    occupant: Occupant,
 }
 
 /// How much of a stack is used when a wait ends: the frames of the wait, in bytes.
@@ -191,8 +190,8 @@ impl Coroutines {
     /// Switches to a tasklet's stack, and back where it parks or ends.
     #[inline]
     fn go_on(&self, started: &mut Started) -> CoroutineResult<(), ()> {
-        // SAFETY: `started` keeps the name until `clear`.
-        unsafe { self.watch.set_current(started.bounds, started.name.as_deref().unwrap_or_default()) };
+        // SAFETY: it is part of `started`, which nobody else has until `clear`.
+        unsafe { self.watch.set_current(&started.occupant) };
         let result = started.body.resume(());
         self.watch.clear();
         started.left_at = self.left_at.get();
@@ -200,7 +199,7 @@ impl Coroutines {
     }
 
     fn start(&self, function: Body, stack: PooledStack, scheduler: &Rc<Scheduler>, name: Option<Arc<str>>) -> Started {
-        let bounds = stack.bounds();
+        let occupant = Occupant { bounds: stack.bounds(), name };
         let this: *const Coroutines = self;
         let scheduler = Rc::clone(scheduler);
         let body = Coroutine::with_stack(stack, move |yielder, ()| {
@@ -208,7 +207,7 @@ impl Coroutines {
             unsafe { (*this).yielder.set(yielder) };
             function(&scheduler);
         });
-        Started { body, left_at: 0, bounds, name }
+        Started { body, left_at: 0, occupant }
     }
 }
 

@@ -63,11 +63,13 @@ impl Scheduler {
     ///
     /// # Errors
     /// What this tasklet is told.
+    #[inline]
     pub fn yield_now(self: &Rc<Self>) -> Result<(), Interrupted> {
         self.let_others_run();
         self.check()
     }
 
+    #[inline]
     pub(super) fn let_others_run(self: &Rc<Self>) {
         self.must_not_be_between();
         let me = self.current.get();

@@ -44,6 +44,7 @@ impl Scheduler {
     /// # Safety
     /// For a [`Switcher`](super::Switcher), which goes to that tasklet: until then, nothing waits.
     #[allow(unsafe_code, reason = "the caller makes the promise")]
+    #[inline]
     pub unsafe fn next(&self) -> io::Result<Option<TaskletId>> {
         if self.switches.get() >= SWITCHES_A_TURN {
             self.turn(Some(Duration::ZERO))?;

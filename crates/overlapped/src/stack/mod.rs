@@ -51,7 +51,7 @@ use unix as sys;
 #[cfg(windows)]
 use windows as sys;
 
-pub(crate) use overflow::OverflowWatch;
+pub(crate) use overflow::{Occupant, OverflowWatch};
 pub(crate) use sys::{PooledStack, guards};
 
 use sys::{Guards, Slabs};

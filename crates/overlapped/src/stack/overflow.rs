@@ -1,26 +1,30 @@
 //! Who overflowed: which tasklet runs on which stack, where the handler of a fault can read it.
 //!
-//! Each scheduler has an [`OverflowWatch`] and writes the running tasklet's stack and name into it at each switch: five
-//! plain stores. The handler of the fault looks through the watches for the one of its thread. It does not use a
+//! Each scheduler has an [`OverflowWatch`], which points at the [`Occupant`] of the stack that it runs on: one plain store at
+//! each switch. The handler of the fault looks through the watches for the one of its thread. It does not use a
 //! thread-local: in a shared library the first access to one may allocate, and the fault may have come from the allocator.
 //! For the same reason records are never freed, only used again.
 
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::{Bounds, sys};
+
+/// The tasklet on a stack.
+pub(crate) struct Occupant {
+    pub(crate) bounds: Bounds,
+    pub(crate) name: Option<Arc<str>>,
+}
 
 /// What one scheduler runs now.
 struct Record {
     next: AtomicPtr<Record>,
     /// The thread whose it is, 0 while nobody's.
     thread: AtomicUsize,
-    limit: AtomicUsize,
-    base: AtomicUsize,
-    size: AtomicUsize,
-    name: AtomicPtr<u8>,
-    name_length: AtomicUsize,
+    /// Who runs there, null while no tasklet does.
+    occupant: AtomicPtr<Occupant>,
 }
 
 /// The newest record; the others hang on it.
@@ -52,11 +56,7 @@ impl OverflowWatch {
             let record: &'static Record = Box::leak(Box::new(Record {
                 next: AtomicPtr::default(),
                 thread: AtomicUsize::new(thread),
-                limit: AtomicUsize::default(),
-                base: AtomicUsize::default(),
-                size: AtomicUsize::default(),
-                name: AtomicPtr::default(),
-                name_length: AtomicUsize::default(),
+                occupant: AtomicPtr::default(),
             }));
             let mut head = RECORDS.load(Ordering::Acquire);
             loop {
@@ -71,24 +71,20 @@ impl OverflowWatch {
         Self { record, not_send: PhantomData }
     }
 
-    /// Says that the tasklet `name` (empty where it has none) is about to run on the stack at `bounds`.
+    /// Says that a tasklet is about to run on its stack.
     ///
     /// # Safety
-    /// `name` must stay where it is until the next call of this or of [`clear`](Self::clear).
+    /// `occupant` must stay where and as it is until the next call of this or of [`clear`](Self::clear).
     #[inline]
-    pub(crate) unsafe fn set_current(&self, bounds: Bounds, name: &str) {
+    pub(crate) unsafe fn set_current(&self, occupant: &Occupant) {
         // Relaxed is enough: the reader is a handler on the same thread, and the switch to the stack is between.
-        self.record.limit.store(bounds.limit, Ordering::Relaxed);
-        self.record.base.store(bounds.base, Ordering::Relaxed);
-        self.record.size.store(bounds.size, Ordering::Relaxed);
-        self.record.name.store(name.as_ptr().cast_mut(), Ordering::Relaxed);
-        self.record.name_length.store(name.len(), Ordering::Relaxed);
+        self.record.occupant.store(ptr::from_ref(occupant).cast_mut(), Ordering::Relaxed);
     }
 
     /// Says that no tasklet runs.
     #[inline]
     pub(crate) fn clear(&self) {
-        self.record.limit.store(0, Ordering::Relaxed);
+        self.record.occupant.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
@@ -136,30 +132,21 @@ impl Message {
 /// May be called from a signal handler: it only reads memory and fills the message.
 pub(super) fn explain(overflowed: impl Fn(Bounds) -> bool) -> Option<Message> {
     let thread = sys::thread_id();
-    let bounds = |record: &Record| Bounds {
-        limit: record.limit.load(Ordering::Relaxed),
-        base: record.base.load(Ordering::Relaxed),
-        size: record.size.load(Ordering::Relaxed),
-    };
-    let record = records().find(|record| {
-        record.thread.load(Ordering::Relaxed) == thread
-            && record.limit.load(Ordering::Relaxed) != 0
-            && overflowed(bounds(record))
-    })?;
-    let name = record.name.load(Ordering::Relaxed);
-    let length = record.name_length.load(Ordering::Relaxed).min(96);
-    // SAFETY: `set_current`'s caller keeps the name in place while its tasklet runs, and it is the one that runs.
-    let name = unsafe { std::slice::from_raw_parts(name, length) };
+    let mine = records().filter(|record| record.thread.load(Ordering::Relaxed) == thread);
+    // SAFETY: `set_current`'s caller keeps it in place while its tasklet runs, and it is the one that runs.
+    let mut running = mine.filter_map(|record| unsafe { record.occupant.load(Ordering::Relaxed).as_ref() });
+    let Occupant { bounds, name } = running.find(|occupant| overflowed(occupant.bounds))?;
+    let name = name.as_deref().unwrap_or_default().as_bytes();
     let mut message = Message { bytes: [0; 256], length: 0 };
     if name.is_empty() {
         message.push(b"overlapped: a tasklet without a name has");
     } else {
         message.push(b"overlapped: tasklet '");
-        message.push(name);
+        message.push(&name[..name.len().min(96)]);
         message.push(b"' has");
     }
     message.push(b" overflowed its stack of ");
-    message.push_number(bounds(record).size / 1024);
+    message.push_number(bounds.size / 1024);
     message.push(b" KiB; spawn it with a larger one (Builder::stack_size)\n");
     Some(message)
 }

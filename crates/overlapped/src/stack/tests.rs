@@ -29,14 +29,18 @@ fn recurse(depth: usize) -> usize {
     if depth == 0 { 0 } else { 1 + recurse(depth - 1) + black_box(frame)[1] - depth }
 }
 
+fn named(name: &str, bounds: Bounds) -> Occupant {
+    Occupant { bounds, name: Some(name.into()) }
+}
+
 /// Runs a tasklet of that name that calls itself `depth` times: half a KiB of stack each, and several in a debug build.
 fn run_named(pool: &mut StackPool, name: &str, depth: usize) -> usize {
     let watch = OverflowWatch::new();
     let stack = pool.take(SIZE).unwrap();
-    let bounds = stack.bounds();
+    let occupant = named(name, stack.bounds());
     let mut tasklet = Tasklet::with_stack(stack, move |_: &Yielder<(), ()>, ()| recurse(depth));
-    // SAFETY: the name outlives the tasklet's run.
-    unsafe { watch.set_current(bounds, name) };
+    // SAFETY: it outlives the tasklet's run.
+    unsafe { watch.set_current(&occupant) };
     let result = tasklet.resume(());
     watch.clear();
     pool.give(tasklet.into_stack());
@@ -198,8 +202,9 @@ fn a_frame_that_begins_deep_in_the_guard_is_an_overflow_too() {
             unsafe { black_box(frame).write_volatile(1) };
             depth
         });
-        // SAFETY: the name is a constant.
-        unsafe { watch.set_current(bounds, "calls into C") };
+        let occupant = named("calls into C", bounds);
+        // SAFETY: it outlives the tasklet's run.
+        unsafe { watch.set_current(&occupant) };
         tasklet.resume(());
         return;
     }
@@ -218,9 +223,10 @@ fn a_frame_that_begins_deep_in_the_guard_is_an_overflow_too() {
 fn each_thread_has_its_own_watch() {
     let name_of = |thread: &str| {
         let watch = OverflowWatch::new();
-        let name = format!("on {thread}");
-        // SAFETY: the name stays until the watch is gone.
-        unsafe { watch.set_current(Bounds { limit: 1 << 20, base: 3 << 20, size: 1 << 20 }, &name) };
+        let bounds = Bounds { limit: 1 << 20, base: 3 << 20, size: 1 << 20 };
+        let occupant = named(&format!("on {thread}"), bounds);
+        // SAFETY: it stays until `clear`.
+        unsafe { watch.set_current(&occupant) };
         let message = overflow::explain(|bounds| bounds.limit == 1 << 20).unwrap();
         let elsewhere = std::thread::spawn(|| overflow::explain(|_| true).is_none()).join().unwrap();
         watch.clear();
@@ -238,10 +244,10 @@ fn each_thread_has_its_own_watch() {
             });
         }
     });
-    let long = "n".repeat(1000);
+    let occupant = named(&"n".repeat(1000), Bounds { limit: 1, base: usize::MAX, size: usize::MAX });
     let watch = OverflowWatch::new();
-    // SAFETY: the name stays until the watch is gone.
-    unsafe { watch.set_current(Bounds { limit: 1, base: usize::MAX, size: usize::MAX }, &long) };
+    // SAFETY: it stays until the watch is gone.
+    unsafe { watch.set_current(&occupant) };
     let message = overflow::explain(|_| true).unwrap();
     assert!(message.as_bytes().ends_with(b"(Builder::stack_size)\n"), "a long name is cut, not the advice");
 }
@@ -303,13 +309,13 @@ fn faults_elsewhere_are_reported_as_before() {
         Some("wild pointer on a tasklet") => {
             let watch = OverflowWatch::new();
             let stack = StackPool::new().take(SIZE).unwrap();
-            let bounds = stack.bounds();
+            let occupant = named("wild", stack.bounds());
             let mut tasklet = Tasklet::with_stack(stack, |_: &Yielder<(), ()>, ()| {
                 // SAFETY: there is none: the fault is what is tested.
                 unsafe { black_box(0xdea_d000 as *const usize).read_volatile() }
             });
-            // SAFETY: the name is a constant.
-            unsafe { watch.set_current(bounds, "wild") };
+            // SAFETY: it outlives the tasklet's run.
+            unsafe { watch.set_current(&occupant) };
             tasklet.resume(());
         }
         Some("overflow of the thread") => {
