@@ -119,11 +119,17 @@ mod tests {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let mut cached = Cached::default();
         let number = reader.as_raw_fd();
+        // Linux before 6.4 knows no such thing of pipes.
+        // SAFETY: no memory is given.
+        let tried =
+            unsafe { at_once::read(number, &[libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 1 }], None) };
+        let is_known = tried.unwrap_err().raw_os_error() == Some(libc::EAGAIN);
         assert_eq!(cached.read(number, &mut room(), None), None);
         writer.write_all(b"abc").unwrap();
         for _ in 0..PAUSE {
             assert_eq!(cached.read(number, &mut room(), None), None);
         }
-        assert_eq!(cached.read(number, &mut room(), None), Some(3), "what it has is all that it gives");
+        let given = if is_known { Some(3) } else { None };
+        assert_eq!(cached.read(number, &mut room(), None), given, "what it has is all that it gives");
     }
 }
