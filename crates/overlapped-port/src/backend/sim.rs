@@ -34,8 +34,8 @@ pub(super) struct Sim {
     world: Option<World>,
     /// One transfer in so many is cut short; 0: none.
     short: u32,
-    /// Operations that the backend below was not told of.
-    late: VecDeque<(OpId, Op<'static>)>,
+    /// Operations that the backend below was not told of, in order; those among them that were cancelled meanwhile have ended.
+    late: VecDeque<OpId>,
     held: Held,
     /// Cancels that the backend below was not told of.
     cancels: Vec<OpId>,
@@ -71,7 +71,8 @@ impl Sim {
 
     /// Whether the backend below is told of an operation with the next wait. Those on one handle stay in order.
     fn is_late(&mut self, op: &Op<'_>) -> bool {
-        let others = !self.late.is_empty() && self.late.iter().any(|(_, other)| other.handle() == op.handle());
+        let on = op.handle();
+        let others = on.is_some() && self.late.iter().any(|id| self.held.late_on(*id) == on);
         let may_be = cfg!(unix) && op.waits_on_a_socket();
         if others && !may_be {
             self.begin_late();
@@ -81,7 +82,8 @@ impl Sim {
 
     /// Tells the backend below of those that are late.
     fn begin_late(&mut self) {
-        while let Some((id, op)) = self.late.pop_front() {
+        while let Some(id) = self.late.pop_front() {
+            let Some(op) = self.held.take_late(id) else { continue };
             // SAFETY: the promise of the caller of `begin`, which holds until the final event: none was pushed yet.
             match unsafe { self.reach(id, op) } {
                 Started::Done(result, buffer) => self.held.push(Event { id, result, buffer, more: false }),
@@ -93,9 +95,8 @@ impl Sim {
 
     /// Cancels an operation that has not ended, of which the backend below knows or not.
     fn cancel_now(&mut self, id: OpId) {
-        match self.late.iter().position(|(other, _)| *other == id) {
-            Some(place) => {
-                self.late.remove(place);
+        match self.held.take_late(id) {
+            Some(_) => {
                 let result = Err(io::Error::from_raw_os_error(CANCELLED));
                 self.held.push(Event { id, result, buffer: None, more: false });
             }
@@ -182,6 +183,8 @@ struct Own {
     events: VecDeque<Event>,
     /// Its result is a handle, whose number is none of the seed's.
     brings_handle: bool,
+    /// What the backend below was not told of.
+    late: Option<(OpId, Op<'static>)>,
 }
 
 impl Held {
@@ -192,6 +195,17 @@ impl Held {
         }
         self.own[id.slot()].brings_handle = brings_handle;
         Ok(())
+    }
+
+    /// The handle of an operation that is late; nothing where it is no more.
+    fn late_on(&self, id: OpId) -> Option<usize> {
+        self.own[id.slot()].late.as_ref().filter(|(late, _)| *late == id)?.1.handle()
+    }
+
+    /// Takes out an operation, where it is late.
+    fn take_late(&mut self, id: OpId) -> Option<Op<'static>> {
+        let own = self.own.get_mut(id.slot())?;
+        own.late.take_if(|(late, _)| *late == id).map(|(_, op)| op)
     }
 
     fn is_empty(&self) -> bool {
@@ -253,7 +267,8 @@ impl Backend for Sim {
             // SAFETY: only the lifetime changes; the caller keeps what is borrowed until the final event, before which the
             // operation is taken out of this list.
             let op = unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) };
-            self.late.push_back((id, op));
+            self.held.own[id.slot()].late = Some((id, op));
+            self.late.push_back(id);
             return Started::InFlight;
         }
         // SAFETY: the caller's promise.
