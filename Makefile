@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: loops suites test-stdlib sanitize fuzz soak demo test test-rust test-python test-pythons test-windows check check-targets check-package format bench clean
+.PHONY: loops suites test-stdlib test-kernel sanitize fuzz soak demo test test-rust test-python test-pythons test-windows check check-targets check-package format bench clean
 
 ## The main job: programs in Python and in Rust, and a table of what they moved.
 demo: $(VENV)/.built
@@ -27,6 +27,11 @@ sanitize:
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh
 	@PYTHON=$(PYTHON) bash scripts/prepare.sh test
 	@$(PYTHON) scripts/sanitize.py $(TOOLS)
+
+## The Rust tests on the kernel of this machine's Debian, or another, in an emulated machine, in an hour or two: see
+## scripts/kernel.py. KERNEL="--kernel linux-image-6.12-amd64 deadlines" runs some on another.
+test-kernel:
+	@$(PYTHON) scripts/kernel.py $(KERNEL)
 
 ## The fuzz targets for some minutes: see scripts/fuzz.py. MINUTES=60 TARGET="framing sockets" runs some for an hour.
 fuzz: $(VENV)/.built

@@ -308,7 +308,7 @@ fn a_client_that_says_nothing_is_left_when_its_time_is_up() {
         let server = spawn(move || {
             let stream = PolledStream::from(listener.accept().unwrap().0);
             let mut http = server::conn::http1::Builder::new();
-            http.timer(Timer).header_read_timeout(Duration::from_millis(20));
+            http.timer(Timer).header_read_timeout(Duration::from_millis(200));
             let handler = service(|_| io::Result::Ok(Response::new("hello".to_owned())));
             block_on(http.serve_connection(stream, handler))
         });
@@ -319,7 +319,8 @@ fn a_client_that_says_nothing_is_left_when_its_time_is_up() {
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1");
         client.write_all(b"GET / HTTP/1.1\r\nHos").unwrap();
-        io::copy(&mut client, &mut io::sink()).unwrap();
+        // Its end; or a reset, where the machine was so slow that the server had left before the half one came.
+        let _ = io::copy(&mut client, &mut io::sink());
         assert!(server.join().unwrap().unwrap_err().is_timeout());
     });
 }
