@@ -47,6 +47,7 @@ mount -t proc proc /new/proc
 mount -t sysfs sysfs /new/sys
 mount -t devtmpfs dev /new/dev
 mkdir -p /new/dev/pts /new/dev/shm
+ln -s /proc/self/fd /new/dev/fd
 mount -t devpts devpts /new/dev/pts
 mount -t tmpfs tmpfs /new/dev/shm
 mount -t tmpfs tmpfs /new/tmp
@@ -98,7 +99,7 @@ def first_disk(kernel: Path) -> Path:
     for name in ("bin", "proc", "dev", "modules"):
         (tree / name).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", tree / "bin")
-    for tool in ("sh", "mount", "insmod", "mkdir", "cat", "switch_root"):
+    for tool in ("sh", "mount", "insmod", "mkdir", "ln", "cat", "switch_root"):
         (tree / "bin" / tool).symlink_to("busybox")
     folder = next((kernel / "lib" / "modules").iterdir())
     subprocess.run(["depmod", "-b", kernel, folder.name], check=True)
