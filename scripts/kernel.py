@@ -32,7 +32,7 @@ TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "
 MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 FEATURES = "rustls,tower,futures-io,tracing"
 LIMIT = 3600
-"""Seconds for one test program, emulated."""
+"""Seconds for one test program, or for the command, emulated."""
 
 INIT = """#!/bin/sh
 mount -t proc proc /proc
@@ -151,6 +151,27 @@ def boot(kernel: Path, disk: Path, out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
 
 
+def follow(machine: subprocess.Popen[bytes], out: Path, shows_all: bool) -> tuple[int, list[str]]:
+    """Tells of each run as it ends, until the machine has; returns how many there were, and which failed."""
+    ended, failed = 0, []
+    is_running = True
+    while is_running:
+        time.sleep(1)
+        is_running = machine.poll() is None
+        results = (out / "results").read_text().splitlines() if (out / "results").exists() else []
+        for result in results[ended:]:
+            status, name = result.split()
+            log = (out / f"{name}.log").read_text(errors="replace")
+            told = [line for line in log.splitlines() if line.startswith("test result:")]
+            print(f"{name}: {told[-1] if told else f'exit status {status}'}", flush=True)
+            if status != "0":
+                failed.append(name)
+            if status != "0" or shows_all:
+                print(log)
+        ended = len(results)
+    return ended, failed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Runs the Rust tests, or a command, on another Linux kernel.")
     parser.add_argument("words", nargs="*", metavar="WORD", help="of a test program's name (all)")
@@ -169,34 +190,16 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     lines = "\n".join(shlex.join(["run", name, str(folder), *command]) for name, folder, command in jobs)
-    (out / "guest.sh").write_text(GUEST.format(limit=LIMIT if not options.command else 24 * 3600, jobs=lines))
+    (out / "guest.sh").write_text(GUEST.format(limit=LIMIT, jobs=lines))
     machine = boot(kernel, disk, out)
-    failed, seen = [], 0
     try:
-        while True:
-            running = machine.poll() is None
-            results = (out / "results").read_text().splitlines() if (out / "results").exists() else []
-            for line in results[seen:]:
-                status, name = line.split()
-                log = (out / f"{name}.log").read_text(errors="replace")
-                told = [line for line in log.splitlines() if line.startswith("test result:")]
-                print(f"{name}: {told[-1] if told else f'exit status {status}'}", flush=True)
-                if status != "0":
-                    failed.append(name)
-                if status != "0" or options.command:
-                    print(log)
-            seen = len(results)
-            if not running:
-                break
-            time.sleep(1)
+        ended, failed = follow(machine, out, shows_all=bool(options.command))
     finally:
         machine.kill()
-    if seen < len(jobs):
+    if ended < len(jobs):
         failed.append("the machine, which ended before the tests had: see its console")
     release = (out / "kernel").read_text().strip() if (out / "kernel").exists() else "the kernel"
-    print(
-        f"on {release}: {seen} of {len(jobs)} ended" + (f"; failed: {', '.join(failed)}" if failed else ", all is well")
-    )
+    print(f"on {release}: {ended} of {len(jobs)} ended; {'failed: ' + ', '.join(failed) if failed else 'all is well'}")
     sys.exit(bool(failed))
 
 
