@@ -86,7 +86,7 @@ fn fuzz<C>(codec: C, mut write: impl FnMut(&mut fastrand::Rng, &mut C, &mut Vec<
 where
     C: Codec<Frame: PartialEq + std::fmt::Debug> + Clone + 'static,
 {
-    support::fuzz::rounds(60, |random| {
+    support::fuzz::random_rounds(60, |random| {
         let (mut bytes, mut count, mut writer) = (Vec::new(), 0, codec.clone());
         for _ in 0..random.usize(..12) {
             count += usize::from(write(random, &mut writer, &mut bytes));

@@ -29,8 +29,17 @@ impl Drop for Round<'_> {
 }
 
 /// Calls `round` so many times, each with a seed of its own; the one that panics is named.
-pub(crate) fn rounds(count: u64, mut round: impl FnMut(&mut Rng)) {
-    seeds(count, |seed| {
+pub(crate) fn rounds(count: u64, round: impl FnMut(&mut Rng)) {
+    rounds_from(0, count, round);
+}
+
+/// As [`rounds`], for what is another one each time.
+pub(crate) fn random_rounds(count: u64, round: impl FnMut(&mut Rng)) {
+    rounds_from(fastrand::u64(..1 << 32), count, round);
+}
+
+fn rounds_from(first: u64, count: u64, mut round: impl FnMut(&mut Rng)) {
+    seeds(first, count, |seed| {
         let _named = Round { seed, input: None };
         round(&mut Rng::with_seed(seed));
     });
@@ -38,7 +47,7 @@ pub(crate) fn rounds(count: u64, mut round: impl FnMut(&mut Rng)) {
 
 /// As [`rounds`], with an input that is made of these. One that fails is made as short and plain as it still fails.
 pub(crate) fn inputs(count: u64, valid: &[Vec<u8>], mut check: impl FnMut(&mut Rng, &[u8])) {
-    seeds(count, |seed| {
+    seeds(0, count, |seed| {
         let mut random = Rng::with_seed(seed);
         let input = input(&mut random, valid);
         let mut fails =
@@ -96,9 +105,9 @@ fn quietly<R>(done: impl FnOnce() -> R) -> R {
     result
 }
 
-fn seeds(count: u64, round: impl FnMut(u64)) {
+fn seeds(first: u64, count: u64, round: impl FnMut(u64)) {
     let count = number("OVERLAPPED_ROUNDS").unwrap_or(count);
-    let first = number("OVERLAPPED_SEED").unwrap_or(0);
+    let first = number("OVERLAPPED_SEED").unwrap_or(first);
     (first..first + count).for_each(round);
 }
 

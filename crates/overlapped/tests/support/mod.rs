@@ -113,10 +113,10 @@ fn crowd() -> f64 {
 }
 
 /// Runs a storm so many times, each with a seed of its own, in the scheduler of one [`run`](overlapped::run()): see
-/// [`fuzz::rounds`].
+/// [`fuzz::random_rounds`].
 pub(crate) fn storms(count: u64, mut storm: impl FnMut(&mut fastrand::Rng)) {
     run(|| {
-        fuzz::rounds(count, |random| {
+        fuzz::random_rounds(count, |random| {
             storm(random);
             assert_eq!(overlapped::tasklets().len(), 1, "a tasklet is left");
         });
