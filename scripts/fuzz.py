@@ -21,13 +21,13 @@ import sys
 import time
 from pathlib import Path
 
+from crates import FACE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def rust(where: str, module: str = "fuzz::") -> list[str]:
-    # With the features that scripts/test.py builds with.
-    features = ["--features", "rustls,tower,futures-io,tracing"]
-    return ["cargo", "test", "--quiet", "--package", "overlapped", *features, *where.split(), module]
+    return ["cargo", "test", "--quiet", *FACE, *where.split(), module]
 
 
 def python(name: str) -> list[str]:

@@ -27,10 +27,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from crates import FACE, PORT
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio", "depmod": "kmod"}
 MODULES = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
-FEATURES = "rustls,tower,futures-io,tracing"
 LIMIT = 3600
 """Seconds for one test program, or for the command, emulated."""
 
@@ -124,17 +125,17 @@ def first_disk(kernel: Path) -> Path:
 
 def programs(words: list[str], backends: list[str]) -> Iterator[tuple[str, Path, list[str]]]:
     """The test programs, built: of each run its name, its folder and its command."""
-    for package, more in (("overlapped-port", []), ("overlapped", ["--features", FEATURES])):
-        command = ["cargo", "test", "--no-run", "--message-format=json", "--quiet", "--package", package, *more]
+    for crate, its_backends in ((PORT, [""]), (FACE, backends)):
+        command = ["cargo", "test", "--no-run", "--message-format=json", "--quiet", *crate]
         told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         for line in map(json.loads, told.splitlines()):
             if line["reason"] != "compiler-artifact" or not line["profile"]["test"] or not line["executable"]:
                 continue
-            name = f"{package}-{line['target']['name']}"
+            name = f"{crate[1]}-{line['target']['name']}"
             if words and not any(word in name for word in words):
                 continue
             run = [line["executable"], "--test-threads=2"]
-            for backend in backends if package == "overlapped" else [""]:
+            for backend in its_backends:
                 chosen = ["env", f"OVERLAPPED_BACKEND={backend}"] if backend else []
                 yield f"{name}-{backend}".removesuffix("-"), Path(line["manifest_path"]).parent, [*chosen, *run]
 

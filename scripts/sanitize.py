@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from crates import FACE, PORT
+
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = [chosen] if (chosen := os.environ.get("OVERLAPPED_BACKEND")) else ["uring", "poll"]
 
@@ -38,9 +40,6 @@ ASAN_OPTIONS = ":".join(
 UNDER_ASAN_NOT = ["mappings::", "all_ways_are_gone_"]
 """Tests of what memory costs, of which AddressSanitizer's shadow costs more, and one that makes some ten thousand
 worlds, each with new stacks: their shadows stay, and came to over 11 GB."""
-
-FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io,tracing"]
-"""What the tests of the face are built with, as in test.py."""
 
 UNDER_VALGRIND = [
     "channels",
@@ -138,7 +137,7 @@ def address() -> Iterator[bool]:
     }
     skips = [word for test in UNDER_ASAN_NOT for word in ("--skip", test)]
     test = ["cargo", "test", "--quiet", "--no-fail-fast", "--target", host(), "--lib", "--tests"]
-    yield run([*test, "--package", "overlapped-port", "--", *skips], **build)
+    yield run([*test, *PORT, "--", *skips], **build)
     examples = ["cargo", "build", "--quiet", "--target", host(), "--examples"]
     yield run([*examples, *FACE, "--features", "overlapped/sanitizer"], **build)
     # By itself: it takes as long as the tests.
@@ -164,7 +163,7 @@ def valgrind() -> Iterator[bool]:
 
 
 def loom() -> Iterator[bool]:
-    command = ["cargo", "test", "--quiet", "--release", "--package", "overlapped-port", "--test", "wake_protocol"]
+    command = ["cargo", "test", "--quiet", "--release", *PORT, "--test", "wake_protocol"]
     yield run(command, RUSTFLAGS="--cfg loom", CARGO_TARGET_DIR="target/sanitize-loom")
 
 

@@ -31,6 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
+from crates import FACE, PORT  # noqa: E402
 from pythons import find  # noqa: E402
 
 from load import crowd  # noqa: E402
@@ -45,9 +46,6 @@ AT_ONCE = min(PROCESSORS, 2) + 1
 """How many parts run at a time."""
 SAID = ROOT / "target" / "tests"
 """Where each part's output is while it runs, and the name of the test that runs."""
-PORT = ["--package", "overlapped-port"]
-RUST_FACE = ["--package", "overlapped", "--features", "rustls,tower,futures-io,tracing"]
-"""The tests in Python that ask cargo for a program of Rust's ask with the same features: it is built once."""
 OTHER_CRATES = ["--manifest-path", "tests/crates/Cargo.toml", "--target-dir", "target/crates"]
 """Tests with crates that build on more than cargo brings: a workspace of their own."""
 SIGN_OF_LIFE = 300
@@ -227,7 +225,7 @@ def rust(backends: list[str]) -> Iterable[Part]:
     yield Part("port", [*test, *PORT], skip)
     # What the contract allows a kernel to do, whether or not this one does it.
     for backend in [*backends, "sim"]:
-        yield Part(f"Rust face, {backend}", [*test, *RUST_FACE], {"OVERLAPPED_BACKEND": backend})
+        yield Part(f"Rust face, {backend}", [*test, *FACE], {"OVERLAPPED_BACKEND": backend})
     for backend in backends:
         yield Part(f"Other crates, {backend}", [*test, *OTHER_CRATES], {"OVERLAPPED_BACKEND": backend})
 
@@ -281,7 +279,7 @@ def windows(backends: list[str]) -> Iterable[Part]:
 def building() -> Part:
     """What several parts need of cargo: they would wait for each other, and a test's time would run out meanwhile."""
     build = "cargo test --quiet --no-run"
-    built = " && ".join(f"{build} {' '.join(what)}" for what in (PORT, RUST_FACE, OTHER_CRATES))
+    built = " && ".join(f"{build} {' '.join(what)}" for what in (PORT, FACE, OTHER_CRATES))
     return Part("Rust's tests are built", ["sh", "-c", built])
 
 

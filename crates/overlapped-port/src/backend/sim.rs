@@ -95,12 +95,11 @@ impl Sim {
 
     /// Cancels an operation that has not ended, of which the backend below knows or not.
     fn cancel_now(&mut self, id: OpId) {
-        match self.held.take_late(id) {
-            Some(_) => {
-                let result = Err(io::Error::from_raw_os_error(CANCELLED));
-                self.held.push(Event { id, result, buffer: None, more: false });
-            }
-            None => self.inner.cancel(id),
+        if self.held.take_late(id).is_some() {
+            let result = Err(io::Error::from_raw_os_error(CANCELLED));
+            self.held.push(Event { id, result, buffer: None, more: false });
+        } else {
+            self.inner.cancel(id);
         }
     }
 
@@ -265,7 +264,7 @@ impl Backend for Sim {
         }
         if self.is_late(&op) {
             // SAFETY: only the lifetime changes; the caller keeps what is borrowed until the final event, before which the
-            // operation is taken out of this list.
+            // operation is taken out of what is late.
             let op = unsafe { std::mem::transmute::<Op<'_>, Op<'static>>(op) };
             self.held.own[id.slot()].late = Some((id, op));
             self.late.push_back(id);
