@@ -45,8 +45,8 @@ step() {
 
 step "the programs are built" cargo build --quiet --target "$target" --package overlapped --features tower,futures-io,tracing --examples
 # The next program of tests runs also where one has failed: each failure is to have its test's name in the report.
-step "the completion port, its conformance suite" cargo test --quiet --no-fail-fast --target "$target" --package overlapped-port
-step "tasklets, sockets, files, examples" cargo test --quiet --no-fail-fast --target "$target" \
+step "the completion port, its conformance suite" cargo test --no-fail-fast --target "$target" --package overlapped-port
+step "tasklets, sockets, files, examples" cargo test --no-fail-fast --target "$target" \
   --package overlapped --features tower,futures-io,tracing
 step "Python" "$here/test-python.sh"
 

@@ -53,8 +53,8 @@ SIGN_OF_LIFE = 300
 PATIENCE = 3000
 """Seconds after which a part that has not ended is killed, and has failed; more on a crowded machine. It is for what
 hangs where no test has a limit of its own: three times what the longest part takes alone."""
-A_TEST_ALONE = 120
-"""Seconds for a program of tests that is run again, one test after the other, to see which one ends it."""
+LISTING = 60
+"""Seconds, more on a crowded machine, for a program of tests that has crashed to say which tests it has."""
 
 # Where tests are filtered out, it is a test's own child process that speaks: the test counts, not the child.
 CARGO_RESULT = re.compile(
@@ -70,7 +70,10 @@ NAMED = [
     re.compile(r"^(?:FAILED|ERROR) (\S+)"),
     re.compile(r"^it was in (\S+)"),
 ]
-ENDED_BY_A_SIGNAL = re.compile(r"process didn't exit successfully: `(\S+)[^`]*` \(signal")
+A_PROGRAM_BEGINS = re.compile(r"^running \d+ tests?$")
+A_TEST_ENDS = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (ok|ignored|FAILED)")
+# libtest itself ends with 101 where tests have failed; a program under Wine has no signal, but a status.
+CRASHED = re.compile(r"^\s*process didn't exit successfully: `([^`]+)` \(((?!exit status: 101\))[^,)]+)")
 COUNTED = {"passed": "passed", "failed": "failed", "error": "failed", "errors": "failed"}
 
 
@@ -86,6 +89,9 @@ class Part:
     failure: str = ""
     tests: list[str] = field(default_factory=list)
     """The tests that failed or did not end."""
+
+    ended: set[str] = field(default_factory=set)
+    """The tests that have ended, of the program of Rust's that runs."""
 
     process: subprocess.Popen[str] | None = None
     """While it runs."""
@@ -116,8 +122,10 @@ class Part:
         threading.Thread(target=self.watch, args=(begun, ended), daemon=True).start()
         with self.said.open("w", buffering=1) as said:
             for line in self.process.stdout:
-                said.write(line)
                 self.count(line)
+                # One line for each test that is well would be thousands.
+                if not ((found := A_TEST_ENDS.match(line)) and found[2] != "FAILED"):
+                    said.write(line)
         status = self.process.wait()
         self.process = None
         ended.set()
@@ -158,19 +166,16 @@ class Part:
         """Where it is, as far as that is known."""
         return f"(its output: {self.said.relative_to(ROOT)}; its test: {self.note.read_text() or 'unknown'})"
 
-    def look_alone(self, program: str) -> None:
-        """Finds out in which test a program of Rust's ends by a signal, which libtest does not tell."""
-        command = [program, "--test-threads=1"]
-        environment = os.environ | self.environment
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, timeout=A_TEST_ALONE * crowd()
-            )
-            output, ends = done.stdout, done.returncode < 0
-        except subprocess.TimeoutExpired as late:
-            output, ends = late.stdout or b"", True
-        begun = re.findall(r"^test (\S+)", output.decode(errors="replace"), re.MULTILINE)
-        self.tests.append(begun[-1] if ends and begun else f"{Path(program).name}: not when its tests run one by one")
+    def name_what_ran(self, program: str, end: str) -> None:
+        """Names the tests in one of which a program of Rust's ended: libtest does not tell, but begins them in order,
+        as many at a time as there are processors."""
+        listed = ""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command = [*program.split(), "--list"]
+            told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LISTING * crowd())
+            listed = told.stdout
+        tests = [test for test in re.findall(r"^(.+): test$", listed, re.MULTILINE) if test not in self.ended]
+        self.tests.append(f"{Path(program.split()[-1]).name} crashed ({end}) in: {' or '.join(tests[:PROCESSORS])}")
 
     def count(self, line: str) -> None:
         """Adds the tests that a line of cargo's or pytest's tells of."""
@@ -180,8 +185,12 @@ class Part:
         elif found := PYTEST_RESULT.match(line):
             for number, word in (item.split() for item in found[1].split(", ")):
                 self.counts[COUNTED.get(word, word)] += int(number)
-        elif found := ENDED_BY_A_SIGNAL.search(line):
-            self.look_alone(found[1])
+        elif A_PROGRAM_BEGINS.match(line):
+            self.ended.clear()
+        elif found := A_TEST_ENDS.match(line):
+            self.ended.add(found[1])
+        elif found := CRASHED.match(line):
+            self.name_what_ran(found[1], found[2])
         for pattern in NAMED:
             if (found := pattern.match(line)) and found[1] not in self.tests:
                 self.tests.append(found[1])
@@ -220,7 +229,7 @@ def backends() -> list[str]:
 def rust(backends: list[str]) -> Iterable[Part]:
     """The conformance suite, which runs on every backend by itself; then the Rust face, on one by one and `sim`."""
     # One program of tests that fails does not hide what the next ones would have said.
-    test = ["cargo", "test", "--quiet", "--no-fail-fast"]
+    test = ["cargo", "test", "--no-fail-fast"]
     skip = {} if "uring" in backends else {"OVERLAPPED_SKIP": "uring"}
     yield Part("port", [*test, *PORT], skip)
     # What the contract allows a kernel to do, whether or not this one does it.

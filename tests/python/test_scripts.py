@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,58 @@ def test_a_soak_names_what_grows() -> None:
         assert f"\n{name}: " in done.stdout, (name, done.stdout)
     for what in ("1 more: /dev/null", "1 more: a tasklet: sleep", "1 more: a tasklet: accept"):
         assert what in done.stdout, (what, done.stdout)
+
+
+COUNTS = r"""
+import importlib.util, json, sys
+from pathlib import Path
+scripts, folder = map(Path, sys.argv[1:])
+sys.path.insert(0, str(scripts))
+spec = importlib.util.spec_from_file_location("all_tests", scripts / "test.py")
+tests = sys.modules["all_tests"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tests)
+tests.SAID, tests.PROCESSORS = folder, 2
+part = tests.Part("one", ["cat", str(folder / "output")])
+part.run()
+print(json.dumps([part.tests, part.counts]))
+"""
+OUTPUT = """
+running 3 tests
+test late ... ok
+test other ... ok
+test sound - should panic ... ok
+
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
+
+running 5 tests
+test early ... ok
+test left::out ... ignored
+test wrong ... FAILED
+error: test failed, to rerun pass `-p some --test other`
+
+Caused by:
+  process didn't exit successfully: `{runner} {program}` ({end})
+"""
+
+
+@pytest.mark.parametrize(
+    "end, crashed",
+    [
+        ("exit status: 101", []),
+        ("exit status: 9", ["program crashed (exit status: 9) in: late or slow"]),
+        ("signal: 6, SIGABRT: process abort signal", ["program crashed (signal: 6) in: late or slow"]),
+    ],
+)
+def test_a_test_that_crashes_its_program_is_named(tmp_path: Path, end: str, crashed: list[str]) -> None:
+    program = tmp_path / "program"
+    program.write_text("early left::out wrong late slow unborn")
+    runner = tmp_path / "runner"
+    runner.write_text('#!/bin/sh\n[ "$2" = --list ] && for test in $(cat "$1"); do echo "$test: test"; done\n')
+    runner.chmod(0o755)
+    (tmp_path / "output").write_text(OUTPUT.format(runner=runner, program=program, end=end))
+    done = run_script("-c", COUNTS, ROOT / "scripts", tmp_path)
+    assert done.returncode == 0, done.stderr
+    named, counts = json.loads(done.stdout.splitlines()[-1])
+    assert (named, counts["passed"]) == (["wrong", *crashed], 3), done.stdout
+    # Tests that are well have no line in what is shown.
+    assert "test wrong" in done.stdout and "test early" not in done.stdout
