@@ -236,28 +236,34 @@ pub(crate) type Opening = Box<dyn FnOnce(Patience) -> std::io::Result<usize> + S
 impl Op<'_> {
     /// The operation's name, for reports: `"accept"`, `"recv"`, …
     pub fn name(&self) -> &'static str {
+        self.facts().name
+    }
+
+    /// What is the same for all operations of its kind.
+    pub(crate) fn facts(&self) -> &'static Facts {
         match self {
-            Op::Accept { .. } => "accept",
-            Op::AcceptMultishot { .. } => "accept (multishot)",
-            Op::Connect { .. } => "connect",
-            Op::Recv { .. } | Op::RecvProvided { .. } => "recv",
-            Op::RecvMultishot { .. } => "recv (multishot)",
-            Op::RecvMessage { .. } => "recvmsg",
-            Op::Send { .. } => "send",
-            Op::SendMessage { .. } => "sendmsg",
-            Op::Shutdown { .. } => "shutdown",
-            Op::Disconnect { .. } => "disconnect",
-            Op::Read { .. } => "read",
-            Op::ReadMultishot { .. } => "read (multishot)",
-            Op::ReadVectored { .. } => "readv",
-            Op::Write { .. } => "write",
-            Op::WriteVectored { .. } => "writev",
-            Op::Open { .. } => "open",
-            Op::AcceptPipe { .. } => "accept (pipe)",
-            Op::Sync { .. } => "fsync",
-            Op::CloseFile { .. } | Op::CloseSocket { .. } => "close",
-            Op::Poll { .. } => "poll",
-            Op::Call { .. } => "call",
+            Op::Accept { .. } => const { &Facts::of("accept").bringing(Brings::Socket) },
+            Op::AcceptMultishot { .. } => const { &Facts::of("accept (multishot)").bringing(Brings::Socket) },
+            Op::Connect { .. } => const { &Facts::of("connect") },
+            Op::Recv { .. } => const { &Facts::of("recv") },
+            Op::RecvProvided { .. } => const { &Facts::of("recv").bringing(Brings::Buffer) },
+            Op::RecvMultishot { .. } => const { &Facts::of("recv (multishot)").bringing(Brings::Buffer) },
+            Op::RecvMessage { .. } => const { &Facts::of("recvmsg") },
+            Op::Send { .. } => const { &Facts::of("send") },
+            Op::SendMessage { .. } => const { &Facts::of("sendmsg") },
+            Op::Shutdown { .. } => const { &Facts::of("shutdown") },
+            Op::Disconnect { .. } => const { &Facts::of("disconnect") },
+            Op::Read { .. } => const { &Facts::of("read") },
+            Op::ReadMultishot { .. } => const { &Facts::of("read (multishot)").bringing(Brings::Buffer) },
+            Op::ReadVectored { .. } => const { &Facts::of("readv") },
+            Op::Write { .. } => const { &Facts::of("write") },
+            Op::WriteVectored { .. } => const { &Facts::of("writev") },
+            Op::Open { .. } => const { &Facts::of("open").bringing(Brings::File) },
+            Op::AcceptPipe { .. } => const { &Facts::of("accept (pipe)") },
+            Op::Sync { .. } => const { &Facts::of("fsync") },
+            Op::CloseFile { .. } | Op::CloseSocket { .. } => const { &Facts { closes: true, ..Facts::of("close") } },
+            Op::Poll { .. } => const { &Facts::of("poll") },
+            Op::Call { .. } => const { &Facts::of("call") },
         }
     }
 
@@ -299,17 +305,7 @@ impl Op<'_> {
 
     /// Whether it is one of those that wait for what happens on a socket: all but its close.
     pub(crate) fn waits_on_a_socket(&self) -> bool {
-        matches!(self.on(), Some(On::Socket(_))) && !matches!(self, Op::CloseSocket { .. })
-    }
-
-    /// What a success brings.
-    pub(crate) fn brings(&self) -> Brings {
-        match self {
-            Op::Accept { .. } | Op::AcceptMultishot { .. } => Brings::Socket,
-            Op::Open { .. } => Brings::File,
-            Op::RecvProvided { .. } | Op::RecvMultishot { .. } | Op::ReadMultishot { .. } => Brings::Buffer,
-            _ => Brings::Count,
-        }
+        matches!(self.on(), Some(On::Socket(_))) && !self.facts().closes
     }
 }
 
@@ -325,6 +321,27 @@ impl std::fmt::Debug for Op<'_> {
             Some(handle) => write!(f, "{} on {handle}", self.name()),
             None => f.write_str(self.name()),
         }
+    }
+}
+
+/// What is the same for all operations of one kind.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) name: &'static str,
+    /// What a success brings.
+    pub(crate) brings: Brings,
+    /// It closes its handle.
+    pub(crate) closes: bool,
+}
+
+impl Facts {
+    /// Those of most: a number is brought, and the handle stays.
+    pub(crate) const fn of(name: &'static str) -> Facts {
+        Facts { name, brings: Brings::Count, closes: false }
+    }
+
+    const fn bringing(self, brings: Brings) -> Facts {
+        Facts { brings, ..self }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::backend::{Backend, Closed, Event, Settings, Started};
 use crate::buffers::{Buffer, Home};
 use crate::host::{Host, Machine};
 use crate::inbox::{Inbox, Message, Waker};
-use crate::op::{Brings, Lane, Op};
+use crate::op::{Brings, Op};
 use crate::pool::{Pool, Task};
 use crate::report::{Observer, Pending, Report, Tally};
 use crate::slots::{InFlight, OpId, Slots};
@@ -130,10 +130,8 @@ impl Port {
     /// [`Port::shutdown`] has. The handles that it names must be open.
     pub unsafe fn submit(&mut self, op: Op<'_>, token: u64) -> Submitted {
         self.leave_if_forked();
-        let closes = matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
-        let occupant =
-            InFlight { token, name: op.name(), handle: op.handle(), brings: op.brings(), closes, since: self.now };
-        let id = match self.slots.next(occupant.handle) {
+        let (facts, handle) = (op.facts(), op.handle());
+        let id = match self.slots.next(handle) {
             Ok(id) => id,
             Err(error) => return Submitted::Done(Err(error)),
         };
@@ -144,10 +142,10 @@ impl Port {
                 self.tally.immediate.count();
                 self.tally.completed.count();
                 self.slots.use_up(id);
-                Submitted::Done(outcome(occupant.brings, result, buffer))
+                Submitted::Done(outcome(facts.brings, result, buffer))
             }
             None => {
-                self.slots.insert(id, occupant);
+                self.slots.insert(id, InFlight { token, facts, handle, since: self.now });
                 Submitted::Pending(id)
             }
         }
@@ -158,16 +156,12 @@ impl Port {
     /// # Safety
     /// As for [`Port::submit`].
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Option<(io::Result<usize>, Option<Buffer>)> {
-        let task = match op {
-            Op::Call { function, lane } if !self.ended && !self.backend.runs_functions() => Task::Call(function, lane),
-            // SAFETY: the caller's promise.
-            op => match unsafe { self.backend.begin(id, op) } {
-                Started::InFlight => return None,
-                Started::Done(result, buffer) => return Some((result, buffer)),
-                Started::Offload(function) => Task::Call(function, Lane::Short),
-                Started::Block(function) => Task::Call(function, Lane::Endless),
-                Started::Open(open) => Task::Open(open),
-            },
+        // SAFETY: the caller's promise.
+        let task = match unsafe { self.backend.begin(id, op) } {
+            Started::InFlight => return None,
+            Started::Done(result, buffer) => return Some((result, buffer)),
+            Started::Offload(function, lane) => Task::Call(function, lane),
+            Started::Open(open) => Task::Open(open),
         };
         self.tally.offloaded.count();
         self.pool.run(id, task).map(|result| (result, None))
@@ -185,7 +179,7 @@ impl Port {
     /// handle.
     pub fn cancel(&mut self, id: OpId) {
         self.leave_if_forked();
-        if self.slots.get(id).is_none_or(|occupant| occupant.closes) {
+        if self.slots.get(id).is_none_or(|occupant| occupant.facts.closes) {
             return;
         }
         self.tally.cancels.count();
@@ -335,12 +329,13 @@ impl Port {
         woken
     }
 
+    #[inline]
     fn complete(&mut self, event: Event, completions: &mut Vec<Completion>) {
         let occupant = if event.more { self.slots.get(event.id).copied() } else { self.end(event.id) };
         let occupant = occupant.expect("a backend's event is for an operation in flight");
         completions.push(Completion {
             token: occupant.token,
-            result: outcome(occupant.brings, event.result, event.buffer),
+            result: outcome(occupant.facts.brings, event.result, event.buffer),
             more: event.more,
         });
     }
@@ -381,7 +376,7 @@ impl Port {
             .slots
             .iter()
             .map(|(_, flight)| Pending {
-                operation: flight.name,
+                operation: flight.facts.name,
                 handle: flight.handle,
                 token: flight.token,
                 age: now.saturating_duration_since(flight.since),
@@ -499,6 +494,7 @@ impl fmt::Debug for Port {
 }
 
 /// Gives a result the type that its operation has.
+#[inline]
 fn outcome(brings: Brings, result: io::Result<usize>, buffer: Option<Buffer>) -> io::Result<Outcome> {
     result.map(|value| match brings {
         Brings::Count => Outcome::Count(value),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Instant;
 
-use crate::op::Brings;
+use crate::op::Facts;
 
 /// Names one operation of a port: to cancel it, to find it in a report. Never used again within a port's life in
 /// practice: a slot number with a generation of 32 bits.
@@ -40,11 +40,8 @@ impl OpId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InFlight {
     pub(crate) token: u64,
-    pub(crate) name: &'static str,
+    pub(crate) facts: &'static Facts,
     pub(crate) handle: Option<usize>,
-    pub(crate) brings: Brings,
-    /// It closes its handle.
-    pub(crate) closes: bool,
     pub(crate) since: Instant,
 }
 
@@ -239,7 +236,7 @@ mod tests {
     use super::*;
 
     fn occupant(token: u64) -> InFlight {
-        InFlight { token, name: "recv", handle: None, brings: Brings::Count, closes: false, since: Instant::now() }
+        InFlight { token, facts: const { &Facts::of("recv") }, handle: None, since: Instant::now() }
     }
 
     fn insert(slots: &mut Slots, occupant: InFlight) -> OpId {

@@ -11,10 +11,10 @@
 /// The bytes of a line of the cache.
 const LINE: usize = 64;
 
-/// Has `bytes` from `start` on fetched.
+/// Has `BYTES` from `start` on fetched, wherever in a line that is.
 #[inline]
-pub(crate) fn fetch(start: usize, bytes: usize) {
-    for line in (start & !(LINE - 1)..start + bytes).step_by(LINE) {
+pub(crate) fn fetch<const BYTES: usize>(start: usize) {
+    for line in (0..(BYTES + LINE - 1).div_ceil(LINE)).map(|line| start.wrapping_add(line * LINE)) {
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code, reason = "it takes an address")]
         // SAFETY: a hint, allowed for any address (PREFETCHh, Intel's and AMD's manuals).

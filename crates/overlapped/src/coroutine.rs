@@ -180,10 +180,10 @@ impl Coroutines {
         let Some((first, second)) = scheduler.upcoming() else { return };
         let tasklets = self.tasklets.borrow();
         if let Some(Tasklet::Suspended(started)) = tasklets.get(first.index()) {
-            ahead::fetch(started.left_at, LIVELY);
+            ahead::fetch::<LIVELY>(started.left_at);
         }
         if let Some(Tasklet::Suspended(started)) = tasklets.get(second.index()) {
-            ahead::fetch(ptr::from_ref::<Started>(started).addr(), size_of::<Started>());
+            ahead::fetch::<{ size_of::<Started>() }>(ptr::from_ref::<Started>(started).addr());
         }
     }
 

@@ -78,7 +78,7 @@ use std::time::Duration;
 
 use crate::buffers::{Buffer, Home};
 use crate::host::{Host, Machine};
-use crate::op::{Function, Op, Opening};
+use crate::op::{Function, Lane, Op, Opening};
 use crate::sim::Origin;
 use crate::slots::OpId;
 use crate::sys::RawFile;
@@ -141,12 +141,8 @@ pub(crate) enum Started {
     InFlight,
     /// It is done, without an event to come. The buffer is that of a provided receive.
     Done(io::Result<usize>, Option<Buffer>),
-    /// The system has only a blocking form, which ends by itself: the port runs this on its pool, and reports what it
-    /// returns.
-    Offload(Function),
-    /// The same for what may wait without end: it holds back nothing else that the pool runs.
-    #[cfg_attr(not(windows), expect(dead_code, reason = "pipes can be polled elsewhere"))]
-    Block(Function),
+    /// The system has only a blocking form: the port runs this on its pool, in that lane, and reports what it returns.
+    Offload(Function, Lane),
     /// The same for what opens a file, which may wait without end too. It borrows nothing: cancelled, the operation is over
     /// before the function is.
     Open(Opening),
@@ -185,11 +181,6 @@ pub(crate) trait Backend {
     /// What `op` borrows must stay valid, and untouched where borrowed mutably, until the operation's final event:
     /// longer than its lifetime says.
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started;
-
-    /// Whether [`Op::Call`] is its own business: all others leave that to the port's threads.
-    fn runs_functions(&self) -> bool {
-        false
-    }
 
     /// Asks for the end of an operation.
     fn cancel(&mut self, id: OpId);
@@ -328,7 +319,7 @@ fn close_lingering(socket: crate::sys::RawSocket) -> Option<Started> {
     // SAFETY: the option is a `linger`, and the pointers are to locals. Any number is allowed.
     let found = unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_LINGER, value, &raw mut length) } == 0;
     let lingers = found && linger.l_onoff != 0 && linger.l_linger > 0;
-    lingers.then(|| Started::Offload(Box::new(move || crate::sys::close(socket))))
+    lingers.then(|| Started::Offload(Box::new(move || crate::sys::close(socket)), Lane::Short))
 }
 
 /// Starts one backend.

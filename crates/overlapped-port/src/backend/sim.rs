@@ -108,7 +108,7 @@ impl Sim {
     /// # Safety
     /// As for [`Backend::begin`].
     unsafe fn reach(&mut self, id: OpId, mut op: Op<'_>) -> Started {
-        let may_wait = !matches!(op, Op::CloseFile { .. } | Op::CloseSocket { .. });
+        let may_wait = !op.facts().closes;
         if let Some(world) = &self.world {
             #[cfg(unix)]
             if op.handle().is_some_and(|handle| is_elsewhere(handle as RawFile)) {
@@ -123,7 +123,7 @@ impl Sim {
                         if cut_file(&mut op, &self.chance) {
                             // SAFETY: the caller's promise: an operation whose buffer was cut borrows no more than it did.
                             let begun = unsafe { self.inner.begin(id, op) };
-                            if let Started::Offload(function) | Started::Block(function) = begun {
+                            if let Started::Offload(function, _) = begun {
                                 let _ = crate::pool::outcome(function);
                             }
                         }
@@ -151,9 +151,7 @@ impl Sim {
         }
         match started {
             Started::Done(result, buffer) => self.answer(id, result, buffer, may_wait),
-            Started::Offload(function) | Started::Block(function) if here => {
-                self.answer(id, crate::pool::outcome(function), None, may_wait)
-            }
+            Started::Offload(function, _) if here => self.answer(id, crate::pool::outcome(function), None, may_wait),
             Started::Open(open) if here => {
                 let opened = crate::pool::outcome(move || open(crate::open::Patience::None));
                 #[cfg(unix)]
@@ -258,7 +256,7 @@ impl Backend for Sim {
     }
 
     unsafe fn begin(&mut self, id: OpId, op: Op<'_>) -> Started {
-        let brings_handle = matches!(op.brings(), Brings::Socket | Brings::File);
+        let brings_handle = matches!(op.facts().brings, Brings::Socket | Brings::File);
         if let Err(error) = self.held.begin(id, brings_handle) {
             return Started::Done(Err(error), None);
         }
@@ -272,10 +270,6 @@ impl Backend for Sim {
         }
         // SAFETY: the caller's promise.
         unsafe { self.reach(id, op) }
-    }
-
-    fn runs_functions(&self) -> bool {
-        self.world.is_some()
     }
 
     fn cancel(&mut self, id: OpId) {

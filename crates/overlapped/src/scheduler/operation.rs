@@ -51,6 +51,7 @@ impl Scheduler {
 
     /// As [`Scheduler::operate`], for the sockets and files of this crate: they have the handle that `op` names, and keep
     /// it meanwhile.
+    #[inline]
     pub(crate) fn perform(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>) -> io::Result<Outcome> {
         self.run_to_end(op, deadline, false)
     }
@@ -76,6 +77,7 @@ impl Scheduler {
     ///
     /// The tasklet waits in here, and where its stack is copied at every switch, each frame counts: what comes before the
     /// wait and after it is in functions of its own.
+    #[inline]
     fn run_to_end(self: &Rc<Self>, op: Op<'_>, deadline: Option<Instant>, may_be_left: bool) -> io::Result<Outcome> {
         let told = self.told_before()?;
         let waits_for = op.name();
@@ -130,6 +132,7 @@ impl Scheduler {
     }
 
     /// A slot in which the current tasklet will be told of something.
+    #[inline]
     fn new_wait(&self) -> usize {
         let wait = Wait { tasklet: self.current.get(), result: None, expired: false, abandoned: false, early: None };
         self.waits.borrow_mut().insert(wait)
@@ -164,18 +167,24 @@ impl Scheduler {
 
     /// Whether the wait for an operation goes on: until it has ended or, where it may be left, this tasklet has to leave.
     /// Cancels it where it is to end before.
-    #[inline(never)]
+    #[inline]
     fn goes_on(&self, id: OpId, slot: usize) -> bool {
-        let (expired, early) = {
-            let wait = &mut self.waits.borrow_mut()[slot];
+        let is_told_nothing = {
+            let wait = &self.waits.borrow()[slot];
             if wait.result.is_some() {
                 return false;
             }
+            wait.early.is_none() && self.is_untold()
+        };
+        is_told_nothing || self.goes_on_told(id, slot)
+    }
+
+    #[inline(never)]
+    fn goes_on_told(&self, id: OpId, slot: usize) -> bool {
+        let (expired, early) = {
+            let wait = &mut self.waits.borrow_mut()[slot];
             (wait.expired, wait.early.take())
         };
-        if early.is_none() && matches!(self.verdict(Telling::Error), Verdict::GoOn) {
-            return true;
-        }
         let mut early = early.unwrap_or_default();
         if early.stopped == Stopped::No {
             early.stopped = self.stopped_now(early.told, expired, &mut early.clean_up);
@@ -215,24 +224,33 @@ impl Scheduler {
         self.port.borrow_mut().set_timer(deadline, Token::Deadline(slot as u32).pack())
     }
 
-    /// What an operation has come to whose wait is over. One that was left frees the slot when it has ended.
+    /// What an operation has come to whose wait is over.
     #[inline(never)]
     fn conclude(self: &Rc<Self>, slot: usize, waits_for: &'static str) -> io::Result<Outcome> {
+        {
+            let mut waits = self.waits.borrow_mut();
+            if waits[slot].early.is_none() {
+                return waits.remove(slot).result.expect("only one that has ended is not waited for");
+            }
+        }
+        self.conclude_early(slot, waits_for)
+    }
+
+    /// The same for one that might have ended before its operation. One that was left frees the slot when it has ended.
+    #[inline(never)]
+    fn conclude_early(self: &Rc<Self>, slot: usize, waits_for: &'static str) -> io::Result<Outcome> {
         let (result, early) = {
             let mut waits = self.waits.borrow_mut();
             let wait = &mut waits[slot];
-            let early = wait.early.take();
+            let early = wait.early.take().unwrap_or_default();
             wait.abandoned = wait.result.is_none();
             (if wait.abandoned { None } else { waits.remove(slot).result }, early)
         };
-        let stopped = early.map_or(Stopped::No, |early| {
-            for timer in [early.timer, early.clean_up].into_iter().flatten() {
-                self.port.borrow_mut().clear_timer(timer);
-            }
-            early.stopped
-        });
+        for timer in [early.timer, early.clean_up].into_iter().flatten() {
+            self.port.borrow_mut().clear_timer(timer);
+        }
         match result.unwrap_or_else(|| Err(io::Error::from_raw_os_error(overlapped_port::sys::CANCELLED))) {
-            Err(error) if is_cancelled(&error) => Err(match stopped {
+            Err(error) if is_cancelled(&error) => Err(match early.stopped {
                 Stopped::No => error,
                 Stopped::Deadline => io::Error::new(io::ErrorKind::TimedOut, Expired(waits_for)),
                 Stopped::Told(level) => self.refuse(level),

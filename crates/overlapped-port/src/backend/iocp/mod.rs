@@ -96,7 +96,7 @@ use super::table::{Queue as Waiting, Table};
 use super::{BUFFERS, Backend, Event, Notify, Settings, Started};
 use crate::buffers::{Buffer, BufferPool, Home};
 use crate::explained::explained;
-use crate::op::{Brings, Op};
+use crate::op::{Brings, Lane, Op};
 use crate::slots::OpId;
 use crate::sys;
 
@@ -394,8 +394,8 @@ impl Backend for Iocp {
                 let job = self.interrupts.job(id, file::open(path.clone(), how));
                 return Started::Open(Box::new(move |_| job()));
             }
-            Op::Sync { file, .. } => return Started::Offload(self.interrupts.job(id, file::sync(file))),
-            Op::Call { function, .. } => return Started::Offload(function),
+            Op::Sync { file, .. } => return Started::Offload(self.interrupts.job(id, file::sync(file)), Lane::Short),
+            Op::Call { function, lane } => return Started::Offload(function, lane),
             Op::ReadMultishot { .. } => return Started::Done(Err(no_reads_of_many()), None),
             Op::Connect { socket, address } => {
                 let socket = sys::socket_key(socket);
@@ -425,9 +425,9 @@ impl Backend for Iocp {
                     Some(handle)
                 }
                 Ok(Entered::Synchronous) => {
-                    let is_file = file::is_on_disk(key as HANDLE);
-                    let job = self.interrupts.job(id, file::blocking(op));
-                    return if is_file { Started::Offload(job) } else { Started::Block(job) };
+                    // A pipe may wait without end.
+                    let lane = if file::is_on_disk(key as HANDLE) { Lane::Short } else { Lane::Endless };
+                    return Started::Offload(self.interrupts.job(id, file::blocking(op)), lane);
                 }
                 Err(error) => return Started::Done(Err(error), None),
             },
@@ -471,7 +471,7 @@ impl Backend for Iocp {
         let Some(request) = self.requests.get(id) else { return self.interrupts.interrupt(id) };
         request.cancelled = true;
         match request.awaits {
-            Awaits::Packet if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) => {
+            Awaits::Packet if request.op.as_ref().is_some_and(|op| op.facts().brings == Brings::Socket) => {
                 self.core.cancel_accepts(request);
             }
             Awaits::Packet => {

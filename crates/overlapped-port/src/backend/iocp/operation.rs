@@ -16,7 +16,7 @@ impl Core {
     /// Carries an operation on: makes its next call, takes in how a call ended, until a packet is awaited or it is
     /// over.
     pub(super) fn drive(&mut self, request: &mut Request, arrived: Option<(usize, Ending)>) -> Step {
-        if request.op.as_ref().is_some_and(|op| op.brings() == Brings::Socket) {
+        if request.op.as_ref().is_some_and(|op| op.facts().brings == Brings::Socket) {
             return self.accept(request, arrived);
         }
         let mut ended = arrived.map(|(_, ending)| ending);

@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::backend::Started;
 use crate::buffers::nowhere;
 use crate::message::{RecvMessage, SendMessage};
-use crate::op::Op;
+use crate::op::{Lane, Op};
 use crate::slots::OpId;
 use crate::sys::{MSG_CTRUNC, MSG_TRUNC};
 
@@ -419,7 +419,11 @@ impl Core {
                 _ => Err(error::error(winsock::failure(socket))),
             }
         };
-        if winsock::lingers(socket) { Started::Offload(Box::new(close)) } else { Started::Done(close(), None) }
+        if winsock::lingers(socket) {
+            Started::Offload(Box::new(close), Lane::Short)
+        } else {
+            Started::Done(close(), None)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::attempt::MOST_A_TRY;
 use super::call::{self, MOST, Nature, Side, Vector};
 use super::turns::{Turn, Turns};
 use super::{Started, close_lingering};
+use crate::op::{Function, Lane};
 use crate::sys;
 
 /// A read or write of a file: may be sent to a thread.
@@ -89,13 +90,14 @@ pub(super) unsafe fn transfer(
             return None;
         }
     }
-    Some(Started::Offload(match offset {
+    let run: Function = match offset {
         Some(_) => Box::new(move || transfer.run()),
         None => {
             let queued = InTurn { transfer: Some(transfer), turn: turns.take(fd) };
             Box::new(move || queued.run())
         }
-    }))
+    };
+    Some(Started::Offload(run, Lane::Short))
 }
 
 /// A transfer at the file's own position, with its turn.
@@ -123,14 +125,14 @@ impl Drop for InTurn {
 
 /// Begins to bring a file's data to the device.
 pub(super) fn sync(fd: RawFd, data_only: bool) -> Started {
-    Started::Offload(Box::new(move || call::sync(fd, data_only)))
+    Started::Offload(Box::new(move || call::sync(fd, data_only)), Lane::Short)
 }
 
 /// Begins to close a descriptor: at once where that cannot take time. The last close of a regular file may write back
 /// or free its blocks, that of a terminal waits for its output, that of a socket lingers where it was told to.
 pub(super) fn close(fd: RawFd) -> Started {
     match call::nature(fd) {
-        Ok(Nature::File | Nature::Device) => Started::Offload(Box::new(move || sys::close(fd))),
+        Ok(Nature::File | Nature::Device) => Started::Offload(Box::new(move || sys::close(fd)), Lane::Short),
         Ok(Nature::Socket) => close_lingering(fd).unwrap_or_else(|| Started::Done(sys::close(fd), None)),
         Ok(Nature::Stream) => Started::Done(sys::close(fd), None),
         Err(error) => Started::Done(Err(error), None),

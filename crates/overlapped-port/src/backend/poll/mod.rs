@@ -474,7 +474,7 @@ impl Backend for Poll {
         let fd = op.handle().map_or(-1, |handle| handle as RawFd);
         let mut nature = None;
         match op {
-            Op::Call { function, .. } => return Started::Offload(function),
+            Op::Call { function, lane } => return Started::Offload(function, lane),
             Op::Open { path, how } => return open(path, how),
             Op::Sync { file, data_only } => return file::sync(file, data_only),
             Op::AcceptPipe { .. } => return no_pipe_clients(),

@@ -239,7 +239,8 @@ impl Kind {
     }
 }
 
-/// The entry for `op`, without its number, where a provided buffer has `buffer_size` bytes and the kernel `reads_many`.
+/// The entry for `op`, without its number, where a provided buffer has `buffer_size` bytes and the kernel `reads_many`. Of a
+/// send the first `sent` bytes have gone already.
 ///
 /// Addresses in it are those of what `op` borrows.
 ///
@@ -250,7 +251,7 @@ impl Kind {
 ///
 /// A receive that is to fill its buffer goes on in the backend too. The kernel's own would take a reset that comes after
 /// the first bytes off the socket to report the bytes alone, and the next receive would find an end.
-pub(super) fn prepare(op: Op<'_>, buffer_size: usize, reads_many: bool) -> (Entry, Kind) {
+pub(super) fn prepare(op: Op<'_>, sent: usize, buffer_size: usize, reads_many: bool) -> (Entry, Kind) {
     let mut kind = Kind::Plain;
     let entry = match op {
         Op::Accept { listener, peer } => {
@@ -316,7 +317,12 @@ pub(super) fn prepare(op: Op<'_>, buffer_size: usize, reads_many: bool) -> (Entr
             kind = Kind::Message(Parts { message: std::ptr::from_mut(message.0).cast(), flags, all, done: 0 });
             opcode::RecvMsg::new(Fd(socket), header).flags(flags as u32).build()
         }
-        Op::Send { socket, buffer, flags, all } => return send(socket, buffer, flags, all, 0),
+        Op::Send { socket, buffer, flags, all } => {
+            let start = buffer[sent..].as_ptr().cast_mut();
+            let rest = Rest { start, left: buffer.len() - sent, flags: send_flags(flags), done: sent };
+            kind = if all { Kind::SendAll(rest) } else { Kind::Send };
+            rest.send(socket)
+        }
         Op::SendMessage { socket, message, flags } => {
             kind = Kind::Send;
             let header: *const MessageHeader = send_header(message);
@@ -389,13 +395,6 @@ fn read_multishot(file: i32, reads_many: bool, buffer_size: usize) -> Entry {
         .buf_group(GROUP)
         .build()
         .flags(Flags::BUFFER_SELECT)
-}
-
-/// The send of what `buffer` has after the first `done` bytes, which were sent before.
-pub(super) fn send(socket: i32, buffer: &[u8], flags: i32, all: bool, done: usize) -> (Entry, Kind) {
-    let start = buffer[done..].as_ptr().cast_mut();
-    let rest = Rest { start, left: buffer.len() - done, flags: send_flags(flags), done };
-    (rest.send(socket), if all { Kind::SendAll(rest) } else { Kind::Send })
 }
 
 /// What shutdown(2) calls the direction.

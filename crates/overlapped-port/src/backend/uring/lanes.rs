@@ -116,6 +116,7 @@ impl Lanes {
     }
 
     /// Takes an operation out of its lane; the one whose turn it is now, where it was this one's.
+    #[inline]
     pub(super) fn leave(&mut self, handle: usize, side: Side, slot: usize) -> Option<usize> {
         let Link { before, after } = self.links[slot];
         let lane = &mut self.handles[handle][side as usize];

@@ -154,6 +154,18 @@ impl Uring {
         self.push(&entry.user_data(Internal::Notifier.to_u64()));
     }
 
+    /// Queues the entry of the operation in `slot`.
+    #[inline]
+    fn push_request(&mut self, slot: usize) {
+        let entry = &self.requests[slot].entry;
+        // SAFETY: as in `push`.
+        if self.late.is_empty() && unsafe { self.ring.submission().push(entry) }.is_ok() {
+            return;
+        }
+        let entry = entry.clone();
+        self.push(&entry);
+    }
+
     /// Queues an entry. Entries stay in order: a cancel never overtakes what it is to cancel.
     fn push(&mut self, entry: &Entry) {
         if self.late.is_empty() {
@@ -190,6 +202,31 @@ impl Uring {
         // SAFETY: takes no pointers.
         let done = unsafe { libc::shutdown(socket, entry::shutdown_how(how)) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(0) }
+    }
+
+    /// What needs no trip through the ring, or is refused; what is to be done before one.
+    #[inline]
+    fn without_the_ring(&mut self, op: &mut Op<'_>) -> Option<Started> {
+        match op {
+            Op::Read { file, buffer, offset } if offset.is_some() || self.nobody_is_in_line(*file) => {
+                let count = self.cached.read(*file, buffer, *offset)?;
+                Some(Started::Done(Ok(count), None))
+            }
+            Op::Shutdown { socket, how } => Some(Started::Done(self.shut_down(*socket, *how), None)),
+            Op::Disconnect { socket } => {
+                if let Err(error) = check_stream(*socket) {
+                    return Some(Started::Done(Err(error), None));
+                }
+                // Why it fails, the receive tells; where both sides have ended already, it would fail, and that is no error.
+                let _ = self.shut_down(*socket, Shutdown::Write);
+                None
+            }
+            Op::AcceptPipe { .. } => Some(no_pipe_clients()),
+            Op::ReadMultishot { file } => Some(Started::Done(Err(check_comes_by_and_by(*file).err()?), None)),
+            // Nothing that was begun on it is left to go first: none may be in flight.
+            Op::CloseFile { file: handle } | Op::CloseSocket { socket: handle } => close_lingering(*handle),
+            _ => None,
+        }
     }
 
     /// Whether a send would be the only thing to enter the kernel for, and its turn has come.
@@ -276,54 +313,30 @@ impl Backend for Uring {
     }
 
     unsafe fn begin(&mut self, id: OpId, mut op: Op<'_>) -> Started {
-        if let Op::Shutdown { socket, how } = op {
-            return Started::Done(self.shut_down(socket, how), None);
+        match op {
+            Op::Open { path, how } => return open(path, how),
+            Op::Call { function, lane } => return Started::Offload(function, lane),
+            _ => {}
         }
-        if let Op::Disconnect { socket } = op {
-            if let Err(error) = check_stream(socket) {
-                return Started::Done(Err(error), None);
-            }
-            // Why it fails, the receive tells; where both sides have ended already, it would fail, and that is no error.
-            let _ = self.shut_down(socket, Shutdown::Write);
-        }
-        if let Op::AcceptPipe { .. } = op {
-            return no_pipe_clients();
-        }
-        if let Op::ReadMultishot { file } = op
-            && let Err(error) = check_comes_by_and_by(file)
-        {
-            return Started::Done(Err(error), None);
-        }
-        // Nothing that was begun on it is left to go first: none may be in flight.
-        if let Op::CloseFile { file: handle } | Op::CloseSocket { socket: handle } = op
-            && let Some(started) = close_lingering(handle)
-        {
+        if let Some(started) = self.without_the_ring(&mut op) {
             return started;
-        }
-        if let Op::Open { path, how } = op {
-            return open(path, how);
         }
         let handle = op.handle().map_or(-1, |handle| handle as i32);
         let side = entry::side(&op);
-        if let Op::Read { file, buffer, offset } = &mut op
-            && (offset.is_some() || self.nobody_is_in_line(*file))
-            && let Some(count) = self.cached.read(*file, buffer, *offset)
-        {
-            return Started::Done(Ok(count), None);
-        }
         if let Err(error) = self.make_room(id.slot(), side.map(|_| handle)) {
             return Started::Done(Err(error), None);
         }
-        let (entry, kind) = match op {
-            Op::Send { socket, buffer, flags, all } if self.is_alone(socket) => {
-                match self.alone.send(socket, buffer, flags) {
-                    Some(Ok(sent)) if all && sent < buffer.len() => entry::send(socket, buffer, flags, all, sent),
-                    Some(result) => return Started::Done(result, None),
-                    None => entry::send(socket, buffer, flags, all, 0),
-                }
+        let mut sent = 0;
+        if let Op::Send { socket, buffer, flags, all } = op
+            && self.is_alone(socket)
+        {
+            match self.alone.send(socket, buffer, flags) {
+                Some(Ok(part)) if all && part < buffer.len() => sent = part,
+                Some(result) => return Started::Done(result, None),
+                None => {}
             }
-            op => entry::prepare(op, self.buffers.size(), self.reads_many),
-        };
+        }
+        let (entry, kind) = entry::prepare(op, sent, self.buffers.size(), self.reads_many);
         self.open(id, handle, entry, kind, side);
         Started::InFlight
     }

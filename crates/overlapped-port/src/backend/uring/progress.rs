@@ -117,12 +117,13 @@ impl Uring {
     }
 
     /// Puts the operation in `slot` in line; true where it is its turn.
+    #[inline]
     fn line_up(&mut self, slot: usize, side: Side) -> bool {
         let (handle, is_here) = (self.requests[slot].handle, self.requests[slot].kind.is_here());
         let Some(number) = usize::try_from(handle).ok().filter(|number| self.lanes.knows(*number)) else { return true };
         let mut lane = side;
-        let other =
-            || self.lanes.last(number, side.other()).filter(|last| is_here && self.requests[*last].kind.is_here());
+        let is_here_too = |last: &usize| self.requests[*last].kind.is_here();
+        let other = || if is_here { self.lanes.last(number, side.other()).filter(is_here_too) } else { None };
         let Some(last) = self.lanes.last(number, side).or_else(other) else {
             self.requests[slot].side = Some(side);
             return self.lanes.enter(number, side, slot);
@@ -177,6 +178,7 @@ impl Uring {
     }
 
     /// The operation in `slot` is over: the next in its lane has its turn.
+    #[inline]
     fn leave_lane(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
         let (Some(lane), number) = (request.side.take(), request.handle as usize) else { return };
@@ -199,6 +201,7 @@ impl Uring {
     }
 
     /// Issues the operation in `slot`, for the first time or again.
+    #[inline]
     fn issue(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
         let none_left = || self.buffers.available() == 0 && !self.buffers.grow();
@@ -216,8 +219,7 @@ impl Uring {
             }
         }
         request.issue();
-        let entry = request.entry.clone();
-        self.push(&entry);
+        self.push_request(slot);
     }
 
     /// Has the operation in `slot` wait for a buffer. It is not in the kernel meanwhile, so all that it has is the number: what
@@ -245,8 +247,7 @@ impl Uring {
                 continue;
             }
             request.issue();
-            let entry = request.entry.clone();
-            self.push(&entry);
+            self.push_request(id.slot());
             available -= 1;
         }
         !self.parked.is_empty() && self.buffers.available() > 0
@@ -325,8 +326,10 @@ impl Uring {
             placed.settle(request.handle, length);
         }
         let look = Descriptor(request.handle);
-        let action = request.completed(completion, &look);
-        self.act(slot, action);
+        match request.completed(completion, &look) {
+            Action::End(result, buffer) => self.finish(slot, result, buffer),
+            action => self.act(slot, action),
+        }
     }
 
     /// Looks after those that are in doubt about the first in their line, after each entry into the kernel.
@@ -417,6 +420,7 @@ impl Uring {
     }
 
     /// Reports the end of an operation, whose slot is free.
+    #[inline]
     fn finish(&mut self, slot: usize, result: Result<usize, i32>, buffer: Option<Buffer>) {
         let request = &mut self.requests[slot];
         request.header = None;
@@ -467,7 +471,7 @@ mod tests {
         let Some(mut uring) = uring() else { return };
         let all: Vec<Buffer> = (0..4).map(|index| uring.buffers.take(index, 1)).collect();
         let (entry, _) =
-            entry::prepare(crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::READABLE }, 64, true);
+            entry::prepare(crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::READABLE }, 0, 64, true);
         uring.make_room(1, None).unwrap();
         uring.open(OpId::new(1, 1), 0, entry.clone(), Kind::Provided, None);
         for generation in 1..=1000 {
@@ -493,7 +497,7 @@ mod tests {
             let Some(mut uring) = uring() else { return };
             uring.make_room(2, Some(number)).unwrap();
             for slot in [1, 2] {
-                let (entry, kind) = entry::prepare(crate::op::Op::RecvMultishot { socket: number }, 64, true);
+                let (entry, kind) = entry::prepare(crate::op::Op::RecvMultishot { socket: number }, 0, 64, true);
                 uring.open(OpId::new(slot, 1), number, entry, kind, Some(Side::In));
             }
             uring.requests[2].state = State::InLine;
@@ -512,7 +516,7 @@ mod tests {
         let Some(mut uring) = uring() else { return };
         let id = OpId::new(2, 1);
         let poll = crate::op::Op::Poll { socket: 0, interest: crate::op::Interest::PRIORITY };
-        let (entry, kind) = entry::prepare(poll, 64, true);
+        let (entry, kind) = entry::prepare(poll, 0, 64, true);
         uring.make_room(2, None).unwrap();
         uring.open(id, 0, entry, kind, None);
         uring.ask_to_cancel(id);

@@ -181,7 +181,8 @@ impl Request {
     pub(super) fn begin(&mut self, id: OpId, handle: i32, entry: Entry, kind: Kind) {
         debug_assert!(self.state == State::Free, "two operations in one slot");
         debug_assert!(self.kept.is_none() && self.ended.is_none() && self.header.is_none(), "something was left");
-        (self.id, self.handle, self.entry, self.kind) = (id, handle, entry.user_data(id.to_u64()), kind);
+        (self.id, self.handle, self.entry, self.kind) = (id, handle, entry, kind);
+        self.entry.set_user_data(id.to_u64());
         (self.state, self.cancelled, self.refusal) = (State::InLine, false, sys::CANCELLED);
         (self.side, self.identity) = (None, None);
         (self.watched, self.stirred) = (false, false);
@@ -441,7 +442,8 @@ impl Request {
 
     /// It moved a part, and has to wait for the next, which `entry` moves.
     fn go_on(&mut self, entry: Entry) -> Action {
-        self.entry = entry.user_data(self.id.to_u64());
+        self.entry = entry;
+        self.entry.set_user_data(self.id.to_u64());
         self.moved();
         // After a part there may be more at once, which a watch would not tell again.
         if self.watched { self.issue() } else { self.await_readiness() }
@@ -465,6 +467,7 @@ impl Request {
     }
 
     /// It is over, with what it has moved before, where it has.
+    #[inline]
     fn end(&mut self, mut result: Result<usize, i32>, mut buffer: Option<Buffer>) -> Action {
         match self.kind {
             Kind::Message(parts) => {

@@ -46,7 +46,7 @@ impl Look for Made {
 /// An operation that is in the kernel.
 fn issued(op: Op<'_>) -> Request {
     let side = entry::side(&op);
-    let (entry, kind) = entry::prepare(op, 64, true);
+    let (entry, kind) = entry::prepare(op, 0, 64, true);
     let mut request = Request::free();
     request.begin(OpId::new(3, 1), HANDLE, entry, kind);
     request.side = side;
