@@ -27,6 +27,9 @@ pub(super) const GROUP: u16 = 0;
 /// So many the kernel is given at a time.
 const BATCH: u16 = 256;
 
+/// The bytes of a line of the cache.
+const LINE: usize = 64;
+
 /// And so many at most, unless told.
 pub(super) const MOST: u16 = 4 * BATCH;
 
@@ -35,8 +38,9 @@ pub(super) struct BufferRing {
     mapped: usize,
     count: u16,
     size: usize,
-    /// Where the first buffer begins.
+    /// Where the first buffer begins, and how far it is to the next.
     start: usize,
+    stride: usize,
     tail: Cell<u16>,
     headers: Headers,
     /// Which buffers are out: the kernel does not write into those.
@@ -55,7 +59,8 @@ impl BufferRing {
         out.resize(count.into(), Cell::new(true));
         let headers = Headers::new(count)?;
         let start = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(4096);
-        let mapped = start + usize::from(count) * size;
+        let stride = size.next_multiple_of(LINE) + LINE;
+        let mapped = start + usize::from(count) * stride;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nobody's memory.
         let memory = unsafe {
             libc::mmap(
@@ -72,7 +77,7 @@ impl BufferRing {
         }
         let memory = NonNull::new(memory.cast()).expect("mmap never returns null without MAP_FIXED");
         let (tail, taken, given) = (Cell::new(0), Cell::new(0), Cell::new(0));
-        let ring = BufferRing { memory, mapped, count, size, start, tail, headers, out, taken, given };
+        let ring = BufferRing { memory, mapped, count, size, start, stride, tail, headers, out, taken, given };
         ring.grow();
         Ok(Rc::new(ring))
     }
@@ -115,7 +120,7 @@ impl BufferRing {
         // SAFETY: the buffer lies within the mapping, which was zeroed and lives as long as this; the kernel does not write to
         // it while it is out, and `out` has said that nobody else has it.
         unsafe {
-            let start = self.memory.add(self.start + usize::from(index) * self.size);
+            let start = self.memory.add(self.start + usize::from(index) * self.stride);
             self.headers.lend(self.clone(), index, start, self.size, length)
         }
     }
@@ -134,7 +139,7 @@ impl Home for BufferRing {
         debug_assert!(was_out, "a buffer was given back twice");
         self.taken.set(self.taken.get() - 1);
         let entries = self.memory.as_ptr().cast::<BufRingEntry>();
-        let start = self.memory.as_ptr().wrapping_add(self.start + usize::from(index) * self.size);
+        let start = self.memory.as_ptr().wrapping_add(self.start + usize::from(index) * self.stride);
         let tail = self.tail.get();
         self.tail.set(tail.wrapping_add(1));
         // SAFETY: the slot at the tail is ours until the tail has moved past it: no more buffers exist than slots. The
