@@ -51,7 +51,7 @@ sleep 1 # That cat may have some lines left.
 cat target/windows-programs.log
 # These run here; the first starts the Windows Python by the command that it is given.
 OVERLAPPED_WINDOWS_PYTHON="env 'PYTHONPATH=$PYTHONPATH' '$here/run.sh' '$folder/python.exe'" \
-  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here"/test_{stdlib,sitecustomize,bcryptprimitives}.py ||
+  env -u PYTHONPATH "$PYTHON" -m pytest -o pythonpath=tests/python "$here"/test_{stdlib,sitecustomize,bcryptprimitives,run}.py ||
   failed+=("the standard library's tests")
 if [ ${#failed[@]} -gt 0 ]; then
   printf 'Python on Windows, under Wine: %s failed\n' "${failed[@]}" >&2
