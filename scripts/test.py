@@ -175,7 +175,8 @@ class Part:
             told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LISTING * crowd())
             listed = told.stdout
         tests = [test for test in re.findall(r"^(.+): test$", listed, re.MULTILINE) if test not in self.ended]
-        self.tests.append(f"{Path(program.split()[-1]).name} crashed ({end}) in: {' or '.join(tests[:PROCESSORS])}")
+        where = " or ".join(tests[:PROCESSORS]) or "none of its tests"
+        self.tests.append(f"{Path(program.split()[-1]).name} crashed ({end}) in: {where}")
 
     def count(self, line: str) -> None:
         """Adds the tests that a line of cargo's or pytest's tells of."""

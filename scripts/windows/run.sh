@@ -2,7 +2,7 @@
 # Runs a Windows program under Wine: run.sh PROGRAM [ARGUMENT]... (cargo's runner, see .cargo/config.toml).
 # Where several start at once, Wine 8 does not start one in some thousands: it ends with 1 and has said nothing. Such a one
 # is started again, as sitecustomize.py and bcryptprimitives.c do for programs that other Windows programs start.
-set -uo pipefail
+set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/wine-environment.sh"
 if [ ! -e "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" ]; then
@@ -18,8 +18,8 @@ exec {err}> >(tee -a "$said" >&2) && err_tee=$!
 # Ends when all that was said is passed on; a program that this one has left may hold on to it, and is not waited for.
 finish() {
   exec {out}>&- {err}>&-
-  timeout 2 tail -s 0.02 --pid "$out_tee" -f /dev/null
-  timeout 2 tail -s 0.02 --pid "$err_tee" -f /dev/null
+  timeout 2 tail -s 0.02 --pid "$out_tee" -f /dev/null || true
+  timeout 2 tail -s 0.02 --pid "$err_tee" -f /dev/null || true
   exit "$1"
 }
 

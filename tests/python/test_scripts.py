@@ -107,16 +107,17 @@ Caused by:
 
 
 @pytest.mark.parametrize(
-    "end, crashed",
+    "end, unended, crashed",
     [
-        ("exit status: 101", []),
-        ("exit status: 9", ["program crashed (exit status: 9) in: late or slow"]),
-        ("signal: 6, SIGABRT: process abort signal", ["program crashed (signal: 6) in: late or slow"]),
+        ("exit status: 101", "late slow unborn", []),
+        ("exit status: 9", "late slow unborn", ["program crashed (exit status: 9) in: late or slow"]),
+        ("signal: 6, SIGABRT: process abort signal", "late", ["program crashed (signal: 6) in: late"]),
+        ("exit status: 139", "", ["program crashed (exit status: 139) in: none of its tests"]),
     ],
 )
-def test_a_test_that_crashes_its_program_is_named(tmp_path: Path, end: str, crashed: list[str]) -> None:
+def test_a_test_that_crashes_its_program_is_named(tmp_path: Path, end: str, unended: str, crashed: list[str]) -> None:
     program = tmp_path / "program"
-    program.write_text("early left::out wrong late slow unborn")
+    program.write_text(f"early left::out wrong {unended}")
     runner = tmp_path / "runner"
     runner.write_text('#!/bin/sh\n[ "$2" = --list ] && for test in $(cat "$1"); do echo "$test: test"; done\n')
     runner.chmod(0o755)

@@ -329,7 +329,6 @@ impl Port {
         woken
     }
 
-    #[inline]
     fn complete(&mut self, event: Event, completions: &mut Vec<Completion>) {
         let occupant = if event.more { self.slots.get(event.id).copied() } else { self.end(event.id) };
         let occupant = occupant.expect("a backend's event is for an operation in flight");

@@ -179,6 +179,7 @@ impl Scheduler {
         is_told_nothing || self.goes_on_told(id, slot)
     }
 
+    /// The same for one that may end before, or whose tasklet is told something.
     #[inline(never)]
     fn goes_on_told(&self, id: OpId, slot: usize) -> bool {
         let (expired, early) = {

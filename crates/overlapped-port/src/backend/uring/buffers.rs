@@ -27,11 +27,12 @@ pub(super) const GROUP: u16 = 0;
 /// So many the kernel is given at a time.
 const BATCH: u16 = 256;
 
-/// The bytes of a line of the cache.
-const LINE: usize = 64;
-
 /// And so many at most, unless told.
 pub(super) const MOST: u16 = 4 * BATCH;
+
+/// The bytes of a line of the cache. Each buffer begins so much further on than its size would have it: where that is a power
+/// of two, the first lines of all would share a few sets of the cache, which hold some hundred.
+const LINE: usize = 64;
 
 pub(super) struct BufferRing {
     memory: NonNull<u8>,

@@ -178,7 +178,6 @@ impl Uring {
     }
 
     /// The operation in `slot` is over: the next in its lane has its turn.
-    #[inline]
     fn leave_lane(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
         let (Some(lane), number) = (request.side.take(), request.handle as usize) else { return };
@@ -201,7 +200,6 @@ impl Uring {
     }
 
     /// Issues the operation in `slot`, for the first time or again.
-    #[inline]
     fn issue(&mut self, slot: usize) {
         let request = &mut self.requests[slot];
         let none_left = || self.buffers.available() == 0 && !self.buffers.grow();

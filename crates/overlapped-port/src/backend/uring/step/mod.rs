@@ -467,7 +467,6 @@ impl Request {
     }
 
     /// It is over, with what it has moved before, where it has.
-    #[inline]
     fn end(&mut self, mut result: Result<usize, i32>, mut buffer: Option<Buffer>) -> Action {
         match self.kind {
             Kind::Message(parts) => {
