@@ -173,7 +173,11 @@ def test_skipped():
 
 def test_tests_run_in_worlds(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
-    first, second = (pytest_in_worlds(tmp_path, "--overlapped-sim=40", "test_it.py") for _ in range(2))
+    # pytest writes the process's number into a file of the session's folder.
+    (tmp_path / "conftest.py").write_text("import os\nos.getpid = lambda: int(os.environ.get('NUMBER', '7'))")
+    first, second = (
+        pytest_in_worlds(tmp_path, "--overlapped-sim=40", "test_it.py", NUMBER=number) for number in ("123", "45678")
+    )
     assert first.returncode == 1, first.stderr
     assert re.search("2 failed, 2 passed, 1 skipped in", first.stdout), "without a warning of threads that were left"
     hashes = [re.findall(r"^simulated: \d+ runs, .*, hash [0-9a-f]{16}$", run.stdout, re.M) for run in (first, second)]
