@@ -61,8 +61,8 @@ class Worlds:
         trees = [tempfile.gettempdir()]
         if session.config.option.basetemp is not None:
             trees.append(str(session.config.option.basetemp))
-        # The session's folder, which the first test that asks for one would make in its world: what pytest writes there,
-        # the process's number, is none of a seed's. Who has told it to do without folders has no such thing.
+        # The session's folder. The first test to ask for one would make it in its world, and what pytest writes there,
+        # the process's number, is none of a seed's. Who has told pytest to do without folders has no such thing.
         if (folders := getattr(session.config, "_tmp_path_factory", None)) is not None:
             folders.getbasetemp()
         with confined(*trees):
