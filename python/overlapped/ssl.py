@@ -26,8 +26,8 @@ if _TYPE_CHECKING:
 _READABLE, _WRITABLE = 1, 2
 
 
-class _Waiting:
-    """OpenSSL's object of a connection, whose calls wait in their tasklet."""
+class _Connection:
+    """OpenSSL's object of a connection, of which what may have to wait goes through :meth:`_call`."""
 
     def __init__(self, socket: SSLSocket, connection: Any) -> None:
         self.__dict__.update(_socket=socket, _connection=connection)
@@ -39,7 +39,26 @@ class _Waiting:
         # The session to go on with, the context that the name of the server chose.
         setattr(self._connection, name, value)
 
-    def _wait(self, method: _Callable[..., Any], *args: Any) -> Any:
+    def _call(self, method: _Callable[..., Any], *args: Any) -> Any:
+        raise NotImplementedError
+
+    def do_handshake(self) -> Any:
+        return self._call(self._connection.do_handshake)
+
+    def read(self, *args: Any) -> Any:
+        return self._call(self._connection.read, *args)
+
+    def write(self, data: Any) -> Any:
+        return self._call(self._connection.write, data)
+
+    def shutdown(self) -> Any:
+        return self._call(self._connection.shutdown)
+
+
+class _Waiting(_Connection):
+    """One whose calls wait in their tasklet."""
+
+    def _call(self, method: _Callable[..., Any], *args: Any) -> Any:
         socket = self._socket
         timeout = socket.gettimeout()
         deadline = None if timeout is None else _clock() + timeout
@@ -56,18 +75,6 @@ class _Waiting:
                     raise
             left = None if deadline is None else max(0.0, deadline - _clock())
             _engine.wait(socket.fileno(), interest, left)
-
-    def do_handshake(self) -> Any:
-        return self._wait(self._connection.do_handshake)
-
-    def read(self, *args: Any) -> Any:
-        return self._wait(self._connection.read, *args)
-
-    def write(self, data: Any) -> Any:
-        return self._wait(self._connection.write, data)
-
-    def shutdown(self) -> Any:
-        return self._wait(self._connection.shutdown)
 
 
 class SSLSocket(_std.SSLSocket, _socket.socket):  # type: ignore[no-redef]

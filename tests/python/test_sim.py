@@ -52,9 +52,9 @@ def raised(kind, function, *args):
 """
 
 
-def in_worlds(code: str, is_silent: bool = True) -> None:
+def in_worlds(code: str, is_silent: bool = True, begin: str = BEGIN) -> None:
     """Run a program that begins worlds itself; it says that it has come to its end."""
-    done = python("-c", BEGIN + textwrap.dedent(code) + "\nprint('done')")
+    done = python("-c", begin + textwrap.dedent(code) + "\nprint('done')")
     assert (done.stdout.splitlines()[-1:], done.returncode) == (["done"], 0), done.stdout + done.stderr
     assert done.stderr == "" or not is_silent
 
@@ -460,7 +460,151 @@ def test_rules_say_what_they_are() -> None:
     )
 
 
-def test_tls_on_a_socket_is_refused_in_words() -> None:
+TLS = f"""{BEGIN}
+from overlapped import ssl
+import trustme
+
+authority = trustme.CA()
+context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+authority.issue_cert("localhost").configure_cert(context)
+authority.configure_trust(trusting)
+
+def connections():
+    # Two ends of a connection, without TLS.
+    listener = socket.create_server(ADDRESS)
+    client = socket.create_connection(ADDRESS)
+    server, _ = listener.accept()
+    listener.close()
+    return client, server
+
+def wrapped(**options):
+    client, server = connections()
+    taking = overlapped.spawn(lambda: context.wrap_socket(server, server_side=True, **options))
+    client = trusting.wrap_socket(client, server_hostname="localhost", **options)
+    return client, taking.result()
+"""
+
+
+def test_tls_on_sockets_carries_everything_both_ways() -> None:
+    in_worlds(
+        """
+        MESSAGE = bytes(range(256)) * 1000
+
+        def take(connection):
+            data = b""
+            while len(data) < len(MESSAGE):
+                data += connection.recv(100_000)
+            return data
+
+        def scene():
+            client, server = wrapped()
+            assert client.version() == "TLSv1.3" and client.getpeercert()["subjectAltName"]
+            # Nobody could go on if a send that has no room kept its own side from receiving.
+            sending = [overlapped.spawn(end.sendall, MESSAGE) for end in (client, server)]
+            taking = [overlapped.spawn(take, end) for end in (client, server)]
+            assert [task.result() for task in taking] == [MESSAGE] * 2
+            [task.result() for task in sending]
+            # Down to the plain connection, and on with it.
+            ending = overlapped.spawn(server.unwrap)
+            plain = client.unwrap()
+            ending.result()
+            plain.sendall(b"x")
+            assert server.recv(1) == b"x" and plain is client
+            plain.close(), server.close()
+
+        for rules in (sim.Rules(), sim.Rules(window=1000)):
+            seen = [sim.explore(range(15), scene, rules=rules) for _ in range(2)]
+            assert seen[0].elapsed == seen[1].elapsed > 0
+        """,
+        begin=TLS,
+    )
+
+
+def test_tls_fails_in_a_world_as_it_does_over_a_network() -> None:
+    in_worlds(
+        """
+        def stranger():
+            client, server = connections()
+            error = overlapped.spawn(raised, ssl.SSLError, lambda: context.wrap_socket(server, server_side=True))
+            raised(ssl.SSLCertVerificationError, lambda: trusting.wrap_socket(client, server_hostname="elsewhere"))
+            return error.result().reason
+
+        assert "ALERT" in sim.run(1, stranger)
+
+        def not_tls():
+            client, server = connections()
+            client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+            return raised(ssl.SSLError, lambda: context.wrap_socket(server, server_side=True)).reason
+
+        assert sim.run(2, not_tls) == "HTTP_REQUEST"
+
+        def silence():
+            client, server = connections()
+            client.settimeout(10)
+            raised(TimeoutError, lambda: trusting.wrap_socket(client, server_hostname="localhost"))
+            return sim.elapsed()
+
+        assert 10 <= sim.run(3, silence) < 11
+
+        def end(suppress):
+            client, server = wrapped(suppress_ragged_eofs=suppress)
+            server.sendall(b"all")
+            # The connection ends, and not what is said in it.
+            socket.socket(fileno=server.detach()).close()
+            assert client.recv(3) == b"all"
+            return client.recv(1) if suppress else raised(ssl.SSLEOFError, client.recv, 1)
+
+        assert sim.run(4, lambda: end(True)) == b""
+        sim.run(5, lambda: end(False))
+
+        def cut():
+            client, server = wrapped()
+            sim.set_rules(sim.Rules(reset=1))
+            raised(ConnectionError, lambda: [client.sendall(b"x" * 1000) for _ in range(100)])
+
+        sim.run(6, cut)
+        """,
+        begin=TLS,
+    )
+
+
+def test_tls_is_seen_by_select_record_by_record() -> None:
+    in_worlds(
+        """
+        def scene():
+            client, server = connections()
+            taking = overlapped.spawn(lambda: context.wrap_socket(server, server_side=True))
+            client.setblocking(False)
+            client = trusting.wrap_socket(client, server_hostname="localhost", do_handshake_on_connect=False)
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    select.select([client], [], [])
+                except ssl.SSLWantWriteError:
+                    select.select([], [client], [])
+            server = taking.result()
+            for number in range(3):
+                server.sendall(b"%d" % number)
+            seen = b""
+            while len(seen) < 3:
+                # What has come already must still be seen.
+                assert select.select([client], [], [], 60)[0]
+                try:
+                    seen += client.recv(100)
+                except ssl.SSLWantReadError:
+                    pass
+            assert seen == b"012"
+            raised(ssl.SSLWantReadError, client.recv, 1)
+
+        sim.explore(range(20), scene, rules=sim.Rules(short=2))
+        """,
+        begin=TLS,
+    )
+
+
+def test_tls_of_a_program_that_is_not_patched_is_refused_in_words() -> None:
     in_worlds(
         """
         import ssl
@@ -471,6 +615,6 @@ def test_tls_on_a_socket_is_refused_in_words() -> None:
             listener.close()
             return str(error)
 
-        assert "no TLS" in sim.run(1, scene)
+        assert "overlapped.ssl" in sim.run(1, scene)
         """
     )

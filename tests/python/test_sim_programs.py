@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import trustme
 
 from conftest import ROOT, needs_library, unix_only
 from worlds import python
@@ -88,6 +89,59 @@ def test_a_program_is_the_same_each_time(tmp_path: Path) -> None:
     assert re.search(r"^overlapped: simulated with 7: 36\d\d\.\d{6} s passed, hash [0-9a-f]{16}$", first.stderr, re.M)
     assert other.returncode == 0 and other.stdout != first.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["program.py"]
+
+
+HTTPS = """
+import ssl, sys, threading, time
+from http.client import HTTPSConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "200000")
+        self.end_headers()
+        self.wfile.write(bytes(200000))
+    def log_message(self, *_):
+        pass
+
+certificate, authority = sys.argv[1:]
+server = ThreadingHTTPServer(("127.0.0.1", 443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+trusting = ssl.create_default_context(cafile=authority)
+
+def ask(number):
+    client = HTTPSConnection("localhost", context=trusting, timeout=50)
+    for _ in range(3):
+        client.request("GET", "/")
+        assert len(client.getresponse().read()) == 200000
+    print(number, time.time(), client.sock.cipher())
+    client.close()
+
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+server.shutdown()
+"""
+
+
+def test_a_program_speaks_tls_in_a_world(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(HTTPS)
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    issued = authority.issue_cert("localhost", key_type=trustme.KeyType.RSA)
+    issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "certificate"))
+    authority.cert_pem.write_to_path(str(tmp_path / "authority"))
+    first, second, other = (
+        python("-m", "overlapped", "--sim", seed, "program.py", "certificate", "authority", cwd=tmp_path)
+        for seed in ("7", "7", "8")
+    )
+    assert (first.returncode, len(first.stdout.splitlines())) == (0, 3), first.stderr
+    assert (first.stdout, first.stderr) == (second.stdout, second.stderr)
+    assert other.returncode == 0 and other.stdout != first.stdout
 
 
 def test_a_program_may_write_where_it_is_told_to(tmp_path: Path) -> None:

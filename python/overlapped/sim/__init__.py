@@ -21,14 +21,14 @@ scene)``.
 What looks like threads is simulated too where the program is patched (:func:`overlapped.monkey.patch_all`). Whole
 programs run in a world by ``python -m overlapped --sim 17 program.py``, and tests by ``pytest --overlapped-sim=1000``.
 
-**What is simulated:** TCP and UDP by IPv4 and IPv6 (every address is there), :mod:`select`, :mod:`selectors` and
-:mod:`asyncio` over them, time (:mod:`time`; in programs and tests :mod:`datetime` too), names (:func:`set_name`,
-``localhost``), randomness (:mod:`random`, :func:`os.urandom`, :mod:`secrets`, :mod:`uuid`), a lack of descriptors,
-memory and disk, and the order of all completions. **What is not:** files, pipes and Unix sockets are the system's,
-done at once and told of in any order; a program and a test write below one directory alone. Child processes are
-refused there, and TLS by :mod:`ssl` on a blocking socket, which OpenSSL would ask the system for; asyncio's works.
-Python's hash seed is the process's: ``PYTHONHASHSEED`` (``--sim`` and the plugin see to it). The collector runs
-between runs and not in them. A world has one thread of the system's, and Windows has none yet.
+**What is simulated:** TCP and UDP by IPv4 and IPv6 (every address is there), over them :mod:`select`,
+:mod:`selectors`, :mod:`asyncio` and TLS (:mod:`ssl`), time (:mod:`time`; in programs and tests :mod:`datetime` too),
+names (:func:`set_name`, ``localhost``), randomness (:mod:`random`, :func:`os.urandom`, :mod:`secrets`, :mod:`uuid`), a
+lack of descriptors, memory and disk, and the order of all completions. **What is not:** files, pipes and Unix sockets
+are the system's, done at once and told of in any order; a program and a test write below one directory alone. Child
+processes are refused there. OpenSSL's keys, and the date by which it checks a certificate, are real. Python's hash
+seed is the process's: ``PYTHONHASHSEED`` (``--sim`` and the plugin see to it). The collector runs between runs and not
+in them. A world has one thread of the system's, and Windows has none yet.
 
 Rejected: to replay what a real network did, which shows it again and finds nothing; and a mode of the real sockets that
 only perturbs them (that is ``--perturb``, for programs that cannot leave the real world).
