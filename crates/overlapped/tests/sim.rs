@@ -1,7 +1,7 @@
 //! Simulated worlds: that they repeat, that they find what they are for, and that they are as the system is.
 #![cfg(unix)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -87,6 +87,17 @@ fn what_is_found_is_made_short_and_repeats() {
     let written: Decisions = found.decisions.to_string().parse().unwrap();
     let panic = std::panic::catch_unwind(|| sim::run(written, careless)).unwrap_err();
     assert!(panic.downcast_ref::<String>().unwrap().contains("all at once"));
+}
+
+#[test]
+fn what_fails_by_something_outside_of_the_world_is_told_so() {
+    let runs = Rc::new(Cell::new(0));
+    let found = failure(move || {
+        runs.set(runs.get() + 1);
+        assert_ne!(runs.get(), 3, "the third");
+    });
+    assert_eq!(found.origin, Origin::Seed(2));
+    assert!(found.message.contains("the third") && found.message.contains("passes when it is run again"), "{found}");
 }
 
 #[test]

@@ -47,8 +47,12 @@ impl Sim {
         let world = World::here();
         let chance = match &world {
             Some(world) => world.chance(),
-            // A program runs as long as it likes: what was decided is not kept.
-            None => Rc::new(Chance::new(&origin(settings)?).forgetful()),
+            None => {
+                let chance = Chance::new(&origin(settings)?);
+                // A program runs as long as it likes.
+                chance.keep(false);
+                Rc::new(chance)
+            }
         };
         #[cfg(unix)]
         let inner = Box::new(poll::Poll::start(settings)?);

@@ -14,6 +14,10 @@ use std::str::FromStr;
 
 /// The decisions of one run.
 pub(crate) struct Chance {
+    /// SplitMix64's.
+    state: Cell<u64>,
+    /// Whether nothing is given and nobody wants to know afterwards: numbers are drawn, and that is all.
+    is_drawn: Cell<bool>,
     course: RefCell<Course>,
     hash: Cell<u64>,
 }
@@ -21,7 +25,6 @@ pub(crate) struct Chance {
 /// What was decided, and what will be.
 #[derive(Default)]
 struct Course {
-    state: u64,
     /// What is decided beforehand.
     given: Vec<u32>,
     /// Past what is given, whether everything is plain.
@@ -35,19 +38,11 @@ struct Course {
 }
 
 impl Course {
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    #[inline]
-    fn decide(&mut self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
+    fn decide(&mut self, bound: u32, has_plain: bool, draw: impl FnOnce() -> u32) -> u32 {
         let decision = match self.given.get(self.count) {
             Some(given) => (*given).min(bound.saturating_sub(1)),
             None if self.is_plain && has_plain => 0,
-            None => draw(self.next()),
+            None => draw(),
         };
         self.count += 1;
         if let Some(taken) = &mut self.taken {
@@ -63,15 +58,16 @@ impl Course {
 impl Chance {
     pub(crate) fn new(origin: &Origin) -> Chance {
         let course = Course { taken: Some(Vec::new()), ..Course::default() };
-        let chance = Chance { course: RefCell::new(course), hash: Cell::new(0) };
+        let (state, is_drawn, hash) = Default::default();
+        let chance = Chance { state, is_drawn, course: RefCell::new(course), hash };
         chance.begin_anew(origin);
         chance
     }
 
-    /// The same, without a record of what it decides.
-    pub(crate) fn forgetful(self) -> Chance {
-        self.course.borrow_mut().taken = None;
-        self
+    /// Keeps a record of what it decides from now on, or none.
+    pub(crate) fn keep(&self, keeps: bool) {
+        self.course.borrow_mut().taken = keeps.then(Vec::new);
+        self.look_at_course();
     }
 
     pub(crate) fn begin_anew(&self, origin: &Origin) {
@@ -81,18 +77,40 @@ impl Chance {
         taken.iter_mut().chain(bounds).for_each(Vec::clear);
         course.count = 0;
         match origin {
-            Origin::Seed(seed) => course.state = *seed,
+            Origin::Seed(seed) => self.state.set(*seed),
             Origin::Decisions(Decisions(decisions)) => {
-                course.state = 0;
+                self.state.set(0);
                 course.given.extend(decisions);
             }
         }
         course.is_plain = matches!(origin, Origin::Decisions(_));
         self.hash.set(0xcbf2_9ce4_8422_2325);
+        drop(course);
+        self.look_at_course();
     }
 
-    fn decide(&self, bound: u32, has_plain: bool, draw: impl FnOnce(u64) -> u32) -> u32 {
-        self.course.borrow_mut().decide(bound, has_plain, draw)
+    fn look_at_course(&self) {
+        let Course { is_plain, taken, bounds, .. } = &*self.course.borrow();
+        self.is_drawn.set(!is_plain && taken.is_none() && bounds.is_none());
+    }
+
+    #[inline]
+    fn next(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    #[inline]
+    fn decide(&self, bound: u32, has_plain: bool, draw: impl Fn(u64) -> u32) -> u32 {
+        if self.is_drawn.get() { draw(self.next()) } else { self.decide_on_course(bound, has_plain, draw) }
+    }
+
+    #[inline(never)]
+    fn decide_on_course(&self, bound: u32, has_plain: bool, draw: impl Fn(u64) -> u32) -> u32 {
+        self.course.borrow_mut().decide(bound, has_plain, || draw(self.next()))
     }
 
     /// A number below `bound`; 0 is the plain one.
@@ -134,6 +152,7 @@ impl Chance {
     #[cfg_attr(not(unix), allow(dead_code, reason = "only a world asks"))]
     pub(crate) fn keep_bounds(&self) {
         self.course.borrow_mut().bounds.get_or_insert_default();
+        self.look_at_course();
     }
 
     /// How many ways each decision so far could have gone; nothing where that is not kept.
@@ -272,6 +291,9 @@ mod tests {
         let written = first.decisions().to_string();
         assert_eq!(draw(&Chance::new(&written.parse().unwrap())), drawn);
         assert!(drawn.iter().any(|number| *number > 90), "all of a range comes: {drawn:?}");
+        let forgets = Chance::new(&Origin::Seed(7));
+        forgets.keep(false);
+        assert_eq!((draw(&forgets), forgets.decisions()), (drawn, Decisions::default()));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Entered {
         here(|kernel| kernel.chance.decisions())
     }
 
+    /// Whether the decisions are kept that are taken from now on: they are until this says no, which costs less.
+    pub fn keep_decisions(&self, keeps: bool) {
+        here(|kernel| kernel.chance.keep(keeps));
+    }
+
     /// Has it be known from now on how else each decision could have gone.
     pub fn keep_bounds(&self) {
         here(|kernel| kernel.chance.keep_bounds());

@@ -151,6 +151,7 @@ impl Simulation {
         let watchdog = Watchdog::start(self.limit);
         self.within(Origin::default(), |world| {
             let mut explored = Explored { runs: 0, elapsed: Duration::ZERO, hash: 0 };
+            world.keep_decisions(false);
             let mut origins = seeds.into_iter().map(Origin::Seed);
             let mut given = from_environment.clone().into_iter();
             while let Some(origin) = if from_environment.is_some() { given.next() } else { origins.next() } {
@@ -213,7 +214,7 @@ impl Simulation {
         }
     }
 
-    /// Looks for a shorter list of decisions.
+    /// Runs what has failed again, for its decisions, and looks for a shorter list of them.
     fn minimal(
         &self,
         world: &Entered,
@@ -222,7 +223,13 @@ impl Simulation {
         message: String,
         scene: &(impl Fn() + Clone + 'static),
     ) -> Failure {
+        world.keep_decisions(true);
+        let again = attempt(world, watchdog, &origin, scene, true);
         let mut failure = Failure { origin, decisions: world.decisions(), message, hash: world.hash() };
+        if again.is_ok() {
+            failure.message.push_str(" (and passes when it is run again: something in it is not the world's)");
+            return failure;
+        }
         shrink::shrink(world.decisions(), |decisions| {
             let fault = attempt(world, watchdog, &decisions.clone().into(), scene, true).err();
             if let Some(message) = &fault {
