@@ -567,13 +567,14 @@ impl Kernel {
     /// Something about a socket has changed: tells those who watch.
     pub(super) fn signal(&mut self, id: Id) {
         let Some(socket) = self.peek(id) else { return };
-        if socket.watches.iter().all(|watch| watch.events == 0) {
+        let wanted = socket.watches.iter().fold(0, |all, watch| all | watch.events);
+        if wanted == 0 {
             return;
         }
-        let bits = socket.readiness(self.room(id) > 0);
+        let bits = socket.readiness(wanted & libc::POLLOUT != 0 && self.room(id) > 0);
         let Kernel { slots, ready, .. } = self;
-        let watches = slots[id.index as usize].socket.iter_mut().flat_map(|socket| &mut socket.watches);
-        for watch in watches {
+        let Some(socket) = &mut slots[id.index as usize].socket else { return };
+        for watch in &mut socket.watches {
             if watch.events != 0 && bits & (watch.events | libc::POLLERR | libc::POLLHUP) != 0 {
                 if watch.once {
                     watch.events = 0;
