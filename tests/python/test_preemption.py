@@ -102,6 +102,40 @@ def test_a_loop_that_asks_again_and_again_lets_the_other_threads_run(loop: str) 
     assert run(LOOPS[loop] + "\nprint('others ran')") == "others ran\n"
 
 
+def test_who_computes_while_nothing_is_under_way_lets_those_run_whom_a_thread_of_the_systems_wakes() -> None:
+    code = """
+from overlapped import monkey
+event = threading.Event()
+threading.Thread(target=lambda: (event.wait(), came.append(1))).start()
+sleep = monkey.original("time", "sleep")
+monkey.original("_thread", "start_new_thread")(lambda: (sleep(0.05), event.set()), ())
+while not came: pass
+print("woken")
+"""
+    assert run(code) == "woken\n"
+
+
+def test_who_computes_for_nobodys_sake_is_not_looked_at() -> None:
+    code = """
+event = threading.Event()
+threading.Thread(target=event.wait).start()
+sys.setswitchinterval(0.001)
+def compute():
+    end = time.process_time() + 0.02
+    while time.process_time() < end: pass
+def grown(depth):
+    if depth: return grown(depth - 1)
+    before = sys.getallocatedblocks()
+    compute()
+    return sys.getallocatedblocks() - before
+compute()
+# Python makes an object of each frame that is looked at, and keeps it as long as the frame.
+print(max(grown(60) for _ in range(5)) < 25)
+event.set()
+"""
+    assert run(code) == "True\n"
+
+
 @pytest.mark.parametrize("kind", ["tcp-receive", "tcp-send", "tls-receive", "tls-send", "udp-receive"])
 def test_a_thread_whose_peer_is_always_ready_lets_the_others_run(kind: str) -> None:
     command = [sys.executable, "-m", "overlapped", str(PROGRAMS / "bulk_beside_ticks.py"), kind]

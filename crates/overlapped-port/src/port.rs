@@ -293,7 +293,7 @@ impl Port {
     /// Whether a poll that does not sleep would find completions, as far as that shows without asking the system: where it
     /// says no there may be some.
     pub fn has_news(&mut self) -> bool {
-        self.backend.has_news()
+        self.inbox.is_filled() || self.backend.has_news()
     }
 
     fn expire(&mut self, completions: &mut Vec<Completion>) {

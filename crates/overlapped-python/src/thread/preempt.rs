@@ -14,6 +14,9 @@
 //! spawned one too, and is paused as it leaves its turn; what it is told meanwhile is raised there. A tasklet that is not
 //! preemptible (Stackless's `atomic`) is left alone by both.
 //!
+//! Nor where it would be for nobody: no other is ready, and nothing is under way that could make one so. Where it is, is not
+//! looked at then, for Python makes an object of each frame that is looked at.
+//!
 //! Who must not be stopped where it is, is asked again soon. What its wait would be told (a cancel, a time-out) is not told
 //! to a thread: code that waits for nothing expects nothing.
 //!
@@ -237,6 +240,10 @@ impl Preemption {
     fn __call__(&self, py: Python<'_>, _number: Bound<'_, PyAny>, frame: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let (Some(runtime), Some(frame)) = (existing(), frame) else { return Ok(()) };
         let by = match time_left(py, &runtime) {
+            Some((By::Thread, _)) if runtime.scheduler.is_deadlocked() && !runtime.scheduler.has_news() => {
+                GIVING.store(GAVE, Ordering::Relaxed);
+                return Ok(());
+            }
             Some((by, Duration::ZERO)) if self.may_stop_at(py, frame)? => by,
             left => {
                 let again = left.map_or(SOON, |(_, left)| left.max(SOON));
