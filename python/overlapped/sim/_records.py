@@ -40,7 +40,6 @@ class Carried(_Connection):
         return self._socket
 
     def _call(self, method: Callable[..., Any], *args: Any) -> Any:
-        self._send()
         me, call = get_ident(), (method.__name__, args)
         # What found no room for its bytes is called again.
         done, result = self._done.pop(me, (None, None))
