@@ -255,8 +255,10 @@ impl Port {
         let before = completions.len();
         self.tally.polls.count();
         self.now = self.host.now();
-        self.expire(completions);
-        let woken = self.read_inbox(completions);
+        if !self.timers.is_empty() {
+            self.expire(completions);
+        }
+        let woken = self.inbox.is_filled() && self.read_inbox(completions);
         let timeout = if woken || completions.len() > before {
             Some(Duration::ZERO)
         } else {
@@ -274,13 +276,17 @@ impl Port {
         if sleeps {
             self.inbox.awake();
             self.now = self.host.now();
-            self.expire(completions);
+            if !self.timers.is_empty() {
+                self.expire(completions);
+            }
         }
         for event in events.drain(..) {
             self.complete(event, completions);
         }
         self.events = events;
-        self.read_inbox(completions);
+        if self.inbox.is_filled() {
+            self.read_inbox(completions);
+        }
         waited?;
         Ok(completions.len() - before)
     }
@@ -308,9 +314,6 @@ impl Port {
 
     /// Takes what other threads put in; true where one of them called [`Waker::wake`].
     fn read_inbox(&mut self, completions: &mut Vec<Completion>) -> bool {
-        if !self.inbox.is_filled() {
-            return false;
-        }
         let mut woken = false;
         let mut messages = mem::take(&mut self.messages);
         self.inbox.take(&mut messages);
