@@ -468,8 +468,6 @@ authority = trustme.CA()
 context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
 authority.issue_cert("localhost").configure_cert(context)
 authority.configure_trust(trusting)
-# Some Pythons have it, and take the end of a connection for that of what is said in it.
-trusting.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 
 def connections():
     # Two ends of a connection, without TLS.
@@ -557,7 +555,9 @@ def test_tls_fails_in_a_world_as_it_does_over_a_network() -> None:
             return client.recv(1) if suppress else raised(ssl.SSLEOFError, client.recv, 1)
 
         assert sim.run(4, lambda: end(True)) == b""
-        sim.run(5, lambda: end(False))
+        # Some Pythons take the end of a connection for that of what is said in it, as Debian 12's does.
+        if not trusting.options & ssl.OP_IGNORE_UNEXPECTED_EOF:
+            sim.run(5, lambda: end(False))
 
         def cut():
             client, server = wrapped()
