@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os as _os
 import ssl as _std
+from abc import ABC as _ABC
+from abc import abstractmethod as _abstractmethod
 from collections.abc import Callable as _Callable
 from ssl import *  # noqa: F403
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -26,7 +28,7 @@ if _TYPE_CHECKING:
 _READABLE, _WRITABLE = 1, 2
 
 
-class _Connection:
+class _Connection(_ABC):
     """OpenSSL's object of a connection, of which what may have to wait goes through :meth:`_call`."""
 
     def __init__(self, socket: SSLSocket, connection: Any) -> None:
@@ -39,8 +41,8 @@ class _Connection:
         # The session to go on with, the context that the name of the server chose.
         setattr(self._connection, name, value)
 
-    def _call(self, method: _Callable[..., Any], *args: Any) -> Any:
-        raise NotImplementedError
+    @_abstractmethod
+    def _call(self, method: _Callable[..., Any], *args: Any) -> Any: ...
 
     def do_handshake(self) -> Any:
         return self._call(self._connection.do_handshake)

@@ -14,8 +14,8 @@
 //! spawned one too, and is paused as it leaves its turn; what it is told meanwhile is raised there. A tasklet that is not
 //! preemptible (Stackless's `atomic`) is left alone by both.
 //!
-//! Nor where it would be for nobody: no other is ready, and nothing is under way that could make one so. Where it is, is not
-//! looked at then, for Python makes an object of each frame that is looked at.
+//! Nobody gives way where no other is ready, and nothing is under way that could make one so. Which code it is, is not looked at
+//! then, for Python makes an object of each frame that is looked at.
 //!
 //! Who must not be stopped where it is, is asked again soon. What its wait would be told (a cancel, a time-out) is not told
 //! to a thread: code that waits for nothing expects nothing.
